@@ -1,0 +1,261 @@
+"""What a training run is: frozen dataclasses, readable from `configs/*.py`, from JSON, and from command-line flags."""
+
+import dataclasses
+import importlib.util
+import json
+import math
+import pathlib
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from vrjax.models.wan import WanConfig
+from vrjax.train.optim import BLOCK_MATRICES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Training clips: a mixture of procedural worlds, one Grain pipeline."""
+
+    mix: dict[str, float] = field(default_factory=lambda: {"maze": 1.0})
+    """World name to weight; weights are normalised."""
+    batch: int = 32
+    """Clips in one update, over all devices and hosts."""
+    split: str = "train"
+    """Which layouts to train on."""
+    codec_factor: int = 4
+    """Side of the pixel blocks the codec averages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """Flow matching: which noise levels are trained and how often a condition is withheld."""
+
+    times: Literal["uniform", "logit_normal"] = "uniform"
+    """Distribution of noise levels before the shift; stratified over the batch in both cases."""
+    shift: float = 3.0
+    """Moves training levels towards noise, as sampling does."""
+    mean: float = 0.0
+    """Mean of the logit (logit_normal only)."""
+    std: float = 1.0
+    """Standard deviation of the logit (logit_normal only)."""
+    drop_text: float = 0.1
+    """How often the prompt is replaced by the empty one (all zeros)."""
+    drop_image: float = 0.0
+    """How often the first-frame condition is replaced by zeros."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optim:
+    """Optimiser and learning rate; see `vrjax.train.optim.make`."""
+
+    kind: Literal["muon", "adamw"] = "muon"
+    """Muon for block matrices with Adam for the rest, or AdamW for everything."""
+    lr: float = 3e-3
+    """Peak learning rate of Adam."""
+    muon_scale: float = 4.0
+    """Muon's learning rate over Adam's."""
+    muon_patterns: tuple[str, ...] = BLOCK_MATRICES
+    """Regular expressions on dotted parameter paths: what Muon updates."""
+    momentum: float = 0.95
+    """Muon's momentum."""
+    b1: float = 0.9
+    """Adam's first decay."""
+    b2: float = 0.98
+    """Adam's second decay."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay."""
+    warmup: int = 50
+    """Updates of linear warm-up."""
+    final: float = 0.02
+    """Last learning rate over the peak."""
+    clip: float | None = 1.0
+    """Global gradient norm is clipped to this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ema:
+    """Moving average of the weights: what is validated and exported."""
+
+    decay: float = 0.995
+    """Weight of the past."""
+    ramp: bool = True
+    """Use min(decay, (1 + step) / (10 + step))."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validate:
+    """Periodic solved-rate of the moving average on held-out clips, by sampling videos and verifying them."""
+
+    every: int = 200
+    """Updates between validations; 0 never validates before the end."""
+    clips: int = 16
+    """Clips per world while training."""
+    final_clips: int = 64
+    """Clips per world at the end of the run (written to results.json); 0 skips it."""
+    split: str = "val"
+    """Which layouts."""
+    steps: int = 8
+    """Euler steps of the sampler."""
+    shift: float = 3.0
+    """Shift of the sampling grid."""
+    group: int = 16
+    """Clips sampled in one compiled call."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """When the whole state of the run is saved."""
+
+    every: int = 100
+    """Updates between checkpoints; the last update is always saved."""
+    keep: int = 3
+    """How many complete checkpoints stay on disk (at least 2: the older one is the way back from a torn one)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run. Two runs with equal configs on equal devices end in equal bits, however often they are killed."""
+
+    name: str
+    """The run folder is runs/<name>."""
+    model: WanConfig
+    """The network."""
+    steps: int
+    """Updates."""
+    data: Data = Data()
+    """Training clips."""
+    objective: Objective = Objective()
+    """Loss."""
+    optim: Optim = Optim()
+    """Optimiser."""
+    ema: Ema = Ema()
+    """Moving average."""
+    accumulate: int = 1
+    """Micro-batches per update; the batch is split, the gradient averaged."""
+    validate: Validate = Validate()
+    """Solved-rate while training."""
+    checkpoint: Checkpoint = Checkpoint()
+    """Saving."""
+    mesh: dict[str, int] = field(default_factory=dict)
+    """Devices per mesh axis (seed, data, fsdp, context, tensor); empty means one device."""
+    rules: dict[str, Any] = field(default_factory=dict)
+    """Logical axis to mesh axes; overrides single entries of the built-in rules."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Compute dtype; auto is bfloat16 on GPU and TPU, float32 on CPU. Weights, optimiser and loss stay float32."""
+    seed: int = 0
+    """Seeds initial weights, noise, levels, dropout and the order of the data."""
+    log_every: int = 10
+    """Updates between rows of metrics.jsonl."""
+    diverged: float = 10.0
+    """Stop when the loss exceeds this many times the loss of predicting zero."""
+
+    def __post_init__(self):
+        positive = {
+            "steps": self.steps,
+            "data.batch": self.data.batch,
+            "accumulate": self.accumulate,
+            "checkpoint.every": self.checkpoint.every,
+            "log_every": self.log_every,
+            "validate.group": self.validate.group,
+            "validate.steps": self.validate.steps,
+        }
+        for name, value in positive.items():
+            if value < 1:
+                raise ValueError(f"config {self.name!r}: {name} must be at least 1, found {value}")
+        if self.checkpoint.keep < 2:
+            raise ValueError(f"config {self.name!r}: checkpoint.keep must be at least 2, found {self.checkpoint.keep}")
+        if self.data.batch % self.accumulate:
+            raise ValueError(
+                f"config {self.name!r}: data.batch {self.data.batch} is not divisible by accumulate {self.accumulate}"
+            )
+        if not self.data.mix or any(not math.isfinite(w) or w < 0 for w in self.data.mix.values()):
+            raise ValueError(f"config {self.name!r}: data.mix needs finite weights >= 0, found {self.data.mix}")
+        if not self.name or self.name != pathlib.PurePath(self.name).name or self.name in (".", ".."):
+            raise ValueError(f"config name {self.name!r} must be a plain folder name")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass as JSON-ready nested dicts and lists."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(cls: Any, values: dict[str, Any], where: str = "config") -> Any:
+    """The inverse of `to_dict`: rebuilds dataclass `cls`, turning lists back into tuples.
+
+    Raises:
+      ValueError: an unknown field, named with its place.
+    """
+    hints = typing.get_type_hints(cls)
+    names = {f.name for f in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - names)
+    if unknown:
+        raise ValueError(f"{where}: unknown fields {unknown}, expected some of {sorted(names)}")
+
+    def convert(hint, value, place):
+        if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+            return from_dict(hint, value, place)
+        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+            for option in typing.get_args(hint):
+                if dataclasses.is_dataclass(option) and isinstance(value, dict):
+                    return from_dict(option, value, place)
+                if typing.get_origin(option) is tuple and isinstance(value, list):
+                    return freeze(value)
+            return value
+        if typing.get_origin(hint) is tuple and isinstance(value, list):
+            return freeze(value)
+        return value
+
+    def freeze(value):
+        return tuple(freeze(v) for v in value) if isinstance(value, list) else value
+
+    return cls(**{k: convert(hints[k], v, f"{where}.{k}") for k, v in values.items()})
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the fields in which two `to_dict` results differ, each with both values."""
+    out = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            out += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            out.append(f"{prefix}{key} (was {a!r}, now {b!r})")
+    return out
+
+
+def load(path: str | pathlib.Path) -> TrainConfig:
+    """The `TrainConfig` of a Python config file (its `config()` function) or of a run's `config.json`.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: the file does not define what is expected; the message says what.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no config file {path}")
+    if path.suffix == ".json":
+        try:
+            stored = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from None
+        if not isinstance(stored, dict) or not isinstance(stored.get("config"), dict):
+            raise ValueError(f"{path} is not a run's config.json: it has no 'config' object")
+        return from_dict(TrainConfig, stored["config"], str(path))
+    if path.suffix != ".py":
+        raise ValueError(f"{path}: a config is a .py file with a config() function, or a run's config.json")
+    spec = importlib.util.spec_from_file_location(f"vrjax_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from None
+    if not callable(getattr(module, "config", None)):
+        raise ValueError(f"{path} has no config() function")
+    config = module.config()
+    if not isinstance(config, TrainConfig):
+        raise ValueError(f"{path}: config() returned {type(config).__name__}, expected TrainConfig")
+    return config
