@@ -13,18 +13,21 @@ import pytest  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
-    """Skip parity and browser tests where their tools are absent; in CI their absence is a failure, not a skip."""
+    """Skip parity and browser tests where their tools are absent, except those that VRJAX_REQUIRE names (CI does)."""
     import importlib.util
     import shutil
 
-    have_torch = all(importlib.util.find_spec(m) for m in ("torch", "diffusers"))
-    have_browser = bool(importlib.util.find_spec("playwright")) and any(
-        shutil.which(b) for b in ("chromium", "chromium-browser", "google-chrome")
-    )
-    if os.environ.get("CI"):
-        return
+    have = {
+        "parity": all(importlib.util.find_spec(m) for m in ("torch", "diffusers")),
+        "browser": bool(importlib.util.find_spec("playwright"))
+        and any(shutil.which(b) for b in ("chromium", "chromium-browser", "google-chrome")),
+    }
+    why = {
+        "parity": "needs the `parity` extra (torch, diffusers)",
+        "browser": "needs Chromium and playwright",
+    }
+    required = os.environ.get("VRJAX_REQUIRE", "").split(",")
     for item in items:
-        if item.get_closest_marker("parity") and not have_torch:
-            item.add_marker(pytest.mark.skip(reason="needs the `parity` extra (torch, diffusers)"))
-        if item.get_closest_marker("browser") and not have_browser:
-            item.add_marker(pytest.mark.skip(reason="needs Chromium and playwright"))
+        for mark in have:
+            if item.get_closest_marker(mark) and not have[mark] and mark not in required:
+                item.add_marker(pytest.mark.skip(reason=why[mark]))
