@@ -1,0 +1,58 @@
+"""The one mesh of the library: five named axes, any of which may be 1."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh
+
+AXES = ("seed", "data", "fsdp", "context", "tensor")
+"""Mesh axes from the outermost (rarest communication) to the innermost (most communication, nearest neighbours)."""
+
+
+def mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Any] | None = None) -> Mesh:
+    """Arrange devices in the five-axis mesh `("seed", "data", "fsdp", "context", "tensor")`.
+
+    Axis types are always `Auto`: the compiler propagates shardings (`jax.make_mesh`'s own default is `Explicit`).
+    A program written for this mesh runs on one device unchanged, because every axis exists and may have size 1.
+
+    Args:
+      shape: sizes by axis name; an axis left out has size 1. At most one size may be -1: it takes all devices that
+        the others leave. `mesh({"data": -1})` is plain data parallelism; `None` means that.
+      devices: the devices to use; all devices of all processes by default.
+
+    Returns:
+      The mesh. On TPU, `jax.make_mesh` lays it out along the physical torus.
+
+    Raises:
+      ValueError: unknown axis, size that is not a positive integer or -1, more than one -1, or sizes whose product is
+        not the number of devices. Leaving devices idle is an error as well: pass `devices` to use fewer on purpose.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    shape = {"data": -1} if shape is None else dict(shape)
+    unknown = [name for name in shape if name not in AXES]
+    if unknown:
+        raise ValueError(f"mesh shape: unknown axes {unknown}; the axes are {list(AXES)}")
+    for name, size in shape.items():
+        if isinstance(size, bool) or not isinstance(size, int) or (size < 1 and size != -1):
+            raise ValueError(f"mesh shape: axis {name!r} has size {size!r}; expected a positive integer, or -1 to fill")
+    fill = [name for name, size in shape.items() if size == -1]
+    if len(fill) > 1:
+        raise ValueError(f"mesh shape: only one axis may be -1, found {fill}")
+    sizes = {name: shape.get(name, 1) for name in AXES}
+    fixed = math.prod(size for size in sizes.values() if size != -1)
+    if fill:
+        if len(devices) % fixed:
+            raise ValueError(
+                f"mesh shape {shape}: the fixed axes take {fixed} devices, which does not divide {len(devices)}"
+            )
+        sizes[fill[0]] = len(devices) // fixed
+    elif fixed != len(devices):
+        raise ValueError(
+            f"mesh shape {shape}: takes {fixed} devices, found {len(devices)}; "
+            "set one axis to -1 to fill, or choose the devices with `devices=`"
+        )
+    return jax.make_mesh(
+        tuple(sizes[name] for name in AXES), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
+    )
