@@ -1,0 +1,171 @@
+"""Named sites inside a stack of blocks: which taps read and which edits rewrite the residual stream, and where.
+
+A `Sites` is static: it is built while a model is traced, and where it is empty it adds nothing to the program. In a
+scanned stack the single-block sites (`block.3.ffn`) are gated by `lax.cond` on the block index, so the program holds
+one block however many of them are named. In an unrolled stack they are plain Python branches.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+PARTS = ("", ".self_attn", ".cross_attn", ".ffn")
+
+
+def indexed(fn: Callable) -> Callable:
+    """Marks an edit or tap that wants the block index: it is called `fn(h, block)` instead of `fn(h)`.
+
+    For sites inside blocks only. `block` is an int32 scalar, traced where the blocks are scanned.
+    """
+
+    def call(h, block):
+        return fn(h, block)
+
+    call.__name__ = getattr(fn, "__name__", "indexed")
+    call.wants_block = True
+    return call
+
+
+def names(layers: int) -> list[str]:
+    """Every site of a stack of `layers` blocks, the wildcard sites first."""
+    blocks = ["*", *range(layers)]
+    return ["embed"] + [f"block.{i}{part}" for i in blocks for part in PARTS]
+
+
+def _apply(fn, h, block):
+    return fn(h, block) if getattr(fn, "wants_block", False) else fn(h)
+
+
+def vary_like(x: jax.Array, like: jax.Array) -> jax.Array:
+    """Gives `x` the manual mesh axes over which `like` varies.
+
+    Inside `shard_map` the result of a collective such as `pmean` is known to be equal along its axis, and a scan's
+    carry or a cond's branches must not change that; elsewhere this is the identity.
+    """
+    missing = tuple(sorted(getattr(jax.typeof(like), "vma", frozenset()) - getattr(jax.typeof(x), "vma", frozenset())))
+    return lax.pcast(x, missing, to="varying") if missing else x
+
+
+class Sites:
+    """The taps and edits of one call, sorted by site.
+
+    Args:
+        taps: site name -> `fn(h) -> pytree` (`fn(h, block)` where marked by `indexed`).
+        edits: site name -> `fn(h) -> h`, same shape.
+        layers: number of blocks.
+
+    Raises:
+        ValueError: a name is not a site, or an `indexed` function is put on `embed`.
+    """
+
+    def __init__(self, taps: Mapping[str, Callable], edits: Mapping[str, Callable], layers: int):
+        self.layers = layers
+        valid = set(names(layers))
+        for kind, table in (("taps", taps), ("edits", edits)):
+            for name, fn in table.items():
+                if name not in valid:
+                    raise ValueError(
+                        f"{kind}: unknown site {name!r}; valid sites: embed, block.I and block.*, block.I.self_attn, "
+                        f"block.I.cross_attn, block.I.ffn and the same with *, where I is 0 .. {layers - 1}"
+                    )
+                if not callable(fn):
+                    raise ValueError(f"{kind}: the value at {name!r} must be a function, found {type(fn).__name__}")
+                if name == "embed" and getattr(fn, "wants_block", False):
+                    raise ValueError(f"{kind}: 'embed' lies before the blocks, an indexed function cannot stand there")
+        self._embed = taps.get("embed"), edits.get("embed")
+        self._edits: dict[str, list[tuple[Callable, np.ndarray | None]]] = {part: [] for part in PARTS}
+        self._taps: dict[str, list[tuple[str, Callable, int | None]]] = {part: [] for part in PARTS}
+        for name, fn in edits.items():
+            if name == "embed":
+                continue
+            block, part = self._split(name)
+            if block is None:
+                self._edits[part].append((fn, None))
+                continue
+            # The same function at several single blocks is one branch with a mask, not one branch each.
+            last = self._edits[part][-1] if self._edits[part] else (None, None)
+            if last[0] is fn and last[1] is not None:
+                last[1][block] = True
+            else:
+                mask = np.zeros(layers, bool)
+                mask[block] = True
+                self._edits[part].append((fn, mask))
+        for name, fn in taps.items():
+            if name != "embed":
+                block, part = self._split(name)
+                self._taps[part].append((name, fn, block))
+
+    @staticmethod
+    def _split(name: str) -> tuple[int | None, str]:
+        _, block, *part = name.split(".")
+        return (None if block == "*" else int(block)), ("." + part[0] if part else "")
+
+    @property
+    def inside(self) -> bool:
+        """Whether any tap or edit lies inside the blocks."""
+        return any(self._edits.values()) or any(self._taps.values())
+
+    def embed(self, h: jax.Array, out: dict) -> jax.Array:
+        """Applies the `embed` edit and tap, which stand before the blocks."""
+        tap, edit = self._embed
+        if edit is not None:
+            h = self._checked(edit, h, None, "embed")
+        if tap is not None:
+            out["embed"] = tap(h)
+        return h
+
+    def slots(self, h: jax.Array) -> dict[str, Any]:
+        """Zeros in the shape of every single-block tap's result: the carry that a scan fills in."""
+        slots = {}
+        for taps in self._taps.values():
+            for name, fn, block in taps:
+                if block is not None:
+                    shapes = jax.eval_shape(lambda h, fn=fn: _apply(fn, h, jnp.int32(0)), h)
+                    slots[name] = jax.tree.map(lambda s: vary_like(jnp.zeros(s.shape, s.dtype), h), shapes)
+        return slots
+
+    def visit(self, part: str, h: jax.Array, block, slots: dict, rows: dict) -> jax.Array:
+        """Applies the edits and then the taps of one site of one block.
+
+        Args:
+            part: one of `PARTS`.
+            h: (tokens, dim).
+            block: the block's index; a Python int in an unrolled stack.
+            slots: results of single-block taps, updated in place.
+            rows: results of wildcard taps for this block, updated in place.
+
+        Returns:
+            the edited h.
+        """
+        for fn, mask in self._edits[part]:
+            edit = lambda h, fn=fn: self._checked(fn, h, block, f"block{part}")
+            if mask is None:
+                h = edit(h)
+            elif isinstance(block, int):
+                h = edit(h) if mask[block] else h
+            else:
+                h = lax.cond(jnp.asarray(mask)[block], edit, lambda h: h, h)
+        for name, fn, only in self._taps[part]:
+            if only is None:
+                rows[name] = _apply(fn, h, block)
+            elif isinstance(block, int):
+                if only == block:
+                    slots[name] = _apply(fn, h, jnp.int32(block))
+            else:
+
+                def take(h, old, fn=fn):
+                    return jax.tree.map(lambda new: vary_like(new, h), _apply(fn, h, block))
+
+                slots[name] = lax.cond(block == only, take, lambda h, old: old, h, slots[name])
+        return h
+
+    @staticmethod
+    def _checked(fn, h, block, site):
+        new = _apply(fn, h, block)
+        if jnp.shape(new) != h.shape:
+            raise ValueError(f"edits: the edit at {site} returned shape {jnp.shape(new)}, expected {h.shape}")
+        return vary_like(jnp.asarray(new, h.dtype), h)
