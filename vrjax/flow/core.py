@@ -1,0 +1,233 @@
+"""The nouns of sampling: level, prediction, grid, solver, phase, record, trajectory.
+
+Everywhere `x_sigma = (1 - sigma) x0 + sigma eps`, the velocity is `v = eps - x0`, so `x0 = x - sigma v`; sigma 1 is pure
+noise and sigma 0 is data. A run walks a grid of falling sigmas `[S + 1]` in `S` steps.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+DEFAULT_FIELDS = ("x", "v", "x0")
+CORE_FIELDS = ("x", "v", "x0", "next", "taps")
+
+
+class Level(NamedTuple):
+    """Where on the noise grid the network is asked.
+
+    Attributes:
+        sigma: noise level in [0, 1], a scalar in the precision of the state.
+        time: what the network was trained to see, usually `1000 * sigma`; a scalar, or one value per token where a
+            combinator made it so.
+    """
+
+    sigma: Any
+    time: Any
+
+
+class Prediction(NamedTuple):
+    """What a velocity may return instead of a bare array: `v` of the shape of `x`, and a dict of named taps."""
+
+    v: Any
+    taps: Any = {}
+
+
+Velocity = Callable[[Any, Level], Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grid:
+    """The noise levels a run steps through and the times it shows the network.
+
+    The two are separate because published pipelines step with exact sigmas and show the network truncated times.
+
+    Attributes:
+        sigmas: `[S + 1]` float64, strictly falling, within [0, 1].
+        times: `[S]` float64, one per step; `1000 * sigmas[:-1]` where not given.
+
+    Raises:
+        ValueError: for wrong shapes, values outside [0, 1], non-finite values, or sigmas that do not fall strictly.
+    """
+
+    sigmas: np.ndarray
+    times: np.ndarray = None  # type: ignore[assignment]
+
+    def __post_init__(self):
+        sigmas = np.array(self.sigmas, np.float64)
+        if sigmas.ndim != 1 or sigmas.size < 2:
+            raise ValueError(f"Grid: sigmas must be one row of at least 2 levels, found shape {sigmas.shape}")
+        if not np.all(np.isfinite(sigmas)) or sigmas.max() > 1 or sigmas.min() < 0:
+            raise ValueError(f"Grid: sigmas must be finite and within [0, 1], found {sigmas}")
+        if not np.all(np.diff(sigmas) < 0):
+            at = int(np.argmax(np.diff(sigmas) >= 0))
+            raise ValueError(
+                f"Grid: sigmas must fall strictly, found {sigmas[at]} at {at} followed by {sigmas[at + 1]}"
+            )
+        times = 1000.0 * sigmas[:-1] if self.times is None else np.array(self.times, np.float64)
+        if times.shape != (sigmas.size - 1,):
+            raise ValueError(f"Grid: expected {sigmas.size - 1} times, one per step, found shape {times.shape}")
+        if not np.all(np.isfinite(times)):
+            raise ValueError(f"Grid: times must be finite, found {times}")
+        for name, value in (("sigmas", sigmas), ("times", times)):
+            value.setflags(write=False)  # a grid is hashed by its content
+            object.__setattr__(self, name, value)
+
+    @property
+    def steps(self) -> int:
+        return len(self.times)
+
+    def _key(self):
+        return self.sigmas.tobytes(), self.times.tobytes()
+
+    def __eq__(self, other):
+        return isinstance(other, Grid) and self._key() == other._key()
+
+    def __hash__(self):
+        return hash(self._key())
+
+
+class Info(NamedTuple):
+    """What a person may want to see of one step, apart from what the next step needs.
+
+    Attributes:
+        prediction: the network's answer at the start of the step.
+        extra: further arrays by name, e.g. `log_prob`, `mean`, `std`, `noise` of a stochastic step.
+    """
+
+    prediction: Prediction
+    extra: Mapping[str, Any] = {}
+
+
+class Solver(NamedTuple):
+    """A solver as pure functions.
+
+    Attributes:
+        plan: `plan(grid) -> {name: [S, ...]}`: every coefficient of every step, in float64 numpy, once, on the host. Rows
+            are cast to the precision of the state when the run is traced, and `lax.scan` hands `step` one of them.
+        init: `init(x) -> state`: what the first step needs beyond `x`. Built from `x`, so that it has its sharding.
+        step: `step(evaluate, x, state, row, key) -> (x_next, state, Info)`. `evaluate(x)` asks the velocity at the level
+            the step starts from, `evaluate(x, end=True)` at the level where it ends; both return a `Prediction`. `key`
+            is None unless the solver is stochastic.
+        replay: of a stochastic solver, `replay(evaluate, x, row, x_next) -> Info`: the same step with its outcome given,
+            for `log_prob`.
+        stochastic: whether `step` needs a key.
+    """
+
+    plan: Callable[[Grid], Mapping[str, np.ndarray]]
+    init: Callable[[Any], Any]
+    step: Callable[..., tuple[Any, Any, Info]]
+    replay: Callable[..., Info] | None = None
+    stochastic: bool = False
+
+
+class Phase(NamedTuple):
+    """Use `velocity` for the steps before `stop` that no earlier phase took. The last phase stops at the grid's S."""
+
+    stop: int
+    velocity: Velocity
+
+
+class Snapshot(NamedTuple):
+    """What `Record.fn` is shown at a step: arrays of one example, before anything is stored."""
+
+    step: Any
+    level: Level
+    x: Any
+    v: Any
+    x0: Any
+    next: Any
+    taps: Any
+    extra: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What a run keeps: which steps, and of each step which fields. Static; memory grows with what is kept only.
+
+    Attributes:
+        steps: step numbers within 0 ... S - 1 in the order of the rows wanted, or None for every step. `()` keeps nothing.
+        fields: any of `x` (the state the network saw), `v`, `x0` (`x - sigma v`), `next` (the state the step led to), and
+            what the solver offers: `log_prob`, `mean`, `std`, `noise` of a stochastic one, `corrected` of UniPC. By
+            default x, v and x0, or nothing where `fn` is given. `log_prob`, a scalar, is kept whenever there is one, and
+            taps are kept whenever there are some, unless `fn` is given and `taps` is not among the fields.
+        fn: `fn(Snapshot) -> pytree`, a statistic kept in `Trajectory.stats` instead of the fields it is computed from.
+    """
+
+    steps: tuple[int, ...] | None = None
+    fields: tuple[str, ...] = None  # type: ignore[assignment]
+    fn: Callable[[Snapshot], Any] | None = None
+
+    def __post_init__(self):
+        if self.fields is None:
+            object.__setattr__(self, "fields", () if self.fn else DEFAULT_FIELDS)
+        if isinstance(self.fields, str):
+            raise ValueError(f"Record: fields must be a tuple of names, found the string {self.fields!r}")
+        object.__setattr__(self, "fields", tuple(self.fields))
+        if self.steps is not None:
+            object.__setattr__(self, "steps", tuple(int(s) for s in self.steps))
+            if len(set(self.steps)) != len(self.steps):
+                raise ValueError(f"Record: steps must differ from each other, found {self.steps}")
+
+    def rows(self, grid: Grid) -> tuple[int, ...]:
+        """The recorded step of each row. Raises ValueError for a step that the grid does not have."""
+        if self.steps is None:
+            return tuple(range(grid.steps))
+        wrong = [s for s in self.steps if not 0 <= s < grid.steps]
+        if wrong:
+            raise ValueError(f"Record: steps {wrong} are out of range, the grid has steps 0 to {grid.steps - 1}")
+        return self.steps
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Trajectory:
+    """What happened in a run. A pytree: it may be vmapped, sharded, mapped and differentiated.
+
+    A run of S steps that keeps K of them (S by default) has K rows in every recorded field. Only when every step is kept
+    does `x` have one row more, S + 1: the last row is the final state, so that `x[s]` and `x[s + 1]` are the two ends of
+    step `s`. Fields that were not recorded are None.
+
+    Attributes:
+        sigma: `[S + 1]` noise levels of the whole grid.
+        time: `[S]` times shown to the network.
+        final: the state after the last step, `[...]`; always there.
+        x: the state the network saw (after an edit), `[S + 1, ...]`, or `[K, ...]` for chosen steps.
+        v, x0: velocity and data estimate `x - sigma v` at that state, `[K, ...]`.
+        next: the state that the step led to, before the next step's edit, `[K, ...]`.
+        taps: `{name: [K, ...]}`; steps of a phase whose velocity has no such tap hold NaN (0 for integers).
+        stats: the results of `Record.fn`, each with K rows.
+        log_prob: `[K]` log-density of each step's outcome, mean over elements (see `sde`).
+        mean, std, noise: of a stochastic step, `[K, ...]`, `[K]`, `[K, ...]`: `next = mean + std * noise`.
+        corrected: UniPC's corrected state, `[K, ...]`.
+        grid, solver, record, edited: how the run was made (static).
+    """
+
+    sigma: Any
+    time: Any
+    final: Any
+    x: Any = None
+    v: Any = None
+    x0: Any = None
+    next: Any = None
+    taps: Any = dataclasses.field(default_factory=dict)
+    stats: Any = None
+    log_prob: Any = None
+    mean: Any = None
+    std: Any = None
+    noise: Any = None
+    corrected: Any = None
+    grid: Grid = dataclasses.field(default=None, metadata=dict(static=True))  # type: ignore[assignment]
+    solver: Solver = dataclasses.field(default=None, metadata=dict(static=True))  # type: ignore[assignment]
+    record: Record = dataclasses.field(default=None, metadata=dict(static=True))  # type: ignore[assignment]
+    edited: bool = dataclasses.field(default=False, metadata=dict(static=True))
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The step that each recorded row belongs to."""
+        return self.record.rows(self.grid)
+
+
+EXTRA_FIELDS = ("log_prob", "mean", "std", "noise", "corrected")

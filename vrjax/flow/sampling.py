@@ -1,0 +1,301 @@
+"""`sample`: one scan that walks the noise grid and keeps what was asked for."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from vrjax.flow.core import (
+    CORE_FIELDS,
+    Grid,
+    Info,
+    Level,
+    Phase,
+    Prediction,
+    Record,
+    Snapshot,
+    Solver,
+    Trajectory,
+    Velocity,
+)
+from vrjax.flow.solvers.euler import euler
+
+
+def sample(
+    velocity: Velocity | Phase | tuple[Phase, ...] | list[Phase],
+    x: Any,
+    grid: Grid,
+    *,
+    solver: Solver | None = None,
+    key: Any = None,
+    edit: Callable[[Any, Any, Any], Any] | None = None,
+    record: Record | None = None,
+) -> Trajectory:
+    """Carry `x` from the first level of `grid` to the last and return the trajectory.
+
+    One `lax.scan` per phase; its compile time does not depend on the number of steps. Works under jit (also with `x`
+    donated), vmap, pmap, shard_map, grad and `jax.checkpoint`. What is not asked for leaves no trace in the program.
+
+    Args:
+        velocity: `(x, level) -> v` or `-> Prediction(v, taps)`, or phases of them in order.
+        x: the start, of any shape, float32 or float64; half precision is raised to float32. The velocity sees arrays of
+            this shape and precision, and what it returns is brought to it.
+        grid: noise levels and times, see `grids`.
+        solver: see `euler` (the default), `heun`, `unipc`, `dpmpp_2m`, `sde`.
+        key: randomness of a stochastic solver and of `edit`; split once, so step `s` draws the same whatever is recorded.
+        edit: `edit(step, x, key) -> x`, applied to the state before the network sees it at `step`, a traced int32; `key` is
+            None if `sample` got none.
+        record: what to keep, by default x, v and x0 of every step.
+
+    Raises:
+        ValueError: for phases that do not end at the grid's last step, a missing key, steps or fields that do not exist, a
+            velocity or an edit that returns another shape.
+    """
+    solver = euler() if solver is None else solver
+    record = Record() if record is None else record
+    _check_arguments(solver, grid, key)
+    phases = as_phases(velocity, grid)
+    x = as_state(x)
+    run = _Run(grid, solver, edit, record, x, key)
+    carry = run.start(phases)
+    begin = 0
+    for phase in phases:
+        carry = run.phase(phase.velocity, carry, begin, phase.stop)
+        begin = phase.stop
+    return run.finish(carry)
+
+
+def _check_arguments(solver: Any, grid: Any, key: Any) -> None:
+    if not isinstance(solver, Solver):
+        raise ValueError(f"sample: solver must be a Solver such as euler() or unipc(), found {solver!r}")
+    if not isinstance(grid, Grid):
+        raise ValueError(
+            f"sample: grid must be a Grid such as grids.shifted(50, shift=5.0), found {type(grid).__name__}"
+        )
+    if solver.stochastic and key is None:
+        raise ValueError("sample: this solver is stochastic and needs key=..., found None")
+
+
+def as_phases(velocity: Any, grid: Grid) -> tuple[Phase, ...]:
+    """Phases as given, or the one phase of a plain velocity; checked against the grid."""
+    if isinstance(velocity, Phase):
+        velocity = (velocity,)
+    if not isinstance(velocity, (tuple, list)):
+        if not callable(velocity):
+            raise ValueError(f"sample: velocity must be callable or a tuple of Phase, found {type(velocity).__name__}")
+        return (Phase(grid.steps, velocity),)
+    if not velocity or not all(isinstance(p, Phase) for p in velocity):
+        raise ValueError(f"sample: expected a tuple of at least one Phase(stop, velocity), found {velocity!r}")
+    stops = [p.stop for p in velocity]
+    if any(b <= a for a, b in zip([0, *stops], stops, strict=False)) or stops[-1] != grid.steps:
+        raise ValueError(f"sample: phase stops must rise from above 0 and end at the {grid.steps} steps, found {stops}")
+    return tuple(velocity)
+
+
+def as_state(x: Any) -> jax.Array:
+    """The state of a run: at least float32."""
+    x = jnp.asarray(x)
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"sample: x must be a real floating point array, found {x.dtype}")
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def constants(rows, dtype, begin: int = 0, stop: int | None = None, steps=None):
+    """Rows of a plan as traced constants: floating point in the precision of the state, from the float64 they were made in."""
+    pick = slice(begin, stop) if steps is None else np.asarray(steps, np.int64)
+
+    def cast(a):
+        a = np.asarray(a)[pick]
+        return jnp.asarray(a.astype(dtype) if np.issubdtype(a.dtype, np.floating) else a)
+
+    return jax.tree.map(cast, rows)
+
+
+def plan_rows(grid: Grid, solver: Solver) -> dict[str, Any]:
+    """The solver's plan with the levels at both ends of each step."""
+    rows = solver.plan(grid)
+    wrong = {name: np.shape(a) for name, a in rows.items() if np.shape(a)[:1] != (grid.steps,)}
+    if wrong:
+        raise ValueError(f"sample: the solver's plan must have {grid.steps} rows, found {wrong}")
+    end_times = np.append(grid.times[1:], 1000.0 * grid.sigmas[-1])
+    return {
+        "coefficients": dict(rows),
+        "start": Level(grid.sigmas[:-1], grid.times),
+        "end": Level(grid.sigmas[1:], end_times),
+    }
+
+
+def evaluator(velocity: Velocity, row: dict[str, Any], like: jax.Array):
+    """`evaluate(x, end=False)` of one step: the velocity at the level where the step starts or ends, shape checked."""
+
+    def evaluate(x, end: bool = False) -> Prediction:
+        out = velocity(x, row["end"] if end else row["start"])
+        out = out if isinstance(out, Prediction) else Prediction(out)
+        if jnp.shape(out.v) != like.shape:
+            raise ValueError(f"sample: the velocity must return the shape of x, {like.shape}, found {jnp.shape(out.v)}")
+        return Prediction(jnp.asarray(out.v).astype(like.dtype), dict(out.taps))
+
+    return evaluate
+
+
+class _Run:
+    """One call of `sample`: its static choices, and the pieces of the scan. The carry is (x, solver state, buffers)."""
+
+    def __init__(self, grid, solver, edit, record, x, key):
+        self.grid, self.solver, self.edit, self.record, self.x = grid, solver, edit, record, x
+        self.rows = plan_rows(grid, solver)
+        self.kept = record.rows(grid)
+        # Every step has a slot: its row in the buffers, or the row behind them which is thrown away.
+        self.slots = np.full(grid.steps, len(self.kept), np.int32)
+        self.slots[list(self.kept)] = np.arange(len(self.kept), dtype=np.int32)
+        self.keys = None if key is None or not (edit or solver.stochastic) else jax.random.split(key, (grid.steps, 2))
+
+    def xs(self, begin: int, stop: int):
+        return {
+            "step": jnp.arange(begin, stop, dtype=jnp.int32),
+            "slot": jnp.asarray(self.slots[begin:stop]),
+            "row": constants(self.rows, self.x.dtype, begin, stop),
+            "keys": None if self.keys is None else self.keys[begin:stop],
+        }
+
+    def advance(self, velocity, x, state, xs):
+        """One step without bookkeeping: (state the network saw, next x, next state, Info)."""
+        edit_key, step_key = (None, None) if xs["keys"] is None else (xs["keys"][0], xs["keys"][1])
+        if self.edit is not None:
+            edited = self.edit(xs["step"], x, edit_key)
+            if jnp.shape(edited) != x.shape:
+                raise ValueError(f"sample: edit must return the shape of x, {x.shape}, found {jnp.shape(edited)}")
+            x = jnp.asarray(edited).astype(x.dtype)
+        evaluate = evaluator(velocity, xs["row"], x)
+        x_next, state, info = self.solver.step(
+            evaluate, x, state, xs["row"]["coefficients"], step_key if self.solver.stochastic else None
+        )
+        return x, x_next, state, info
+
+    def observe(self, x, x_next, info: Info, xs) -> dict[str, Any]:
+        """What the record wants of one step, by name."""
+        level, v = xs["row"]["start"], info.prediction.v
+        everything = {"x": x, "v": v, "x0": x - level.sigma * v, "next": x_next, **info.extra}
+        unknown = [f for f in self.record.fields if f != "taps" and f not in everything]
+        if unknown:
+            offered = sorted({*CORE_FIELDS, *everything})
+            raise ValueError(f"Record: unknown fields {unknown}, this solver offers {', '.join(offered)}")
+        wanted = [f for f in self.record.fields if f != "taps"]
+        wanted += [f for f in ("log_prob",) if f in everything and f not in wanted]
+        out: dict[str, Any] = {f: everything[f] for f in wanted}
+        taps = info.prediction.taps
+        if taps and (self.record.fn is None or "taps" in self.record.fields):
+            out["taps"] = taps
+        if self.record.fn is not None:
+            snapshot = Snapshot(
+                step=xs["step"],
+                level=level,
+                taps=taps,
+                extra=info.extra,
+                **{f: everything[f] for f in ("x", "v", "x0", "next")},
+            )
+            out["stats"] = self.record.fn(snapshot)
+        return out
+
+    def start(self, phases):
+        """The first carry. Buffers are sized from an abstract step of each phase; no step is run."""
+        x = self.x
+        state = self.solver.init(x)
+        shapes: dict[str, Any] = {}
+        xs = jax.tree.map(lambda a: a[0], self.xs(0, 1))
+        for phase in phases:
+
+            def one(x, state, xs, velocity=phase.velocity):
+                seen, x_next, after, info = self.advance(velocity, x, state, xs)
+                return x_next, after, self.observe(seen, x_next, info, xs)
+
+            x_next, after, seen = jax.eval_shape(one, x, state, xs)
+            shapes = _union(shapes, seen)
+            x, state = _vary_as(x, x_next), jax.tree.map(_vary_as, state, after)
+        return x, state, {n: self.buffers(n, a) for n, a in shapes.items()} if self.kept else {}
+
+    def buffers(self, name, shapes):
+        rows = len(self.kept) + (0 if self.record.steps is None and name != "x" else 1)
+        return jax.tree.map(lambda a: _empty(rows, a), shapes)
+
+    def phase(self, velocity, carry, begin: int, stop: int):
+        def body(carry, xs):
+            x, state, buffers = carry
+            seen, x_next, after, info = self.advance(velocity, x, state, xs)
+            out = self.observe(seen, x_next, info, xs)
+            write = lambda buffer, a: _vary_as(
+                lax.dynamic_update_index_in_dim(buffer, jnp.asarray(a, buffer.dtype), xs["slot"], 0), buffer
+            )
+            if buffers:
+                buffers = {**buffers, **_written(buffers, out, write)}
+            return (_vary_as(x_next, x), jax.tree.map(_vary_as, after, state), buffers), None
+
+        carry, _ = lax.scan(body, carry, self.xs(begin, stop))
+        return carry
+
+    def finish(self, carry) -> Trajectory:
+        x, _, buffers = carry
+        kept = len(self.kept)
+        if self.record.steps is None and "x" in buffers:
+            buffers["x"] = lax.dynamic_update_index_in_dim(buffers["x"], x, kept, 0)
+        elif self.record.steps is not None:
+            buffers = jax.tree.map(lambda b: b[:kept], buffers)
+        level = constants({"sigma": self.grid.sigmas, "time": self.grid.times}, x.dtype)
+        return Trajectory(
+            **level,
+            final=x,
+            **buffers,
+            grid=self.grid,
+            solver=self.solver,
+            record=self.record,
+            edited=self.edit is not None,
+        )
+
+
+def _union(known: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+    """Shapes of the buffers over phases: taps of the same name must agree, taps of other names are added."""
+    if not known:
+        return seen
+    taps = dict(known.get("taps", {}))
+    for name, shape in seen.get("taps", {}).items():
+        if name in taps and jax.tree.map(_aval, taps[name]) != jax.tree.map(_aval, shape):
+            raise ValueError(f"sample: tap {name!r} is {taps[name]} in one phase and {shape} in a later one")
+        taps[name] = shape
+    if jax.tree.map(_aval, known.get("stats")) != jax.tree.map(_aval, seen.get("stats")):
+        raise ValueError("sample: Record.fn must return the same shapes in every phase")
+    return {**known, **seen, **({"taps": taps} if taps else {})}
+
+
+def _aval(a):
+    return a.shape, a.dtype
+
+
+def _written(buffers, out, write):
+    """The buffers after one step; those of taps that this phase does not have stay as they are."""
+    new = {n: jax.tree.map(write, buffers[n], a) for n, a in out.items() if n != "taps"}
+    if "taps" in out:
+        new["taps"] = {
+            **buffers["taps"],
+            **{n: jax.tree.map(write, buffers["taps"][n], a) for n, a in out["taps"].items()},
+        }
+    return new
+
+
+def _empty(rows: int, like) -> jax.Array:
+    """Rows to be written over: NaN where floating, so that a row nobody wrote cannot pass for a value."""
+    fill = jnp.nan if jnp.issubdtype(like.dtype, jnp.inexact) else 0
+    return _vary_as(jnp.full((rows, *like.shape), fill, like.dtype), like)
+
+
+def _vary_as(a, like):
+    """Inside shard_map, mark `a` as varying over the mesh axes that `like` varies over; elsewhere `a` itself."""
+    missing = _axes(like) - _axes(a)
+    return lax.pcast(a, tuple(sorted(missing)), to="varying") if missing else a
+
+
+def _axes(a) -> frozenset:
+    aval = a if isinstance(a, jax.ShapeDtypeStruct) else jax.typeof(a)
+    return frozenset(getattr(aval, "vma", None) or ())
