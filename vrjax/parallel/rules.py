@@ -19,6 +19,14 @@ DEFAULT_RULES: Rules = {
     "mlp": "tensor",
     "embed": "fsdp",
     "layers": None,
+    # small or already-split dimensions of `vrjax.models.wan`
+    "embed_in": None,
+    "modulation": "tensor",
+    "patch": None,
+    "text": None,
+    "time": None,
+    "image": None,
+    "image_mlp": "tensor",
 }
 """The usual choice for a transformer: data parallel over (data, fsdp), parameters over (fsdp, tensor)."""
 
@@ -77,7 +85,7 @@ def shardings(
       rules: see `spec`.
       like: pytree of arrays or `jax.ShapeDtypeStruct` with the same paths. Needed to see which dimensions divide;
         without it nothing is checked and JAX complains when the sharding is used. Its own structure is returned, so
-        a Flax module or state may be given beside nested dicts of axes as long as the leaves come in the same order.
+        a Flax module or state may be given beside nested dicts of axes with the same names.
       uneven: what to do where mesh axes do not divide a dimension. The rule's minor mesh axes are dropped until the
         rest divides; what was dropped and why is said in one `UnevenSharding` warning ("warn"), in a ValueError
         ("error"), or not at all ("replicate").
@@ -105,14 +113,18 @@ def shardings(
     if like is None:
         return jax.tree_util.tree_unflatten(treedef, [NamedSharding(mesh, entry) for entry in specs])
 
+    named = {_keys(path): (axes, entry) for (path, axes), entry in zip(paths, specs, strict=True)}
     arrays, treedef = jax.tree_util.tree_flatten_with_path(like)
-    if len(arrays) != len(paths):
-        raise ValueError(f"shardings: {len(paths)} leaves of logical axes for {len(arrays)} arrays in `like`")
+    missing = [_name(path) for path, _ in arrays if _keys(path) not in named]
+    extra = set(named) - {_keys(path) for path, _ in arrays}
+    if missing or extra:
+        raise ValueError(
+            f"shardings: arrays without logical axes: {missing}; "
+            f"logical axes without an array: {sorted('/'.join(k) for k in extra)}"
+        )
     out, dropped = [], []
-    for (axes_path, axes), entry, (path, array) in zip(paths, specs, arrays, strict=True):
-        name, shape = _name(path), tuple(array.shape)
-        if not _same_path(axes_path, path):
-            raise ValueError(f"shardings: logical axes of {_name(axes_path)} stand where `like` has {name}")
+    for path, array in arrays:
+        name, shape, (axes, entry) = _name(path), tuple(array.shape), named[_keys(path)]
         if axes is not None and len(axes) != len(shape):
             raise ValueError(f"{name}: {len(axes)} logical axes {axes} for an array of shape {shape}")
         kept = []
@@ -143,14 +155,10 @@ def _parts(entry: Any) -> tuple[str, ...]:
     return () if entry is None else (entry,) if isinstance(entry, str) else tuple(entry)
 
 
-def _keys(path: Any) -> list[str]:
-    return [str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))).lstrip(".") for k in path]
-
-
-def _same_path(axes_path: Any, path: Any) -> bool:
-    """Equal paths, a Flax variable's trailing `.value` (or `.raw_value`) not counted."""
-    a, b = ([k for k in _keys(p) if k not in ("value", "raw_value")] for p in (axes_path, path))
-    return a == b
+def _keys(path: Any) -> tuple[str, ...]:
+    """Names along a path; a Flax variable's trailing `.value` is not counted."""
+    keys = tuple(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))).lstrip(".") for k in path)
+    return keys[:-1] if keys[-1:] in (("value",), ("raw_value",)) else keys
 
 
 def _name(path: Any) -> str:

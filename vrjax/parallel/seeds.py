@@ -147,6 +147,10 @@ def _place(tree: Any, mesh: Mesh, entries: PartitionSpec) -> Any:
     def place(x):
         if isinstance(x, Tracer) or (isinstance(x, Array) and x.sharding.device_set == devices):
             return x
+        if isinstance(x, Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            # several hosts: device_put takes no typed keys there
+            data = jax.device_put(jax.random.key_data(x), sharding)
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
         return jax.device_put(x, sharding)
 
     return jax.tree.map(place, tree)
