@@ -1,0 +1,263 @@
+"""Statistics against SciPy, exact enumeration, textbook numbers and simulated coverage."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from vrjax.report import statistics as s
+
+
+@pytest.mark.parametrize("successes, n", [(0, 10), (1, 10), (7, 10), (10, 10), (206, 256), (1, 1)])
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_wilson_equals_scipy(successes, n, level):
+    ours = s.wilson(successes, n, level)
+    theirs = stats.binomtest(successes, n).proportion_ci(level, method="wilson")
+    assert ours.interval == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+    assert ours.value == successes / n and ours.n == n
+    assert 0.0 <= ours.low <= ours.value <= ours.high <= 1.0
+
+
+def test_wilson_coverage_near_nominal_averaged_over_rates():
+    """Exact coverage, no simulation: the binomial mass of the outcomes whose interval holds the true rate."""
+    n, coverage = 40, []
+    ends = np.array([s.wilson(k, n).interval for k in range(n + 1)])
+    for rate in np.linspace(0.05, 0.95, 91):
+        holds = (ends[:, 0] <= rate) & (rate <= ends[:, 1])
+        coverage.append(stats.binom.pmf(np.arange(n + 1), n, rate)[holds].sum())
+    assert np.mean(coverage) == pytest.approx(0.95, abs=0.01)
+
+
+@pytest.mark.parametrize("only_a, only_b, both", [(0, 0, 5), (5, 0, 3), (9, 3, 20), (4, 4, 1), (1, 12, 0)])
+def test_mcnemar_equals_exact_binomial_test(only_a, only_b, both):
+    a = np.array([1] * only_a + [0] * only_b + [1] * both)
+    b = np.array([0] * only_a + [1] * only_b + [1] * both)
+    result = s.mcnemar(a, b)
+    m = only_a + only_b
+    expected = stats.binomtest(only_a, m, 0.5).pvalue if m else 1.0
+    assert result.p == pytest.approx(expected, abs=1e-12)
+    assert (result.only_a, result.only_b, result.n) == (only_a, only_b, len(a))
+    assert result.difference == pytest.approx(a.mean() - b.mean())
+
+
+def test_mcnemar_equals_enumeration_of_every_sign_pattern():
+    """Independent of the binomial: flip each discordant pair in all 2^m ways."""
+    a, b = np.array([1, 1, 1, 1, 0, 1, 1, 0]), np.array([0, 0, 0, 0, 1, 1, 0, 0])
+    d = (a - b)[a != b]
+    flips = [abs(sum(f * d)) >= abs(d.sum()) for f in itertools.product((-1, 1), repeat=len(d))]
+    assert s.mcnemar(a, b).p == pytest.approx(np.mean(flips), abs=1e-15)
+
+
+def test_equal_tails_of_a_known_sample():
+    low, high = s.equal_tails(np.arange(1001) / 1000.0, 0.9)
+    assert (float(low), float(high)) == pytest.approx((0.05, 0.95))
+
+
+def test_hierarchical_bootstrap_moments_by_enumeration():
+    """With one training seed and one noise seed it is the plain bootstrap of a mean: all n^n draws can be listed."""
+    data = np.array([0.0, 1.0, 5.0, 2.0])
+    every = np.array([np.mean(draw) for draw in itertools.product(data, repeat=4)])
+    for instances in ("shared", "nested"):
+        ours = s.hierarchical_bootstrap(data.reshape(1, 4, 1), instances=instances, resamples=100_000)
+        assert ours.interval == pytest.approx(
+            tuple(np.quantile(every, (0.025, 0.975))), abs=0.26
+        )  # the grid step is 0.25
+        assert ours.value == 2.0 and ours.n == 4
+
+
+def _spread(data, **how):
+    estimate = s.hierarchical_bootstrap(data, resamples=20_000, level=0.6826894921370859, **how)
+    return (estimate.high - estimate.low) / 2  # one standard error where the draws are nearly normal
+
+
+def test_hierarchical_bootstrap_variance_of_every_level():
+    """The bootstrap variance of the mean is known in closed form for each level by itself and for nested levels."""
+    rng = np.random.default_rng(0)
+    t, n, m = 30, 25, 4
+    data = rng.normal(size=(t, 1, 1)) + rng.normal(size=(1, n, 1)) + rng.normal(size=(t, n, m))
+    top = data.mean((1, 2)).var() / t
+    middle_nested = data.mean(2).var(axis=1).mean() / (t * n)
+    middle_shared = data.mean((0, 2)).var() / n
+    bottom = data.var(axis=2).mean() / (t * n * m)
+    assert _spread(data, resample=(0,)) == pytest.approx(math.sqrt(top), rel=0.03)
+    assert _spread(data, resample=(1,), instances="nested") == pytest.approx(math.sqrt(middle_nested), rel=0.03)
+    assert _spread(data, resample=(1,), instances="shared") == pytest.approx(math.sqrt(middle_shared), rel=0.03)
+    assert _spread(data, resample=(2,)) == pytest.approx(math.sqrt(bottom), rel=0.03)
+    whole = math.sqrt(top + middle_nested + bottom)
+    assert _spread(data, instances="nested") == pytest.approx(whole, rel=0.03)
+    assert _spread(data, instances="shared") > whole  # the instance effect is common to all training seeds
+
+
+def test_hierarchical_bootstrap_coverage():
+    """Crossed data (the same instances under every training seed): 'shared' covers, 'nested' is too short."""
+    rng = np.random.default_rng(1)
+    hits = {"shared": 0, "nested": 0}
+    rounds = 150
+    for _ in range(rounds):
+        data = 0.2 * rng.normal(size=(8, 1, 1)) + rng.normal(size=(1, 20, 1)) + 0.3 * rng.normal(size=(8, 20, 2))
+        for how in hits:
+            e = s.hierarchical_bootstrap(data, instances=how, resamples=400, seed=int(rng.integers(1 << 30)))
+            hits[how] += e.low <= 0.0 <= e.high
+    assert hits["shared"] / rounds > 0.88
+    assert hits["nested"] / rounds < 0.8
+
+
+def test_hierarchical_bootstrap_is_seeded_and_chunks_do_not_matter_to_the_law(monkeypatch):
+    data = np.random.default_rng(2).normal(size=(3, 7, 2))
+    first, again = (s.hierarchical_bootstrap(data, resamples=2000, seed=4) for _ in range(2))
+    assert first == again
+    assert s.hierarchical_bootstrap(data, resamples=2000, seed=5) != first
+    monkeypatch.setattr(s, "_CHUNK", 100)
+    chunked = s.hierarchical_bootstrap(data, resamples=2000, seed=4)
+    assert chunked.interval == pytest.approx(first.interval, abs=0.1)
+
+
+def test_paired_reports_each_training_seed():
+    rng = np.random.default_rng(3)
+    a, b = (rng.integers(2, size=(3, 50, 2)) for _ in range(2))
+    result = s.paired(a, b, resamples=500)
+    assert result.difference.value == pytest.approx((a - b).mean())
+    assert result.discordant == pytest.approx((a != b).mean())
+    assert [t.n for t in result.per_seed] == [100, 100, 100]
+    assert result.per_seed[1] == s.mcnemar(a[1], b[1])
+    assert s.paired(a + 0.5, b, resamples=50).per_seed == ()
+    assert s.paired(a, a, resamples=50).difference.interval == (0.0, 0.0)
+
+
+def test_cluster_bootstrap_standard_error():
+    """Rows of one cluster are copies: the standard error is that of the clusters, not of the rows."""
+    rng = np.random.default_rng(4)
+    base = rng.normal(size=(60, 3))
+    rows, labels = np.repeat(base, 5, axis=0), np.repeat(np.arange(60), 5)
+    wide = s.cluster_bootstrap(rows, labels, resamples=4000, level=0.6826894921370859)
+    assert np.asarray(wide.high - wide.low) / 2 == pytest.approx(base.std(axis=0) / math.sqrt(60), rel=0.08)
+    np.testing.assert_allclose(wide.value, base.mean(0), atol=1e-12)
+    assert wide.n == 60
+    narrow = s.cluster_bootstrap(rows, resamples=4000, level=0.6826894921370859)
+    assert (np.asarray(narrow.high) < wide.high).all()
+
+
+def test_cluster_bootstrap_unequal_clusters_weighs_rows():
+    rows = np.array([[0.0]] * 9 + [[1.0]])
+    e = s.cluster_bootstrap(rows, ["big"] * 9 + ["small"], resamples=20_000)
+    assert e.value == pytest.approx(0.1)
+    # Draws: both big -> 0, mixed -> 0.1, both small -> 1 with probability 1/4.
+    np.testing.assert_allclose((e.low, e.high), ([0.0], [1.0]))
+
+
+def test_simultaneous_band_holds_whole_curves():
+    rng = np.random.default_rng(5)
+    whole = {True: 0, False: 0}
+    rounds = 120
+    for _ in range(rounds):
+        data = rng.normal(size=(60, 12))
+        for band in whole:
+            e = s.cluster_bootstrap(data, simultaneous=band, resamples=400, seed=int(rng.integers(1 << 30)))
+            whole[band] += bool(np.all((e.low <= 0) & (0 <= e.high)))
+    assert whole[True] / rounds > 0.86
+    assert whole[False] / rounds < 0.75  # pointwise intervals promise less: 0.95^12 = 0.54
+    scalar = s.cluster_bootstrap(rng.normal(size=30), resamples=100)
+    assert isinstance(scalar.value, float) and scalar.low < scalar.value < scalar.high
+
+
+def test_sign_flip_is_exact_for_few_pairs_and_equals_scipy():
+    d = np.array([0.5, -0.25, 1.0, 0.75, 0.5, 0.0, 2.0])
+    every = [abs(np.dot(f, d)) >= abs(d.sum()) - 1e-12 for f in itertools.product((-1, 1), repeat=len(d))]
+    assert float(s.sign_flip(d)) == pytest.approx(np.mean(every))
+    theirs = stats.permutation_test(
+        (d,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
+    )
+    assert float(s.sign_flip(d)) == pytest.approx(theirs.pvalue)
+
+
+def test_sign_flip_random_patterns_approach_the_exact_value():
+    rng = np.random.default_rng(6)
+    d = rng.normal(0.4, 1, size=(12, 2))
+    exact = s.sign_flip(d, resamples=4096)
+    rough = s.sign_flip(d, resamples=4095, seed=1)
+    np.testing.assert_allclose(rough, exact, atol=4 * 0.5 / math.sqrt(4095))
+    assert (s.sign_flip(np.ones((40, 1)), resamples=999) > 0).all()
+
+
+def test_sign_flip_clusters_flip_together():
+    d = np.ones(6)
+    assert float(s.sign_flip(d)) == pytest.approx(2 / 2**6)
+    assert float(s.sign_flip(d, [0, 0, 0, 1, 1, 1])) == pytest.approx(2 / 2**2)
+    assert float(s.sign_flip(np.zeros(4))) == 1.0
+
+
+def test_sign_flip_level_under_the_null():
+    rng = np.random.default_rng(7)
+    p = s.sign_flip(rng.normal(size=(30, 400)), resamples=499)
+    assert np.mean(p <= 0.1) == pytest.approx(0.1, abs=0.06)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
+def test_holm_equals_the_definition(p):
+    result = s.holm(p, alpha=0.05)
+    # Step down: walk the sorted p-values and stop at the first that misses alpha / (number left).
+    rejected = np.zeros(len(p), bool)
+    for rank, index in enumerate(np.argsort(p, kind="stable")):
+        if p[index] * (len(p) - rank) > 0.05:
+            break
+        rejected[index] = True
+    np.testing.assert_array_equal(result.rejected, rejected)
+    assert (result.adjusted >= np.asarray(p)).all() and (result.adjusted <= 1).all()
+
+
+def test_holm_textbook():
+    result = s.holm([0.01, 0.04, 0.03, 0.005])
+    np.testing.assert_allclose(result.adjusted, [0.03, 0.06, 0.06, 0.02])
+    assert result.rejected.tolist() == [True, False, False, True]
+
+
+def test_pairs_for_three_points_at_twenty_percent_discordant():
+    assert s.pairs_needed(0.03, 0.2) == 1742
+    assert s.paired_power(1750, 0.03, 0.2) == pytest.approx(0.80, abs=0.02)
+    assert s.pairs_needed(-0.03, 0.2) == 1742
+
+
+def test_power_equals_simulation_and_keeps_the_level():
+    rng = np.random.default_rng(8)
+    n, difference, discordant, rounds = 120, 0.15, 0.3, 2000
+    found = 0
+    kinds = rng.multinomial(
+        n, [(discordant + difference) / 2, (discordant - difference) / 2, 1 - discordant], size=rounds
+    )
+    for only_a, only_b, _ in kinds:
+        found += stats.binomtest(int(only_a), int(only_a + only_b)).pvalue <= 0.05
+    assert s.paired_power(n, difference, discordant) == pytest.approx(found / rounds, abs=3 * 0.5 / math.sqrt(rounds))
+    assert s.paired_power(n, 0.0, discordant) <= 0.05
+    assert s.paired_power(3, 0.5, 0.5) == 0.0  # three pairs can never reach 5 %
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: s.wilson(5, 4), "successes"),
+        (lambda: s.wilson(0, 0), "n: expected at least 1"),
+        (lambda: s.wilson(1, 2, level=1.0), "level"),
+        (lambda: s.mcnemar([0, 1], [1, 0, 1]), "pair up"),
+        (lambda: s.mcnemar([0.5], [1]), "only 0 and 1"),
+        (lambda: s.hierarchical_bootstrap(np.zeros((2, 2))), "3 axes"),
+        (lambda: s.hierarchical_bootstrap(np.full((1, 2, 1), np.nan)), "2 of 2 values are NaN"),
+        (lambda: s.hierarchical_bootstrap(np.zeros((1, 2, 1)), instances="mixed"), "'mixed'"),
+        (lambda: s.hierarchical_bootstrap(np.zeros((1, 2, 1)), resample=(3,)), "resample"),
+        (lambda: s.hierarchical_bootstrap(np.zeros((1, 2, 1)), resamples=0), "resamples"),
+        (lambda: s.paired(np.zeros((1, 2, 1)), np.zeros((1, 3, 1))), "pair up"),
+        (lambda: s.cluster_bootstrap(np.zeros((3, 2)), [0, 1]), "one label per row"),
+        (lambda: s.cluster_bootstrap(np.zeros((0, 2))), "empty"),
+        (lambda: s.sign_flip(np.zeros(3), [0]), "one label per pair"),
+        (lambda: s.holm([1.5]), "0..1"),
+        (lambda: s.paired_power(10, 0.3, 0.2), "difference"),
+        (lambda: s.pairs_needed(0.0, 0.2), "cannot be detected"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,421 @@
+"""Intervals, paired tests and power for the claims: NumPy and SciPy only, every random draw seeded.
+
+The unit of every comparison is a *pair*: the same training seed, the same test instance and the same noise seed under
+two arms. `paired` is the front door for two arms of binary or graded scores; the rest are its parts.
+
+| question | function |
+| --- | --- |
+| how sure is one solved-rate? | `wilson` |
+| do two arms differ, binary scores, one training seed? | `mcnemar` (exact) |
+| by how much do two arms differ, over seeds and instances? | `paired`, `hierarchical_bootstrap` |
+| where on a curve over steps or blocks? | `cluster_bootstrap` (pointwise or simultaneous), `sign_flip` + `holm` |
+| how many pairs are needed? | `paired_power`, `pairs_needed` |
+
+All intervals are equal-tailed: a level of 0.95 cuts 2.5 % on each side.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+LEVEL = 0.95
+RESAMPLES = 10_000
+_CHUNK = 4_000_000  # numbers gathered at once by a bootstrap: 32 MB of float64
+
+
+class Estimate(NamedTuple):
+    """A number or a curve with its equal-tailed interval.
+
+    `value`, `low`, `high` are floats, or arrays of one shape for curves; `n` is the number of independent units that
+    were resampled (instances, clusters), or of trials for a proportion.
+    """
+
+    value: float | np.ndarray
+    low: float | np.ndarray
+    high: float | np.ndarray
+    n: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """(low, high) of a scalar estimate."""
+        return float(self.low), float(self.high)
+
+
+class McNemar(NamedTuple):
+    """Exact McNemar test of two arms on the same units.
+
+    `only_a` and `only_b` count units that only one arm solved, `difference` is rate(a) - rate(b), `p` the two-sided
+    exact p-value and `n` the number of pairs.
+    """
+
+    only_a: int
+    only_b: int
+    difference: float
+    p: float
+    n: int
+
+
+class Paired(NamedTuple):
+    """What `paired` returns: mean(a - b) with its hierarchical interval, the share of discordant pairs, and one exact
+    McNemar test per training seed (empty unless the scores are binary)."""
+
+    difference: Estimate
+    discordant: float
+    per_seed: tuple[McNemar, ...]
+
+
+class Holm(NamedTuple):
+    """Holm's step-down correction: adjusted p-values and which hypotheses are rejected, in the order given."""
+
+    adjusted: np.ndarray
+    rejected: np.ndarray
+
+
+def _finite(name: str, values: ArrayLike, ndim: int | None = None) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64)
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"{name}: expected {ndim} axes, found shape {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{name}: empty, shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: {int((~np.isfinite(array)).sum())} of {array.size} values are NaN or infinite")
+    return array
+
+
+def _binary(name: str, values: ArrayLike) -> np.ndarray:
+    array = _finite(name, values)
+    if not np.isin(array, (0.0, 1.0)).all():
+        raise ValueError(f"{name}: expected only 0 and 1, found {np.setdiff1d(array, (0.0, 1.0))[:3].tolist()}")
+    return array.astype(bool)
+
+
+def _tail(level: float) -> float:
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level: expected a number between 0 and 1, found {level}")
+    return (1.0 - level) / 2.0
+
+
+def _count(name: str, value: int, least: int = 1) -> int:
+    if value < least:
+        raise ValueError(f"{name}: expected at least {least}, found {value}")
+    return int(value)
+
+
+def equal_tails(samples: ArrayLike, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    """The equal-tailed quantiles of samples along their first axis.
+
+    Args:
+        samples: [resamples, ...]; finite.
+        level: mass kept between the two ends.
+
+    Returns:
+        (low, high), each of the shape of one sample.
+    """
+    array = _finite("samples", samples)
+    tail = _tail(level)
+    low, high = np.quantile(array, (tail, 1.0 - tail), axis=0)
+    return np.asarray(low), np.asarray(high)
+
+
+def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
+    """Wilson's score interval of a proportion (Wilson 1927): the rates that a two-sided z-test would not reject.
+
+    Args:
+        successes: 0..n.
+        n: trials, at least 1.
+        level: coverage aimed at.
+
+    Raises:
+        ValueError: `successes` outside 0..n, or no trials.
+    """
+    n = _count("n", n)
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes: expected 0..{n}, found {successes}")
+    z = stats.norm.isf(_tail(level))
+    rate = successes / n
+    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    # The ends are exactly 0 and 1 at the extremes; rounding would miss them by 1e-17.
+    low = 0.0 if successes == 0 else float(centre - half)
+    high = 1.0 if successes == n else float(centre + half)
+    return Estimate(rate, low, high, n)
+
+
+def mcnemar(a: ArrayLike, b: ArrayLike) -> McNemar:
+    """Exact two-sided McNemar test: given the discordant pairs, each is a fair coin under the null.
+
+    Args:
+        a, b: scores 0 or 1 of the two arms on the same units, any equal shape.
+
+    Raises:
+        ValueError: shapes differ, or a value is neither 0 nor 1.
+    """
+    first, second = _binary("a", a), _binary("b", b)
+    if first.shape != second.shape:
+        raise ValueError(f"a and b must pair up: found shapes {first.shape} and {second.shape}")
+    only_a, only_b = int((first & ~second).sum()), int((~first & second).sum())
+    discordant = only_a + only_b
+    # Doubling the smaller tail counts the middle outcome twice when the tails meet: cut at 1.
+    p = min(1.0, 2.0 * float(stats.binom.cdf(min(only_a, only_b), discordant, 0.5))) if discordant else 1.0
+    return McNemar(only_a, only_b, (only_a - only_b) / first.size, p, first.size)
+
+
+def hierarchical_bootstrap(
+    values: ArrayLike,
+    *,
+    resample: tuple[int, ...] = (0, 1, 2),
+    instances: str = "shared",
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Estimate:
+    """Interval of a mean over training seeds, test instances and noise seeds, each level resampled with replacement.
+
+    Training seeds are drawn first, then instances, then noise seeds within each (training seed, instance). If entry
+    `[:, i]` is the *same* test instance under every training seed (`instances="shared"`), one draw of instances serves
+    all training seeds (the two factors are crossed: Owen's pigeonhole bootstrap, 2007); otherwise (`"nested"`) every
+    training seed draws its own. Treating shared instances as nested counts each as several and gives intervals that are
+    too short.
+
+    Resampling every level counts the noise of the lowest level once per level, so the interval is conservative when
+    that noise dominates: up to sqrt(3) times too long (shared) where neither training seeds nor instances differ. So a
+    study planned by `pairs_needed` has its power for `mcnemar`, less for this interval. Levels left out of `resample`
+    are kept as they are. With fewer than about five training seeds the top level cannot carry an interval by itself:
+    report every seed beside it.
+
+    Args:
+        values: [training seeds, instances, noise seeds], for example the paired differences of two arms.
+        resample: the axes to resample, a subset of (0, 1, 2).
+        instances: "shared" or "nested".
+        resamples: bootstrap draws.
+        level: mass between the ends.
+        seed: of NumPy's generator; equal seed, equal interval.
+
+    Returns:
+        Estimate of the mean; `n` = number of entries.
+
+    Raises:
+        ValueError: not three axes, NaN, or an unknown option.
+    """
+    data = _finite("values", values, 3)
+    if instances not in ("shared", "nested"):
+        raise ValueError(f"instances: expected 'shared' or 'nested', found {instances!r}")
+    if not set(resample) <= {0, 1, 2}:
+        raise ValueError(f"resample: expected axes out of (0, 1, 2), found {resample}")
+    trainings, units, noises = data.shape
+    rng = np.random.default_rng(seed)
+    means = np.empty(_count("resamples", resamples))
+    chunk = max(1, _CHUNK // data.size)
+    # Averaging noise seeds first is exact when they are not resampled, and saves most of the work.
+    if 2 not in resample or noises == 1:
+        data, noises = data.mean(axis=2, keepdims=True), 1
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        t = np.broadcast_to(np.arange(trainings)[None, :, None], (size, trainings, 1))
+        i = np.broadcast_to(np.arange(units)[None, None, :], (size, 1, units))
+        if 0 in resample:
+            t = rng.integers(trainings, size=(size, trainings, 1))
+        if 1 in resample:
+            i = rng.integers(units, size=(size, 1 if instances == "shared" else trainings, units))
+        if noises == 1:
+            means[start : start + size] = data[t, i, 0].mean(axis=(1, 2))
+        else:
+            e = rng.integers(noises, size=(size, trainings, units, noises))
+            means[start : start + size] = data[t[..., None], i[..., None], e].mean(axis=(1, 2, 3))
+    low, high = equal_tails(means, level)
+    return Estimate(float(data.mean()), float(low), float(high), int(np.asarray(values).size))
+
+
+def paired(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    resample: tuple[int, ...] = (0, 1, 2),
+    instances: str = "shared",
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Paired:
+    """Two arms on the same (training seed, instance, noise seed): mean(a - b), its interval, and McNemar per seed.
+
+    Args:
+        a, b: [training seeds, instances, noise seeds] scores; 0/1, or graded (then there is no McNemar test).
+        resample, instances, resamples, level, seed: as in `hierarchical_bootstrap`.
+
+    Raises:
+        ValueError: shapes differ or are not three axes, NaN.
+    """
+    first, second = _finite("a", a, 3), _finite("b", b, 3)
+    if first.shape != second.shape:
+        raise ValueError(f"a and b must pair up: found shapes {first.shape} and {second.shape}")
+    difference = hierarchical_bootstrap(
+        first - second, resample=resample, instances=instances, resamples=resamples, level=level, seed=seed
+    )
+    binary = np.isin(first, (0.0, 1.0)).all() and np.isin(second, (0.0, 1.0)).all()
+    tests = tuple(mcnemar(x, y) for x, y in zip(first, second, strict=True)) if binary else ()
+    return Paired(difference, float((first != second).mean()), tests)
+
+
+def cluster_bootstrap(
+    values: ArrayLike,
+    clusters: ArrayLike | None = None,
+    *,
+    simultaneous: bool = False,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Estimate:
+    """Interval of a mean curve; whole clusters (an instance with all its noise seeds) are resampled, curves stay whole.
+
+    Args:
+        values: [rows, ...]: one curve (over steps, blocks, ...) per row.
+        clusters: [rows] labels; rows with one label are drawn together. None: every row is its own cluster.
+        simultaneous: widen the band so that it holds the *whole* curve with probability `level` (maximum of the
+            studentised deviations over the curve), instead of each point by itself.
+        resamples, level, seed: as in `hierarchical_bootstrap`.
+
+    Returns:
+        Estimate of the row mean with arrays of a curve's shape; `n` = number of clusters.
+    """
+    data = _finite("values", values)
+    labels = np.arange(len(data)) if clusters is None else np.asarray(clusters)
+    if labels.shape != (len(data),):
+        raise ValueError(f"clusters: expected one label per row, shape ({len(data)},), found {labels.shape}")
+    names, place = np.unique(labels, return_inverse=True)
+    flat = data.reshape(len(data), -1)
+    sums = np.zeros((len(names), flat.shape[1]))
+    np.add.at(sums, place, flat)
+    sizes = np.bincount(place, minlength=len(names)).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    curves = np.empty((_count("resamples", resamples), flat.shape[1]))
+    chunk = max(1, _CHUNK // len(names))
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=size)
+        curves[start : start + size] = (times @ sums) / (times @ sizes)[:, None]
+    mean = flat.mean(axis=0)
+    if simultaneous:
+        spread = curves.std(axis=0)
+        safe = np.where(spread > 0, spread, 1.0)
+        widest = (np.abs(curves - mean) / safe).max(axis=1)
+        half = np.quantile(widest, level) * spread
+        low, high = mean - half, mean + half
+    else:
+        low, high = equal_tails(curves, level)
+    shape = data.shape[1:]
+    if not shape:
+        return Estimate(float(mean[0]), float(low[0]), float(high[0]), len(names))
+    return Estimate(mean.reshape(shape), low.reshape(shape), high.reshape(shape), len(names))
+
+
+def sign_flip(
+    differences: ArrayLike, clusters: ArrayLike | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+) -> np.ndarray:
+    """Paired permutation test: under the null the two arms of a pair may be exchanged, which flips its sign.
+
+    Args:
+        differences: [pairs, ...]; a test for every column of the trailing axes, under the same flips.
+        clusters: [pairs] labels; pairs with one label flip together.
+        resamples: random sign patterns. When there are no more patterns than that, all are enumerated (exact p-values).
+        seed: of NumPy's generator.
+
+    Returns:
+        Two-sided p-values of the mean, of the trailing shape (a 0-d array for one column). A random sample of patterns
+        counts the observed one among them, so that p is valid and never 0 (Phipson and Smyth 2010).
+    """
+    data = _finite("differences", differences)
+    labels = np.arange(len(data)) if clusters is None else np.asarray(clusters)
+    if labels.shape != (len(data),):
+        raise ValueError(f"clusters: expected one label per pair, shape ({len(data)},), found {labels.shape}")
+    names, place = np.unique(labels, return_inverse=True)
+    flat = data.reshape(len(data), -1)
+    sums = np.zeros((len(names), flat.shape[1]))
+    np.add.at(sums, place, flat)
+    sums = sums[np.any(sums != 0, axis=1)]  # clusters without a difference flip into themselves
+    observed = np.abs(sums.sum(axis=0))
+    # Sums that are equal in exact arithmetic may differ in the last bits: count them as ties.
+    least = observed - 1e-12 * np.abs(sums).sum(axis=0)
+    exact = len(sums) < 63 and 2 ** len(sums) <= _count("resamples", resamples)
+    total = 2 ** len(sums) if exact else resamples
+    rng = np.random.default_rng(seed)
+    hits = np.zeros(flat.shape[1])
+    chunk = max(1, _CHUNK // max(1, len(sums)))
+    for start in range(0, total, chunk):
+        size = min(chunk, total - start)
+        if exact:
+            bits = (np.arange(start, start + size)[:, None] >> np.arange(len(sums))) & 1
+        else:
+            bits = rng.integers(2, size=(size, len(sums)))
+        hits += (np.abs((1.0 - 2.0 * bits) @ sums) >= least).sum(axis=0)
+    p = hits / total if exact else (hits + 1) / (total + 1)
+    return p.reshape(data.shape[1:])
+
+
+def holm(p: ArrayLike, alpha: float = 0.05) -> Holm:
+    """Holm's step-down correction (1979): the family-wise error stays below `alpha` under any dependence.
+
+    Args:
+        p: [hypotheses] p-values in 0..1.
+        alpha: family-wise error rate.
+    """
+    values = _finite("p", p, 1)
+    if values.min() < 0 or values.max() > 1:
+        raise ValueError(f"p: expected values in 0..1, found {values.min()}..{values.max()}")
+    _tail(alpha)  # the same range check
+    order = np.argsort(values, kind="stable")
+    scaled = values[order] * np.arange(len(values), 0, -1)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
+    return Holm(adjusted, adjusted <= alpha)
+
+
+def _paired_rates(difference: float, discordant: float) -> None:
+    if not 0.0 < discordant <= 1.0:
+        raise ValueError(f"discordant: expected a share above 0 and up to 1, found {discordant}")
+    if not abs(difference) <= discordant:
+        raise ValueError(f"difference: cannot exceed the discordant share {discordant}, found {difference}")
+
+
+def paired_power(pairs: int, difference: float, discordant: float, alpha: float = 0.05) -> float:
+    """Probability that the exact two-sided McNemar test finds a difference between two solved-rates.
+
+    Exact: summed over the number of discordant pairs, no normal approximation.
+
+    Args:
+        pairs: independent pairs.
+        difference: true rate(a) - rate(b), for example 0.03.
+        discordant: share of pairs that only one arm solves, for example 0.2.
+        alpha: level of the test.
+    """
+    _paired_rates(difference, discordant)
+    _tail(alpha)
+    pairs = _count("pairs", pairs)
+    m = np.arange(pairs + 1)
+    # The largest count of the rarer kind at which 2 * P(X <= count) <= alpha; -1 where no count is rare enough.
+    limit = stats.binom.ppf(alpha / 2, m, 0.5)
+    limit = np.where(2 * stats.binom.cdf(limit, m, 0.5) <= alpha, limit, limit - 1)
+    share = (discordant + difference) / (2 * discordant)
+    reject = stats.binom.cdf(limit, m, share) + stats.binom.sf(m - limit - 1, m, share)
+    reject = np.where(limit < 0, 0.0, reject)
+    return float(np.sum(stats.binom.pmf(m, pairs, discordant) * reject))
+
+
+def pairs_needed(difference: float, discordant: float, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Pairs for a given power of McNemar's test, by the usual normal formula (Connor 1987).
+
+    `n = (z_{alpha/2} sqrt(psi) + z_{power} sqrt(psi - d^2))^2 / d^2` with difference d and discordant share psi. Three
+    points at 20 % discordant pairs need 1,742 (with the exact test's conservatism about 1,750 to 1,800: check with
+    `paired_power`).
+    """
+    _paired_rates(difference, discordant)
+    _tail(alpha)
+    if difference == 0:
+        raise ValueError("difference: 0 cannot be detected with any number of pairs")
+    if not 0.0 < power < 1.0:
+        raise ValueError(f"power: expected a number between 0 and 1, found {power}")
+    reach = stats.norm.isf(alpha / 2) * math.sqrt(discordant)
+    reach += stats.norm.ppf(power) * math.sqrt(discordant - difference**2)
+    return math.ceil((reach / difference) ** 2)
