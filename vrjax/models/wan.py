@@ -22,19 +22,12 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
-try:
-    from vrjax.flow import Prediction
-except ImportError:  # until the flow room stands
-
-    class Prediction(NamedTuple):
-        v: Any
-        taps: Any = {}
-
-
+from vrjax.flow.core import Prediction
 from vrjax.models.attention import attend
+from vrjax.models.readers import load_dit, save_dit
 from vrjax.models.sites import Sites, indexed
 
-__all__ = ["Image", "WanConfig", "WanDiT", "first_frame_condition", "indexed", "logical_axes"]
+__all__ = ["Image", "WanConfig", "WanDiT", "first_frame_condition", "indexed", "load_dit", "logical_axes", "save_dit"]
 
 REMAT = {
     "none": None,
