@@ -169,11 +169,11 @@ def load_dit(path: str | os.PathLike, **options: Any):
     leaves = []
     for attributes, leaf, keys, shape in parameters:
         value = np.empty((len(keys), *(leaf.shape[1:] if attributes[0] == "blocks" else leaf.shape)), leaf.dtype)
-        for row, key in zip(value, keys, strict=True):
+        for i, key in enumerate(keys):
             array = source[prefix + key]
             if attributes == ("patch_embedding", "kernel"):
                 array = array.reshape(shape[0], -1)
-            row[...] = array.T if attributes[-1] == "kernel" else array.reshape(row.shape)
+            value[i] = array.T if attributes[-1] == "kernel" else array.reshape(value.shape[1:])
         leaves.append(jnp.asarray(value if attributes[0] == "blocks" else value[0]))
     return jax.tree.unflatten(jax.tree.structure(abstract(cfg)), leaves)
 
@@ -305,8 +305,7 @@ def _inferred(shapes: dict, layout: str, path: pathlib.Path, options: dict) -> d
         "freq_dim": shape("time_in", "kernel", axis=1),
         "text_dim": shape("text_in", "kernel", axis=1),
         "image_dim": shape("image_embedding", "norm_in", "scale", axis=0) if image else None,
-        "image_positions": shape("image_embedding", "positions", axis=1) if positions else None, "positions")
-        else None,
+        "image_positions": shape("image_embedding", "positions", axis=1) if positions else None,
         "qk_norm": has("blocks", "self_attn", "norm_q"),
         "cross_norm": has("blocks", "norm3", "scale"),
     }

@@ -240,14 +240,15 @@ class Attention(nnx.Module):
         pairs = [
             (self._split(cfg, self.k(text, cfg.dtype), self.norm_k), self._split(cfg, self.v(text, cfg.dtype), None))
         ]
-        if clip is not None:
+        if clip is not None and self.k_img is not None and self.v_img is not None:
             k, v = self.k_img(clip, cfg.dtype), self.v_img(clip, cfg.dtype)
             pairs.append((self._split(cfg, k, self.norm_k_img), self._split(cfg, v, None)))
         return tuple(pairs)
 
     def across(self, cfg: WanConfig, x: Array, pairs: tuple) -> Array:
         q = self._split(cfg, self.q(x, cfg.dtype), self.norm_q)
-        return self.o(sum(attend(q, k, v, impl=cfg.attention) for k, v in pairs).reshape(len(x), -1), cfg.dtype)
+        parts = [attend(q, k, v, impl=cfg.attention) for k, v in pairs]
+        return self.o(functools.reduce(jnp.add, parts).reshape(len(x), -1), cfg.dtype)
 
     def within(self, cfg: WanConfig, x: Array, rope: tuple, groups: np.ndarray | None) -> Array:
         q = rotate(self._split(cfg, self.q(x, cfg.dtype), self.norm_q), rope)
@@ -383,7 +384,7 @@ class WanDiT(nnx.Module):
         e = self.time_out(jax.nn.silu(self.time_in(sinusoid(time.reshape(-1), cfg.freq_dim), f32)), f32)
         time6 = self.time_projection(jax.nn.silu(e), f32).reshape(-1, 6, cfg.dim)
         context = self.text_out(jax.nn.gelu(self.text_in(text, cfg.dtype), approximate=True), cfg.dtype)
-        context_clip = None if clip is None else self.image_embedding(cfg, clip)
+        context_clip = None if self.image_embedding is None or clip is None else self.image_embedding(cfg, clip)
         rope = rotary_angles(grid, cfg.head_dim)
         groups = np.repeat(np.arange(grid[0]), grid[1] * grid[2]) if cfg.causal else None
 
