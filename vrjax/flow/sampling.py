@@ -204,17 +204,24 @@ class _Run:
         """The first carry. Buffers are sized from an abstract step of each phase; no step is run."""
         x = self.x
         state = self.solver.init(x)
-        shapes: dict[str, Any] = {}
         xs = jax.tree.map(lambda a: a[0], self.xs(0, 1))
-        for phase in phases:
 
-            def one(x, state, xs, velocity=phase.velocity):
+        def abstract(velocity):
+            def one(x, state, xs):
                 seen, x_next, after, info = self.advance(velocity, x, state, xs)
-                return x_next, after, self.observe(seen, x_next, info, xs)
+                return (x_next, after), self.observe(seen, x_next, info, xs)
 
-            x_next, after, seen = jax.eval_shape(one, x, state, xs)
-            shapes = _union(shapes, seen)
-            x, state = _vary_as(x, x_next), jax.tree.map(_vary_as, state, after)
+            return jax.eval_shape(one, x, state, xs)
+
+        seen = [abstract(phase.velocity) for phase in phases]
+        # Under shard_map a step may make varying what was not (a sharded network, an unsharded start): start from there.
+        axes = frozenset().union(*(_axes(a) for after, _ in seen for a in jax.tree.leaves(after)))
+        if not all(axes <= _axes(a) for a in jax.tree.leaves((x, state))):
+            x, state = jax.tree.map(lambda a: _varying(a, axes), (x, state))
+            seen = [abstract(phase.velocity) for phase in phases]
+        shapes: dict[str, Any] = {}
+        for _, fields in seen:
+            shapes = _union(shapes, fields)
         return x, state, {n: self.buffers(n, a) for n, a in shapes.items()} if self.kept else {}
 
     def buffers(self, name, shapes):
@@ -292,10 +299,16 @@ def _empty(rows: int, like) -> jax.Array:
 
 def _vary_as(a, like):
     """Inside shard_map, mark `a` as varying over the mesh axes that `like` varies over; elsewhere `a` itself."""
-    missing = _axes(like) - _axes(a)
+    return _varying(a, _axes(like))
+
+
+def _varying(a, axes: frozenset):
+    missing = axes - _axes(a)
     return lax.pcast(a, tuple(sorted(missing)), to="varying") if missing else a
 
 
 def _axes(a) -> frozenset:
+    """The mesh axes that `a` varies over inside shard_map. JAX has renamed the attribute; both names are read."""
     aval = a if isinstance(a, jax.ShapeDtypeStruct) else jax.typeof(a)
-    return frozenset(getattr(aval, "vma", None) or ())
+    kind = getattr(aval, "manual_axis_type", None)
+    return frozenset(getattr(aval, "vma", None) or () if kind is None else kind.varying)
