@@ -41,11 +41,22 @@ PALETTE: dict[str, tuple[float, float, float]] = {
     "yellow": (1.0, 0.625, -0.875),
     "purple": (0.375, -0.75, 0.6875),
     "cyan": (-0.625, 0.6875, 0.9375),
+    "sand": (0.5, 0.4375, 0.25),
 }
 NAMES = tuple(PALETTE)
 COLOURS = np.array(list(PALETTE.values()), np.float32)
 INDEX = {name: i for i, name in enumerate(NAMES)}
 INKS = ("red", "green", "blue", "yellow", "purple", "cyan")  # the colours that objects may have
+
+# What fits in one token: patterns of 2 x 2 blocks, all different as shapes in the plane.
+SHAPES: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
+    "square": ((1, 1), (1, 1)),
+    "dash": ((1, 1), (0, 0)),
+    "post": ((1, 0), (1, 0)),
+    "slash": ((0, 1), (1, 0)),
+    "corner": ((1, 0), (1, 1)),
+    "dot": ((1, 0), (0, 0)),
+}
 
 Layout = dict[str, Any]
 T = TypeVar("T")
@@ -142,7 +153,8 @@ def nearest(means: np.ndarray, colours: Sequence[str] = NAMES) -> np.ndarray:
 def canonical(*grids: np.ndarray, extra: object = ()) -> bytes:
     """The same bytes for a stack of equally large grids and for each of its mirror images and quarter turns."""
     stack = np.stack(grids).astype(np.uint8)
-    turns = [np.rot90(g, k, axes=(1, 2)) for g in (stack, stack[:, :, ::-1]) for k in range(4)]
+    both = (stack, stack.swapaxes(1, 2))
+    turns = [g[:, ::a, ::b] for g in both for a in (1, -1) for b in (1, -1)]
     return min(bytes([t.shape[1]]) + t.tobytes() for t in turns) + repr(extra).encode()
 
 
@@ -156,8 +168,8 @@ def fold(key: bytes) -> str:
 class World(ABC):
     """A video reasoning task: generator, renderer and exact verifier.
 
-    `make` is a pure function of (world options, seed, split). The layouts of train, val and test are disjoint, and those of
-    every out-of-distribution split are drawn from the layouts of test, so no split ever shows a layout of train.
+    `make` is a pure function of (world options, seed, split). The layouts of train, val and test are disjoint, and those
+    of every out-of-distribution split are drawn from the layouts of test, so no split ever shows a layout of train.
 
     **Scoring.** A video is read block by block (mean, then nearest colour of the world's palette), so small pixel noise
     does not matter, and is compared with the films of the right answers (those with a prior above 0):
@@ -179,13 +191,17 @@ class World(ABC):
     name: ClassVar[str] = ""
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
     colours: ClassVar[tuple[str, ...]] = NAMES  # what the reader may see
-    slots: ClassVar[int] = 8  # number of candidates, the same for every clip of a world
 
     def __post_init__(self):
         if self.frames < 4:
             raise ValueError(f"{self.name}: frames is {self.frames}, expected at least 4")
 
-    # -- what a world defines -------------------------------------------------------------------------------------------
+    @property
+    def slots(self) -> int:
+        """The most answers that a clip of any split has."""
+        return 8
+
+    # ---- what a world defines
 
     @abstractmethod
     def draw(self, rng: Draws, split: str) -> Layout | None:
@@ -215,7 +231,7 @@ class World(ABC):
     def describe(self, layout: Layout, raster: np.ndarray) -> dict[str, Any]:
         """What one frame's raster (h, w) shows, in the world's own terms. `read` adds the common entries."""
 
-    # -- what follows from it -------------------------------------------------------------------------------------------
+    # ---- what follows from it
 
     def make(self, seed: int, split: str = "train") -> Clip:
         """The clip number `seed` of a split.
@@ -246,26 +262,26 @@ class World(ABC):
         meta = {"world": self.name, **where, "choice": choice, "layout": layout}
         return Clip(video, video[0].copy(), self.prompt(layout), answers[choice].label, meta)
 
-    def candidates(self, clip: Clip) -> list[np.ndarray]:
-        """The films of all answers in `answers` order, each float32 (t, h, w, 3); exactly `slots` of them.
+    def candidates(self, clip: Clip, *, pad: bool = True) -> list[np.ndarray]:
+        """The films of all answers, each float32 (t, h, w, 3).
 
-        Where a layout has fewer answers, the list is filled with the film in which nothing happens (prior 0).
+        With `pad` there are exactly `slots` of them, so that shapes are the same for every clip: where a layout has fewer
+        answers, the list is filled with the film in which nothing happens (prior 0, label "").
         """
         layout = self._layout(clip)
-        moves = [a.move for a in self.answers(layout)]
-        return [paint(self.film(layout, move)) for move in moves + [None] * (self.slots - len(moves))]
+        return [paint(self.film(layout, answer.move)) for answer in self._padded(layout, pad)]
 
-    def prior(self, clip: Clip) -> np.ndarray:
-        """The probability of each candidate under the generator, float64 (slots,), sum 1. Wrong answers have 0."""
-        prior = np.zeros(self.slots)
-        weights = [a.prior for a in self.answers(self._layout(clip))]
-        prior[: len(weights)] = weights
-        return prior
+    def prior(self, clip: Clip, *, pad: bool = True) -> np.ndarray:
+        """The probability of each candidate under the generator, float64, sum 1. Wrong answers and filling have 0."""
+        return np.array([answer.prior for answer in self._padded(self._layout(clip), pad)])
 
-    def labels(self, clip: Clip) -> list[str]:
-        """The names of the candidates, "" for the filling."""
-        names = [a.label for a in self.answers(self._layout(clip))]
-        return names + [""] * (self.slots - len(names))
+    def labels(self, clip: Clip, *, pad: bool = True) -> list[str]:
+        """The name of each candidate, "" for filling."""
+        return [answer.label for answer in self._padded(self._layout(clip), pad)]
+
+    def _padded(self, layout: Layout, pad: bool) -> list[Answer]:
+        answers = self.answers(layout)
+        return answers + [Answer("", 0.0, None)] * (self.slots - len(answers) if pad else 0)
 
     def score(self, clip: Clip, video: Any) -> float:
         """How right a video is, in [0, 1]: see the class. 1.0 only for a right answer with every frame on time.
@@ -332,7 +348,7 @@ class World(ABC):
 
 
 def token_grid(film: np.ndarray, *values: int) -> np.ndarray:
-    """1 where a token (2 x 2 blocks) of the raster (t, h, w) holds a block with one of the values: int64 (t, h/2, w/2)."""
+    """1 where a token (2 x 2 blocks) of the raster (t, h, w) holds one of the values: int64 (t, h / 2, w / 2)."""
     t, h, w = film.shape
     return np.isin(film, values).reshape(t, h // TOKEN, TOKEN, w // TOKEN, TOKEN).any(axis=(2, 4)).astype(np.int64)
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vrjax.tasks.core import INDEX, TOKEN, Answer, Clip, Draws, Layout, World, canonical, register
+from vrjax.tasks.core import INDEX, Answer, Clip, Draws, Layout, World, canonical, register
 
 FLOOR, WALL, PATH, START, GOAL = (INDEX[c] for c in ("floor", "wall", "red", "green", "blue"))
 STEPS = {"R": (0, 1), "D": (1, 0), "L": (0, -1), "U": (-1, 0)}
@@ -98,15 +98,15 @@ def ground_plan(maze: list[str]) -> np.ndarray:
 class Maze(World):
     """Find the only path from start to goal, drawn at constant speed.
 
-    Frame f shows the first `speed * f` steps; the longest path drawn has `speed * (frames - 1)` steps (24 by default: all
-    25 cells). Start and goal keep their colours, the cells and passages between them turn red. Constant speed matters:
+    Frame f shows the first `speed * f` steps; the longest path drawn has `speed * (frames - 1)` steps (24 by default:
+    all 25 cells). Start and goal keep their colours, the cells and passages between them turn red. Constant speed matters:
     were every path stretched to end in the last frame, all frames would depend on its length, which is harder to learn.
 
-    Splits are disjoint by walls up to mirror images and quarter turns. Out of distribution: `long` has paths longer than
-    any in train (`longest` + 1 steps and more), `large` has one more row and column (48 x 48 pixels for the default size).
+    Splits are disjoint by walls up to mirror images and quarter turns. Out of distribution: `long` has paths longer
+    than any in train (`longest` + 1 steps and more), `large` has one more row and column (48 x 48 pixels by default).
 
-    Candidates: the solution (prior 1) and the 7 paths of the same drawing rule from the start to dead ends, then to other
-    cells, farthest first (prior 0).
+    Candidates: the solution (prior 1) and the 7 paths of the same drawing rule from the start to dead ends, then to
+    other cells, farthest first (prior 0).
 
     Attributes:
         size: cells per side.
@@ -149,11 +149,15 @@ class Maze(World):
         ends = [c for c, path in paths_from(maze, start).items() if low <= len(path) - 1 <= high]
         if not ends:
             return None
-        return {"frames": self.frames, "speed": self.speed, "maze": maze, "start": start, "goals": [rng.choice(ends)]}
+        goals = [list(rng.choice(ends))]
+        return {"frames": self.frames, "speed": self.speed, "maze": maze, "start": list(start), "goals": goals}
 
     def key(self, layout: Layout) -> bytes:
         # with its outer wall drawn on all four sides the plan is symmetric: turning the maze turns the picture
-        return canonical(np.pad(ground_plan(layout["maze"]), ((1, 0), (1, 0)), constant_values=WALL))
+        n = 2 * len(layout["maze"])
+        plan = np.full((n + 1, n + 1), WALL, np.uint8)
+        plan[1:, 1:] = ground_plan(layout["maze"])
+        return canonical(plan)
 
     def answers(self, layout: Layout) -> list[Answer]:
         start, goal = tuple(layout["start"]), tuple(layout["goals"][0])
@@ -189,8 +193,8 @@ class Maze(World):
         return "Draw the path through the maze from green to blue."
 
     def describe(self, layout: Layout, raster: np.ndarray) -> dict[str, Any]:
-        """`walls`: whether floor, walls and marks are intact; `path`: the red line from the start as letters, None unless
-        the red blocks are exactly one line along open passages; `arrived`: whether that line ends in a goal."""
+        """`walls`: whether floor, walls and marks are intact; `path`: the red line from the start as letters, None
+        unless the red blocks are exactly one line along open passages; `arrived`: whether that line ends in a goal."""
         blank = self.film(layout, None)[0]
         red = raster == PATH
         walls = bool(
@@ -202,8 +206,8 @@ class Maze(World):
         return {"walls": walls, "path": path, "arrived": bool(shown) and list(shown[0]) in map(list, layout["goals"])}
 
     def symbols(self, clip: Clip) -> dict[str, np.ndarray]:
-        """`walls` 0-3 (bit 0: closed to the right, bit 1: closed below); 0/1 for `start`, `goal`, `agent` (the head of the
-        line), `next` (the cell it enters next, none on arrival), `path` (cells drawn so far), `answer` (the solution)."""
+        """`walls` 0-3 (bit 0: closed to the right, bit 1: closed below); 0/1 for `start`, `goal`, `agent` (the head of
+        the line), `next` (the cell it enters next, none on arrival), `path` (drawn so far), `answer` (the solution)."""
         layout = self._layout(clip)
         t, n, speed = layout["frames"], len(layout["maze"]), layout["speed"]
         path = self.answers(layout)[clip.meta["choice"]].move
@@ -221,6 +225,3 @@ class Maze(World):
             if head + 1 < len(path):
                 grids["next"][f, path[head + 1][0], path[head + 1][1]] = 1
         return {"walls": np.broadcast_to(codes, (t, n, n)).copy()} | grids
-
-
-assert TOKEN == 2  # the raster above gives one cell to one token
