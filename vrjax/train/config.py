@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vrjax.models.wan import WanConfig
-from vrjax.train.optim import BLOCK_MATRICES
+from vrjax.train.optim import BLOCK_MATRICES, MUON_MATRICES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Optim:
     """Peak learning rate of Adam."""
     muon_scale: float = 4.0
     """Muon's learning rate over Adam's."""
-    muon_patterns: tuple[str, ...] = BLOCK_MATRICES
+    muon_patterns: tuple[str, ...] = MUON_MATRICES
     """Regular expressions on dotted parameter paths: what Muon updates."""
     momentum: float = 0.95
     """Muon's momentum."""
@@ -115,8 +115,20 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lora:
+    """Train low-rank adapters of a frozen base model instead of all weights; the export has them merged in."""
+
+    rank: int = 8
+    """Inner size."""
+    alpha: float | None = None
+    """Strength: the update is multiplied by alpha / rank. By default alpha is the rank."""
+    patterns: tuple[str, ...] = BLOCK_MATRICES
+    """Regular expressions on dotted parameter paths: which matrices are adapted."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """One training run. Two runs with equal configs on equal devices end in equal bits, however often they are killed."""
+    """One training run. Equal configs on equal devices end in equal bits, however often a run is killed."""
 
     name: str
     """The run folder is runs/<name>."""
@@ -132,6 +144,10 @@ class TrainConfig:
     """Optimiser."""
     ema: Ema = Ema()
     """Moving average."""
+    start: str | None = None
+    """A model folder or file to start from (`vrjax.models.wan.load_dit`); random weights by default."""
+    lora: Lora | None = None
+    """Adapters only; needs `start`."""
     accumulate: int = 1
     """Micro-batches per update; the batch is split, the gradient averaged."""
     validate: Validate = Validate()
@@ -146,7 +162,7 @@ class TrainConfig:
     """Compute dtype; auto is bfloat16 on GPU and TPU, float32 on CPU. Weights, optimiser and loss stay float32."""
     seed: int = 0
     """Seeds initial weights, noise, levels, dropout and the order of the data."""
-    log_every: int = 10
+    log_every: int = 1
     """Updates between rows of metrics.jsonl."""
     diverged: float = 10.0
     """Stop when the loss exceeds this many times the loss of predicting zero."""
@@ -170,8 +186,10 @@ class TrainConfig:
             raise ValueError(
                 f"config {self.name!r}: data.batch {self.data.batch} is not divisible by accumulate {self.accumulate}"
             )
-        if not self.data.mix or any(not math.isfinite(w) or w < 0 for w in self.data.mix.values()):
-            raise ValueError(f"config {self.name!r}: data.mix needs finite weights >= 0, found {self.data.mix}")
+        if not self.data.mix or any(not math.isfinite(w) or w <= 0 for w in self.data.mix.values()):
+            raise ValueError(f"config {self.name!r}: data.mix needs finite weights > 0, found {self.data.mix}")
+        if self.lora is not None and self.start is None:
+            raise ValueError(f"config {self.name!r}: lora adapts a trained model, set start to its folder")
         if not self.name or self.name != pathlib.PurePath(self.name).name or self.name in (".", ".."):
             raise ValueError(f"config name {self.name!r} must be a plain folder name")
 

@@ -13,7 +13,7 @@ def init(params: Any) -> Any:
 
 
 def decay_at(step: Array | int, decay: float, ramp: bool = True) -> Array:
-    """Decay used by the update number `step` (0 first): `min(decay, (1 + step) / (10 + step))`, or `decay` without ramp.
+    """Decay of update number `step` (from 0): `min(decay, (1 + step) / (10 + step))`, or `decay` without ramp.
 
     The ramp lets the average forget the random initial weights: at step 0 it keeps only a tenth of them.
     """

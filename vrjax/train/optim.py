@@ -13,6 +13,8 @@ Kind = Literal["muon", "adamw"]
 
 # Stacked block kernels are (blocks, in, out): each block's matrix is orthogonalised by itself.
 BLOCK_MATRICES = (r"(^|\.)blocks\..*kernel$",)
+# The modulation of all blocks comes out of one shared matrix: it is Muon's as well.
+MUON_MATRICES = (*BLOCK_MATRICES, r"(^|\.)time_projection\.kernel$")
 
 
 def schedule(lr: float, steps: int, warmup: int, final: float) -> optax.Schedule:
@@ -30,12 +32,12 @@ def path_name(path: Sequence[Any]) -> str:
     return ".".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
 
 
-def muon_dimensions(params: Any, patterns: Sequence[str] = BLOCK_MATRICES) -> Any:
+def muon_dimensions(params: Any, patterns: Sequence[str] = MUON_MATRICES) -> Any:
     """Which parameters Muon updates: a pytree like `params` of `MuonDimensionNumbers`, or None for Adam's.
 
     A parameter is Muon's when its dotted path matches one of `patterns` (`re.search`) and it is a matrix or a stack of
     matrices; the last two axes are (in, out), axes before them are independent matrices. Everything else, such as
-    embeddings, norms, biases, the modulation table and the head, is Adam's.
+    embeddings, norms, biases, the modulation tables and the head, is Adam's.
     """
 
     def choose(path, leaf):
@@ -55,7 +57,7 @@ def make(
     warmup: int = 50,
     final: float = 0.02,
     muon_scale: float = 4.0,
-    muon_patterns: Sequence[str] = BLOCK_MATRICES,
+    muon_patterns: Sequence[str] = MUON_MATRICES,
     momentum: float = 0.95,
     b1: float = 0.9,
     b2: float = 0.98,
@@ -66,7 +68,7 @@ def make(
 
     Args:
       kind: "adamw" for every parameter, or "muon": Muon (Nesterov, 5 Newton-Schulz steps, updates scaled by
-        `0.2 * sqrt(max(in, out))` so that their size is Adam's) for the block matrices and Adam for the rest.
+        `0.2 * sqrt(max(in, out))` so that their size is Adam's) for hidden matrices and Adam for the rest.
       lr: peak learning rate of Adam; Muon's is `muon_scale * lr`.
       steps: updates in the whole run: the cosine ends there.
       warmup: updates of linear warm-up.

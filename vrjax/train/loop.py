@@ -1,0 +1,295 @@
+"""The training loop: `run(config)` starts a run, or goes on with it, bit for bit."""
+
+import contextlib
+import json
+import math
+import os
+import pathlib
+import shutil
+import signal
+import threading
+import time
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from vrjax import tasks
+from vrjax.data import worlds
+from vrjax.models import wan
+from vrjax.train import config as configs
+from vrjax.train import optim, runs
+from vrjax.train import state as states
+from vrjax.train import step as steps
+from vrjax.train.checkpoints import Checkpoints
+from vrjax.train.config import TrainConfig
+from vrjax.train.evaluate import Evaluator
+from vrjax.train.progress import Line, clock
+
+
+class Diverged(ArithmeticError):
+    """Training cannot go on: a loss, gradient or weight is not finite, or the loss has exploded."""
+
+
+class Stopped(Exception):
+    """The run was asked to stop (Ctrl-C, SIGTERM); its state is saved."""
+
+
+def run(config: TrainConfig, *, root: str | pathlib.Path = "runs", fresh: bool = False) -> dict[str, Any]:
+    """Trains `config` in `root/<name>` to its end and exports the moving average to `root/<name>/model`.
+
+    Called again after a kill, it goes on from the last complete checkpoint and ends in the same bits: batches, noise,
+    levels and dropout are functions of the seed and the step alone. Called on a finished run it only reads the results.
+
+    Args:
+      config: what to train.
+      root: where run folders are.
+      fresh: forget an earlier run of this name.
+
+    Returns:
+      What `results.json` holds: `solved` per world with Wilson intervals, and `claims` (none: training claims nothing).
+
+    Raises:
+      Diverged: a value is not finite or the loss has exploded; the last good checkpoint is kept.
+      Stopped: on SIGINT or SIGTERM, after saving.
+      ValueError: a folder with another config, an impossible config, data that is not finite.
+      OSError: files that cannot be written, a full disk among them; the last good checkpoint is kept.
+    """
+    unknown = sorted(set(config.data.mix) - set(tasks.names()))
+    if unknown:
+        raise ValueError(f"config {config.name!r}: unknown worlds {unknown}, expected some of {list(tasks.names())}")
+    with runs.Run(config, root=root, fresh=fresh) as folder:
+        done = folder.folder / "results.json"
+        for note in folder.notes:
+            print(f"{config.name}: {note}")
+        if done.exists():
+            print(f"{config.name} is finished; see {done} (start over with --fresh)")
+            return json.loads(done.read_text())
+        return Loop(config, folder.folder).run()
+
+
+class Loop:
+    """One process of a run: everything that lives between two kills."""
+
+    def __init__(self, config: TrainConfig, folder: pathlib.Path):
+        self.config, self.folder = config, folder
+        spec = config.optim
+        self.mesh = states.make_mesh(config)
+        tx = optim.make(
+            kind=spec.kind,
+            lr=spec.lr,
+            steps=config.steps,
+            warmup=spec.warmup,
+            final=spec.final,
+            muon_scale=spec.muon_scale,
+            muon_patterns=spec.muon_patterns,
+            momentum=spec.momentum,
+            b1=spec.b1,
+            b2=spec.b2,
+            weight_decay=spec.weight_decay,
+            clip=spec.clip,
+        )
+        self.sharding = steps.batch_sharding(config, self.mesh)
+        self.network, self.state, shardings = states.make(config, tx, self.mesh)
+        rate = optim.schedule(spec.lr, config.steps, spec.warmup, spec.final)
+        self.update = steps.make(self.network, tx, rate, self.mesh, shardings)
+        self.key = jax.device_put(states.run_key(config, states.STEP), shardings.step)
+        self.checkpoints = Checkpoints(folder / "checkpoints", keep=config.checkpoint.keep)
+        self.data = worlds.pipeline(
+            config.data.mix,
+            batch=config.data.batch,
+            seed=config.seed,
+            split=config.data.split,
+            codec_factor=config.data.codec_factor,
+            text_len=config.model.text_len,
+            text_dim=config.model.text_dim,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        self.position = self._where()
+        check = config.validate
+        self.evaluator = Evaluator(
+            lambda weights: self.network.build(*weights),
+            config.model,
+            factor=config.data.codec_factor,
+            steps=check.steps,
+            shift=check.shift,
+            group=check.group,
+            seed=config.seed,
+        )
+
+    def run(self) -> dict[str, Any]:
+        """Trains from the newest checkpoint to the end, evaluates, exports."""
+        config = self.config
+        done = self._restore()
+        line = Line(config.name, done, config.steps)
+        if done:
+            line.say(f"{config.name}: going on from step {done} of {config.steps}")
+        metrics = runs.Rows(self.folder / "metrics.jsonl", step=done)
+        timing = runs.Rows(self.folder / "timing.jsonl", step=done)
+        began = time.monotonic()
+        try:
+            with _stop_flag() as stop:
+                done = self._train(done, line, metrics, timing, stop)
+            if done < config.steps:
+                raise Stopped(f"stopped at step {done} of {config.steps}; the same command goes on from there")
+            self.checkpoints.wait()
+            results = self._finish(line)
+            line.say(f"{config.name}: done in {clock(time.monotonic() - began)}; model in {self.folder / 'model'}")
+            return results
+        finally:
+            line.close()
+            metrics.close()
+            timing.close()
+            with contextlib.suppress(OSError):  # a failed save has been reported where it happened
+                self.checkpoints.close()
+
+    def _train(self, done: int, line: Line, metrics: runs.Rows, timing: runs.Rows, stop: threading.Event) -> int:
+        """Updates until the end or until asked to stop. Returns the number of updates done.
+
+        Metrics are looked at one step late, so that the device never waits for the host; before a checkpoint they are
+        looked at first, so that a bad state is never saved.
+        """
+        config, pending = self.config, None
+        began, start = time.monotonic(), done
+        batch = self._next_batch() if done < config.steps else None
+        while done < config.steps and not stop.is_set():
+            position = self._where()  # the batch after the one in hand
+            self.state, values = self.update(self.state, self.network.base, batch, self.key)
+            done += 1
+            self.position = position
+            batch = self._next_batch() if done < config.steps else None  # made while the device computes
+            if pending is not None:
+                self._look(*pending, line, metrics)
+            pending = (done, values)
+            check = config.validate.every and done % config.validate.every == 0
+            save = done % config.checkpoint.every == 0 or done == config.steps
+            if check or save:
+                self._look(*pending, line, metrics)
+                pending = None
+            if check:
+                rates = self._validate(config.validate.clips)
+                line.solved(rates)
+                metrics.add({"step": done, "validation": rates})
+            if save:
+                self._save(done)
+                timing.add({"step": done, "from": start, "seconds": round(time.monotonic() - began, 3)})
+            else:
+                self.checkpoints.check()
+        if pending is not None:
+            self._look(*pending, line, metrics)
+        if done < config.steps and self.checkpoints.latest != done:
+            self._save(done)
+            self.checkpoints.wait()
+        return done
+
+    def _look(self, step: int, values: dict[str, jax.Array], line: Line, metrics: runs.Rows) -> None:
+        """Reads the metrics of an update (waits for it), stops the run if they are bad, records them."""
+        row = {name: float(value) for name, value in jax.device_get(values).items()}
+        bad = [f"{name} is {value}" for name, value in row.items() if not math.isfinite(value)]
+        if not bad and row["relative"] > self.config.diverged:
+            bad = [f"loss {row['loss']:.4g} is {row['relative']:.3g} times that of predicting zero"]
+        if bad:
+            last = self.checkpoints.latest
+            kept = (
+                "no checkpoint was saved before" if last is None else f"the last good checkpoint, step {last}, is kept"
+            )
+            hint = "lower optim.lr or set optim.clip"
+            raise Diverged(f"{self.config.name} diverged at step {step}: {', '.join(bad)}; {kept} ({hint})")
+        if step % self.config.log_every == 0 or step == self.config.steps:
+            metrics.add({"step": step, **row})
+        line.update(step, row)
+
+    def _next_batch(self) -> dict[str, jax.Array]:
+        """The next batch on the devices. Values that are not finite are refused with their place."""
+        rows = next(self.data)
+        for name, value in rows.items():
+            if not np.isfinite(value).all():
+                where = np.argwhere(~np.isfinite(value))[0].tolist()
+                raise ValueError(f"training data: {name}{where} is {value[tuple(where)]}, expected finite numbers")
+        return {k: jax.make_array_from_process_local_data(self.sharding, v) for k, v in rows.items()}
+
+    def _where(self) -> Any:
+        return self.data.get_state()
+
+    def _restore(self) -> int:
+        restored = self.checkpoints.restore({**self.state.trees(), "key": self.key})
+        if restored is None:
+            return 0
+        self.key = restored.trees.pop("key")
+        self.state = states.State(**restored.trees)
+        self.position = restored.data
+        self.data.set_state(restored.data)
+        return restored.step
+
+    def _save(self, step: int) -> None:
+        trees = {**self.state.trees(), "key": self.key}
+        meta = {"config": configs.to_dict(self.config), "versions": runs.versions()}
+        self.checkpoints.save(step, trees, data=self.position, meta=meta)
+
+    def _validate(self, clips: int) -> dict[str, dict[str, float]]:
+        weights = (self.state.ema, self.network.base)
+        return self.evaluator.rates(weights, sorted(self.config.data.mix), self.config.validate.split, clips)
+
+    def _finish(self, line: Line) -> dict[str, Any]:
+        """The last evaluation and the export; results.json appears last and says that the run is complete."""
+        config, check = self.config, self.config.validate
+        solved = {}
+        if check.final_clips:
+            line.say(f"{config.name}: evaluating {check.final_clips} clips per world")
+            solved = self._validate(check.final_clips)
+            for name, rate in solved.items():
+                line.say(f"  {name:12} solved {rate['solved']:.1%} [{rate['low']:.1%}, {rate['high']:.1%}]")
+        export(self.folder / "model", self.network, self.state.ema, config)
+        sampler = {"solver": "euler", "steps": check.steps, "shift": check.shift}
+        results = {
+            "kind": "train",
+            "name": config.name,
+            "steps": config.steps,
+            "split": check.split,
+            "sampler": sampler,
+            "solved": solved,
+            "claims": [],
+        }
+        runs.write_json(self.folder / "results.json", results)
+        return results
+
+
+def export(folder: pathlib.Path, network: states.Network, weights: Any, config: TrainConfig) -> None:
+    """Writes the model as diffusers does, with `training.json` beside it: what made it and how to prompt it.
+
+    The folder appears complete or not at all; one that is there is replaced.
+    """
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    with runs.naming(folder):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        wan.save_dit(network.build(weights, network.base), part, layout="diffusers")
+        runs.write_json(part / "training.json", {"config": configs.to_dict(config), "versions": runs.versions()})
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(part, folder)
+
+
+@contextlib.contextmanager
+def _stop_flag() -> Iterator[threading.Event]:
+    """An event that the first SIGINT or SIGTERM sets; a second one acts as usual. Main thread only."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    old = {}
+
+    def ask(number: int, frame: types.FrameType | None) -> None:
+        stop.set()
+        for n, handler in old.items():
+            signal.signal(n, handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        old[number] = signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

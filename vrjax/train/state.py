@@ -1,0 +1,168 @@
+"""What changes during training, where it lives on the mesh, and how a network is made of it."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from vrjax import parallel
+from vrjax.models import wan
+from vrjax.train import ema, lora
+from vrjax.train.config import TrainConfig
+from vrjax.train.optim import path_name
+
+FRESH, ADAPTER, STEP = 0, 1, 2  # streams of randomness folded into the run's seed
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class State:
+    """The donated state of a run. `params` is what is trained: all weights, or the adapters of a LoRA run."""
+
+    step: jax.Array
+    params: Any
+    ema: Any
+    optimizer: Any
+
+    def trees(self) -> dict[str, Any]:
+        """The state as the named items of a checkpoint."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+
+@dataclass(frozen=True)
+class Network:
+    """The static half of the model: how weights become a module.
+
+    `base` is an empty dict, or the frozen weights that adapters are added to; it is passed to compiled functions as an
+    argument so that it is not baked into them.
+    """
+
+    config: TrainConfig
+    graph: Any
+    base: Any
+
+    def build(self, params: Any, base: Any) -> wan.WanDiT:
+        """The module for trained weights `params` (all weights, or adapters of `base`)."""
+        cfg = self.config
+        if cfg.lora is not None:
+            params = lora.merge(base, params, alpha=cfg.lora.alpha)
+        return nnx.merge(self.graph, nnx.State(params))
+
+
+def compute_dtype(config: TrainConfig) -> str:
+    """The dtype of matrix products: what the config says, or bfloat16 on an accelerator and float32 on CPU."""
+    if config.dtype != "auto":
+        return config.dtype
+    return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+
+
+def run_key(config: TrainConfig, stream: int) -> jax.Array:
+    """The key of one stream of randomness; a step's key is `fold_in(run_key(config, STEP), step)`."""
+    return jax.random.fold_in(jax.random.key(config.seed), stream)
+
+
+def make_mesh(config: TrainConfig) -> Mesh:
+    """The mesh of the config on the first devices that it needs; one device when it names no axes."""
+    if not config.mesh:
+        return parallel.mesh({}, devices=jax.devices()[:1])
+    if -1 in config.mesh.values():
+        return parallel.mesh(config.mesh)
+    count = 1
+    for size in config.mesh.values():
+        count *= size
+    if count > len(jax.devices()):
+        raise ValueError(f"mesh {config.mesh} needs {count} devices, found {len(jax.devices())}")
+    return parallel.mesh(config.mesh, devices=jax.devices()[:count])
+
+
+def rules(config: TrainConfig) -> dict[str, Any]:
+    """Logical axis to mesh axes: the built-in rules, overridden by the config's; unnamed axes stay whole."""
+    known = {name: None for name in _names(wan.logical_axes(config.model))}
+    unknown = sorted(set(config.rules) - set(known) - set(parallel.DEFAULT_RULES))
+    if unknown:
+        raise ValueError(f"config {config.name!r}: rules for unknown logical axes {unknown}, expected {sorted(known)}")
+    return {**known, **parallel.DEFAULT_RULES, **config.rules}
+
+
+def fresh_weights(config: TrainConfig) -> dict:
+    """Random weights of the config's model as a nested dict, from the run's seed."""
+    rngs = nnx.Rngs(params=run_key(config, FRESH))
+    return _pure(wan.WanDiT(config.model, rngs=rngs))
+
+
+def make(config: TrainConfig, tx: optax.GradientTransformation, mesh: Mesh) -> tuple[Network, State, State]:
+    """The network, a fresh state laid out on the mesh, and the state's shardings (a `State` of `NamedSharding`).
+
+    Weights that the config starts from are read here; everything random comes from the seed.
+    """
+    model = dataclasses.replace(config.model, dtype=compute_dtype(config))
+    graph, _ = nnx.split(jax.eval_shape(lambda: wan.WanDiT(model, rngs=nnx.Rngs(0))))
+    like = jax.eval_shape(lambda: fresh_weights(config))
+    weights = parallel.shardings(wan.logical_axes(config.model), mesh, rules(config), like)
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    loaded = None
+    if config.start is not None:
+        dit = wan.load_dit(config.start)
+        loaded = _pure(dit)
+        _same_shapes(loaded, like, config.start)
+        loaded = jax.tree.map(lambda x, s: jax.device_put(jnp.asarray(x, jnp.float32), s), loaded, weights)
+
+    def trainable(start):
+        if config.lora is None:
+            return fresh_weights(config) if start is None else start
+        spec = config.lora
+        return lora.init(start, run_key(config, ADAPTER), rank=spec.rank, patterns=spec.patterns)
+
+    def init(start) -> State:
+        params = trainable(start)
+        return State(jnp.zeros((), jnp.int32), params, ema.init(params), tx.init(params))
+
+    shape = jax.eval_shape(init, loaded)
+    params = weights if config.lora is None else jax.tree.map(lambda _: whole, shape.params)
+    shardings = State(whole, params, params, _like_params(shape.optimizer, shape.params, params, whole))
+    state = jax.jit(init, out_shardings=shardings)(loaded)
+    base = {} if config.lora is None else loaded
+    return Network(config, graph, base), state, shardings
+
+
+def _pure(dit: wan.WanDiT) -> dict:
+    return nnx.to_pure_dict(nnx.split(dit)[1])
+
+
+def _names(axes: Any) -> set[str]:
+    leaves = jax.tree.leaves(axes, is_leaf=lambda x: isinstance(x, tuple))
+    return {name for leaf in leaves for name in leaf if name is not None}
+
+
+def _same_shapes(found: Any, expected: Any, path: str) -> None:
+    shapes = lambda tree: {path_name(p): tuple(x.shape) for p, x in jax.tree_util.tree_leaves_with_path(tree)}
+    a, b = shapes(found), shapes(expected)
+    if a != b:
+        name = sorted(k for k in {*a, *b} if a.get(k) != b.get(k))[0]
+        raise ValueError(f"{path}: {name} is {a.get(name, 'missing')}, the config's model has {b.get(name, 'none')}")
+
+
+def _like_params(tree: Any, params: Any, shardings: Any, other: Any) -> Any:
+    """Shardings for optimiser state: moments lie where their parameter lies, counters everywhere.
+
+    A moment is recognised by its path, which ends in the parameter's path, and by its shape.
+    """
+    known = {}
+    for (path, leaf), s in zip(jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(shardings), strict=True):
+        known[path_name(path)] = (leaf.shape, s)
+
+    def place(path, leaf):
+        names = path_name(path).split(".")
+        for start in range(len(names)):
+            shape, s = known.get(".".join(names[start:]), (None, None))
+            if shape == leaf.shape:
+                return s
+        return other
+
+    return jax.tree_util.tree_map_with_path(place, tree)
