@@ -1,0 +1,258 @@
+"""From the records of `parts` to what the page's script reads: sprite sheets, quantised maps, inert JSON."""
+
+import base64
+import io
+import json
+import math
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vrjax.report import parts
+from vrjax.report.claims import Claim
+
+LEVELS = 254  # map values take bytes 0..254; 255 means "no value"
+LONGEST_SIDE = 16_384  # pixels: the largest canvas side that all browsers draw
+
+
+def block_size(images: np.ndarray) -> int:
+    """Largest k such that every (..., h, w, 3) image is made of k x k squares of one colour (1 if there is none)."""
+    height, width = images.shape[-3:-1]
+    common = math.gcd(height, width)
+    for k in sorted((d for d in range(2, common + 1) if common % d == 0), reverse=True):
+        small = images[..., ::k, ::k, :]
+        if all(
+            np.array_equal(images[..., i::k, j::k, :], small) for i in range(k) for j in range(k) if (i, j) != (0, 0)
+        ):
+            return k
+    return 1
+
+
+def sprite(images: np.ndarray) -> str:
+    """(row, column, h, w, 3) uint8 -> data URI of one lossless PNG, images side by side without gaps."""
+    rows, columns, height, width, _ = images.shape
+    if max(rows * height, columns * width) > LONGEST_SIDE:
+        raise ValueError(
+            f"a sheet of {rows} x {columns} images of {width} x {height} px is more than {LONGEST_SIDE} px long; "
+            "keep fewer steps (Record(steps=...)) or make the videos smaller"
+        )
+    sheet = images.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def quantise(values: np.ndarray, relative: str = "all") -> dict[str, Any]:
+    """Values -> {"shape", "data": base64 bytes, "low", "high", "relative"}, axes and `relative` as in `LayerMap`."""
+    axes = {"all": None, "row": tuple(a for a in range(values.ndim) if a != 2), "step": tuple(range(2, values.ndim))}
+    if relative not in axes:
+        raise ValueError(f"relative must be one of {sorted(axes)}, found {relative!r}")
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if relative == "all":
+        bottom, top = np.float64(low), np.float64(high)
+    else:
+        filled = np.isnan(values)
+        bottom = np.where(filled, np.inf, values).min(axis=axes[relative], keepdims=True)
+        top = np.where(filled, -np.inf, values).max(axis=axes[relative], keepdims=True)
+    span = np.where(top > bottom, top - bottom, 1.0)
+    with np.errstate(invalid="ignore"):
+        unit = np.clip((values - bottom) / span, 0.0, 1.0)
+    data = np.where(np.isnan(values), LEVELS + 1, np.round(np.nan_to_num(unit) * LEVELS)).astype(np.uint8)
+    return {
+        "shape": list(values.shape),
+        "data": base64.b64encode(data.tobytes()).decode("ascii"),
+        "low": low,
+        "high": high,
+        "relative": relative,
+    }
+
+
+def numbers(array: np.ndarray | None) -> Any:
+    """Nested lists of six significant digits, with None for what is not finite."""
+    if array is None:
+        return None
+    if array.ndim > 1:
+        return [numbers(row) for row in array]
+    return [float(f"{v:.6g}") if math.isfinite(v) else None for v in array.tolist()]
+
+
+def curve(part: parts.Curve) -> dict[str, Any]:
+    return {
+        "title": part.title,
+        "caption": part.caption,
+        "xLabel": part.x_label,
+        "yLabel": part.y_label,
+        "yRange": list(part.y_range) if part.y_range else None,
+        "sync": part.sync,
+        "series": [
+            {
+                "name": s.name,
+                "role": s.role,
+                "x": numbers(np.asarray(s.x)),
+                "y": numbers(np.asarray(s.y)),
+                "low": numbers(s.low),
+                "high": numbers(s.high),
+            }
+            for s in part.series
+        ],
+    }
+
+
+def _labels(given: Sequence[Any] | None, count: int) -> list[str]:
+    return [str(v) for v in (range(count) if given is None else given)]
+
+
+def heat_map(part: parts.HeatMap) -> dict[str, Any]:
+    values = np.asarray(part.values)
+    low, high = part.value_range or (float(np.nanmin(values)), float(np.nanmax(values)))
+    if part.center is not None:
+        reach = max(abs(low - part.center), abs(high - part.center))
+        low, high = part.center - reach, part.center + reach
+    return {
+        "title": part.title,
+        "xLabel": part.x_label,
+        "yLabel": part.y_label,
+        "rows": _labels(part.rows, values.shape[0]),
+        "columns": _labels(part.columns, values.shape[1]),
+        "values": numbers(values),
+        "low": low,
+        "high": high,
+        "unit": part.unit,
+        "diverging": part.center is not None,
+        "stepAxis": part.step_axis,
+    }
+
+
+def layer_map(part: parts.LayerMap) -> dict[str, Any]:
+    values = np.asarray(part.values)
+    return {
+        "title": part.title,
+        "caption": part.caption,
+        "xLabel": part.x_label,
+        "yLabel": part.y_label,
+        "rows": _labels(part.rows, values.shape[2]),
+        "columns": _labels(part.columns, values.shape[3]),
+        "unit": part.unit,
+        "columnsAreFrames": part.columns_are_frames,
+        **quantise(values, part.relative),
+    }
+
+
+def forest(part: parts.Forest) -> dict[str, Any]:
+    return {
+        "title": part.title,
+        "xLabel": part.x_label,
+        "reference": part.reference,
+        "referenceLabel": part.reference_label,
+        "arms": [
+            {
+                "name": a.name,
+                "estimate": a.estimate,
+                "low": a.low,
+                "high": a.high,
+                "n": a.n,
+                "role": a.role,
+                "note": a.note,
+            }
+            for a in part.arms
+        ],
+    }
+
+
+def case(part: parts.Case) -> dict[str, Any]:
+    x0, truth, noisy = np.asarray(part.x0), part.truth, part.noisy
+    # A pixel world stores one pixel a block: same picture, sixteen times less to send. One factor for all three,
+    # because the page compares them pixel by pixel.
+    present = [np.asarray(v) for v in (x0, truth, noisy) if v is not None]
+    k = math.gcd(*(block_size(v) for v in present))
+    x0, truth, noisy = (None if v is None else np.asarray(v)[..., ::k, ::k, :] for v in (x0, truth, noisy))
+    assert x0 is not None
+    return {
+        "name": part.name,
+        "world": part.world,
+        "prompt": part.prompt,
+        "note": part.note,
+        "seeds": list(part.seeds or ()),
+        "scores": None if part.scores is None else list(part.scores),
+        "outcomes": None if part.outcomes is None else list(part.outcomes),
+        "steps": list(part.steps or ()),
+        "sigma": numbers(part.sigma),
+        "frames": x0.shape[2],
+        "height": x0.shape[3],
+        "width": x0.shape[4],
+        "x0": [sprite(seed) for seed in x0],
+        "noisy": None if noisy is None else [sprite(seed) for seed in noisy],
+        "truth": None if truth is None else sprite(truth[None]),
+        "truthLabel": part.truth_label,
+        "events": [{"step": e.step, "label": e.label, "seed": e.seed} for e in part.events],
+        "maps": [layer_map(m) for m in part.maps],
+        "curves": [curve(c) for c in part.curves],
+    }
+
+
+def page(part: parts.Page) -> dict[str, Any]:
+    return {
+        "scrubbers": [{"cases": [case(c) for c in s.cases]} for s in part.scrubbers],
+        "curves": [curve(c) for c in part.curves],
+        "maps": [heat_map(m) for m in part.maps],
+        "forests": [forest(f) for f in part.forests],
+    }
+
+
+def inert_json(value: Any) -> str:
+    """JSON that is safe between script tags: no `<`, `>`, `&`, U+2028 or U+2029 stands in it unescaped."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def picture(part: parts.Picture) -> dict[str, str]:
+    """The image as a data URI; its type is read from its first bytes, never from its name."""
+    data = part.image if isinstance(part.image, bytes) else pathlib.Path(part.image).read_bytes()
+    kinds = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}
+    kind = next((kind for head, kind in kinds.items() if data.startswith(head)), None)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        kind = "webp"
+    if kind is None:
+        raise ValueError(f"picture {part.title!r}: not a PNG, JPEG, GIF or WebP file (starts with {data[:8]!r})")
+    uri = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return {"title": part.title, "uri": uri, "alt": part.alt, "caption": part.caption}
+
+
+def claim(given: Claim | Mapping[str, Any]) -> dict[str, Any]:
+    """What the page shows of a claim, with the places of its marks in a small interval plot."""
+    record = given if isinstance(given, Claim) else Claim(**given)
+    low, high = record.interval
+    null_low, null_high = record.null_interval or (None, None)
+    return {
+        "record": record,
+        "low": low,
+        "high": high,
+        "small": record.small,
+        "plot": _interval_plot(record.estimate, low, high, record.null, null_low, null_high),
+    }
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def _interval_plot(
+    estimate: float, low: float, high: float, null: float, null_low: float | None, null_high: float | None
+) -> dict[str, float | None]:
+    """Places in 0..100 of everything given, and of zero if it is near, on a scale of their own."""
+    given = {"estimate": estimate, "low": low, "high": high, "null": null, "null_low": null_low, "null_high": null_high}
+    values = {key: value for key, value in given.items() if value is not None}
+    bottom, top = min(values.values()), max(values.values())
+    if 0 < bottom < 1.5 * (top - bottom):
+        bottom = 0.0  # show zero when it is close enough to mean something
+    if 0 < -top < 1.5 * (top - bottom):
+        top = 0.0
+    span = (top - bottom) or abs(top) or 1.0
+    place = lambda value: round(6 + 88 * (value - bottom) / span, 2)
+    marks: dict[str, float | None] = dict.fromkeys(given)
+    marks.update({key: place(value) for key, value in values.items()})
+    marks["zero"] = place(0.0) if bottom <= 0 <= top else None
+    return marks
