@@ -7,7 +7,7 @@ before. Resuming, prefetching and splitting over hosts are therefore only arithm
 import functools
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grain
@@ -199,15 +199,15 @@ class _Rows:
     def __len__(self) -> int:
         return len(self.stream) // self.batch * self.local
 
-    def __getitem__(self, k: int) -> dict[str, Any]:
-        step, row = divmod(int(k), self.local)
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        step, row = divmod(int(index), self.local)
         return self.stream[step * self.batch + self.first + row]
 
     def __repr__(self) -> str:
         return f"worlds({', '.join(self.stream.names)})"
 
 
-def _stack(rows: list[dict[str, Any]], *, extras: bool) -> dict[str, Any]:
+def _stack(rows: Sequence[dict[str, Any]], *, extras: bool) -> dict[str, Any]:
     out: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in ("latent", "image", "text")}
     if extras:
         out["world"] = np.array([row["world"] for row in rows])
