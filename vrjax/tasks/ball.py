@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,22 +14,19 @@ FLOOR, WALL, TAIL = INDEX["floor"], INDEX["wall"], INDEX["grey"]
 WAYS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0))
 
 
-def bounce(
-    place: tuple[int, int], velocity: tuple[int, int], room: tuple[int, int], steps: int
-) -> list[tuple[int, int]]:
+def bounce(place: Sequence[int], velocity: Sequence[int], room: Sequence[int], steps: int) -> list[tuple[int, int]]:
     """Places (row, column) in the room before and after each of `steps` steps.
 
     A ball that would leave the room turns round first, in that direction only; so it moves by |velocity| in every step,
     and the step it just made (ball minus tail) is always its velocity.
     """
-    place, speed = list(place), list(velocity)
-    places = [(place[0], place[1])]
+    (y, x), (b, a), (height, width) = place, velocity, room
+    places = [(y, x)]
     for _ in range(steps):
-        for axis in (0, 1):
-            if not 0 <= place[axis] + speed[axis] < room[axis]:
-                speed[axis] = -speed[axis]
-            place[axis] += speed[axis]
-        places.append((place[0], place[1]))
+        b = b if 0 <= y + b < height else -b
+        a = a if 0 <= x + a < width else -a
+        y, x = y + b, x + a
+        places.append((y, x))
     return places
 
 
@@ -37,14 +35,15 @@ def bounce(
 class Ball(World):
     """A ball of one block moves one block per frame, straight or diagonally, in a rectangular room, and is reflected.
 
-    The grey tail lies where the ball was one frame ago, from the first frame on, so its motion is visible in every frame
-    and the next place follows from one frame and the walls. Rooms have 5 to 10 blocks a side and lie anywhere.
+    The grey tail lies where the ball was one frame ago, from the first frame on, so its motion is visible in every
+    frame and the next place follows from one frame and the walls. Rooms have 6 to 10 blocks a side and lie anywhere
+    (a room of 5 has period 8: in 9 frames everything would end where it began).
 
-    Splits are disjoint by room size, place in the room and direction, up to mirror images and quarter turns, wherever the
-    room lies and whatever the colour. Out of distribution: `fast` has two blocks per frame, `large` has rooms of 9 to 12
-    blocks on a canvas of two more blocks a side.
+    Splits are disjoint by room size, place in the room and direction, up to mirror images and quarter turns, wherever
+    the room lies and whatever the colour. Out of distribution: `fast` has two blocks per frame, `large` has rooms of 9
+    to 12 blocks on a canvas of two more blocks a side.
     Candidates: the ball leaves its first place in the true direction (prior 1) or in one of the 7 others (prior 0);
-    directions that end in the same last frame are left out.
+    directions that end in the same last frame (as opposite ones do along a wall) are left out.
 
     Attributes:
         blocks: blocks per side.
@@ -52,7 +51,7 @@ class Ball(World):
     """
 
     blocks: int = 10
-    smallest: int = 5
+    smallest: int = 6
 
     name: ClassVar[str] = "ball"
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test", "fast", "large")
@@ -74,7 +73,7 @@ class Ball(World):
         tail = [rng.below(side) for side in room]
         way = rng.choice(WAYS)
         speed = 2 if split == "fast" else 1
-        tail, ball = (list(p) for p in bounce(tuple(tail), (speed * way[0], speed * way[1]), tuple(room), 1))
+        tail, ball = (list(p) for p in bounce(tail, (speed * way[0], speed * way[1]), room, 1))
         geometry = {"blocks": n, "room": room, "corner": corner, "tail": tail, "ball": ball}
         layout = {"frames": self.frames, **geometry, "colour": rng.choice(INKS)}
         return layout if self._places(layout, self._velocity(layout))[-1] != tuple(ball) else None
@@ -86,7 +85,7 @@ class Ball(World):
 
     @staticmethod
     def _places(layout: Layout, velocity: tuple[int, int]) -> list[tuple[int, int]]:
-        return bounce(tuple(layout["ball"]), velocity, tuple(layout["room"]), layout["frames"] - 1)
+        return bounce(layout["ball"], velocity, layout["room"], layout["frames"] - 1)
 
     def key(self, layout: Layout) -> bytes:
         room = np.zeros(layout["room"], np.uint8)
@@ -120,8 +119,8 @@ class Ball(World):
         return f"The {layout['colour']} ball bounces off the walls of the room."
 
     def describe(self, layout: Layout, raster: np.ndarray) -> dict[str, Any]:
-        """`room`: whether walls and floor are intact; `ball`, `tail`: their places (row, column) in the room, None unless
-        there is exactly one."""
+        """`room`: whether walls and floor are intact; `ball`, `tail`: their places (row, column) in the room, None
+        unless there is exactly one."""
         (height, width), (top, left) = layout["room"], layout["corner"]
         outside = np.ones(raster.shape, bool)
         outside[top : top + height, left : left + width] = False
@@ -133,8 +132,8 @@ class Ball(World):
         return {"room": bool((raster[outside] == WALL).all() and plain[~outside].all()), **places}
 
     def symbols(self, clip: Clip) -> dict[str, np.ndarray]:
-        """0/1 for `walls` (tokens with wall), `agent` (the ball's token), `tail`, `next` (the ball's token one frame later),
-        `answer` (its last token); the same number everywhere for `heading` (0-7: the direction of the last step)."""
+        """0/1 for `walls` (tokens with wall), `agent` (the ball's token), `tail`, `next` (the ball's token one frame
+        later), `answer` (its last token); the same number everywhere for `heading` (0-7: the last step's direction)."""
         layout = self._layout(clip)
         film = self.film(layout, self._velocity(layout))
         agent = token_grid(film, INDEX[layout["colour"]])

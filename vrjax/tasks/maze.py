@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,29 +21,36 @@ def backtracker(rng: Draws, n: int) -> list[str]:
     Returns:
         n strings of n letters: what is open from a cell, "." nothing, "R" to the right, "D" down, "B" both.
     """
-    right, down = [[False] * n for _ in range(n)], [[False] * n for _ in range(n)]
+    grid = adjacent(n)
     stack = [(rng.below(n), rng.below(n))]
-    seen = {stack[0]}
+    seen, edges = {stack[0]}, set()
     while stack:
-        y, x = stack[-1]
-        ways = [(y + a, x + b) for a, b in STEPS.values() if 0 <= y + a < n and 0 <= x + b < n]
-        ways = [cell for cell in ways if cell not in seen]
+        here = stack[-1]
+        ways = [cell for cell in grid[here] if cell not in seen]
         if not ways:
             stack.pop()
             continue
-        b, a = rng.choice(ways)
-        if b == y:
-            right[y][min(a, x)] = True
-        else:
-            down[min(b, y)][x] = True
-        seen.add((b, a))
-        stack.append((b, a))
-    return pack(right, down)
+        cell = rng.choice(ways)
+        edges.add((min(here, cell), max(here, cell)))
+        seen.add(cell)
+        stack.append(cell)
+    return spell_maze(edges, n)
 
 
-def pack(right: list[list[bool]], down: list[list[bool]]) -> list[str]:
-    """Open right and lower passages -> the strings that a layout holds."""
-    return ["".join(".RDB"[r + 2 * d] for r, d in zip(*rows, strict=True)) for rows in zip(right, down, strict=True)]
+@functools.cache
+def adjacent(n: int) -> dict[Cell, list[Cell]]:
+    """The cells beside each cell of the n x n board, walls or not."""
+    inside = [(y, x) for y in range(n) for x in range(n)]
+    beside = {(y, x): [(y + b, x + a) for b, a in STEPS.values()] for y, x in inside}
+    return {cell: [c for c in cells if c in beside] for cell, cells in beside.items()}
+
+
+def spell_maze(edges: set[tuple[Cell, Cell]], n: int) -> list[str]:
+    """Open passages (upper or left cell first) -> the strings that a layout holds."""
+    codes = [[0] * n for _ in range(n)]
+    for (y, x), (b, _) in edges:
+        codes[y][x] |= 1 if b == y else 2
+    return ["".join(".RDB"[code] for code in row) for row in codes]
 
 
 def neighbours(maze: list[str]) -> dict[Cell, list[Cell]]:
@@ -87,9 +95,9 @@ def ground_plan(maze: list[str]) -> np.ndarray:
     n = len(maze)
     plan = np.full((2 * n, 2 * n), WALL, np.uint8)
     plan[::2, ::2] = FLOOR
-    codes = np.array([list(row) for row in maze])
-    plan[::2, 1::2][np.isin(codes, ("R", "B"))] = FLOOR
-    plan[1::2, ::2][np.isin(codes, ("D", "B"))] = FLOOR
+    codes = np.frombuffer("".join(maze).encode(), np.uint8).reshape(n, n)
+    plan[::2, 1::2][(codes == ord("R")) | (codes == ord("B"))] = FLOOR
+    plan[1::2, ::2][(codes == ord("D")) | (codes == ord("B"))] = FLOOR
     return plan
 
 
@@ -99,8 +107,9 @@ class Maze(World):
     """Find the only path from start to goal, drawn at constant speed.
 
     Frame f shows the first `speed * f` steps; the longest path drawn has `speed * (frames - 1)` steps (24 by default:
-    all 25 cells). Start and goal keep their colours, the cells and passages between them turn red. Constant speed matters:
-    were every path stretched to end in the last frame, all frames would depend on its length, which is harder to learn.
+    all 25 cells). Start and goal keep their colours, the cells and passages between them turn red. Constant speed
+    matters: were every path stretched to end in the last frame, all frames would depend on its length, which is
+    harder to learn.
 
     Splits are disjoint by walls up to mirror images and quarter turns. Out of distribution: `long` has paths longer
     than any in train (`longest` + 1 steps and more), `large` has one more row and column (48 x 48 pixels by default).

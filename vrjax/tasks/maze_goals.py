@@ -6,7 +6,7 @@ import dataclasses
 from typing import ClassVar
 
 from vrjax.tasks.core import INDEX, Answer, Draws, Layout, register
-from vrjax.tasks.maze import GOAL, STEPS, Maze, pack, paths_from, spell
+from vrjax.tasks.maze import GOAL, Maze, adjacent, paths_from, spell, spell_maze
 
 
 def brambles(rng: Draws, n: int) -> list[str]:
@@ -14,24 +14,21 @@ def brambles(rng: Draws, n: int) -> list[str]:
 
     Returns: as `vrjax.tasks.maze.backtracker`.
     """
-    right, down = [[False] * n for _ in range(n)], [[False] * n for _ in range(n)]
-    seen = {(rng.below(n), rng.below(n))}
-    live = list(seen)
+    grid = adjacent(n)
+    live = [(rng.below(n), rng.below(n))]
+    seen, edges = {live[0]}, set()
     while live:
-        y, x = live[i := rng.below(len(live))]
-        ways = [(y + b, x + a) for b, a in STEPS.values() if 0 <= y + b < n and 0 <= x + a < n]
-        ways = [cell for cell in ways if cell not in seen]
+        i = rng.below(len(live))
+        here = live[i]
+        ways = [cell for cell in grid[here] if cell not in seen]
         if not ways:
             live.pop(i)
             continue
-        b, a = rng.choice(ways)
-        if b == y:
-            right[y][min(a, x)] = True
-        else:
-            down[min(b, y)][x] = True
-        seen.add((b, a))
-        live.append((b, a))
-    return pack(right, down)
+        cell = rng.choice(ways)
+        edges.add((min(here, cell), max(here, cell)))
+        seen.add(cell)
+        live.append(cell)
+    return spell_maze(edges, n)
 
 
 @register
@@ -39,17 +36,18 @@ def brambles(rng: Draws, n: int) -> list[str]:
 class MazeGoals(Maze):
     """Walk to any one of 2 or 4 goals, all the same number of steps away. Every goal reached is right (score 1).
 
-    The film's goal is drawn by a prior that the picture shows: all goals blue means uniform; one yellow among four means
-    0.4 for the yellow one and 0.2 for each of the others. A model of the data must therefore leave the choice open until
-    its noise decides, and the exact posterior over candidates is known: the world of exploration and of the null model.
-    Drawing rule, raster and speed are those of `Maze`; the mazes have many short branches instead of long corridors.
+    The film's goal is drawn by a prior that the picture shows: all goals blue means uniform; one yellow among four
+    means 0.4 for the yellow one and 0.2 for each of the others. A model of the data must therefore leave the choice
+    open until its noise decides, and the exact posterior over candidates is known: the world of exploration and of the
+    null model. Drawing rule, raster and speed are those of `Maze`; the mazes have many short branches instead of long
+    corridors.
 
     Splits as in `Maze`. Out of distribution: `three` has three goals, `large` one more row and column.
     Candidates: the way to each goal, row by row (at most 4).
 
     Attributes:
-        odds: "mixed" (half the clips with four goals have a yellow one), "uniform" (none) or "favoured" (all; four goals
-            in every clip).
+        odds: "mixed" (half the clips with four goals have a yellow one), "uniform" (none) or "favoured" (all; every
+            clip has four goals, but in `three`).
     """
 
     shortest: int = 4

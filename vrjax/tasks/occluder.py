@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,20 +13,41 @@ from vrjax.tasks.core import INDEX, INKS, SHAPES, Answer, Clip, Draws, Layout, W
 FLOOR, SCREEN = INDEX["floor"], INDEX["grey"]
 
 
+def track_of(blocks: int, start: int, speed: int, frames: int) -> list[int]:
+    """The object's first column in each frame."""
+    return [min(start + speed * f, blocks - 2) for f in range(frames)]
+
+
+@functools.cache
+def passages(blocks: int, frames: int, widths: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
+    """Every (width and left edge of the screen, start and speed of the object) with which the object is in full sight
+    first, wholly hidden in at least one frame, and in full sight behind the screen last."""
+    found = []
+    for width in widths:
+        for left in range(2, blocks - width - 1):
+            for start in range(min(3, left - 1)):
+                for speed in (1, 2):
+                    track = track_of(blocks, start, speed, frames)
+                    hidden = any(left <= x and x + 2 <= left + width for x in track)
+                    if hidden and track[-1] >= left + width:
+                        found.append((width, left, start, speed))
+    return found
+
+
 @register
 @dataclasses.dataclass(frozen=True)
 class Occluder(World):
     """An object of one token slides along its lane, is wholly hidden for at least one frame, and reappears.
 
     The film must remember colour and shape while nothing of them is to be seen. The object moves 1 ("slowly") or 2
-    ("quickly") blocks per frame away from the edge it starts at, and stops at the far edge. One or two other objects lie
-    about, as clutter. All four directions occur.
+    ("quickly") blocks per frame away from the edge it starts at, and stops at the far edge. One or two other objects
+    lie about, as clutter. All four directions occur.
 
-    A layout is direction, lane, shapes, screen, speed and clutter; splits are disjoint in it up to mirror images, quarter
-    turns and colours. Out of distribution: `wide` has a screen of 5 or 6 blocks (train: 2 to 4), `large` a canvas of two
-    more blocks a side.
-    Candidates: the truth (prior 1); it never comes out; it stops before the screen; it comes out in another colour (3) or
-    in another shape (2).
+    A layout is direction, lane, shapes, screen, speed and clutter; splits are disjoint in it up to mirror images,
+    quarter turns and colours. Out of distribution: `wide` has a screen of 5 or 6 blocks (train: 2 to 4), `large` a
+    canvas of two more blocks a side.
+    Candidates: the truth (prior 1); it comes out in another colour (3) or in another shape (2); it never comes out; it
+    stops before the screen.
 
     Attributes:
         blocks: blocks per side.
@@ -44,41 +66,32 @@ class Occluder(World):
 
     def draw(self, rng: Draws, split: str) -> Layout | None:
         n = self.blocks + 2 * (split == "large")
-        width = rng.between(5, 6) if split == "wide" else rng.between(2, 4)
-        speed = rng.between(1, 2)
-        start, left, lane = rng.between(0, 2), rng.between(2, n - width - 2), rng.between(0, n - 2)
-        track = self._track(n, start, speed, self.frames)
-        hidden = [left <= x and x + 2 <= left + width for x in track]
-        if start + 2 > left or track[-1] < left + width or not any(hidden):
-            return None
-        shape, colour = rng.choice(tuple(SHAPES)), rng.choice(INKS)
-        taken = np.zeros((n, n), bool)
-        taken[lane : lane + 2] = taken[:, left : left + width] = True
-        clutter = []
+        ways = passages(n, self.frames, (5, 6) if split == "wide" else (2, 3, 4))
+        if not ways:
+            raise ValueError(f"{self.name}: no object gets past the screen in {self.frames} frames of {n} blocks")
+        width = rng.choice(sorted({way[0] for way in ways}))
+        _, left, start, speed = rng.choice([way for way in ways if way[0] == width])
+        lane, shape, colour = rng.between(0, n - 2), rng.choice(tuple(SHAPES)), rng.choice(INKS)
+        # clutter keeps off the screen, and one free block from the lane and from other clutter
+        rows = [y for y in range(n - 1) if abs(y - lane) > 2]
+        columns = [x for x in range(n - 1) if x + 2 <= left or x >= left + width]
+        clutter: list[list[Any]] = []
         for _ in range(rng.between(1, 2)):
-            y, x = rng.between(0, n - 2), rng.between(0, n - 2)
-            # one free block all around: things that touch could not be told apart
-            if taken[max(y - 1, 0) : y + 3, x : x + 2].any() or taken[y : y + 2, max(x - 1, 0) : x + 3].any():
-                return None
-            taken[y : y + 2, x : x + 2] = True
-            clutter.append([y, x, rng.choice(tuple(SHAPES)), rng.choice(INKS)])
+            free = [
+                (y, x) for y in rows for x in columns if all(max(abs(y - c[0]), abs(x - c[1])) > 2 for c in clutter)
+            ]
+            if free:
+                clutter.append([*rng.choice(free), rng.choice(tuple(SHAPES)), rng.choice(INKS)])
         geometry = {"blocks": n, "lane": lane, "start": start, "speed": speed, "left": left, "width": width}
-        return {"frames": self.frames, **geometry, "shape": shape, "colour": colour, "clutter": clutter} | {
-            "turn": rng.below(4)
-        }
-
-    @staticmethod
-    def _track(blocks: int, start: int, speed: int, frames: int) -> list[int]:
-        """The object's first column in each frame."""
-        return [min(start + speed * f, blocks - 2) for f in range(frames)]
+        look = {"shape": shape, "colour": colour, "clutter": clutter, "turn": rng.below(4)}
+        return {"frames": self.frames, **geometry, **look}
 
     def key(self, layout: Layout) -> bytes:
         n = layout["blocks"]
         scene = np.zeros((n, n), np.uint8)
         scene[:, layout["left"] : layout["left"] + layout["width"]] = 1
-        things = [(layout["lane"], layout["start"], layout["shape"], 2)] + [
-            (y, x, s, 3) for y, x, s, _ in layout["clutter"]
-        ]
+        things = [(y, x, s, 3) for y, x, s, _ in layout["clutter"]]
+        things.append((layout["lane"], layout["start"], layout["shape"], 2))
         for y, x, shape, mark in things:
             scene[y : y + 2, x : x + 2] = mark * np.rot90(SHAPES[shape], -layout["turn"])
         return canonical(scene, extra=layout["speed"])
@@ -99,7 +112,7 @@ class Occluder(World):
         film = np.full((layout["frames"], n, n), FLOOR, np.uint8)
         for y, x, shape, colour in layout["clutter"]:
             self._stamp(film, y, x, shape, colour, layout["turn"])
-        for f, x in enumerate(self._track(n, layout["start"], layout["speed"] if move else 0, layout["frames"])):
+        for f, x in enumerate(track_of(n, layout["start"], layout["speed"] if move else 0, layout["frames"])):
             look = (layout["colour"], layout["shape"])
             if move == "stop":
                 x = min(x, left - 2)
@@ -129,13 +142,13 @@ class Occluder(World):
         return {"scene": bool((upright == blank)[~lane].all()), "seen": {c: k for c, k in seen.items() if k}}
 
     def symbols(self, clip: Clip) -> dict[str, np.ndarray]:
-        """0/1 for `walls` (tokens with screen), `agent` (tokens that the object is in, also while hidden), `next` (the same
-        one frame later), `answer` (its last place), `clutter`; the same number everywhere for `hidden` (whether it is
-        wholly hidden) and `colour` (index of its ink)."""
+        """0/1 for `walls` (tokens with screen), `agent` (tokens that the object is in, also while hidden), `next` (the
+        same one frame later), `answer` (its last place), `clutter`; the same number everywhere for `hidden` (whether it
+        is wholly hidden) and `colour` (index of its ink)."""
         layout = self._layout(clip)
         n, t, turn = layout["blocks"], layout["frames"], layout["turn"]
         mask = np.zeros((t, n, n), np.uint8)
-        track = self._track(n, layout["start"], layout["speed"], t)
+        track = track_of(n, layout["start"], layout["speed"], t)
         for f, x in enumerate(track):
             mask[f, layout["lane"] : layout["lane"] + 2, x : x + 2] = 1
         agent = token_grid(np.rot90(mask, turn, axes=(1, 2)), 1)

@@ -30,9 +30,9 @@ class Pick(World):
     clockwise at constant speed, all around in time for the last frame; its blocks off the canvas are left out. Every
     object could be the answer: `counterfactual` gives the clip with the same picture and the next object named.
 
-    A layout is places and shapes; splits are disjoint in them up to mirror images and quarter turns, whatever the colours
-    and the named object. Out of distribution: `many` has 5 or 6 objects (train: 3 or 4), `large` a canvas of one more row
-    and column of tokens.
+    A layout is places and shapes; splits are disjoint in them up to mirror images and quarter turns, whatever the
+    colours and the named object. Out of distribution: `many` has 5 or 6 objects (train: 3 or 4), `large` a canvas of
+    one more row and column of tokens.
     Candidates: a ring around each object (at most 6).
 
     Attributes:
@@ -83,7 +83,8 @@ class Pick(World):
             film[:, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2][:, np.array(SHAPES[shape], bool)] = INDEX[colour]
         if move is not None:
             speed = -(-12 // (t - 1))  # blocks per frame: a whole ring has 12
-            for i, (b, a) in enumerate(ring(*layout["places"][move], n)):
+            y, x = layout["places"][move]
+            for i, (b, a) in enumerate(ring(y, x, n)):
                 film[i // speed + 1 :, b, a] = RING
         return film
 
@@ -91,7 +92,7 @@ class Pick(World):
         return f"Pick the {' '.join(layout['looks'][layout['target']])}."
 
     def counterfactual(self, clip: Clip) -> Clip:
-        """The clip with the same first frame in which the next object is named; repeated, it goes through all of them."""
+        """The clip with the same first frame in which the next object is named; repeated, it goes through them all."""
         layout = self._layout(clip)
         target = (layout["target"] + 1) % len(layout["places"])
         layout = layout | {"target": target}
