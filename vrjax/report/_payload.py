@@ -85,7 +85,7 @@ def curve(part: parts.Curve) -> dict[str, Any]:
         "caption": part.caption,
         "xLabel": part.x_label,
         "yLabel": part.y_label,
-        "yRange": list(part.y_range) if part.y_range else None,
+        "yRange": [float(v) for v in part.y_range] if part.y_range else None,
         "sync": part.sync,
         "series": [
             {
@@ -107,10 +107,11 @@ def _labels(given: Sequence[Any] | None, count: int) -> list[str]:
 
 def heat_map(part: parts.HeatMap) -> dict[str, Any]:
     values = np.asarray(part.values)
-    low, high = part.value_range or (float(np.nanmin(values)), float(np.nanmax(values)))
+    low, high = map(float, part.value_range or (np.nanmin(values), np.nanmax(values)))
     if part.center is not None:
-        reach = max(abs(low - part.center), abs(high - part.center))
-        low, high = part.center - reach, part.center + reach
+        middle = float(part.center)
+        reach = max(abs(low - middle), abs(high - middle))
+        low, high = middle - reach, middle + reach
     return {
         "title": part.title,
         "xLabel": part.x_label,

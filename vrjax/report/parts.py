@@ -18,13 +18,18 @@ Arrays may come from NumPy or JAX. Whatever is optional may be left out and its 
 import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from vrjax.report.claims import Claim
 
 Array = Any  # whatever numpy.asarray reads: NumPy or JAX arrays, nested lists
+if TYPE_CHECKING:
+    Number = float
+    Integer = int
+else:  # NumPy's and JAX's scalars are neither: taken here and converted
+    Number = Integer = Any
 Role = Literal["model", "null", "control"]
 
 
@@ -115,7 +120,7 @@ class Curve:
     caption: str = ""
     x_label: str = "denoising step"
     y_label: str = ""
-    y_range: tuple[float, float] | None = None
+    y_range: tuple[Number, Number] | None = None
     sync: bool = True
 
     def __post_init__(self) -> None:
@@ -143,8 +148,8 @@ class HeatMap:
     rows: Sequence[str | int | float] | None = None
     columns: Sequence[str | int | float] | None = None
     unit: str = ""
-    value_range: tuple[float, float] | None = None
-    center: float | None = None
+    value_range: tuple[Number, Number] | None = None
+    center: Number | None = None
     step_axis: Literal["x", "y"] | None = None
 
     def __post_init__(self) -> None:
@@ -197,9 +202,12 @@ class LayerMap:
 class Event:
     """A mark on the step slider: `label` at `step` (a noise-grid index), for one seed (its position) or all (None)."""
 
-    step: int
+    step: Integer
     label: str
-    seed: int | None = None
+    seed: Integer | None = None
+
+    def __post_init__(self) -> None:
+        _set(self, step=int(self.step), seed=None if self.seed is None else int(self.seed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,10 +233,10 @@ class Case:
     x0: Array
     truth: Array | None = None
     noisy: Array | None = None
-    steps: Sequence[int] | None = None
+    steps: Array | None = None
     sigma: Array | None = None
     seeds: Sequence[str] | None = None
-    scores: Sequence[float] | None = None
+    scores: Array | None = None
     outcomes: Sequence[str] | None = None
     world: str = ""
     note: str = ""
@@ -298,17 +306,19 @@ class Arm:
     """One line of a forest plot. `low`, `high`: the 95 % interval. `role` "null" and "control" are drawn as such."""
 
     name: str
-    estimate: float
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
+    estimate: Number
+    low: Number | None = None
+    high: Number | None = None
+    n: Integer | None = None
     role: Role = "model"
     note: str = ""
 
     def __post_init__(self) -> None:
-        numbers = [v for v in (self.low, self.estimate, self.high) if v is not None]
+        numbers = [float(v) for v in (self.low, self.estimate, self.high) if v is not None]
         if not np.isfinite(numbers).all() or numbers != sorted(numbers) or (self.low is None) != (self.high is None):
             raise ValueError(f"arm {self.name!r}: expected low <= estimate <= high, found {numbers}")
+        low, high = (numbers[0], numbers[-1]) if self.low is not None else (None, None)
+        _set(self, estimate=float(self.estimate), low=low, high=high, n=None if self.n is None else int(self.n))
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,13 +329,13 @@ class Forest:
     arms: Sequence[Arm]
     caption: str = ""
     x_label: str = ""
-    reference: float | None = None
+    reference: Number | None = None
     reference_label: str = ""
 
     def __post_init__(self) -> None:
         if not self.arms:
             raise ValueError(f"forest {self.title!r}: no arms")
-        _set(self, arms=tuple(self.arms))
+        _set(self, arms=tuple(self.arms), reference=None if self.reference is None else float(self.reference))
 
 
 @dataclass(frozen=True, eq=False)
