@@ -9,13 +9,11 @@ untouched, 1 nothing linear in common. What rows and columns the Chain-of-Steps 
 is an option and a relative L2 distance stands beside every CKA: CKA is blind to a change of scale, L2 is not.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
-
-Rows = Literal["tokens", "positions", "frames"]
 
 
 class Moments(NamedTuple):
@@ -58,7 +56,7 @@ def from_moments(m: Moments) -> Float[Array, ""]:
     return jnp.square(jnp.linalg.norm(m.xy) / jnp.sqrt(nx) / jnp.sqrt(ny))
 
 
-def linear_cka(x: Float[Array, "n p"], y: Float[Array, "n q"]) -> Float[Array, ""]:
+def linear_cka(x: Float[Array, "n p"], y: Float[Array, "m q"]) -> Float[Array, ""]:
     """Linear CKA of two tables with the same rows, columns centred.
 
     Works through the smaller Gram matrices: (p, q) when columns are few, (n, n) when they are many.
@@ -80,7 +78,7 @@ def linear_cka(x: Float[Array, "n p"], y: Float[Array, "n q"]) -> Float[Array, "
 
 
 def as_table(
-    video: Float[Array, "*batch t h w c"], rows: Rows = "tokens", patch: tuple[int, int, int] = (1, 1, 1)
+    video: Float[Array, "*batch t h w c"], rows: str = "tokens", patch: tuple[int, int, int] = (1, 1, 1)
 ) -> Float[Array, "*batch n p"]:
     """A video as the table that CKA compares.
 
@@ -125,7 +123,7 @@ class Divergence(NamedTuple):
 def divergence(
     states: Float[Array, "s t h w c"],
     clean: Float[Array, "s t h w c"],
-    rows: Rows = "tokens",
+    rows: str = "tokens",
     patch: tuple[int, int, int] = (1, 1, 1),
 ) -> Divergence:
     """One row of the propagation map: a disturbed run beside the clean one, state by state.
@@ -145,7 +143,7 @@ def divergence(
 def propagation_map(
     runs: Float[Array, "sites s t h w c"],
     clean: Float[Array, "s t h w c"],
-    rows: Rows = "tokens",
+    rows: str = "tokens",
     patch: tuple[int, int, int] = (1, 1, 1),
 ) -> Divergence:
     """The map [inject step, later step] from recorded runs, one per site; 0 (up to rounding) before the injection."""

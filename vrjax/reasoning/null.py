@@ -17,6 +17,8 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from vrjax.flow import Level, Prediction
@@ -26,12 +28,20 @@ from vrjax.flow import Level, Prediction
 _FLOOR = 1e-6
 
 
+def _check(prior: Float[Array, " k"]) -> None:
+    """Refuses a prior that is none, where its values are known (inside a trace of it they are not)."""
+    if isinstance(prior, Tracer):
+        return
+    values = np.asarray(prior)
+    if (values < 0).any() or not values.sum() > 0:
+        raise ValueError(f"prior must be non-negative with a positive sum, found {values}")
+
+
 def _log_prior(candidates: Float[Array, "k *shape"], prior: Float[Array, " k"] | None) -> Float[Array, " k"]:
     """Log of the prior, normalised; -inf where it is 0 (also under differentiation, without a NaN)."""
     if prior is None:
         return jnp.full(candidates.shape[0], -jnp.log(candidates.shape[0] * 1.0), candidates.dtype)
-    if not isinstance(prior, jax.core.Tracer) and (bool((prior < 0).any()) or not bool(prior.sum() > 0)):
-        raise ValueError(f"prior must be non-negative with a positive sum, found {prior}")
+    _check(prior)
     alive = prior > 0
     return jnp.where(alive, jnp.log(jnp.where(alive, prior, 1.0)), -jnp.inf) - jnp.log(prior.sum())
 
@@ -109,8 +119,8 @@ def velocity(
     """
     if candidates.shape[0] == 0:
         raise ValueError("candidates is empty: the null model needs at least one candidate video")
-    if not isinstance(prior, jax.core.Tracer):
-        _log_prior(candidates, prior)  # says now, not inside the sampler's trace, what is wrong with the prior
+    if prior is not None:
+        _check(prior)  # here, where the mistake is made, and not only inside the sampler's trace
 
     def null(x: Array, level: Level) -> Prediction:
         weights = posterior(x, level.sigma, candidates, prior)

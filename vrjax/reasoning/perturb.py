@@ -26,17 +26,16 @@ anyway).
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from vrjax.flow import Grid, Level, Prediction, Trajectory
+from vrjax.flow import Grid, Level, Prediction, Trajectory, Velocity
 from vrjax.reasoning.cells import Cells
 
-Edit = Callable[[Array, Array, Array], Array]
-Velocity = Callable[[Array, Level], Any]
+Edit = Callable[[Array, Array, Array | None], Array]
 
 
 def _select(cells: Cells, step: Array, new: Array, x: Array) -> Array:
@@ -62,7 +61,7 @@ def add(cells: Cells, scale: Float[Array, " steps"] | float) -> Edit:
     return lambda step, x, key: _select(cells, step, x + scales[step] * _noise(key, x), x)
 
 
-def renoise(cells: Cells, grid: Grid, estimate: Float[Array, "steps t *rest"] | Velocity) -> Edit:
+def renoise(cells: Cells, grid: Grid, estimate: Float[Array, "estimates t *rest"] | Velocity) -> Edit:
     """Level-matched re-noising: x <- (1 - sigma) x0_hat + sigma eps at the cells, with fresh eps.
 
     Args:
@@ -73,23 +72,29 @@ def renoise(cells: Cells, grid: Grid, estimate: Float[Array, "steps t *rest"] | 
     Raises:
         ValueError: the table, the grid and the recorded estimates differ in their number of steps.
     """
-    if cells.shape[0] != grid.steps or (not callable(estimate) and estimate.shape[0] != grid.steps):
-        found = "a velocity" if callable(estimate) else f"{estimate.shape[0]} estimates"
-        raise ValueError(f"need one row per step: grid of {grid.steps} steps, cells of {cells.shape[0]}, {found}")
-    sigmas, times = (jnp.asarray(a, jnp.float32) for a in (grid.sigmas, grid.times))
+    steps = grid.steps if callable(estimate) else estimate.shape[0]
+    if not cells.shape[0] == grid.steps == steps:
+        raise ValueError(
+            f"need one row per step of the grid, {grid.steps}; found {cells.shape[0]} rows of cells"
+            + ("" if callable(estimate) else f" and {steps} estimates")
+        )
+    sigmas, times = jnp.asarray(grid.sigmas, jnp.float32), jnp.asarray(grid.times, jnp.float32)
 
-    def edit(step: Array, x: Array, key: Array) -> Array:
+    def of_the_record(step: Array, x: Array) -> Array:
+        return estimate[step]  # type: ignore[index]
+
+    def of_the_state(step: Array, x: Array) -> Array:
+        def evaluate(x):
+            out = estimate(x, Level(sigmas[step], times[step]))  # type: ignore[operator]
+            return x - sigmas[step].astype(x.dtype) * (out.v if isinstance(out, Prediction) else out).astype(x.dtype)
+
+        return jax.lax.cond(cells[step].any(), evaluate, lambda x: x, x)
+
+    x0_hat = of_the_state if callable(estimate) else of_the_record
+
+    def edit(step: Array, x: Array, key: Array | None) -> Array:
         sigma = sigmas[step].astype(x.dtype)
-        if callable(estimate):
-
-            def here(x):
-                v = estimate(x, Level(sigmas[step], times[step]))
-                return x - sigma * (v.v if isinstance(v, Prediction) else v)
-
-            x0 = jax.lax.cond(cells[step].any(), here, lambda x: x, x)
-        else:
-            x0 = estimate[step]
-        return _select(cells, step, (1.0 - sigma) * x0 + sigma * _noise(key, x), x)
+        return _select(cells, step, (1.0 - sigma) * x0_hat(step, x) + sigma * _noise(key, x), x)
 
     return edit
 
@@ -134,9 +139,7 @@ def replay(velocity: Velocity, clean: Trajectory, grid: Grid, start: Int[Array, 
     return replayed
 
 
-def sweep(
-    run: Callable[[Any], Any], sites: Any, *, how: Literal["vmap", "map"] = "vmap", group: int | None = None
-) -> Any:
+def sweep(run: Callable[[Any], Any], sites: Any, *, how: str = "vmap", group: int | None = None) -> Any:
     """All sites of a disturbance through one compiled program: `run(site)` for every entry of the leading axis.
 
     Args:
