@@ -29,6 +29,7 @@ def config() -> TrainConfig:
             text_dim=32,
             text_len=16,
             gate_init=1.0,  # residual branches on from the start
+            unroll=True,  # a quarter less CPU time per update than scanned blocks
         ),
         data=Data(mix={"maze": 0.4, **{name: 0.6 / len(OTHERS) for name in OTHERS}}, batch=32),
         steps=1500,

@@ -1,7 +1,6 @@
 """The training loop: `run(config)` starts a run, or goes on with it, bit for bit."""
 
 import contextlib
-import json
 import math
 import os
 import pathlib
@@ -19,6 +18,7 @@ import numpy as np
 from vrjax import tasks
 from vrjax.data import worlds
 from vrjax.models import wan
+from vrjax.report import claims
 from vrjax.train import config as configs
 from vrjax.train import optim, runs
 from vrjax.train import state as states
@@ -49,7 +49,7 @@ def run(config: TrainConfig, *, root: str | pathlib.Path = "runs", fresh: bool =
       fresh: forget an earlier run of this name.
 
     Returns:
-      What `results.json` holds: `solved` per world with Wilson intervals, and `claims` (none: training claims nothing).
+      The details of `results.json`: among them `solved`, per world with Wilson intervals. (Training makes no claims.)
 
     Raises:
       Diverged: a value is not finite or the loss has exploded; the last good checkpoint is kept.
@@ -66,7 +66,7 @@ def run(config: TrainConfig, *, root: str | pathlib.Path = "runs", fresh: bool =
             print(f"{config.name}: {note}")
         if done.exists():
             print(f"{config.name} is finished; see {done} (start over with --fresh)")
-            return json.loads(done.read_text())
+            return claims.read_details(done)
         return Loop(config, folder.folder).run()
 
 
@@ -111,7 +111,7 @@ class Loop:
         self.position = self._where()
         check = config.validate
         self.evaluator = Evaluator(
-            lambda weights: self.network.build(*weights),
+            lambda weights: self.network.build(*weights, self.network.sampler()),
             config.model,
             factor=config.data.codec_factor,
             steps=check.steps,
@@ -238,7 +238,7 @@ class Loop:
         config, check = self.config, self.config.validate
         solved = {}
         if check.final_clips:
-            line.say(f"{config.name}: evaluating {check.final_clips} clips per world")
+            line.say(f"{config.name}: evaluating {check.final_clips} {check.split} clips per world")
             solved = self._validate(check.final_clips)
             for name, rate in solved.items():
                 line.say(f"  {name:12} solved {rate['solved']:.1%} [{rate['low']:.1%}, {rate['high']:.1%}]")
@@ -251,9 +251,9 @@ class Loop:
             "split": check.split,
             "sampler": sampler,
             "solved": solved,
-            "claims": [],
         }
-        runs.write_json(self.folder / "results.json", results)
+        with runs.naming(self.folder / "results.json"):
+            claims.write(self.folder / "results.json", [], details=results)
         return results
 
 
@@ -266,7 +266,7 @@ def export(folder: pathlib.Path, network: states.Network, weights: Any, config: 
     shutil.rmtree(part, ignore_errors=True)
     with runs.naming(folder):
         part.parent.mkdir(parents=True, exist_ok=True)
-        wan.save_dit(network.build(weights, network.base), part, layout="diffusers")
+        wan.save_dit(network.build(weights, network.base, network.plain()), part, layout="diffusers")
         runs.write_json(part / "training.json", {"config": configs.to_dict(config), "versions": runs.versions()})
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)

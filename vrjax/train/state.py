@@ -1,6 +1,7 @@
 """What changes during training, where it lives on the mesh, and how a network is made of it."""
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,15 +44,25 @@ class Network:
     """
 
     config: TrainConfig
-    graph: Any
     base: Any
 
-    def build(self, params: Any, base: Any) -> wan.WanDiT:
-        """The module for trained weights `params` (all weights, or adapters of `base`)."""
+    def build(self, params: Any, base: Any, model: wan.WanConfig | None = None) -> wan.WanDiT:
+        """The module for trained weights `params` (all weights, or adapters of `base`).
+
+        `model` sets its run-time options; by default those of training, in the compute dtype.
+        """
         cfg = self.config
         if cfg.lora is not None:
             params = lora.merge(base, params, alpha=cfg.lora.alpha)
-        return nnx.merge(self.graph, nnx.State(params))
+        return nnx.merge(_graph(model or _in_dtype(cfg.model, cfg)), nnx.State(params))
+
+    def sampler(self) -> wan.WanConfig:
+        """The model's config for sampling while training: scanned blocks compile faster, nothing to recompute."""
+        return dataclasses.replace(_in_dtype(self.config.model, self.config), unroll=False, remat="none")
+
+    def plain(self) -> wan.WanConfig:
+        """The model's config without the run-time options of training: what is exported."""
+        return dataclasses.replace(self.config.model, unroll=False, remat="none")
 
 
 def compute_dtype(config: TrainConfig) -> str:
@@ -100,8 +111,6 @@ def make(config: TrainConfig, tx: optax.GradientTransformation, mesh: Mesh) -> t
 
     Weights that the config starts from are read here; everything random comes from the seed.
     """
-    model = dataclasses.replace(config.model, dtype=compute_dtype(config))
-    graph, _ = nnx.split(jax.eval_shape(lambda: wan.WanDiT(model, rngs=nnx.Rngs(0))))
     like = jax.eval_shape(lambda: fresh_weights(config))
     weights = parallel.shardings(wan.logical_axes(config.model), mesh, rules(config), like)
     whole = NamedSharding(mesh, PartitionSpec())
@@ -128,7 +137,16 @@ def make(config: TrainConfig, tx: optax.GradientTransformation, mesh: Mesh) -> t
     shardings = State(whole, params, params, _like_params(shape.optimizer, shape.params, params, whole))
     state = jax.jit(init, out_shardings=shardings)(loaded)
     base = {} if config.lora is None else loaded
-    return Network(config, graph, base), state, shardings
+    return Network(config, base), state, shardings
+
+
+def _in_dtype(model: wan.WanConfig, config: TrainConfig) -> wan.WanConfig:
+    return dataclasses.replace(model, dtype=compute_dtype(config))
+
+
+@functools.lru_cache(maxsize=8)
+def _graph(model: wan.WanConfig) -> Any:
+    return nnx.split(wan.abstract(model))[0]
 
 
 def _pure(dit: wan.WanDiT) -> dict:
