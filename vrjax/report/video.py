@@ -129,7 +129,7 @@ def grid(
     sheet = pixels(x0, "x0")
     if sheet.ndim != 5:
         raise ValueError(f"x0: expected (step, frame, h, w, 3), found {sheet.shape}")
-    rows, columns = _positions("steps", steps, sheet.shape[0]), _positions("frames", frames, sheet.shape[1])
+    rows, columns = positions("steps", steps, sheet.shape[0]), positions("frames", frames, sheet.shape[1])
     picture = tile(sheet[rows][:, columns], gap, ground)
     if truth is None:
         return picture
@@ -158,7 +158,8 @@ def _frames(video: Array) -> np.ndarray:
     return frames
 
 
-def _positions(name: str, chosen: Array | None, count: int) -> list[int]:
+def positions(name: str, chosen: Array | None, count: int) -> list[int]:
+    """Chosen places on an axis of `count`, all of them for None; negative ones count from the end."""
     if chosen is None:
         return list(range(count))
     bad = [i for i in chosen if not -count <= i < count]

@@ -1,0 +1,159 @@
+"""Figures: the right marks at the right places, no leaking state, atomic and reproducible files."""
+
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+import report_samples as samples
+from PIL import Image
+
+from vrjax.report import _files, figures
+from vrjax.report.parts import Arm, Curve, Forest, HeatMap, Series
+
+
+@pytest.fixture(scope="module")
+def run():
+    return samples.case(0, seeds=1, steps=6)
+
+
+def everything(run):
+    propagation = np.random.default_rng(0).random((5, 5))
+    return {
+        "curve": lambda: figures.curve(samples.curves()[0]),
+        "curves": lambda: figures.curves(samples.curves()),
+        "forest": lambda: figures.forest(samples.forest()),
+        "map": lambda: figures.heat_map(HeatMap("Energy", np.eye(4), rows="abcd"), mark=2),
+        "diverging": lambda: figures.heat_map(HeatMap("Excess", np.eye(4) - 0.5, center=0.0)),
+        "propagation": lambda: figures.propagation(propagation, null=propagation / 2),
+        "film_strip": lambda: figures.film_strip(run.x0[0], sigma=run.sigma, truth=run.truth, title="A maze"),
+    }
+
+
+NAMES = ("curve", "curves", "forest", "map", "diverging", "propagation", "film_strip")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_saves_the_same_bytes_twice_and_leaves_no_state(tmp_path, run, name):
+    before = dict(matplotlib.rcParams)
+    make = everything(run)[name]
+    first = figures.save(make(), tmp_path / "deep" / "a.png", dpi=60).read_bytes()
+    second = figures.save(make(), tmp_path / "b.png", dpi=60).read_bytes()
+    assert first == second
+    assert dict(matplotlib.rcParams) == before
+    assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+    image = np.asarray(Image.open(tmp_path / "b.png").convert("RGB"))
+    assert image.std() > 5 and (image[0, 0] == 255).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_text_is_cut_off(run, name):
+    figure = everything(run)[name]()
+    figure.canvas.draw()
+    frame = figure.bbox
+    for text in figure.findobj(matplotlib.text.Text):
+        if text.get_visible() and text.get_text().strip() and text.axes is not None:
+            if text in (*text.axes.get_xticklabels(), *text.axes.get_yticklabels()) and not _in_view(text):
+                continue
+            box = text.get_window_extent()
+            assert frame.x0 - 1 <= box.x0 and box.x1 <= frame.x1 + 1, (text.get_text(), box)
+            assert frame.y0 - 1 <= box.y0 and box.y1 <= frame.y1 + 1, (text.get_text(), box)
+
+
+def _in_view(text) -> bool:
+    low, high = sorted(text.axes.get_xlim() if text in text.axes.get_xticklabels() else text.axes.get_ylim())
+    place = text.get_position()[0 if text in text.axes.get_xticklabels() else 1]
+    return low <= place <= high
+
+
+def test_svg_and_pdf_are_reproducible_too(tmp_path):
+    for kind in ("svg", "pdf"):
+        a = figures.save(figures.curve(samples.curves()[0]), tmp_path / f"a.{kind}").read_bytes()
+        b = figures.save(figures.curve(samples.curves()[0]), tmp_path / f"b.{kind}").read_bytes()
+        assert a == b
+
+
+def test_curve_draws_the_numbers_and_tells_the_null_apart():
+    y = np.array([3.0, 2.0, np.nan, 1.0])
+    part = Curve("t", [Series("model", y, low=y - 1, high=y + 1), Series("null", [1, 1, 1, 1], role="null")])
+    (axis,) = figures.curve(part).axes
+    model, null = axis.get_lines()
+    np.testing.assert_array_equal(model.get_xydata()[:, 1], y)
+    assert model.get_linestyle() == "-" and null.get_linestyle() == "--" and model.get_color() != null.get_color()
+    band = axis.collections[0].get_paths()
+    assert {round(v, 6) for v in np.concatenate([p.vertices[:, 1] for p in band])} >= {0.0, 1.0, 2.0, 3.0, 4.0}
+    assert [t.get_text() for t in axis.get_legend().get_texts()] == ["model", "null"]
+    assert all(float(t) == int(t) for t in axis.get_xticks())
+
+
+def test_seed_series_become_one_line_a_seed():
+    (axis,) = figures.curve(Curve("t", [Series("runs", np.arange(6.0).reshape(2, 3))])).axes
+    drawn = [line.get_ydata() for line in axis.get_lines() if len(line.get_xdata())]
+    np.testing.assert_array_equal(drawn, [[0, 1, 2], [3, 4, 5]])
+
+
+def test_forest_places_intervals_and_reference():
+    part = Forest("t", [Arm("a", 0.5, 0.25, 0.75, 8), Arm("b", 2.0, role="null")], reference=1.0)
+    (axis,) = figures.forest(part).axes
+    lines = [line.get_xydata().tolist() for line in axis.get_lines()]
+    assert [[0.25, 0], [0.75, 0]] in lines and [[0.5, 0]] in lines and [[2.0, 1]] in lines
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["a", "b"]
+    assert axis.get_ylim()[0] > axis.get_ylim()[1]  # first arm on top
+    (axis,) = figures.forest(Forest("t", [Arm("a", -0.5)], reference=0)).axes
+    assert "−0.500" in [t.get_text() for t in axis.texts]
+    (axis,) = figures.forest(part).axes
+    assert "0.500  [0.250, 0.750]  n 8" in [t.get_text() for t in axis.texts]
+
+
+def test_propagation_hides_what_lies_before_and_averages_the_rest():
+    values = np.arange(9.0).reshape(3, 3)
+    left, right, *_ = figures.propagation(values, steps=(0, 5, 9)).axes
+    shown = left.get_images()[0].get_array()
+    np.testing.assert_array_equal(np.isnan(np.ma.filled(shown.astype(float), np.nan)), np.tril(np.ones((3, 3)), -1))
+    np.testing.assert_allclose(right.get_lines()[0].get_xydata(), [[0, 1], [5, 4.5], [9, 8]])
+    assert values[2, 0] == 6.0  # the caller's array is left alone
+
+
+def test_film_strip_shows_the_chosen_cells(run):
+    figure = figures.film_strip(run.x0[0], steps=(0, -1), frames=(2, 8), labels=range(0, 60, 10))
+    (axis,) = figure.axes
+    picture = np.asarray(axis.get_images()[0].get_array())
+    np.testing.assert_array_equal(picture[:40, :40], run.x0[0, 0, 2])
+    np.testing.assert_array_equal(picture[-40:, -40:], run.x0[0, -1, 8])
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["step 0", "50"]
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["2", "8"]
+
+
+def test_names_from_data_are_not_read_as_mathematics(tmp_path):
+    part = Curve("cost in $ and $\\frac{", [Series("$x_1$ \\", [1.0, 2.0])])
+    figures.save(figures.curve(part), tmp_path / "a.png", dpi=50)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: figures.propagation(np.zeros((2, 3))), r"expected \(step, step\), found \(2, 3\)"),
+        (lambda: figures.propagation(np.zeros((2, 2)), null=np.zeros((3, 3))), "null has shape"),
+        (lambda: figures.film_strip(np.zeros((2, 3, 4, 4))), "height, width, 3"),
+        (lambda: figures.film_strip(np.zeros((2, 2, 4, 4, 3)), sigma=[1.0]), "sigma: expected 2 values"),
+        (lambda: figures.heat_map(HeatMap("m", np.eye(2)), mark=7), "no column 7"),
+        (lambda: figures.curves([]), "nothing to draw"),
+    ],
+)
+def test_bad_input_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_unknown_suffix_and_full_disk_leave_nothing(tmp_path, monkeypatch):
+    figure = figures.curve(samples.curves()[0])
+    with pytest.raises(ValueError, match="unknown suffix '.bmp'"):
+        figures.save(figure, tmp_path / "a.bmp")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        figures.save(figure, tmp_path / "a.png", dpi=50)
+    assert not list(tmp_path.iterdir())
