@@ -1,6 +1,9 @@
 """The mathematics of sampling: velocities, noise grids, solvers, and the trajectory of a run. Knows no model."""
 
 from vrjax.flow import grids as grids
+from vrjax.flow import solvers as solvers
+from vrjax.flow.constraints import clamp_first_frame as clamp_first_frame
+from vrjax.flow.constraints import clip_x0 as clip_x0
 from vrjax.flow.core import Grid as Grid
 from vrjax.flow.core import Info as Info
 from vrjax.flow.core import Level as Level
@@ -12,9 +15,16 @@ from vrjax.flow.core import Solver as Solver
 from vrjax.flow.core import Trajectory as Trajectory
 from vrjax.flow.core import Velocity as Velocity
 from vrjax.flow.density import log_prob as log_prob
+from vrjax.flow.guidance import cfg as cfg
+from vrjax.flow.guidance import dual as dual
+from vrjax.flow.guidance import keep_norm as keep_norm
+from vrjax.flow.guidance import rescale as rescale
 from vrjax.flow.sampling import sample as sample
 from vrjax.flow.solvers.dpmpp_2m import dpmpp_2m as dpmpp_2m
 from vrjax.flow.solvers.euler import euler as euler
 from vrjax.flow.solvers.heun import heun as heun
 from vrjax.flow.solvers.sde import sde as sde
 from vrjax.flow.solvers.unipc import unipc as unipc
+from vrjax.flow.switches import experts as experts
+from vrjax.flow.switches import interval as interval
+from vrjax.flow.switches import switch as switch

@@ -1,7 +1,7 @@
 """The nouns of sampling: level, prediction, grid, solver, phase, record, trajectory.
 
-Everywhere `x_sigma = (1 - sigma) x0 + sigma eps`, the velocity is `v = eps - x0`, so `x0 = x - sigma v`; sigma 1 is pure
-noise and sigma 0 is data. A run walks a grid of falling sigmas `[S + 1]` in `S` steps.
+Everywhere `x_sigma = (1 - sigma) x0 + sigma eps`, the velocity is `v = eps - x0`, so `x0 = x - sigma v`; sigma 1 is
+pure noise and sigma 0 is data. A run walks a grid of falling sigmas `[S + 1]` in `S` steps.
 """
 
 import dataclasses
@@ -36,6 +36,11 @@ class Prediction(NamedTuple):
 
 
 Velocity = Callable[[Any, Level], Any]
+
+
+def as_prediction(out: Any) -> Prediction:
+    """What a velocity returned, as a `Prediction`."""
+    return out if isinstance(out, Prediction) else Prediction(out)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,14 +110,14 @@ class Solver(NamedTuple):
     """A solver as pure functions.
 
     Attributes:
-        plan: `plan(grid) -> {name: [S, ...]}`: every coefficient of every step, in float64 numpy, once, on the host. Rows
-            are cast to the precision of the state when the run is traced, and `lax.scan` hands `step` one of them.
+        plan: `plan(grid) -> {name: [S, ...]}`: every coefficient of every step, in float64 numpy, once, on the host.
+            Rows are cast to the precision of the state when the run is traced, and `lax.scan` hands `step` one of them.
         init: `init(x) -> state`: what the first step needs beyond `x`. Built from `x`, so that it has its sharding.
-        step: `step(evaluate, x, state, row, key) -> (x_next, state, Info)`. `evaluate(x)` asks the velocity at the level
-            the step starts from, `evaluate(x, end=True)` at the level where it ends; both return a `Prediction`. `key`
-            is None unless the solver is stochastic.
-        replay: of a stochastic solver, `replay(evaluate, x, row, x_next) -> Info`: the same step with its outcome given,
-            for `log_prob`.
+        step: `step(evaluate, x, state, row, key) -> (x_next, state, Info)`. `evaluate(x)` asks the velocity at the
+            level the step starts from, `evaluate(x, end=True)` at the level where it ends; both return a
+            `Prediction`. `key` is None unless the solver is stochastic.
+        replay: of a stochastic solver, `replay(evaluate, x, row, x_next) -> Info`: the same step with its outcome
+            given, for `log_prob`.
         stochastic: whether `step` needs a key.
     """
 
@@ -148,11 +153,13 @@ class Record:
     """What a run keeps: which steps, and of each step which fields. Static; memory grows with what is kept only.
 
     Attributes:
-        steps: step numbers within 0 ... S - 1 in the order of the rows wanted, or None for every step. `()` keeps nothing.
-        fields: any of `x` (the state the network saw), `v`, `x0` (`x - sigma v`), `next` (the state the step led to), and
+        steps: step numbers within 0 ... S - 1 in the order of the rows wanted, or None for every step. `()` keeps
+            nothing.
+        fields: any of `x` (the state the network saw), `v`, `x0` (`x - sigma v`), `next` (the state the step led to),
+            and
             what the solver offers: `log_prob`, `mean`, `std`, `noise` of a stochastic one, `corrected` of UniPC. By
-            default x, v and x0, or nothing where `fn` is given. `log_prob`, a scalar, is kept whenever there is one, and
-            taps are kept whenever there are some, unless `fn` is given and `taps` is not among the fields.
+            default x, v and x0, or nothing where `fn` is given. `log_prob`, a scalar, is kept whenever there is one,
+            and taps are kept whenever there are some, unless `fn` is given and `taps` is not among the fields.
         fn: `fn(Snapshot) -> pytree`, a statistic kept in `Trajectory.stats` instead of the fields it is computed from.
     """
 
@@ -186,9 +193,9 @@ class Record:
 class Trajectory:
     """What happened in a run. A pytree: it may be vmapped, sharded, mapped and differentiated.
 
-    A run of S steps that keeps K of them (S by default) has K rows in every recorded field. Only when every step is kept
-    does `x` have one row more, S + 1: the last row is the final state, so that `x[s]` and `x[s + 1]` are the two ends of
-    step `s`. Fields that were not recorded are None.
+    A run of S steps that keeps K of them (S by default) has K rows in every recorded field. Only when every step is
+    kept does `x` have one row more, S + 1: the last row is the final state, so that `x[s]` and `x[s + 1]` are the two
+    ends of step `s`. Fields that were not recorded are None.
 
     Attributes:
         sigma: `[S + 1]` noise levels of the whole grid.
@@ -228,6 +235,3 @@ class Trajectory:
     def steps(self) -> tuple[int, ...]:
         """The step that each recorded row belongs to."""
         return self.record.rows(self.grid)
-
-
-EXTRA_FIELDS = ("log_prob", "mean", "std", "noise", "corrected")

@@ -1,7 +1,7 @@
 """Noise grids by name. They differ between real pipelines and must not be confused.
 
-A grid carries the sigmas a solver steps with and the times the network is shown. `s(sigma) = shift sigma / (1 + (shift - 1)
-sigma)` is the resolution shift of Stable Diffusion 3 that every video pipeline uses.
+A grid carries the sigmas a solver steps with and the times the network is shown. `s(sigma) = shift sigma / (1 +
+(shift - 1) sigma)` is the resolution shift of Stable Diffusion 3 that every video pipeline uses.
 """
 
 import numpy as np
@@ -26,3 +26,75 @@ def shifted(steps: int, shift: float = 1.0) -> Grid:
     """The plain grid: `linspace(1, 0, steps + 1)`, shifted; times are exactly `1000 sigma`."""
     _checked(steps, shift)
     return Grid(shift_sigmas(np.linspace(1.0, 0.0, int(steps) + 1), shift))
+
+
+def wan_unipc(steps: int, shift: float = 5.0) -> Grid:
+    """The grid of Wan's own UniPC: `linspace(0.999, 0, steps + 1)` shifted, the network shown truncated whole times.
+
+    The largest sigma is the training schedule's 0.999, rounded to float32 as the original holds it.
+    """
+    _checked(steps, shift)
+    sigmas = shift_sigmas(np.linspace(np.float32(0.999).astype(np.float64), 0.0, int(steps) + 1), shift)
+    return _truncated(sigmas)
+
+
+def wan_dpmpp(steps: int, shift: float = 5.0) -> Grid:
+    """The grid of Wan's own DPM-Solver++: `linspace(1, 0, steps + 1)` shifted, the network shown truncated whole
+    times.
+    """
+    _checked(steps, shift)
+    return _truncated(shift_sigmas(np.linspace(1.0, 0.0, int(steps) + 1), shift))
+
+
+def diffusers_unipc(steps: int, shift: float = 5.0) -> Grid:
+    """The grid of diffusers' `UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=shift)`.
+
+    `linspace(1, 1/1000, steps + 1)` without its last, shifted, the first lowered by 1e-6, and 0 at the end; the
+    network is shown truncated whole times.
+    """
+    _checked(steps, shift)
+    sigmas = shift_sigmas(np.linspace(1.0, 1 / 1000, int(steps) + 1)[:-1], shift)
+    sigmas[0] -= 1e-6
+    return _truncated(np.append(sigmas, 0.0))
+
+
+def diffusers_euler(steps: int, shift: float = 5.0) -> Grid:
+    """The grid of diffusers' `FlowMatchEulerDiscreteScheduler(shift=shift)`, whose times are not rounded.
+
+    `linspace(1, s(1/1000), steps)` shifted, and 0 at the end. The lowest level is shifted twice, since the scheduler
+    takes its range from a schedule that is shifted already; that is how the pipelines run.
+    """
+    _checked(steps, shift)
+    lowest = float(np.float32(shift_sigmas(np.float32(1 / 1000), shift)))
+    sigmas = shift_sigmas(np.linspace(1.0, lowest, int(steps)), shift)
+    return Grid(np.append(sigmas, 0.0), 1000.0 * sigmas)
+
+
+LIGHTX2V = (1000, 750, 500, 250)
+CAUSVID = (999, 934, 862, 756, 603, 410, 250, 140, 74)
+SELF_FORCING = (1000, 750, 500, 250)
+
+
+def few_step(times, shift: float | None = None) -> Grid:
+    """The grid of a distilled model: sigmas are `times / 1000`, shifted if a shift is given, and 0 at the end.
+
+    Published lists: `few_step(LIGHTX2V, shift=5)`; `few_step(CAUSVID)`, whose times are shifted already (by 8);
+    `few_step(SELF_FORCING, shift=5)`, which its authors call warping. Shown times are 1000 times the sigmas stepped
+    with.
+
+    Args:
+        times: falling, within (0, 1000].
+        shift: applied to `times / 1000`; None to take the times as they are.
+    """
+    sigmas = np.asarray(times, np.float64) / 1000.0
+    if sigmas.ndim != 1 or not sigmas.size:
+        raise ValueError(f"few_step: times must be a list of at least one time, found {times!r}")
+    if shift is not None:
+        _checked(len(sigmas), shift)
+        sigmas = shift_sigmas(sigmas, shift)
+    return Grid(np.append(sigmas, 0.0))
+
+
+def _truncated(sigmas: np.ndarray) -> Grid:
+    """A grid whose network times are cut to whole numbers, as tensors of integers in the pipelines do."""
+    return Grid(sigmas, np.trunc(1000.0 * sigmas[:-1]))

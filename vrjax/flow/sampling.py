@@ -20,6 +20,7 @@ from vrjax.flow.core import (
     Solver,
     Trajectory,
     Velocity,
+    as_prediction,
 )
 from vrjax.flow.solvers.euler import euler
 
@@ -45,14 +46,15 @@ def sample(
             this shape and precision, and what it returns is brought to it.
         grid: noise levels and times, see `grids`.
         solver: see `euler` (the default), `heun`, `unipc`, `dpmpp_2m`, `sde`.
-        key: randomness of a stochastic solver and of `edit`; split once, so step `s` draws the same whatever is recorded.
-        edit: `edit(step, x, key) -> x`, applied to the state before the network sees it at `step`, a traced int32; `key` is
-            None if `sample` got none.
+        key: randomness of a stochastic solver and of `edit`; split once, so step `s` draws the same whatever is
+            recorded.
+        edit: `edit(step, x, key) -> x`, applied to the state before the network sees it at `step`, a traced int32;
+            `key` is None if `sample` got none.
         record: what to keep, by default x, v and x0 of every step.
 
     Raises:
-        ValueError: for phases that do not end at the grid's last step, a missing key, steps or fields that do not exist, a
-            velocity or an edit that returns another shape.
+        ValueError: for phases that do not end at the grid's last step, a missing key, steps or fields that do not
+            exist, a velocity or an edit that returns another shape.
     """
     solver = euler() if solver is None else solver
     record = Record() if record is None else record
@@ -104,7 +106,9 @@ def as_state(x: Any) -> jax.Array:
 
 
 def constants(rows, dtype, begin: int = 0, stop: int | None = None, steps=None):
-    """Rows of a plan as traced constants: floating point in the precision of the state, from the float64 they were made in."""
+    """Rows of a plan as traced constants: floating point in the precision of the state, from the float64 they were
+    made in.
+    """
     pick = slice(begin, stop) if steps is None else np.asarray(steps, np.int64)
 
     def cast(a):
@@ -132,8 +136,7 @@ def evaluator(velocity: Velocity, row: dict[str, Any], like: jax.Array):
     """`evaluate(x, end=False)` of one step: the velocity at the level where the step starts or ends, shape checked."""
 
     def evaluate(x, end: bool = False) -> Prediction:
-        out = velocity(x, row["end"] if end else row["start"])
-        out = out if isinstance(out, Prediction) else Prediction(out)
+        out = as_prediction(velocity(x, row["end"] if end else row["start"]))
         if jnp.shape(out.v) != like.shape:
             raise ValueError(f"sample: the velocity must return the shape of x, {like.shape}, found {jnp.shape(out.v)}")
         return Prediction(jnp.asarray(out.v).astype(like.dtype), dict(out.taps))
@@ -214,8 +217,8 @@ class _Run:
             return jax.eval_shape(one, x, state, xs)
 
         seen = [abstract(phase.velocity) for phase in phases]
-        # Under shard_map a step may make varying what was not (a sharded network, an unsharded start): start from there.
-        axes = frozenset().union(*(_axes(a) for after, _ in seen for a in jax.tree.leaves(after)))
+        # Under shard_map a step may make varying what was not (a sharded network, an unsharded start): start from
+        # there. es = frozenset().union(*(_axes(a) for after, _ in seen for a in jax.tree.leaves(after)))
         if not all(axes <= _axes(a) for a in jax.tree.leaves((x, state))):
             x, state = jax.tree.map(lambda a: _varying(a, axes), (x, state))
             seen = [abstract(phase.velocity) for phase in phases]

@@ -12,7 +12,9 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str, **options) -> Solver:
-    """The solver called `name` with its options, e.g. `get("unipc", order=3)`. Raises ValueError for an unknown name."""
+    """The solver called `name` with its options, e.g. `get("unipc", order=3)`. Raises ValueError for an unknown
+    name.
+    """
     if name not in names():
         raise ValueError(f"unknown solver {name!r}, expected one of {', '.join(names())}")
     return getattr(importlib.import_module(f"{__name__}.{name}"), name)(**options)

@@ -15,8 +15,8 @@ def dpmpp_2m() -> Solver:
 
         x' = (sigma' / sigma) x - alpha' (e^-h - 1) [(1 + 1 / (2 r)) m - m_previous / (2 r)]
 
-    The first step and the step to sigma 0 are first order. Infinite lambda is taken to its limit: from sigma 1 the first
-    estimate carries no slope (1 / r = 0), at sigma 0 the step lands on m exactly.
+    The first step and the step to sigma 0 are first order. Infinite lambda is taken to its limit: from sigma 1 the
+    first estimate carries no slope (1 / r = 0), at sigma 0 the step lands on m exactly.
     """
     return Solver(plan=_plan, init=lambda x: x, step=_step)
 

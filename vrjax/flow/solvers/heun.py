@@ -10,7 +10,8 @@ from vrjax.flow.core import Grid, Info, Solver
 
 @functools.cache
 def heun() -> Solver:
-    """Second order: `e = x + h v(x)`, `x' = x + h (v(x) + v'(e)) / 2`, with `h = sigma' - sigma` and v' asked at sigma'.
+    """Second order: `e = x + h v(x)`, `x' = x + h (v(x) + v'(e)) / 2`, with `h = sigma' - sigma` and v' asked at
+    sigma'.
 
     Two network evaluations a step. The step to sigma 0 is Euler's, as in EDM (Karras et al. 2022, algorithm 1) and
     diffusers: a network is not trained at sigma 0, and Euler's step already lands on the data estimate exactly. The

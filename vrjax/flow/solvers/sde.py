@@ -10,8 +10,8 @@ d = sigma' - sigma < 0 is Gaussian:
     mean = x [1 + g^2 d / (2 sigma)] + v [1 + g^2 (1 - sigma) / (2 sigma)] d,     std = g sqrt(-d)
 
 The published forms differ in g only:
-- Flow-GRPO (Liu et al. 2025, arXiv 2505.05470; its public code): g = a sqrt(sigma / (1 - sigma)), a = 0.7; where sigma is 1
-  the denominator uses the grid's next sigma.
+- Flow-GRPO (Liu et al. 2025, arXiv 2505.05470; its public code): g = a sqrt(sigma / (1 - sigma)), a = 0.7; where
+  sigma is 1 the denominator uses the grid's next sigma.
 - DanceGRPO (Xue et al. 2025, arXiv 2505.07818; its public code): g = eta, constant, 0.25 to 0.3. It is written there as
   `x + v d - eta^2 score d / 2` with `score = -(x - (1 - sigma) x0) / sigma^2`, which is the line above.
 """

@@ -1,16 +1,18 @@
-"""UniPC, the unified predictor-corrector of Zhao et al. 2023 (arXiv 2302.04867), in its data-prediction form for a flow.
+"""UniPC, the unified predictor-corrector of Zhao et al. 2023 (arXiv 2302.04867), in its data-prediction form for a
+flow.
 
-Notation: alpha = 1 - sigma, lambda = log(alpha / sigma), m_i = x - sigma_i v the data estimate at step i. From level s to
-level t with h = lambda_t - lambda_s, the exact solution is `(sigma_t / sigma_s) x_s` plus alpha_t times an integral over
-m. Both halves replace m by the polynomial through known estimates at relative places r_k = (lambda_k - lambda_s) / h:
+Notation: alpha = 1 - sigma, lambda = log(alpha / sigma), m_i = x - sigma_i v the data estimate at step i. From level
+s to level t with h = lambda_t - lambda_s, the exact solution is `(sigma_t / sigma_s) x_s` plus alpha_t times an
+integral over m. Both halves replace m by the polynomial through known estimates at relative places r_k = (lambda_k -
+lambda_s) / h:
 
     x_t = (sigma_t / sigma_s) x_s - alpha_t (e^-h - 1) m_s - alpha_t B(h) sum_k rho_k (m_k - m_s) / r_k
 
 The predictor (UniP) knows estimates up to s. Once the network has answered at the predicted x_t, its estimate joins the
-sum with r = 1 and the same step is taken again from x_s: the corrector (UniC). It costs no further evaluation. rho solves
-the order conditions `sum_k rho_k r_k^(j-1) = j! phi_(j+1)(-h) (-h) / B(h)`, with B(h) = -h ("bh1") or e^-h - 1 ("bh2"); with one
-unknown, 1/2 is used for rho as the authors do. All of it depends on the grid alone, so the plan folds each half into one
-linear combination of the states and estimates.
+sum with r = 1 and the same step is taken again from x_s: the corrector (UniC). It costs no further evaluation. rho
+solves the order conditions `sum_k rho_k r_k^(j-1) = j! phi_(j+1)(-h) (-h) / B(h)`, with B(h) = -h ("bh1") or e^-h - 1
+("bh2"); with one unknown, 1/2 is used for rho as the authors do. All of it depends on the grid alone, so the plan
+folds each half into one linear combination of the states and estimates.
 """
 
 import functools
@@ -27,10 +29,10 @@ def unipc(order: int = 2, *, variant: str = "bh2", lower_order_final: bool = Tru
     """UniPC of order 1, 2 or 3; one evaluation a step.
 
     Step i asks the network at the predicted state (which is what the trajectory records as `x`), corrects that state
-    with the answer (`corrected`, if recorded), and predicts the next from the corrected one. Orders warm up 1, 2, 3 and,
-    with `lower_order_final`, cool down so that few-step runs stay stable; the step to sigma 0 is always first order, whose
-    limit is the data estimate exactly. A first sigma of 1, where lambda is infinite, is taken as 1 - 1e-6 inside the
-    coefficients, as diffusers does with its grid.
+    with the answer (`corrected`, if recorded), and predicts the next from the corrected one. Orders warm up 1, 2, 3
+    and, with `lower_order_final`, cool down so that few-step runs stay stable; the step to sigma 0 is always first
+    order, whose limit is the data estimate exactly. A first sigma of 1, where lambda is infinite, is taken as 1 -
+    1e-6 inside the coefficients, as diffusers does with its grid.
 
     Args:
         order: of the predictor; the corrector adds one.
