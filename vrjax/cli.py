@@ -5,7 +5,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 # Heavy imports (jax, flax, orbax) happen inside the commands: `vrjax --help` answers at once.
 
@@ -13,12 +13,14 @@ DESCRIPTION = """\
 A laboratory for video reasoning: train a small video diffusion model on procedural worlds,
 watch it think step by step, and measure what it solves.
 
-  vrjax preview maze                          look at a world: clips, prompts, answers
-  vrjax train configs/smoke.py                every part of training, in under a minute
-  vrjax train configs/worlds.py               the multi-world model; killed? run it again
-  vrjax eval runs/worlds/model --clips 200    solved-rate per world, with 95 % intervals
+  vrjax preview maze                      look at a world: clips, prompts, answers
+  vrjax sample maze                       sample it with the shipped model; open report.html and scrub the steps
+  vrjax train configs/smoke.py            every part of training, in under a minute
+  vrjax train configs/worlds.py           the multi-world model; killed? run it again
+  vrjax eval --model runs/worlds/model    solved-rate per world, with 95 % intervals
+  vrjax claims runs/*                     what was found: every claim of every run, beside its null
 
-A run is a folder, runs/<name>/: config.json, metrics.jsonl, checkpoints/, results.json, model/.
+A run is a folder, runs/<name>/: config.json, metrics.jsonl, checkpoints/, model/, results.json, report.html.
 `vrjax COMMAND --help` explains each command with examples.
 """
 
@@ -34,6 +36,44 @@ examples:
   vrjax train configs/worlds.py --name seed1 --seed 1 --root /data/runs
   vrjax train configs/worlds.py --name sharded --mesh data 2 fsdp 2 --accumulate 2
   vrjax train runs/wide/config.json --name again      the config of an earlier run
+"""
+
+PREVIEW = """\
+Draws a contact sheet of a world: the film of the right answer, its prompt and its answer, clip by clip.
+
+examples:
+  vrjax preview maze
+  vrjax preview tictactoe --split train --seeds 100-107 --out sheet.png
+"""
+
+SAMPLE = """\
+Samples the videos of one clip of a world from several noise seeds, keeps every denoising step, and writes a run folder:
+report.html (scrub step x frame x seed), trajectory.npz (sigma, time, x, v, x0 in latents), one .mp4 per seed,
+results.json with the verifier's scores.
+
+examples:
+  vrjax sample maze                                   the shipped model, test clip 0, 4 noise seeds
+  vrjax sample maze --clip 7 --noise 0-7 --steps 50
+  vrjax sample pick --model runs/worlds/model --out runs/look
+"""
+
+EVAL = """\
+Solved-rate of a model on held-out clips: it samples one video per clip and each world's exact verifier judges it.
+`solved` asks for the right last frame, `score` also for the frames before it. Intervals are Wilson's, 95 %.
+
+examples:
+  vrjax eval                                          the shipped model, test split, worlds it was trained on
+  vrjax eval --model runs/worlds/model --worlds maze --clips 400
+  vrjax eval --splits all --json rates.json           every held-out and out-of-distribution split
+"""
+
+CLAIMS = """\
+Gathers the claims of runs into one table: the paper's statement, the estimate with its 95 % interval, the same
+statistic under the null model, and the verdict.
+
+examples:
+  vrjax claims runs/*
+  vrjax claims runs/chain_of_steps --markdown > claims.md
 """
 
 
@@ -59,27 +99,228 @@ def _train(args: argparse.Namespace) -> None:
         raise SystemExit(130) from None
 
 
+def _preview(args: argparse.Namespace) -> None:
+    from vrjax import tasks
+    from vrjax.report import sheet
+
+    world = tasks.get(args.world)
+    out = args.out or pathlib.Path("runs") / "preview" / f"{args.world}-{args.split}.png"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sheet.contact_sheet(world, args.split, args.seeds, out)
+    print(f"{len(args.seeds)} {args.split} clips of {args.world}: {out}")
+
+
+def _sample(args: argparse.Namespace) -> None:
+    import jax
+    import numpy as np
+
+    from vrjax import flow, tasks
+    from vrjax.data import worlds
+    from vrjax.models import codec, wan
+    from vrjax.report import claims, html, video
+
+    clip = tasks.get(args.world).make(args.clip, split=args.split)
+    path = _model(args.model)
+    dit, trained = wan.load_dit(path), _training(path)
+    factor = trained.get("data", {}).get("codec_factor", 4)
+    given = worlds.example(clip, codec_factor=factor, text_len=dit.cfg.text_len, text_dim=dit.cfg.text_dim)
+    grid = flow.grids.shifted(args.steps, shift=args.shift)
+
+    @jax.jit
+    def run(dit, keys):
+        velocity = dit.velocity(given["text"], image=given["image"])
+        one = lambda key: flow.sample(velocity, jax.random.normal(key, given["latent"].shape), grid, key=key)
+        return jax.vmap(one)(keys)
+
+    keys = jax.vmap(jax.random.key)(np.array(args.noise))
+    print(f"{path}: {args.steps} steps from {len(args.noise)} noise seeds")
+    trajectory = jax.device_get(run(dit, keys))
+    decode = lambda z: np.asarray(codec.blocks(factor).decode(z))
+    finals, world = decode(trajectory.final), tasks.get(args.world)
+    scores = [world.score(clip, final) for final in finals]
+    solved = [bool(world.solved(clip, final)) for final in finals]
+
+    out = args.out or pathlib.Path("runs") / f"sample-{args.world}-{args.split}-{args.clip}"
+    out.mkdir(parents=True, exist_ok=True)
+    kept = {name: getattr(trajectory, name) for name in ("x", "v", "x0", "final")}
+    _save_npz(out / "trajectory.npz", sigma=grid.sigmas, time=grid.times, truth=given["latent"], **kept)
+    for seed, final in zip(args.noise, finals, strict=True):
+        video.save(out / f"noise-{seed}.mp4", final, fps=4, scale=4)
+    case = html.Case(
+        f"{args.world} {args.split} {args.clip}",
+        clip.prompt,
+        decode(trajectory.x0),
+        truth=clip.video,
+        noisy=decode(trajectory.x[:, :-1]),
+        sigma=grid.sigmas[:-1],
+        seeds=[f"noise {seed}" for seed in args.noise],
+        scores=scores,
+        world=args.world,
+    )
+    made = {"model": str(path), "world": args.world, "split": args.split, "clip": args.clip, "noise": args.noise}
+    details = {**made, "steps": args.steps, "shift": args.shift, "solved": solved, "score": scores}
+    claims.write(out / "results.json", [], details={"kind": "sample", **details})
+    html.write(out, html.Page(f"vrjax sample {args.world}", scrubbers=[html.Scrubber([case])], config=details))
+    print(f"{sum(solved)} of {len(solved)} solved ({clip.prompt}); {out / 'report.html'}")
+
+
+def _eval(args: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from vrjax import tasks
+    from vrjax.models import wan
+    from vrjax.report import tables
+    from vrjax.train import runs
+    from vrjax.train.evaluate import Evaluator
+
+    path = _model(args.model)
+    dit, trained = wan.load_dit(path), _training(path)
+    names = args.worlds or sorted(trained.get("data", {}).get("mix", {})) or list(tasks.names())
+    held_out = {name: [s for s in tasks.get(name).splits if s != "train"] for name in names}
+    factor = trained.get("data", {}).get("codec_factor", 4)
+    judge = Evaluator(
+        lambda dit: dit, dit.cfg, factor=factor, steps=args.steps, shift=args.shift, group=args.group, seed=args.seed
+    )
+    rows, found = [], []
+    for name in names:
+        for split in held_out[name] if args.splits == ["all"] else args.splits:
+            rate = judge.rates(dit, [name], split, args.clips)[name]
+            found.append({"world": name, "split": split, **rate})
+            interval = f"{rate['solved']:.1%} [{rate['low']:.1%}, {rate['high']:.1%}]"
+            rows.append([name, split, interval, f"{rate['score']:.3f}", str(rate["n"])])
+            print(f"{name} {split}: {interval}", file=sys.stderr)
+    if args.json:
+        sampler = {"solver": "euler", "steps": args.steps, "shift": args.shift, "seed": args.seed}
+        runs.write_json(args.json, {"model": str(path), "sampler": sampler, "rates": found})
+    Console().print(tables.rich(("world", "split", "solved [95 %]", "score", "n"), rows, "", colours={}))
+
+
+def _claims(args: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from vrjax.report import claims
+
+    found = claims.gather(args.runs)
+    if args.markdown:
+        print(claims.table(found))
+    else:
+        Console().print(claims.table(found, "rich"))
+
+
+def _model(given: pathlib.Path | None) -> pathlib.Path:
+    """The model asked for, or the shipped one."""
+    if given is not None:
+        if not given.exists():
+            raise FileNotFoundError(f"no model {given}: expected a folder such as runs/worlds/model")
+        return given
+    shipped = pathlib.Path(__file__).parent / "models" / "weights" / "worlds"
+    if not shipped.is_dir():
+        raise FileNotFoundError(f"no shipped model in {shipped}; give one with --model runs/worlds/model")
+    return shipped
+
+
+def _training(model: pathlib.Path) -> dict[str, Any]:
+    """The training config that stands beside an exported model, or {} for public weights."""
+    import json
+
+    file = (model if model.is_dir() else model.parent) / "training.json"
+    if not file.exists():
+        return {}
+    try:
+        return json.loads(file.read_text())["config"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{file}: expected an object with the field 'config'") from None
+
+
+def _save_npz(path: pathlib.Path, **arrays: Any) -> None:
+    import numpy as np
+
+    from vrjax.report._files import atomic
+
+    with atomic(path) as scratch:
+        np.savez_compressed(scratch, **arrays)
+
+
+def _numbers(text: str) -> list[int]:
+    """`3`, `0-7`, `1,4,9-11`."""
+    out: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            span = range(int(first), (int(last) if dash else int(first)) + 1)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected numbers such as 3 or 0-7 or 1,4,9-11") from None
+        if not span:
+            raise argparse.ArgumentTypeError(f"{text!r}: the range {part} is empty")
+        out += span
+    if len(set(out)) != len(out):
+        raise argparse.ArgumentTypeError(f"{text!r}: a number stands there twice")
+    return out
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected at least 1")
+    return value
+
+
 def build() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = argparse.ArgumentParser(prog="vrjax", description=DESCRIPTION, formatter_class=Help)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    train = commands.add_parser(
-        "train", help="train a config, or go on with it", description=TRAIN, formatter_class=Help
-    )
-    train.add_argument("config", type=pathlib.Path, help="a .py file with config(), or a run's config.json")
-    train.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
-    train.add_argument("--fresh", action="store_true", help="forget an earlier run of this name and start over")
-    train.set_defaults(run=_train, takes_overrides=True)
+    def command(name: str, run: Any, summary: str, description: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=summary, description=description, formatter_class=Help, allow_abbrev=False)
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("preview", _preview, "contact sheet of a world", PREVIEW)
+    sub.add_argument("world", help="its name: maze, tictactoe, ...")
+    sub.add_argument("--split", default="test", help="train, val, test or one of the world's own (test)")
+    sub.add_argument("--seeds", type=_numbers, default=list(range(6)), help="which clips (0-5)")
+    sub.add_argument("--out", type=pathlib.Path, help="the image (runs/preview/WORLD-SPLIT.png)")
+
+    sub = command("sample", _sample, "videos of one clip, with every denoising step", SAMPLE)
+    sub.add_argument("world", help="its name: maze, tictactoe, ...")
+    sub.add_argument("--model", type=pathlib.Path, help="model folder (the shipped one)")
+    sub.add_argument("--split", default="test", help="split of the clip (test)")
+    sub.add_argument("--clip", type=int, default=0, help="number of the clip in its split (0)")
+    sub.add_argument("--noise", type=_numbers, default=[0, 1, 2, 3], help="noise seeds (0-3)")
+    sub.add_argument("--steps", type=_positive, default=20, help="Euler steps (20)")
+    sub.add_argument("--shift", type=float, default=3.0, help="shift of the noise grid (3)")
+    sub.add_argument("--out", type=pathlib.Path, help="run folder (runs/sample-WORLD-SPLIT-CLIP)")
+
+    sub = command("train", _train, "train a config, or go on with it", TRAIN)
+    sub.add_argument("config", type=pathlib.Path, help="a .py file with config(), or a run's config.json")
+    sub.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
+    sub.add_argument("--fresh", action="store_true", help="forget an earlier run of this name and start over")
+    sub.set_defaults(takes_overrides=True)
+
+    sub = command("eval", _eval, "solved-rate of a model, world by world", EVAL)
+    sub.add_argument("--model", type=pathlib.Path, help="model folder (the shipped one)")
+    sub.add_argument("--worlds", nargs="+", help="which worlds (those it was trained on)")
+    sub.add_argument("--splits", nargs="+", default=["test"], help="which splits, or all but train: `all` (test)")
+    sub.add_argument("--clips", type=_positive, default=100, help="clips per world and split (100)")
+    sub.add_argument("--steps", type=_positive, default=20, help="Euler steps (20)")
+    sub.add_argument("--shift", type=float, default=3.0, help="shift of the noise grid (3)")
+    sub.add_argument("--seed", type=int, default=0, help="of the initial noise (0)")
+    sub.add_argument("--group", type=_positive, default=16, help="clips sampled at once (16)")
+    sub.add_argument("--json", type=pathlib.Path, help="also write the numbers here")
+
+    sub = command("claims", _claims, "table of what was found", CLAIMS)
+    sub.add_argument("runs", nargs="+", type=pathlib.Path, help="run folders or results files")
+    sub.add_argument("--markdown", action="store_true", help="for a README")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs a command line. Expected errors print one line and exit with status 2."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv  # wherever it stands
     parser = build()
-    args, rest = _parse(parser, argv)
+    args, rest = _parse(parser, [a for a in argv if a != "--debug"])
     args.overrides = rest
     try:
         args.run(args)
@@ -87,9 +328,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except EXPECTED as error:
-        if args.debug:
+        if debug:
             raise
         _fail(error)
+    except KeyboardInterrupt:
+        print("vrjax: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 EXPECTED: tuple[type[Exception], ...] = (ValueError, OSError, ArithmeticError, ImportError)
@@ -116,6 +360,3 @@ def _fail(error: BaseException) -> NoReturn:
 
 if __name__ == "__main__":
     main()
-
-
-__all__ = ["build", "main"]

@@ -69,7 +69,7 @@ def flow_error(velocity: Any, x0: Float[Array, "..."], noise: Float[Array, "..."
 
 
 def flow_matching(velocity: Any, x0: Float[Array, "..."], key: Array, times: Array, weight=None) -> Array:
-    """Flow-matching loss of one example: `flow_error` at fresh noise from `key` and at level `times` (a scalar sigma)."""
+    """Flow-matching loss of one example: `flow_error` at noise from `key` and at the noise level `times`, a scalar."""
     noise = jax.random.normal(key, x0.shape, jnp.float32)
     return flow_error(velocity, x0, noise, level_of(times), weight)
 
