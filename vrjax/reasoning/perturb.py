@@ -38,7 +38,7 @@ from vrjax.reasoning.cells import Cells
 Edit = Callable[[Array, Array, Array | None], Array]
 
 
-def _select(cells: Cells, step: Array, new: Array, x: Array) -> Array:
+def _select(cells: Cells, step: Array | int, new: Array, x: Array) -> Array:
     """`new` on the frames (axis 0 of x) marked at this step, x elsewhere, bit for bit."""
     row = cells[step]
     return jnp.where(row.reshape(-1, *[1] * (x.ndim - 1)), new.astype(x.dtype), x)
@@ -80,10 +80,10 @@ def renoise(cells: Cells, grid: Grid, estimate: Float[Array, "estimates t *rest"
         )
     sigmas, times = jnp.asarray(grid.sigmas, jnp.float32), jnp.asarray(grid.times, jnp.float32)
 
-    def of_the_record(step: Array, x: Array) -> Array:
+    def of_the_record(step: Array | int, x: Array) -> Array:
         return estimate[step]  # type: ignore[index]
 
-    def of_the_state(step: Array, x: Array) -> Array:
+    def of_the_state(step: Array | int, x: Array) -> Array:
         def evaluate(x):
             out = estimate(x, Level(sigmas[step], times[step]))  # type: ignore[operator]
             return x - sigmas[step].astype(x.dtype) * (out.v if isinstance(out, Prediction) else out).astype(x.dtype)
@@ -92,7 +92,7 @@ def renoise(cells: Cells, grid: Grid, estimate: Float[Array, "estimates t *rest"
 
     x0_hat = of_the_state if callable(estimate) else of_the_record
 
-    def edit(step: Array, x: Array, key: Array | None) -> Array:
+    def edit(step: Array | int, x: Array, key: Array | None) -> Array:
         sigma = sigmas[step].astype(x.dtype)
         return _select(cells, step, (1.0 - sigma) * x0_hat(step, x) + sigma * _noise(key, x), x)
 
