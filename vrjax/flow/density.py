@@ -27,7 +27,8 @@ def log_prob(velocity: Velocity | Phase | tuple[Phase, ...] | list[Phase], traje
         ValueError: if the solver has no densities, or the trajectory lacks what is needed.
     """
     grid, solver = trajectory.grid, trajectory.solver
-    if solver.replay is None:
+    replay = solver.replay
+    if replay is None:
         raise ValueError("log_prob: the trajectory's solver is deterministic and has no densities, sample with sde()")
     x, x_next = _transitions(trajectory)
     if trajectory.sigma.ndim != 1:
@@ -46,7 +47,7 @@ def log_prob(velocity: Velocity | Phase | tuple[Phase, ...] | list[Phase], traje
 
         def body(carry, xs, velocity=phase.velocity):
             row, here, there = xs
-            info = solver.replay(evaluator(velocity, row, here), here, row["coefficients"], there)
+            info = replay(evaluator(velocity, row, here), here, row["coefficients"], there)
             return carry, info.extra["log_prob"]
 
         pick = (lambda a: a) if at.size == steps.size else (lambda a, at=at: a[at])

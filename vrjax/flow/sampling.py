@@ -23,6 +23,7 @@ from vrjax.flow.core import (
     as_prediction,
 )
 from vrjax.flow.solvers.euler import euler
+from vrjax.flow.varying import axes, vary, vary_as
 
 
 def sample(
@@ -217,10 +218,10 @@ class _Run:
             return jax.eval_shape(one, x, state, xs)
 
         seen = [abstract(phase.velocity) for phase in phases]
-        # Under shard_map a step may make varying what was not (a sharded network, an unsharded start): start from
-        # there. es = frozenset().union(*(_axes(a) for after, _ in seen for a in jax.tree.leaves(after)))
-        if not all(axes <= _axes(a) for a in jax.tree.leaves((x, state))):
-            x, state = jax.tree.map(lambda a: _varying(a, axes), (x, state))
+        # Under shard_map a step may make varying what was not (a sharded network, an unsharded start): start so.
+        over = frozenset().union(*(axes(a) for after, _ in seen for a in jax.tree.leaves(after)))
+        if not all(over <= axes(a) for a in jax.tree.leaves((x, state))):
+            x, state = jax.tree.map(lambda a: vary(a, over), (x, state))
             seen = [abstract(phase.velocity) for phase in phases]
         shapes: dict[str, Any] = {}
         for _, fields in seen:
@@ -236,12 +237,12 @@ class _Run:
             x, state, buffers = carry
             seen, x_next, after, info = self.advance(velocity, x, state, xs)
             out = self.observe(seen, x_next, info, xs)
-            write = lambda buffer, a: _vary_as(
+            write = lambda buffer, a: vary_as(
                 lax.dynamic_update_index_in_dim(buffer, jnp.asarray(a, buffer.dtype), xs["slot"], 0), buffer
             )
             if buffers:
                 buffers = {**buffers, **_written(buffers, out, write)}
-            return (_vary_as(x_next, x), jax.tree.map(_vary_as, after, state), buffers), None
+            return (vary_as(x_next, x), jax.tree.map(vary_as, after, state), buffers), None
 
         carry, _ = lax.scan(body, carry, self.xs(begin, stop))
         return carry
@@ -297,21 +298,4 @@ def _written(buffers, out, write):
 def _empty(rows: int, like) -> jax.Array:
     """Rows to be written over: NaN where floating, so that a row nobody wrote cannot pass for a value."""
     fill = jnp.nan if jnp.issubdtype(like.dtype, jnp.inexact) else 0
-    return _vary_as(jnp.full((rows, *like.shape), fill, like.dtype), like)
-
-
-def _vary_as(a, like):
-    """Inside shard_map, mark `a` as varying over the mesh axes that `like` varies over; elsewhere `a` itself."""
-    return _varying(a, _axes(like))
-
-
-def _varying(a, axes: frozenset):
-    missing = axes - _axes(a)
-    return lax.pcast(a, tuple(sorted(missing)), to="varying") if missing else a
-
-
-def _axes(a) -> frozenset:
-    """The mesh axes that `a` varies over inside shard_map. JAX has renamed the attribute; both names are read."""
-    aval = a if isinstance(a, jax.ShapeDtypeStruct) else jax.typeof(a)
-    kind = getattr(aval, "manual_axis_type", None)
-    return frozenset(getattr(aval, "vma", None) or () if kind is None else kind.varying)
+    return vary_as(jnp.full((rows, *like.shape), fill, like.dtype), like)

@@ -25,6 +25,7 @@ import numpy as np
 from jax import lax
 
 from vrjax.flow.core import Grid, Info, Solver
+from vrjax.flow.varying import vary_as
 
 _ETA = {"flow_grpo": 0.7, "dance_grpo": 0.3}
 
@@ -102,27 +103,33 @@ def _plan(grid: Grid, *, kind: str, eta: float, window, noisy_end: bool) -> dict
 
 
 def _step(evaluate, x, state, row, key, *, total):
-    prediction, mean = _transition(evaluate, x, row)
+    prediction = evaluate(x)
+    mean = _mean(x, prediction.v, row)
     noise = jax.random.normal(key, x.shape, x.dtype)
-    x_next = lax.optimization_barrier(mean + row["std"] * noise)
-    extra = {"log_prob": _log_density(x_next, mean, row, total), "mean": mean, "std": row["std"], "noise": noise}
-    return x_next, state, Info(prediction, extra)
+    x_next = mean + row["std"] * noise
+    log_prob = _log_density(x, prediction.v, x_next, row, total)
+    return x_next, state, Info(prediction, {"log_prob": log_prob, "mean": mean, "std": row["std"], "noise": noise})
 
 
 def _replay(evaluate, x, row, x_next, *, total):
-    prediction, mean = _transition(evaluate, x, row)
-    return Info(prediction, {"log_prob": _log_density(x_next, mean, row, total), "mean": mean, "std": row["std"]})
+    prediction = evaluate(x)
+    return Info(prediction, {"log_prob": _log_density(x, prediction.v, x_next, row, total)})
 
 
-def _transition(evaluate, x, row):
-    # The barriers keep the compiler from fusing network, mean and density differently in a rollout and in its replay:
-    # the ratio of the two densities before any update must be exactly 1.
-    prediction = evaluate(lax.optimization_barrier(x))
-    prediction = prediction._replace(v=lax.optimization_barrier(prediction.v))
-    return prediction, lax.optimization_barrier(row["x"] * x + row["v"] * prediction.v)
+def _mean(x, v, row):
+    return row["x"] * x + row["v"] * v
 
 
-def _log_density(x_next, mean, row, total):
-    """Log-density of a diagonal Gaussian at a fixed outcome, its mean or sum over elements."""
-    z = (lax.stop_gradient(lax.optimization_barrier(x_next)) - mean) * row["inverse_std"]
-    return lax.optimization_barrier(total(-0.5 * (z * z) - row["log_norm"]))
+def _log_density(x, v, x_next, row, total):
+    """Log-density of a diagonal Gaussian at a fixed outcome, its mean or sum over elements; 0 for a step without noise.
+
+    The branch is also what makes a ratio exactly 1: XLA compiles it as a computation of its own, so that a rollout
+    and its replay cannot fuse (and round) it differently. An optimisation barrier does not do that on CPU.
+    """
+
+    def density():
+        z = (lax.stop_gradient(x_next) - _mean(x, v, row)) * row["inverse_std"]
+        return total(-0.5 * (z * z) - row["log_norm"])
+
+    like = jax.eval_shape(density)
+    return lax.cond(row["std"] > 0, density, lambda: vary_as(jnp.zeros((), x.dtype), like))
