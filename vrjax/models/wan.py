@@ -29,6 +29,7 @@ from vrjax.models.sites import Sites, indexed
 
 __all__ = ["Image", "WanConfig", "WanDiT", "first_frame_condition", "indexed", "load_dit", "logical_axes", "save_dit"]
 
+IMAGE_EPS = 1e-5  # of the image branch's two norms, whatever the config's eps
 REMAT = {
     "none": None,
     "full": jax.checkpoint_policies.nothing_saveable,
@@ -95,7 +96,6 @@ class WanConfig:
     gate_init: float | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "patch", tuple(self.patch))  # JSON gives lists
         if self.dim % self.heads or (self.dim // self.heads) % 2:
             raise ValueError(f"WanConfig: dim={self.dim} must be heads={self.heads} times an even head size")
         if self.head_dim < 6:
@@ -254,8 +254,7 @@ class Attention(nnx.Module):
         q = rotate(self._split(cfg, self.q(x, cfg.dtype), self.norm_q), rope)
         k = rotate(self._split(cfg, self.k(x, cfg.dtype), self.norm_k), rope)
         v = self._split(cfg, self.v(x, cfg.dtype), None)
-        mask = None if groups is None else jnp.asarray(groups[None, :] <= groups[:, None])
-        return self.o(attend(q, k, v, mask=mask, impl=cfg.attention).reshape(len(x), -1), cfg.dtype)
+        return self.o(attend(q, k, v, causal_groups=groups, impl=cfg.attention).reshape(len(x), -1), cfg.dtype)
 
 
 class Block(nnx.Module):
@@ -301,7 +300,7 @@ class ImageEmbedding(nnx.Module):
         keys = jax.random.split(key)
         xavier = nnx.initializers.xavier_uniform()
         assert cfg.image_dim is not None
-        self.norm_in, self.norm_out = LayerNorm(cfg.image_dim, 1e-5), LayerNorm(cfg.dim, 1e-5)
+        self.norm_in, self.norm_out = LayerNorm(cfg.image_dim, IMAGE_EPS), LayerNorm(cfg.dim, IMAGE_EPS)
         self.linear_in = Linear(xavier, keys[0], cfg.image_dim, cfg.image_dim, cfg.param_dtype)
         self.linear_out = Linear(xavier, keys[1], cfg.image_dim, cfg.dim, cfg.param_dtype)
         rows = cfg.image_positions
