@@ -75,13 +75,14 @@ class Occluder(World):
         # clutter keeps off the screen, and one free block from the lane and from other clutter
         rows = [y for y in range(n - 1) if abs(y - lane) > 2]
         columns = [x for x in range(n - 1) if x + 2 <= left or x >= left + width]
+        looks = [(s, c) for s in SHAPES for c in INKS if (s, c) != (shape, colour)]  # the prompt names one thing only
         clutter: list[list[Any]] = []
         for _ in range(rng.between(1, 2)):
             free = [
                 (y, x) for y in rows for x in columns if all(max(abs(y - c[0]), abs(x - c[1])) > 2 for c in clutter)
             ]
             if free:
-                clutter.append([*rng.choice(free), rng.choice(tuple(SHAPES)), rng.choice(INKS)])
+                clutter.append([*rng.choice(free), *rng.choice(looks)])
         geometry = {"blocks": n, "lane": lane, "start": start, "speed": speed, "left": left, "width": width}
         look = {"shape": shape, "colour": colour, "clutter": clutter, "turn": rng.below(4)}
         return {"frames": self.frames, **geometry, **look}

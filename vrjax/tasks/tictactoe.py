@@ -39,9 +39,10 @@ def winning_cells(own: int, rival: int, n: int) -> list[int]:
 class TicTacToe(World):
     """Put one mark of the named colour so that three stand in a row, across, down or diagonally.
 
-    Cell (i, j) is block (2i, 2j), its lines the three blocks right and below: one token per cell, as in the maze. Both sides have equally many marks, nobody has three in a row yet, and one or two cells win for the side to move
-    (two: each is filmed half of the time, either is right). The mark appears after a third of the film and stays. The
-    board is larger than the classic one because that has only about 1,300 positions, too few to hold any out.
+    Cell (i, j) is block (2i, 2j), its lines the three blocks right and below: one token per cell, as in the maze. Both
+    sides have equally many marks, nobody has three in a row yet, and one or two cells win for the side to move (two:
+    each is filmed half of the time, either is right). The mark appears after a third of the film and stays. The board
+    is larger than the classic one because that has only about 1,300 positions, too few to hold any out.
 
     Splits are disjoint by board up to mirror images and quarter turns, whatever the colours. Out of distribution:
     `crowded` has one or two more marks a side, `large` one more row and column.
