@@ -46,6 +46,7 @@ def test_shapes_and_types(batches):
 def test_equal_arguments_equal_batches(batches):
     assert_equal(take(5), batches)
     assert_equal(take(5, mix=dict(reversed(MIX.items()))), batches)
+    assert_equal(take(5, mix=MIX | {"ball": 0.0}), batches)
     assert not np.array_equal(take(1, seed=1)[0]["latent"], batches[0]["latent"])
     assert not np.array_equal(batches[0]["latent"], batches[1]["latent"])
 
@@ -193,8 +194,10 @@ def test_a_bad_clip_stops_the_run_and_is_named(monkeypatch, where):
     "wrong, words",
     [
         ({"mix": {}}, "mix={}"),
-        ({"mix": {"maze": 0.0}}, "positive finite weights"),
-        ({"mix": {"maze": float("nan")}}, "positive finite weights"),
+        ({"mix": {"maze": 0.0}}, "not all of them 0"),
+        ({"mix": {"maze": -1.0, "ball": 2.0}}, "finite weights >= 0"),
+        ({"mix": {"maze": float("nan")}}, "finite weights >= 0"),
+        ({"mix": {"maze": 1.0, "labyrinth": 0.0}}, "unknown world 'labyrinth'"),
         ({"mix": {"labyrinth": 1.0}}, "unknown world 'labyrinth'"),
         ({"split": "training"}, "unknown split 'training'"),
         ({"batch": 0}, "batch=0"),

@@ -39,7 +39,7 @@ def pipeline(
     """An endless iterator of batches of a mixture of worlds.
 
     Args:
-      mix: world name -> weight. Worlds are spread evenly: among any n clips in a row (of one host, too) a world's share
+      mix: world name -> weight, 0 leaves a world out. Worlds are spread evenly: among any n clips in a row (of one host, too) a world's share
         is its weight up to O(log n) clips.
       batch: clips in a batch *over all processes*; a process gets `batch / process_count` of them.
       seed: chooses which clips of the split are seen, and in what order.
@@ -66,7 +66,7 @@ def pipeline(
       JSON-able and counts batches; `it.set_state(state)` continues right there, in any process.
 
     Raises:
-      ValueError: unknown world, option or split, weights that are not positive and finite, worlds of different
+      ValueError: unknown world, option or split, weights that are negative or not finite, worlds of different
         geometry, sizes that do not divide; and, from `next`, a clip with values that are not finite or a wrong shape
         (the message names world, split and seed of the clip).
     """
@@ -118,14 +118,16 @@ class Stream:
         clips: int | None,
         options: Mapping[str, Mapping[str, Any]],
     ):
-        if not mix or any(not (math.isfinite(w) and w > 0) for w in mix.values()):
-            raise ValueError(f"mix={dict(mix)}: expected world names with positive finite weights")
+        if not any(mix.values()) or any(not (math.isfinite(w) and w >= 0) for w in mix.values()):
+            raise ValueError(f"mix={dict(mix)}: expected world names with finite weights >= 0, not all of them 0")
         if clips is not None and clips < 1:
             raise ValueError(f"clips={clips}: expected a positive number or None")
         stray = sorted(set(options) - set(mix))
         if stray:
             raise ValueError(f"options: for {stray}, which are not in the mix {list(mix)}")
-        self.names = tuple(sorted(mix))  # so that the order in which a dict was written does not matter
+        for name in mix:
+            tasks.get(name)  # a misspelt name is an error even with weight 0
+        self.names = tuple(sorted(n for n in mix if mix[n]))  # the order in which a dict was written does not matter
         self.worlds = tuple(tasks.get(name, **options.get(name, {})) for name in self.names)
         self.edges = np.cumsum([mix[name] for name in self.names]) / math.fsum(mix.values())
         self.split, self.seed, self.factor = split, seed, codec_factor
