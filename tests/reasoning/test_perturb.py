@@ -220,7 +220,7 @@ def test_wrong_numbers_of_steps_and_missing_keys_are_refused(clean):
 
 
 def test_sweep_is_one_program_and_the_same_in_every_form(clean, disturbed):
-    """vmap, map and map in groups (with a remainder) agree with single runs; the velocity is traced once per program."""
+    """vmap, map and map in groups (with a remainder) agree with single runs; a second call traces nothing."""
     tables = jnp.stack([cells.at_step(s, WINDOW) for s in range(4)] + [cells.at_frame(2, WINDOW)])
     expected = jnp.stack([disturbed["replace"](table, clean).final for table in tables])
     for how, group in [("vmap", None), ("map", None), ("map", 2)]:
@@ -233,9 +233,7 @@ def test_sweep_is_one_program_and_the_same_in_every_form(clean, disturbed):
         def run(table, counted=counted):
             return sample(counted, X, GRID, key=KEY, edit=perturb.replace(table)).final
 
-        program = jax.jit(
-            lambda tables, run=run, how=how, group=group: perturb.sweep(run, tables, how=how, group=group)
-        )
+        program = jax.jit(functools.partial(perturb.sweep, run, how=how, group=group))
         np.testing.assert_allclose(program(tables), expected, atol=1e-6)
         once = len(traced)
         program(tables[::-1])

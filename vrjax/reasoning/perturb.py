@@ -19,6 +19,10 @@ recorded: `clean.x0[step]`, free and exact. With several disturbed steps the lat
 estimate: pass the velocity. That evaluation sits in a `lax.cond`; under `vmap` over sites a cond runs both branches,
 so such sweeps should use `sweep(..., how="map")`.
 
+Disturb runs of solvers that carry their state forward: Euler (what the paper's code uses), Heun, DPM-Solver++, the
+stochastic ones, `unipc(corrector=False)`. UniPC's corrector takes the last step again from its own remembered state, so
+what an edit wrote reaches later steps only through the one prediction the network made on it.
+
 A disturbed run repeats the clean one up to the disturbed step. `replay(velocity, clean, grid, start)` feeds the
 recorded predictions to the solver there instead of calling the network: for sweeps over steps it halves the
 evaluations, with one program and static shapes (real branches under how="map"; under vmap it computes everything
@@ -35,7 +39,7 @@ from jaxtyping import Array, Float, Int
 from vrjax.flow import Grid, Level, Prediction, Trajectory, Velocity
 from vrjax.reasoning.cells import Cells
 
-Edit = Callable[[Array, Array, Array | None], Array]
+Edit = Callable[[Array | int, Array, Array | None], Array]
 
 
 def _select(cells: Cells, step: Array | int, new: Array, x: Array) -> Array:
