@@ -9,11 +9,11 @@ process killed while saving leaves the previous checkpoint as the newest one.
 import contextlib
 import errno
 import gc
+import hashlib
 import logging
 import pathlib
 import shutil
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ import orbax.checkpoint as ocp
 from vrjax.train.optim import path_name
 
 SCHEMA = 1
-CHECKSUM_LIMIT = 1 << 30  # bytes; above this the checksum pass would cost more than the save itself
+DIGEST_LIMIT = 1 << 30  # bytes; above this the digest would cost more than the save itself
 
 Trees = dict[str, Any]
 
@@ -72,8 +72,8 @@ class Checkpoints:
             raise OSError(errno.ENOSPC, self._full(step, f"{size / 2**20:.1f} MiB needed, {free / 2**20:.1f} MiB free"))
         flat = {name: _flatten(tree) for name, tree in trees.items()}
         arrays = {name: {k: _describe(x) for k, x in items.items()} for name, items in flat.items()}
-        checksums = {name: _checksum(items) for name, items in flat.items()}
-        meta = {**meta, "schema": SCHEMA, "arrays": arrays, "checksums": checksums}
+        digests = {name: _digest(items) for name, items in flat.items()}
+        meta = {**meta, "schema": SCHEMA, "arrays": arrays, "digests": digests}
         items = {name: ocp.args.StandardSave(items) for name, items in flat.items()}
         with self._errors(step):
             self._manager.save(
@@ -144,9 +144,9 @@ class Checkpoints:
         items = {name: ocp.args.StandardRestore(jax.tree.map(_abstract, items)) for name, items in flat.items()}
         out = self._manager.restore(step, args=ocp.args.Composite(data=ocp.args.JsonRestore(), **items))
         for name in flat:
-            saved, found = meta["checksums"].get(name), _checksum(out[name])
+            saved, found = meta["digests"].get(name), _digest(out[name])
             if saved is not None and found is not None and saved != found:
-                raise ValueError(f"checksum of {name} is {found:#010x}, expected {saved:#010x}")
+                raise ValueError(f"the SHA-256 of {name} is {found[:12]}..., expected {saved[:12]}...")
         trees = {name: _unflatten(tree, out[name]) for name, tree in like.items()}
         return Restored(step, trees, out["data"]["position"], meta)
 
@@ -219,19 +219,20 @@ def _abstract(x: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
 
 
-def _checksum(items: dict[str, Any]) -> int | None:
-    """CRC of all arrays, or None where this process does not hold them all or they are very large."""
-    total = 0
-    if sum(x.nbytes for x in items.values()) > CHECKSUM_LIMIT:
+def _digest(items: dict[str, Any]) -> str | None:
+    """SHA-256 of all names and bits, or None where this process does not hold them all or they are very large."""
+    if sum(x.nbytes for x in items.values()) > DIGEST_LIMIT:
         return None
+    total = hashlib.sha256()
     for name in sorted(items):
         x = items[name]
         if not getattr(x, "is_fully_addressable", True):
             return None
         if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
             x = jax.random.key_data(x)
-        total = zlib.crc32(np.ascontiguousarray(np.asarray(x)).tobytes(), zlib.crc32(name.encode(), total))
-    return total
+        total.update(name.encode())
+        total.update(np.ascontiguousarray(np.asarray(x)).tobytes())
+    return total.hexdigest()
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ from vrjax.train.evaluate import Evaluator
 from vrjax.train.progress import Line, clock
 
 
-class Diverged(ArithmeticError):
+class Diverged(FloatingPointError):
     """Training cannot go on: a loss, gradient or weight is not finite, or the loss has exploded."""
 
 
