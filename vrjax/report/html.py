@@ -81,7 +81,8 @@ def write(path: str | os.PathLike[str], page: Page) -> pathlib.Path:
         target = target / "report.html"
     text = render(page)
     with atomic(target) as scratch:
-        scratch.write_text(text, encoding="utf-8", newline="\n")
+        # half a surrogate pair (a prompt out of broken JSON) has no UTF-8 form: shown as "?"
+        scratch.write_text(text, encoding="utf-8", errors="replace", newline="\n")
     return target
 
 

@@ -155,7 +155,7 @@ function scrubberPanel(root, spec, index) {
     refs.frame.value = state.frame;
     refs.step.setAttribute("aria-valuetext", `step ${grid} of ${steps[steps.length - 1]}${noise}`);
     refs.frame.setAttribute("aria-valuetext", `frame ${state.frame} of ${frames - 1}`);
-    refs.stepOut.replaceChildren("step ", element("b", {}, String(grid)), sigma ? element("span", { class: "sigma" }, `σ ${sigma[state.step].toFixed(3)}`) : "");
+    refs.stepOut.replaceChildren("step ", element("b", {}, String(grid)), " ", sigma ? element("span", { class: "sigma" }, `σ ${sigma[state.step].toFixed(3)}`) : "");
     refs.frameOut.replaceChildren("frame ", element("b", {}, String(state.frame)));
     refs.outcome.hidden = !outcomes;
     if (outcomes) {
@@ -366,7 +366,10 @@ function scrubberPanel(root, spec, index) {
     moveTo,
     start() {
       caseButtons();
-      open(0).then(() => whenSized(refs.sheet, drawSheet));
+      open(0).then(() => whenSized(refs.sheet, drawSheet)).catch((error) => {
+        root.append(element("p", { class: "card" }, `This panel could not be drawn: ${error.message}.`));
+        throw error;
+      });
     },
   };
 }
