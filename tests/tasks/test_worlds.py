@@ -16,12 +16,12 @@ from vrjax.tasks import core
 
 # name -> (out-of-distribution splits, fingerprint of the clips 0 ... 4 of every split)
 WORLDS = {
-    "maze": (("long", "large"), "?"),
-    "maze_goals": (("three", "large"), "?"),
-    "tictactoe": (("crowded", "large"), "?"),
-    "occluder": (("wide", "large"), "?"),
-    "ball": (("fast", "large"), "?"),
-    "pick": (("many", "large"), "?"),
+    "maze": (("long", "large"), "a0886484bc9e3eef"),
+    "maze_goals": (("three", "large"), "e5249b988c90b64f"),
+    "tictactoe": (("crowded", "large"), "1579bb8adae531a1"),
+    "occluder": (("wide", "large"), "fcbb9095347a0556"),
+    "ball": (("fast", "large"), "46eb7a38ab635833"),
+    "pick": (("many", "large"), "ffdbf4e3e995abe8"),
 }
 each_world = pytest.mark.parametrize("world", [tasks.get(name) for name in WORLDS], ids=list(WORLDS))
 seeds = st.integers(0, 2**62)

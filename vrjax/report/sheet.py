@@ -1,7 +1,7 @@
 """Contact sheets: clips of a world as a picture, one row per film, one column per frame."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ def contact_sheet(
     seeds: Iterable[int] = range(6),
     path: str | os.PathLike[str] | None = None,
     *,
-    videos: Mapping[str, Sequence[Any]] | None = None,
+    videos: Mapping[str, Any] | None = None,
     scale: int = 2,
 ) -> Figure:
     """Draws clips of a world with prompt, answer and score, and under each, if given, what models made of it.
@@ -33,7 +33,7 @@ def contact_sheet(
         split: one of `world.splits`.
         seeds: which clips.
         path: where to write the picture (its suffix is the format; nothing half-written is left there), or None.
-        videos: name of a row -> one video (t, h, w, 3) in [-1, 1] per seed. Names may be any string.
+        videos: name of a row (any string) -> one video (t, h, w, 3) in [-1, 1] per seed, as a sequence or an array.
         scale: pixels of the sheet per pixel of the film.
 
     Returns:
@@ -107,7 +107,15 @@ class _Pen:
         FigureCanvasAgg(self.figure)
 
     def write(
-        self, x: float, y: float, text: str, *, size: float, colour: str = INK, ha: str = "left", weight: str = "normal"
+        self,
+        x: int | float,
+        y: int | float,
+        text: str,
+        *,
+        size: int | float,
+        colour: str = INK,
+        ha: str = "left",
+        weight: str = "normal",
     ):
         text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
         where = (x / self.size[0], 1 - y / self.size[1])
@@ -124,7 +132,7 @@ def _shade(score: float) -> str:
     return GOOD if score == 1 else HALF if score > 0 else BAD
 
 
-def _fit(text: str, letters: float) -> str:
+def _fit(text: str, letters: int | float) -> str:
     return text if len(text) <= letters else text[: max(1, int(letters) - 1)] + "…"
 
 

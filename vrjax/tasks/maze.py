@@ -162,12 +162,12 @@ class Maze(World):
         maze = backtracker(rng, self.size + (split == "large"))
         cells = [(y, x) for y in range(len(maze)) for x in range(len(maze))]
         start = rng.choice(cells)
-        low, high = (
-            (self.most + 1, min(self.reach, self.size**2 - 1)) if split == "long" else (self.shortest, self.most)
-        )
+        low, high = self.shortest, self.most
+        if split == "long":
+            low, high = high + 1, min(self.reach, self.size**2 - 1)
         if low > high:
             raise ValueError(
-                f"{self.name}: split 'long' needs paths of more than {self.most} steps, at most {high} fit"
+                f"{self.name}: split 'long' wants more than {self.most} steps, but only {high} can be drawn"
             )
         ends = [c for c, path in paths_from(maze, start).items() if low <= len(path) - 1 <= high]
         if not ends:
