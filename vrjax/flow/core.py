@@ -119,6 +119,7 @@ class Solver(NamedTuple):
         replay: of a stochastic solver, `replay(evaluate, x, row, x_next) -> Info`: the same step with its outcome
             given, for `log_prob`.
         stochastic: whether `step` needs a key.
+        order: of the global error in the step size, measured by a test away from sigma 0.
     """
 
     plan: Callable[[Grid], Mapping[str, np.ndarray]]
@@ -126,6 +127,7 @@ class Solver(NamedTuple):
     step: Callable[..., tuple[Any, Any, Info]]
     replay: Callable[..., Info] | None = None
     stochastic: bool = False
+    order: int = 1
 
 
 class Phase(NamedTuple):

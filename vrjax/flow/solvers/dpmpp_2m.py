@@ -18,7 +18,7 @@ def dpmpp_2m() -> Solver:
     The first step and the step to sigma 0 are first order. Infinite lambda is taken to its limit: from sigma 1 the
     first estimate carries no slope (1 / r = 0), at sigma 0 the step lands on m exactly.
     """
-    return Solver(plan=_plan, init=lambda x: x, step=_step)
+    return Solver(plan=_plan, init=lambda x: x, step=_step, order=2)
 
 
 def _plan(grid: Grid) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ def heun() -> Solver:
     second evaluation sees no edit, belongs to the phase of its step, and shows the network the next step's time.
     Recorded v, x0 and taps are those of the first evaluation.
     """
-    return Solver(plan=_plan, init=lambda x: (), step=_step)
+    return Solver(plan=_plan, init=lambda x: (), step=_step, order=2)
 
 
 def _plan(grid: Grid) -> dict[str, np.ndarray]:

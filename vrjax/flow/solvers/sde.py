@@ -43,7 +43,7 @@ def sde(
 
     Args:
         kind: "flow_grpo" or "dance_grpo".
-        eta: noise level, Flow-GRPO's a or DanceGRPO's eta; by default 0.7 and 0.3. With 0 this is Euler, bit for bit.
+        eta: noise level, Flow-GRPO's a or DanceGRPO's eta; by default 0.7 and 0.3. With 0 this is Euler.
         window: first and one past the last stochastic step, the others being Euler steps (as MixGRPO and Flow-GRPO-Fast
             do); None for all.
         noisy_end: whether the step to sigma 0 is stochastic too. Both published codes draw noise there but train on

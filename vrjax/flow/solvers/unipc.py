@@ -35,7 +35,7 @@ def unipc(order: int = 2, *, variant: str = "bh2", lower_order_final: bool = Tru
     1e-6 inside the coefficients, as diffusers does with its grid.
 
     Args:
-        order: of the predictor; the corrector adds one.
+        order: of the predictor; the corrector adds one. (Without it, the first-order first step limits order 3 to 2.)
         variant: B(h), "bh1" or "bh2" (what Wan uses).
         lower_order_final: lower the order towards the end of the grid.
         corrector: whether to correct; without it this is UniP alone.
@@ -48,7 +48,9 @@ def unipc(order: int = 2, *, variant: str = "bh2", lower_order_final: bool = Tru
     if variant not in ("bh1", "bh2"):
         raise ValueError(f"unipc: variant must be 'bh1' or 'bh2', found {variant!r}")
     plan = functools.partial(_plan, order=order, variant=variant, lower=lower_order_final, corrector=corrector)
-    return Solver(plan=plan, init=lambda x: (x, (x,) * order), step=_step)
+    return Solver(
+        plan=plan, init=lambda x: (x, (x,) * order), step=_step, order=order + 1 if corrector else min(order, 2)
+    )
 
 
 def _step(evaluate, x, state, row, key):
