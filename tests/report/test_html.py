@@ -275,7 +275,8 @@ def test_interval_plots_order_their_marks(marks, low, high):
 @pytest.mark.parametrize(
     "value, words",
     [(None, "–"), (1750, "1\u202f750"), (-0.0225, "−0.0225"), (1234.5, "1234"), (0.00001, "1e−05"), (1.0, "1"),
-     ("x", "x"), (float("nan"), "–"), (float("inf"), "∞"), (np.float32(0.5), "0.5"), (np.int64(-2), "−2"), (True, "True")],
+     ("x", "x"), (float("nan"), "–"), (float("inf"), "∞"), (np.float32(0.5), "0.5"), (np.int64(-2), "−2"),
+     (True, "True")],
 )  # fmt: skip
 def test_numbers_are_written_for_people(value, words):
     assert html.number(value) == words

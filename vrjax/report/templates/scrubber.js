@@ -71,6 +71,7 @@ function scrubberPanel(root, spec, index) {
     const ink = theme("--ink-soft");
     const strong = theme("--ink");
     const lamp = theme("--lamp");
+    const edge = theme("--edge");
     const x = (c) => margin.left + c * (size + margin.gap);
     const y = (r) => margin.top + r * (tall + margin.gap) + (r >= rows.length ? 10 : 0);
     const put = (image, c, top) => {
@@ -79,6 +80,9 @@ function scrubberPanel(root, spec, index) {
       scratch.getContext("2d").putImageData(image, 0, 0);
       context.imageSmoothingEnabled = width > size * ratio;
       context.drawImage(scratch, x(c), top, size, tall);
+      context.lineWidth = 1;
+      context.strokeStyle = edge;
+      context.strokeRect(x(c) - 0.5, top - 0.5, size + 1, tall + 1);
     };
     const lit = rows.indexOf(state.step);
     context.fillStyle = theme("--lamp-soft");
@@ -151,8 +155,10 @@ function scrubberPanel(root, spec, index) {
     refs.big.setAttribute("aria-label", `The model's guess at step ${grid}${noise}, frame ${state.frame}`);
     refs.truth.setAttribute("aria-label", `${current.spec.truthLabel}, frame ${state.frame}`);
     refs.noisy.setAttribute("aria-label", `The noisy state at step ${grid}, frame ${state.frame}`);
-    refs.step.value = state.step;
-    refs.frame.value = state.frame;
+    for (const [name, last] of [["step", steps.length - 1], ["frame", frames - 1]]) {
+      refs[name].value = state[name];
+      refs[name].style.setProperty("--at", `${(100 * state[name]) / Math.max(1, last)}%`);
+    }
     refs.step.setAttribute("aria-valuetext", `step ${grid} of ${steps[steps.length - 1]}${noise}`);
     refs.frame.setAttribute("aria-valuetext", `frame ${state.frame} of ${frames - 1}`);
     refs.stepOut.replaceChildren("step ", element("b", {}, String(grid)), " ", sigma ? element("span", { class: "sigma" }, `σ ${sigma[state.step].toFixed(3)}`) : "");
