@@ -28,9 +28,9 @@ TILE = 2**18
 
 
 def attend(
-    q: Float[Array, "n heads d"],
-    k: Float[Array, "m heads d"],
-    v: Float[Array, "m heads d"],
+    q: Float[Array | np.ndarray, "n heads d"],
+    k: Float[Array | np.ndarray, "m heads d"],
+    v: Float[Array | np.ndarray, "m heads d"],
     *,
     causal_groups: Any = None,
     impl: str = "auto",
@@ -54,6 +54,7 @@ def attend(
         raise ValueError(f"attend: unknown impl {impl!r}, expected one of {IMPLEMENTATIONS}")
     if k.shape != v.shape or q.shape[1:] != k.shape[1:]:
         raise ValueError(f"attend: q {q.shape}, k {k.shape}, v {v.shape} do not fit together")
+    q, k, v = jnp.asarray(q), jnp.asarray(k), jnp.asarray(v)
     groups = None
     if causal_groups is not None:
         groups = np.asarray(causal_groups)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -27,7 +28,7 @@ def blocks(factor: int = 4) -> Codec:
     if factor < 1:
         raise ValueError(f"codec.blocks: factor must be positive, found {factor}")
 
-    def encode(video: Float[Array, "*lead h w c"]) -> Float[Array, "*lead h_z w_z c"]:
+    def encode(video: Float[Array | np.ndarray, "*lead h w c"]) -> Float[Array, "*lead h_z w_z c"]:
         video = jnp.asarray(video)
         *lead, h, w, c = video.shape
         if h % factor or w % factor:
@@ -37,7 +38,7 @@ def blocks(factor: int = 4) -> Codec:
         # Summing many equal floats rounds; summing their differences to one of them does not.
         return (corner + (tiles - corner).mean((-4, -2), keepdims=True)).squeeze((-4, -2))
 
-    def decode(latent: Float[Array, "*lead h w c"]) -> Float[Array, "*lead h_x w_x c"]:
+    def decode(latent: Float[Array | np.ndarray, "*lead h w c"]) -> Float[Array, "*lead h_x w_x c"]:
         return jnp.repeat(jnp.repeat(jnp.asarray(latent), factor, -3), factor, -2)
 
     return Codec(encode, decode, factor)

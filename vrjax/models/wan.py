@@ -127,7 +127,7 @@ class Image(NamedTuple):
     clip: Any = None
 
 
-def first_frame_condition(latent_first: Float[Array, "h w c"], frames: int) -> Float[Array, "t h w c1"]:
+def first_frame_condition(latent_first: Float[Array | np.ndarray, "h w c"], frames: int) -> Float[Array, "t h w c1"]:
     """The embedded models' `image`: a mask channel (1 on frame 0, else 0), then the first frame's latent everywhere.
 
     Args:
@@ -338,9 +338,9 @@ class WanDiT(nnx.Module):
 
     def __call__(
         self,
-        x: Float[Array, "t h w c"],
+        x: Float[Array | np.ndarray, "t h w c"],
         time: Any,
-        text: Float[Array, "l d"],
+        text: Float[Array | np.ndarray, "l d"],
         *,
         image: Any = None,
         taps: Mapping[str, Callable] = {},  # noqa: B006 (never mutated)
@@ -366,7 +366,7 @@ class WanDiT(nnx.Module):
         """
         cfg = self.cfg
         image = image if isinstance(image, Image) else Image(channels=image)
-        x, clip, grid = self._check(x, text, image)
+        x, text, clip, grid = self._check(x, text, image)
         tokens = grid[0] * grid[1] * grid[2]
         sites = Sites(taps, edits, cfg.layers)
         out: dict[str, Any] = {}
@@ -440,29 +440,32 @@ class WanDiT(nnx.Module):
             stacked.append(rows)
         return carry[0], {**carry[1], **jax.tree.map(lambda *r: jnp.stack(r), *stacked)}
 
-    def _check(self, x: Array, text: Array, image: Image) -> tuple[Array, Array | None, tuple[int, int, int]]:
+    def _check(self, x: Any, text: Any, image: Image) -> tuple[Array, Array, Array | None, tuple[int, int, int]]:
+        """Arrays with the image's channels joined to x, and the token grid; ValueError where a shape does not fit."""
         cfg = self.cfg
-        if image.channels is not None:
-            if image.channels.shape[:-1] != x.shape[:-1]:
-                raise ValueError(f"image: shape {image.channels.shape} does not match x {x.shape} in (t, h, w)")
-            x = jnp.concatenate([x, image.channels.astype(x.dtype)], -1)
+        channels, clip = (None if a is None else jnp.asarray(a) for a in image)
+        x, text = jnp.asarray(x), jnp.asarray(text)
+        if x.ndim != 4:
+            raise ValueError(f"x: shape {x.shape}, expected (t, h, w, c); batches go through jax.vmap")
+        if channels is not None:
+            if channels.shape[:-1] != x.shape[:-1]:
+                raise ValueError(f"image: shape {channels.shape} does not match x {x.shape} in (t, h, w)")
+            x = jnp.concatenate([x, channels.astype(x.dtype)], -1)
         if x.shape[-1] != cfg.in_channels:
-            raise ValueError(
-                f"x and image have {x.shape[-1]} channels together, expected in_channels={cfg.in_channels}"
-            )
+            raise ValueError(f"x (with image) has {x.shape[-1]} channels, expected in_channels={cfg.in_channels}")
         t, h, w = x.shape[:-1]
-        if t % cfg.patch[0] or h % cfg.patch[1] or w % cfg.patch[2]:
+        if t % cfg.patch[0] or h % cfg.patch[1] or w % cfg.patch[2] or not x.size:
             raise ValueError(f"x: (t, h, w) = {(t, h, w)} is not divisible by the patch {cfg.patch}")
-        if text.shape[-1] != cfg.text_dim or not len(text):
+        if text.ndim != 2 or text.shape[-1] != cfg.text_dim or not len(text):
             raise ValueError(f"text: shape {text.shape}, expected (l, text_dim={cfg.text_dim}) with l >= 1")
-        clip = image.clip
-        if clip is not None and cfg.image_dim is None:
-            raise ValueError("image.clip: this model has no image branch (image_dim is None)")
-        if clip is not None and (clip.ndim != 2 or clip.shape[-1] != cfg.image_dim):
-            raise ValueError(f"image.clip: shape {clip.shape}, expected (n, image_dim={cfg.image_dim})")
-        if clip is not None and cfg.image_positions not in (None, len(clip)):
-            raise ValueError(f"image.clip: {len(clip)} rows, expected image_positions={cfg.image_positions}")
-        return x, clip, (t // cfg.patch[0], h // cfg.patch[1], w // cfg.patch[2])
+        if clip is not None:
+            if cfg.image_dim is None:
+                raise ValueError("image.clip: this model has no image branch (image_dim is None)")
+            if clip.ndim != 2 or clip.shape[-1] != cfg.image_dim or not len(clip):
+                raise ValueError(f"image.clip: shape {clip.shape}, expected (n, image_dim={cfg.image_dim})")
+            if cfg.image_positions not in (None, len(clip)):
+                raise ValueError(f"image.clip: {len(clip)} rows, expected image_positions={cfg.image_positions}")
+        return x, text, clip, (t // cfg.patch[0], h // cfg.patch[1], w // cfg.patch[2])
 
 
 # ---------------------------------------------------------------------------------------------------- logical axes
