@@ -330,6 +330,8 @@ def dataclass_key(arm):
         (dict(renoise=(1,), couple="x0", window=(0, 1)), "combined"),
         (dict(temperature=-0.1), "temperature"),
         (dict(members=0), "member"),
+        (dict(couple="median", window=(0, 1)), "'median'"),
+        (dict(select="best"), "'best'"),
     ],
 )
 def test_bad_arms(bad, message):

@@ -14,7 +14,7 @@ numbers to average (majority and pass@k live there: they reuse the single runs, 
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +42,10 @@ class Problem(NamedTuple):
     solver: Solver = euler()
 
 
+COUPLINGS = ("none", "hidden", "x0", "latent", "latent_restored")
+SELECTIONS = ("each", "majority", "oracle")
+
+
 @dataclasses.dataclass(frozen=True)
 class Arm:
     """One row of an ensemble table: static, hashable, and plain enough for a results file.
@@ -50,7 +54,7 @@ class Arm:
         name: unique in its table.
         steps: sampler steps.
         members: seeds behind one answer (M).
-        couple: "none", "hidden", "x0", "latent" or "latent_restored".
+        couple: one of `COUPLINGS`.
         window: steps (start, stop) that are coupled; one step for the latent couplings.
         blocks: whose residual stream is averaged ("hidden").
         temperature: the initial noise is multiplied by this; 0 starts without noise.
@@ -64,18 +68,21 @@ class Arm:
     name: str
     steps: int
     members: int = 1
-    couple: Literal["none", "hidden", "x0", "latent", "latent_restored"] = "none"
+    couple: str = "none"
     window: tuple[int, int] = (0, 0)
     blocks: tuple[int, ...] = ()
     temperature: float = 1.0
     renoise: tuple[int, ...] = ()
-    select: Literal["each", "majority", "oracle"] = "each"
+    select: str = "each"
 
     def __post_init__(self):
         start, stop = self.window
         where = f"arm {self.name!r}: "
         if self.steps < 1 or self.members < 1:
             raise ValueError(f"{where}expected at least 1 step and 1 member, found {self.steps} and {self.members}")
+        if self.couple not in COUPLINGS or self.select not in SELECTIONS:
+            found = f"{self.couple!r} and {self.select!r}"
+            raise ValueError(f"{where}expected couple of {COUPLINGS} and select of {SELECTIONS}, found {found}")
         if (self.couple == "none") != (start == stop) or not 0 <= start <= stop <= self.steps:
             raise ValueError(f"{where}window {self.window} does not fit couple={self.couple!r} and {self.steps} steps")
         if self.couple.startswith("latent") and stop != start + 1:
