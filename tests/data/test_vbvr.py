@@ -175,7 +175,17 @@ def swallow(path):
     path.write_bytes(data[:middle] + bytes(at + size - 8 - middle) + data[at + size - 8 :])
 
 
+def scratch(path):
+    """A run of wrong bytes in the middle of the pictures, which a player would conceal."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"mdat") + 4
+    size = int.from_bytes(data[at - 8 : at - 4], "big") - 8
+    data[at + size // 3 : at + size // 2] = np.random.default_rng(0).bytes(size // 2 - size // 3)
+    path.write_bytes(data)
+
+
 DAMAGE = [
+    ("ground_truth.mp4", scratch, ValueError, "frame . is damaged|cannot be read as a video"),
     ("first_frame.png", pathlib.Path.unlink, FileNotFoundError, "missing"),
     ("prompt.txt", pathlib.Path.unlink, FileNotFoundError, "missing"),
     ("prompt.txt", lambda p: p.write_text("\n \n"), ValueError, "the prompt is empty"),
@@ -192,7 +202,7 @@ DAMAGE = [
     ),
     ("final_frame.png", cut, ValueError, "cannot be read as a PNG"),
     ("ground_truth.mp4", cut, ValueError, "no video stream|cannot be read as a video"),
-    ("ground_truth.mp4", swallow, ValueError, "breaks off|cannot be read"),
+    ("ground_truth.mp4", swallow, ValueError, "breaks off|is damaged|cannot be read"),
     ("ground_truth.mp4", lambda p: p.write_bytes(b""), ValueError, "the file is empty"),
     ("ground_truth.mp4", lambda p: p.write_text("no video"), ValueError, "cannot be read as a video"),
     ("metadata.json", cut, ValueError, "not readable as JSON"),

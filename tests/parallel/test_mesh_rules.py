@@ -127,14 +127,13 @@ def test_rule_for_an_axis_the_mesh_lacks():
         shardings({"x": ("embed",)}, jax.make_mesh((8,), ("seed",)))
 
 
-def test_default_rules_shard_a_wan_dit():
+def test_default_rules_shard_a_wan_dit(config, dit):
     """Every logical axis the model names has a rule, and the placed model computes what it did before."""
-    cfg = wan.WanConfig(dim=16, ffn_dim=32, heads=2, layers=2, in_channels=7, out_channels=3, text_dim=8)
-    dit = wan.WanDiT(cfg, rngs=nnx.Rngs(0))
     m = mesh({"data": 2, "fsdp": 2, "tensor": 2})
-    placed = jax.device_put(dit, shardings(wan.logical_axes(cfg), m, like=dit))
+    placed = jax.device_put(dit, shardings(wan.logical_axes(config), m, like=dit))
     split = [p for p in jax.tree.leaves(placed) if not p.sharding.is_fully_replicated]
     assert sum(p.size for p in split) > 0.9 * sum(p.size for p in jax.tree.leaves(placed))
     x, image, text = jnp.ones((2, 4, 4, 3)), jnp.ones((2, 4, 4, 4)), jnp.ones((3, 8))
     run = jax.jit(lambda d: d(x, 500.0, text, image=image).v)
-    np.testing.assert_allclose(run(placed), run(dit), atol=1e-5)
+    expected = run(dit)
+    np.testing.assert_allclose(run(placed), expected, rtol=1e-5, atol=1e-5 * float(jnp.abs(expected).max()))

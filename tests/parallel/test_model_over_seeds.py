@@ -6,25 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from jax import lax
 
 from vrjax.flow import Record, euler, grids, sample
 from vrjax.models import wan
 from vrjax.parallel import mesh, over_seeds, shardings
 
-CONFIG = wan.WanConfig(
-    dim=16, ffn_dim=32, heads=2, layers=2, in_channels=7, out_channels=3, text_dim=8, freq_dim=16, gate_init=1.0
-)
 GRID = grids.shifted(2, 3.0)
-
-
-@pytest.fixture(scope="module")
-def dit():
-    """Random weights with a head that is not zero, as training would make it."""
-    rng = np.random.default_rng(1)
-    abstract = jax.eval_shape(lambda: wan.WanDiT(CONFIG, rngs=nnx.Rngs(0)))
-    return jax.tree.map(lambda a: jnp.asarray(0.2 * rng.standard_normal(a.shape), a.dtype), abstract)
 
 
 def think(key, dit, pool=True):
@@ -57,11 +45,11 @@ def test_two_seeds_on_each_device(dit, reference):
     assert np.abs(pooled - expected).max() > 1e-3
 
 
-def test_seeds_beside_sharded_parameters(dit, reference):
+def test_seeds_beside_sharded_parameters(config, dit, reference):
     """Four seeds' worth of devices, and the parameters split two ways within each."""
     keys, expected = reference
     m = mesh({"seed": 4, "tensor": 2})
-    placed = jax.device_put(dit, shardings(wan.logical_axes(CONFIG), m, like=dit, uneven="replicate"))
+    placed = jax.device_put(dit, shardings(wan.logical_axes(config), m, like=dit, uneven="replicate"))
     out = over_seeds(think, keys[:8], "mesh", args=(placed,), mesh=m)
     np.testing.assert_allclose(out, expected[:8], atol=1e-5)
 

@@ -78,7 +78,8 @@ def decode(
       Kept frames, uint8 (t, h, w, 3); how many frames the file has; frames per second (0.0 if the file does not say).
 
     Raises:
-      ValueError: not a video, no frames, or a file that breaks off before its last frame.
+      ValueError: not a video, no frames, a frame that the decoder finds damaged, or a file that
+        breaks off before its last frame.
     """
     if os.path.getsize(path) == 0:
         raise ValueError(f"{path}: the file is empty, expected a video")
@@ -97,6 +98,8 @@ def decode(
             stream = container.streams.video[0]
             declared, fps = stream.frames, float(stream.average_rate or 0)
             for frame in container.decode(stream):
+                if frame.is_corrupt:  # FFmpeg fills in what it cannot read
+                    raise ValueError(f"{path}: frame {seen} is damaged")
                 if seen in keep:
                     pixels = frame.to_ndarray(format="rgb24")
                     frames.append(pixels if resize is None else resize(pixels))

@@ -39,8 +39,8 @@ def pipeline(
     """An endless iterator of batches of a mixture of worlds.
 
     Args:
-      mix: world name -> weight, 0 leaves a world out. Worlds are spread evenly: among any n clips in a row (of one host, too) a world's share
-        is its weight up to O(log n) clips.
+      mix: world name -> weight, 0 leaves a world out. Worlds are spread evenly: among any n clips in a row (of one
+        host, too) a world's share is its weight up to O(log n) clips.
       batch: clips in a batch *over all processes*; a process gets `batch / process_count` of them.
       seed: chooses which clips of the split are seen, and in what order.
       split: split of every world (see `tasks`).
