@@ -74,10 +74,10 @@ def contact_sheet(
     top = TITLE
     for i, clip in enumerate(clips):
         score = world.score(clip, clip.video)
-        room = strip * 0.62
-        pen.write(MARGIN, top + 4, _fit(clip.prompt, room / 7.4), size=10.5, weight="bold")
+        room = strip * 0.72
+        pen.write(MARGIN, top + 4, _fit(clip.prompt, room / 8.4), size=10.5, weight="bold")
         pen.write(MARGIN, top + 22, f"seed {clip.meta['seed']}", size=8, colour=SOFT)
-        pen.write(total[0] - MARGIN, top + 5, _fit(clip.answer, (strip - room) / 7.0), size=9.5, ha="right")
+        pen.write(total[0] - MARGIN, top + 5, _fit(clip.answer, (strip - room) / 7.5), size=9.5, ha="right")
         pen.write(total[0] - MARGIN, top + 22, f"score {score:.2f}", size=8, colour=_shade(score), ha="right")
         top += HEAD
         _lay(sheet, clip.video, top, scale)
@@ -85,7 +85,7 @@ def contact_sheet(
         for name in rows:
             value, solved = scores[name][i]
             verdict = f"{'solved' if solved else 'not solved'} · score {value:.2f}"
-            pen.write(MARGIN, top + 4, _fit(name, room / 6), size=8, colour=SOFT)
+            pen.write(MARGIN, top + 4, _fit(name, room / 6.5), size=8, colour=SOFT)
             pen.write(total[0] - MARGIN, top + 4, verdict, size=8, colour=_shade(value), ha="right")
             top += NOTE
             _lay(sheet, rows[name][i], top, scale)
