@@ -45,6 +45,7 @@ def test_corrections_on_a_table():
     first = counts.first_readable(readable)
     np.testing.assert_array_equal(first, [1, 1, 0, 1, 0, 3])
     assert counts.corrections(correct, first) == (5, 2, 1, 1, 1, 2, 1)
+    assert counts.corrections(np.array([[T, F, F], [F, T, F]]), 1).lost == 1  # what was right before does not count
 
 
 @settings(max_examples=60, deadline=None)

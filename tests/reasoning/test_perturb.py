@@ -105,6 +105,13 @@ def test_random_cells_have_the_exact_dose_per_stratum(seed, count, strata, exclu
         assert abs(table[rows].sum() - count * window[rows].sum() / window.sum()) < 1
 
 
+def test_strata_of_unequal_size_round_by_largest_remainders():
+    """2 cells over groups of 2, 3 and 3: shares .5, .75, .75, so the small group goes without."""
+    window = np.array([[True, True, False], [True, True, True], [True, True, True]])
+    for seed in range(5):
+        assert cells.at_random(jax.random.key(seed), 2, window, 3).sum(1).tolist() == [0, 1, 1]
+
+
 def test_random_cells_are_uniform_within_a_stratum():
     """Every cell of a group of 6 is drawn equally often; the draw differs by key."""
     window = cells.allowed(4, 3)

@@ -230,6 +230,10 @@ def test_still_and_moving_content_separate():
     np.testing.assert_allclose(found.still, [1, 1, 0, 0], atol=1e-6)
     # Seen from the frozen frame, the empty one has the agent's start right (3 of 6 cells, equal heights).
     np.testing.assert_allclose(found.moving, [1, 0, 1, 0.5], atol=1e-6)
+    # A cell of the object that the agent covers for one frame is not still in any frame: losing it there costs nothing.
+    covered = put(video, np.s_[2, 3, 1], 0.5)
+    lost = put(covered, np.s_[1, 3, 1], -1.0)
+    assert still_and_moving(lost, covered, blank).still == 1.0
     unmoved = still_and_moving(frozen, frozen, blank)
     assert unmoved.still == 1.0 and np.isnan(unmoved.moving)
 
