@@ -3,10 +3,10 @@
     python tests/train/kill_study.py --kills 20
 
 Every life of a run is a process of its own. By default it is forked from one that has imported everything but has not
-started JAX, which saves the imports; `--spawn` starts the real command line each time. A run that reaches its end before
-the next kill is compared, and the next victim starts. What is compared, bit for bit: weights, moving average, optimiser
-state, key and step of the last checkpoint (by SHA-256), position of the data, metrics.jsonl, results.json, and the bytes
-of the exported model. Prints one line per kill and a summary; exits 1 if any run differs.
+started JAX, which saves the imports; `--spawn` starts the real command line each time. A run that reaches its end
+before the next kill is compared, and the next victim starts. What is compared, bit for bit: weights, moving average,
+optimiser state, key and step of the last checkpoint (by SHA-256), position of the data, metrics.jsonl, results.json,
+and the bytes of the exported model. Prints one line per kill and a summary; exits 1 if any run differs.
 """
 
 import argparse
@@ -22,10 +22,11 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
+sys.path[:0] = [str(pathlib.Path(__file__).parents[2]), str(pathlib.Path(__file__).parent)]
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-from tests.train import tiny  # noqa: E402
+import train_tiny as tiny  # noqa: E402
+
 from vrjax.train import config as configs  # noqa: E402
 from vrjax.train import loop, runs  # noqa: E402
 
@@ -48,6 +49,7 @@ class Life:
         root.mkdir(parents=True, exist_ok=True)
         self._log = root / "log.txt"
         self._child = None
+        self.status: int | None = None
         if spawn:
             runs.write_json(root / "given.json", {"config": configs.to_dict(config)})
             command = [sys.executable, "-m", "vrjax.cli", "train", str(root / "given.json"), "--root", str(root)]
@@ -74,15 +76,17 @@ class Life:
     def wait(self, seconds: float | None) -> int | None:
         """Exit status, or None if it is alive after so many seconds."""
         end = None if seconds is None else time.monotonic() + seconds
-        while True:
+        while self.status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
+                self.status = os.waitstatus_to_exitcode(status)
                 if self._child is not None:
-                    self._child.returncode = os.waitstatus_to_exitcode(status)
-                return os.waitstatus_to_exitcode(status)
-            if end is not None and time.monotonic() >= end:
-                return None
-            time.sleep(0.001)
+                    self._child.returncode = self.status
+            elif end is not None and time.monotonic() >= end:
+                break
+            else:
+                time.sleep(0.001)
+        return self.status
 
     def kill(self) -> None:
         """SIGKILL: no handler runs, nothing is flushed."""
@@ -107,7 +111,7 @@ def outcome(run: pathlib.Path, steps: int) -> dict[str, bytes | str]:
     return found
 
 
-def moment(run: pathlib.Path, before: float, began: float) -> str:
+def moment(run: pathlib.Path, began: float) -> str:
     """What the process was doing when it died, as far as its files tell."""
     rows = run / "metrics.jsonl"
     if not rows.exists() or rows.stat().st_mtime < began:
@@ -119,48 +123,52 @@ def moment(run: pathlib.Path, before: float, began: float) -> str:
     return "between updates"
 
 
+def first_update(life: Life, run: pathlib.Path, began: float) -> float:
+    """Waits until this life has written metrics, or has ended. Returns the time."""
+    rows = run / "metrics.jsonl"
+    while life.status is None and not (rows.exists() and rows.stat().st_mtime > began and rows.stat().st_size):
+        life.wait(0.002)
+    return time.monotonic()
+
+
 def study(kills: int, steps: int, folder: pathlib.Path, seed: int, spawn: bool) -> bool:
     """Runs the study. Returns whether every run ended like the reference."""
     config, rng = config_of(steps), random.Random(seed)
-    began = time.monotonic()
+    began, wall = time.monotonic(), time.time()
     reference = Life(config, folder / "reference", spawn)
+    start = first_update(reference, folder / "reference" / config.name, wall)
     if status := reference.wait(None):
         reference.fail(status)
-    whole = time.monotonic() - began
+    # Upper ends of the two delays below; they shrink when a later life, whose programs are compiled, is faster.
+    whole, rest = time.monotonic() - began, time.monotonic() - start
     wanted = outcome(folder / "reference" / config.name, steps)
     print(f"reference: {steps} updates, never killed, {whole:.1f} s", flush=True)
 
-    done, equal, compared, torn = 0, 0, 0, collections.Counter()
+    done, equal, compared, places = 0, 0, 0, collections.Counter()
     victim, since = 0, 0  # runs finished, kills of the present run
     while done < kills or since:
         root = folder / f"victim{victim}"
         run = root / config.name
-        wall = time.time()
+        began, wall, start = time.monotonic(), time.time(), None
         life = Life(config, root, spawn)
-        status = None
-        if done < kills:
-            # Any moment of a life is as likely as any other; the start-up is the larger part of one, so half of the
-            # kills wait until updates are written.
-            if rng.random() < 0.5:
-                rows, limit = run / "metrics.jsonl", time.monotonic() + 600
-                while status is None and time.monotonic() < limit:
-                    if rows.exists() and rows.stat().st_mtime > wall and rows.stat().st_size:
-                        break
-                    status = life.wait(0.002)
-                status = life.wait(rng.uniform(0, 0.35 * whole)) if status is None else status
-            else:
-                status = life.wait(rng.uniform(0, whole))
-        else:
+        if done == kills:
             status = life.wait(None)
+        elif rng.random() < 0.4:  # any moment, the long start included
+            status = life.wait(rng.uniform(0, whole))
+        else:  # some moment after the first update of this life
+            start = first_update(life, run, wall)
+            status = life.wait(rng.uniform(0, rest))
         if status is None:
-            where = moment(run, whole, wall)
+            where = moment(run, wall)
             life.kill()
             done, since = done + 1, since + 1
-            torn[where] += 1
+            places[where] += 1
             print(f"kill {done} of {kills}: {where}", flush=True)
             continue
         if status:
             life.fail(status)
+        whole = min(whole, time.monotonic() - began)
+        rest = rest if start is None else min(rest, time.monotonic() - start)
         found = outcome(run, steps)
         different = sorted(k for k in wanted if found.get(k) != wanted[k])
         compared += 1
@@ -170,7 +178,7 @@ def study(kills: int, steps: int, folder: pathlib.Path, seed: int, spawn: bool) 
             equal += since
             print(f"run {victim}, killed {since} times: equal in every bit", flush=True)
         victim, since = victim + 1, 0
-    print(f"{equal} of {done} kills ended bitwise equal, in {compared} runs ({dict(torn)})", flush=True)
+    print(f"{equal} of {done} kills ended bitwise equal, in {compared} runs ({dict(places)})", flush=True)
     return equal == done
 
 
