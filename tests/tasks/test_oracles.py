@@ -11,7 +11,7 @@ from vrjax import tasks
 from vrjax.tasks import core
 
 seeds = st.integers(0, 2**62)
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=10, deadline=None)
 
 
 def colours(frame):
@@ -146,12 +146,12 @@ def test_maze_goals(seed, split):
 def test_maze_goals_are_chosen_by_the_prior():
     world = tasks.get("maze_goals", odds="favoured")
     picks = collections.Counter()
-    for seed in range(400):
+    for seed in range(250):
         clip = world.make(seed)
         picks[clip.meta["choice"] == clip.meta["layout"]["favoured"]] += 1
-    assert abs(picks[True] / 400 - 0.4) < 4 * (0.24 / 400) ** 0.5
+    assert abs(picks[True] / 250 - 0.4) < 4 * (0.24 / 250) ** 0.5
     world = tasks.get("maze_goals", odds="uniform")
-    clips = [world.make(seed) for seed in range(400)]
+    clips = [world.make(seed) for seed in range(250)]
     assert all(clip.meta["layout"]["favoured"] is None for clip in clips)
     four = [clip.meta["choice"] for clip in clips if len(clip.meta["layout"]["goals"]) == 4]
     assert np.all(np.abs(np.bincount(four, minlength=4) / len(four) - 0.25) < 4 * (0.1875 / len(four)) ** 0.5)
