@@ -19,7 +19,7 @@ def _checked(steps: int, shift: float) -> None:
 def shift_sigmas(sigmas, shift: float) -> np.ndarray:
     """`shift sigma / (1 + (shift - 1) sigma)`: keeps 0 and 1, and for shift > 1 spends more steps near noise."""
     sigmas = np.asarray(sigmas, np.float64)
-    return shift * sigmas / (1 + (shift - 1) * sigmas)
+    return np.asarray(shift * sigmas / (1 + (shift - 1) * sigmas))
 
 
 def shifted(steps: int, shift: float = 1.0) -> Grid:
