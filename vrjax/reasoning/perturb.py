@@ -111,10 +111,10 @@ def transplant(cells: Cells, states: Float[Array, "states t *rest"]) -> Edit:
 def replay(velocity: Velocity, clean: Trajectory, grid: Grid, start: Int[Array, ""] | int) -> Velocity:
     """A velocity that answers from the record of `clean` before step `start`, and calls `velocity` from there on.
 
-    Give it to `sample` with the clean run's own initial state, grid and solver: the solver, its multistep history
-    included, passes through exactly the clean states and reaches step `start` without a network call. `start` may be
-    traced; undisturbed, the run equals the clean one. The solver must evaluate once per step, at the grid's own
-    levels (Euler, UniPC, DPM-Solver++, the stochastic ones; not Heun).
+    Give it to `sample` with the clean run's own initial state, grid, solver (and key, if that is stochastic): the
+    solver, its multistep history included, passes through exactly the clean states and reaches step `start` without a
+    network call. `start` may be traced; undisturbed, the run equals the clean one. The solver must evaluate once per
+    step, at the grid's own levels (Euler, UniPC, DPM-Solver++, the stochastic ones; not Heun).
 
     Args:
         clean: recorded at every step with `v`. Its taps are repeated before `start`; taps it did not keep are dropped.

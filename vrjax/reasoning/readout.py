@@ -80,8 +80,9 @@ def mixture_weights(
     """The mixture of candidates nearest to the estimate: argmin over the simplex of |x0_hat - sum_k w_k c_k|^2.
 
     No noise level has to be assumed. For the null model it returns the posterior itself, whenever no candidate lies
-    in the affine span of the others (else the minimiser is not unique and one of them is returned).
-    Solved by accelerated projected gradient (FISTA) on the K x K Gram matrix, `iterations` fixed.
+    in the affine span of the others (else the minimiser is not unique and one of them is returned). Copies of a
+    candidate, as padding often is, must be masked: they would share its weight. Solved by accelerated projected
+    gradient (FISTA) on the K x K Gram matrix, `iterations` fixed.
     """
     k = candidates.shape[0]
     alive = jnp.ones(k, bool) if mask is None else mask
