@@ -1,7 +1,7 @@
 """Writes the small fixtures of tests/models from diffusers' own model: `python tests/models/make_fixtures.py`.
 
-Per case: `<case>.safetensors`, the weights as diffusers names them, and `<case>_io.safetensors`, inputs, outputs and the
-gradients of sum(output * weight) with respect to x and to two weights. Needs torch and diffusers (the `parity` extra).
+Per case: `<case>.safetensors`, the weights as diffusers names them, and `<case>_io.safetensors`: inputs, outputs, and
+gradients of sum(output * weight) with respect to x and to two weights. Needs the `parity` extra (torch, diffusers).
 """
 
 import pathlib
