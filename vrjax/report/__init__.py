@@ -1,1 +1,2 @@
-"""Figures, videos, statistics, claims and the HTML viewer. Import the submodule you need: they have different dependencies."""
+"""Figures, videos, statistics, claims and the HTML viewer. Import the submodule you need: they have different
+dependencies."""
