@@ -59,17 +59,18 @@ def _split(out: Any) -> tuple[Array, dict]:
 def x0_mean(velocity: Velocity, axis: str = AXIS) -> Velocity:
     """Velocity combinator: every member steers to the mean clean estimate, `v <- (x - mean(x0_hat)) / sigma`.
 
-    Written as `v + (x0_hat - mean(x0_hat)) / sigma`, which leaves equal members untouched to the bit. At sigma 0, where
-    x is data and the quotient has no limit, v itself is returned: values and gradients stay finite.
+    Written as `v + [(x - mean(x)) - sigma (v - mean(v))] / sigma`: the bracket is exactly 0 for equal members, however
+    the compiler rounds x0_hat, so they keep their v to the bit. At sigma 0, where x is data and the quotient has no
+    limit, v itself is returned: values and gradients stay finite.
     """
 
     def combined(x: Array, level: Level) -> Prediction:
         v, taps = _split(velocity(x, level))
         sigma = jnp.asarray(level.sigma, x.dtype)
-        # The barrier keeps XLA from computing x0 twice with different rounding, which would part equal members.
-        x0 = lax.optimization_barrier(x - sigma * v)
-        safe = jnp.where(sigma > 0, sigma, 1)
-        return Prediction(jnp.where(sigma > 0, v + (x0 - mean(x0, axis)) / safe, v), taps)
+        apart = (x - mean(x, axis)) - sigma * (v - mean(v, axis))
+        safe = jnp.where(sigma > 0, sigma, 1)  # a cond under vmap computes both branches
+        # The branch also keeps XLA from fusing this into the solver's update and rounding that differently.
+        return Prediction(v + lax.cond(sigma > 0, lambda a: a / safe, jnp.zeros_like, apart), taps)
 
     return combined
 
