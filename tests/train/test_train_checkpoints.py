@@ -170,8 +170,7 @@ def test_a_disk_that_fills_up_while_saving_keeps_the_last_good(little, monkeypat
         store.save(2, trees(2), data={}, meta={})
         store.wait()
     assert error.value.errno == errno.ENOSPC
-    with pytest.raises(OSError):
-        store.close()
+    store.close()
     (little / "other").unlink()
     found = restore(little / "checkpoints")
     assert found is not None and found.step == 1

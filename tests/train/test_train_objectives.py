@@ -93,7 +93,7 @@ def test_logit_normal_is_the_closed_form():
 
 def test_unknown_sampler():
     with pytest.raises(ValueError, match="unknown time sampler 'cosine'"):
-        objectives.sample_sigmas(KEY, 4, kind="cosine")  # pyright: ignore[reportArgumentType]
+        objectives.sample_sigmas(KEY, 4, kind="cosine")
 
 
 def test_dropout_drops_whole_conditions_at_the_rate():

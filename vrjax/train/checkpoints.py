@@ -50,7 +50,7 @@ class Checkpoints:
     def __init__(self, folder: str | pathlib.Path, *, keep: int = 3, say: Callable[[str], None] = print):
         self.folder = pathlib.Path(folder).absolute()
         self._say = say
-        logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax logs each save at INFO and WARNING
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs every save, and errors that are raised too
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, cleanup_tmp_directories=True)
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 

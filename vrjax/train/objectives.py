@@ -5,15 +5,13 @@ example. Noise and level are arguments, not hidden draws: a preference loss meas
 a reference, at the same noise and level by calling `flow_error` four times with the same two values.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from vrjax.flow import Level, Prediction
-
-Sampler = Literal["uniform", "logit_normal"]
 
 
 class Draw(NamedTuple):
@@ -23,18 +21,18 @@ class Draw(NamedTuple):
     sigma: Array
 
 
-def level_of(sigma: Array) -> Level:
+def level_of(sigma: Any) -> Level:
     """The level the network is shown for a noise level: time is `1000 * sigma`, both float32."""
     sigma = jnp.asarray(sigma, jnp.float32)
     return Level(sigma, 1000.0 * sigma)
 
 
-def shift_sigma(sigma: Array, shift: float) -> Array:
+def shift_sigma(sigma: Any, shift: float) -> Any:
     """Moves noise levels towards 1: `shift * sigma / (1 + (shift - 1) * sigma)`, the warp of the sampling grids."""
     return shift * sigma / (1.0 + (shift - 1.0) * sigma)
 
 
-def noisy(x0: Float[Array, "..."], noise: Float[Array, "..."], sigma: Array) -> Float[Array, "..."]:
+def noisy(x0: Float[Array, "..."], noise: Float[Array, "..."], sigma: Any) -> Float[Array, "..."]:
     """The state between data (sigma 0) and noise (sigma 1): `(1 - sigma) x0 + sigma noise`."""
     return (1.0 - sigma) * x0 + sigma * noise
 
@@ -68,7 +66,7 @@ def flow_error(velocity: Any, x0: Float[Array, "..."], noise: Float[Array, "..."
     return jnp.sum(weight * error) / jnp.sum(weight)
 
 
-def flow_matching(velocity: Any, x0: Float[Array, "..."], key: Array, times: Array, weight=None) -> Array:
+def flow_matching(velocity: Any, x0: Float[Array, "..."], key: Array, times: Any, weight=None) -> Array:
     """Flow-matching loss of one example: `flow_error` at noise from `key` and at the noise level `times`, a scalar."""
     noise = jax.random.normal(key, x0.shape, jnp.float32)
     return flow_error(velocity, x0, noise, level_of(times), weight)
@@ -86,7 +84,7 @@ def stratified_uniform(key: Array, count: int) -> Float[Array, " count"]:
 
 
 def sample_sigmas(
-    key: Array, count: int, *, kind: Sampler = "uniform", shift: float = 1.0, mean: float = 0.0, std: float = 1.0
+    key: Array, count: int, *, kind: str = "uniform", shift: float = 1.0, mean: float = 0.0, std: float = 1.0
 ) -> Float[Array, " count"]:
     """Noise levels for a batch: stratified, through the chosen distribution's quantile function, then shifted.
 

@@ -3,13 +3,11 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import optax
 from optax.contrib import MuonDimensionNumbers, muon
-
-Kind = Literal["muon", "adamw"]
 
 # Stacked block kernels are (blocks, in, out): each block's matrix is orthogonalised by itself.
 BLOCK_MATRICES = (r"(^|\.)blocks\..*kernel$",)
@@ -51,7 +49,7 @@ def muon_dimensions(params: Any, patterns: Sequence[str] = MUON_MATRICES) -> Any
 
 def make(
     *,
-    kind: Kind = "muon",
+    kind: str = "muon",
     lr: float = 3e-3,
     steps: int,
     warmup: int = 50,
@@ -68,7 +66,8 @@ def make(
 
     Args:
       kind: "adamw" for every parameter, or "muon": Muon (Nesterov, 5 Newton-Schulz steps, updates scaled by
-        `0.2 * sqrt(max(in, out))` so that their size is Adam's) for hidden matrices and Adam for the rest.
+        `0.2 * sqrt(max(in, out))` so that their size is Adam's) for hidden matrices and Adam for the
+        rest (with Nesterov momentum, as optax pairs them).
       lr: peak learning rate of Adam; Muon's is `muon_scale * lr`.
       steps: updates in the whole run: the cosine ends there.
       warmup: updates of linear warm-up.

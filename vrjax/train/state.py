@@ -25,7 +25,7 @@ FRESH, ADAPTER, STEP = 0, 1, 2  # streams of randomness folded into the run's se
 class State:
     """The donated state of a run. `params` is what is trained: all weights, or the adapters of a LoRA run."""
 
-    step: jax.Array
+    step: Any
     params: Any
     ema: Any
     optimizer: Any
