@@ -15,7 +15,7 @@ def log_prob(velocity: Velocity | Phase | tuple[Phase, ...] | list[Phase], traje
     """Log-density of each recorded step's outcome if `velocity` had made the step, `[K]`.
 
     The same code as the sampler's, in the same kind of scan: with the velocity that made the trajectory (and the same
-    batching and precision) the result equals `trajectory.log_prob` bit for bit, so `exp(new - old)` is exactly 1. Taking
+    batching and precision) the result equals `trajectory.log_prob` bit for bit: `exp(new - old)` is exactly 1. Taking
     the gradient compiles the network's forward pass differently, and the network may then round its last bit
     differently. The gradient reaches the velocity; states and outcomes are data.
 

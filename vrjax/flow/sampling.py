@@ -59,7 +59,7 @@ def sample(
     """
     solver = euler() if solver is None else solver
     record = Record() if record is None else record
-    _check_arguments(solver, grid, key)
+    check_arguments(solver, grid, key)
     phases = as_phases(velocity, grid)
     x = as_state(x)
     run = _Run(grid, solver, edit, record, x, key)
@@ -71,7 +71,8 @@ def sample(
     return run.finish(carry)
 
 
-def _check_arguments(solver: Any, grid: Any, key: Any) -> None:
+def check_arguments(solver: Any, grid: Any, key: Any) -> None:
+    """Raises ValueError for what is no solver or no grid, and for a stochastic solver without a key."""
     if not isinstance(solver, Solver):
         raise ValueError(f"sample: solver must be a Solver such as euler() or unipc(), found {solver!r}")
     if not isinstance(grid, Grid):
