@@ -158,8 +158,7 @@ class Record:
         steps: step numbers within 0 ... S - 1 in the order of the rows wanted, or None for every step. `()` keeps
             nothing.
         fields: any of `x` (the state the network saw), `v`, `x0` (`x - sigma v`), `next` (the state the step led to),
-            and
-            what the solver offers: `log_prob`, `mean`, `std`, `noise` of a stochastic one, `corrected` of UniPC. By
+            and what the solver offers: `log_prob`, `mean`, `std`, `noise` of a stochastic one, `corrected` of UniPC. By
             default x, v and x0, or nothing where `fn` is given. `log_prob`, a scalar, is kept whenever there is one,
             and taps are kept whenever there are some, unless `fn` is given and `taps` is not among the fields.
         fn: `fn(Snapshot) -> pytree`, a statistic kept in `Trajectory.stats` instead of the fields it is computed from.
