@@ -270,7 +270,8 @@ def _config(source: tensors.Tensors, shapes: dict, layout: str, options: dict):
     if not found.get("heads"):
         raise ValueError(f"{source.path}: no config.json, and dim {found['dim']} is not a multiple of 128: pass heads=")
     try:
-        return WanConfig(**found | {"patch": tuple(found.get("patch", (1, 2, 2)))})  # JSON knows no tuples
+        found["patch"] = tuple(found.get("patch", (1, 2, 2)))  # JSON knows no tuples
+        return WanConfig(**found)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{origin}: not a WanDiT config: {error}") from None
 

@@ -40,13 +40,20 @@ def _apply(fn, h, block):
     return fn(h, block) if getattr(fn, "wants_block", False) else fn(h)
 
 
+def _varying(x: jax.Array) -> frozenset:
+    """Manual mesh axes over which x may differ (the attribute's name depends on JAX's version)."""
+    kind = jax.typeof(x)
+    manual = getattr(kind, "manual_axis_type", None)
+    return getattr(kind, "vma", frozenset()) if manual is None else manual.varying
+
+
 def vary_like(x: jax.Array, like: jax.Array) -> jax.Array:
     """Gives `x` the manual mesh axes over which `like` varies.
 
     Inside `shard_map` the result of a collective such as `pmean` is known to be equal along its axis, and a scan's
     carry or a cond's branches must not change that; elsewhere this is the identity.
     """
-    missing = tuple(sorted(getattr(jax.typeof(like), "vma", frozenset()) - getattr(jax.typeof(x), "vma", frozenset())))
+    missing = tuple(sorted(_varying(like) - _varying(x)))
     return lax.pcast(x, missing, to="varying") if missing else x
 
 
