@@ -67,23 +67,25 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
         shuffled = jax.vmap(lambda k, c: cells.shuffle_frames(k, c, window))(
             jax.random.split(shuffle, counts[3]), tables[-counts[3] :]
         )
-        everything = jnp.concatenate([tables, shuffled])
 
-        def disturbed(cell):
-            traj = sample(velocity, noise, grid, key=base, edit=perturb.replace(cell), record=Record(fields=("x",)))
+        def disturbed(cell, known=True):
+            # Up to its first cell a disturbed run is the clean one: there the record answers instead of the network.
+            here = perturb.replay(velocity, clean, grid, jnp.argmax(cell.any(1))) if known else velocity
+            traj = sample(here, noise, grid, key=base, edit=perturb.replace(cell), record=Record(fields=("x",)))
             gone = cka.divergence(traj.x, clean.x, rows="positions")
             return traj.final[-1], gone.cka, gone.l2
 
-        last, far, distance = perturb.sweep(disturbed, everything, how="map")
-
         def renoised(cell):
+            here = perturb.replay(velocity, clean, grid, jnp.argmax(cell.any(1)))
             edit = perturb.renoise(cell, grid, clean.x0)
-            return sample(velocity, noise, grid, key=base, edit=edit, record=Record(steps=())).final[-1]
+            return sample(here, noise, grid, key=base, edit=edit, record=Record(steps=())).final[-1]
 
+        last, far, distance = perturb.sweep(disturbed, tables, how="map")
+        mixed = perturb.sweep(lambda cell: disturbed(cell, known=False)[0], shuffled, how="map")
         again = perturb.sweep(renoised, tables[: counts[0]], how="map")
         return {
             "clean": clean.final[-1],
-            "last": last,
+            "last": jnp.concatenate([last, mixed]),
             "renoise": again,
             "cka": far[: counts[0]],
             "l2": distance[: counts[0]],
@@ -143,9 +145,13 @@ def transplants(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shi
 
         def into(recipient, donor):
             states = sample(velocity, donor, grid, record=Record(fields=("x",))).x
-            run = lambda c: sample(
-                velocity, recipient, grid, edit=perturb.transplant(c, states), record=Record(steps=())
-            ).final[-1]
+            own = sample(velocity, recipient, grid, record=CLEAN)
+
+            def run(c):
+                here = perturb.replay(velocity, own, grid, jnp.argmax(c.any(1)))
+                edit = perturb.transplant(c, states)
+                return sample(here, recipient, grid, edit=edit, record=Record(steps=())).final[-1]
+
             return perturb.sweep(run, jnp.asarray(tables.reshape(-1, steps, frames)), how="map")
 
         return {"good": into(row["bad"], row["good"]), "bad": into(row["good"], row["bad"])}

@@ -72,8 +72,8 @@ def readings(suite: Suite, steps: int) -> Callable[[Any], dict[str, Any]]:
         if world.startswith("maze"):
             background, red = row["image"][0, ..., 1:], palette[suite.world.colours.index("red")]
             floor = jnp.square(background - palette[suite.world.colours.index("floor")]).sum(-1) < 1e-3
-            drawn = readout.ink(x0[:, -1], background, red) * floor
-            truth = readout.ink(solution[-1], background, red) > 0.5
+            drawn = readout.ink(x0[:, -1:], background, red)[:, 0] * floor
+            truth = readout.ink(solution[-1:], background, red)[0] > 0.5
             out["ink_on"], out["ink_off"] = (drawn * truth).sum((-2, -1)), (drawn * ~truth).sum((-2, -1))
         if world == "occluder":
             out["ghost"] = readout.memory(x0, row["ghost"], solution, row["hidden"]).coefficient
