@@ -180,7 +180,7 @@ def test_an_exploding_loss_is_divergence(root):
     back_to(root, 4)
     (root / "tiny" / "config.json").unlink()
     shutil.rmtree(root / "tiny")
-    with pytest.raises(loop.Diverged, match="times that of predicting zero; nothing was saved before"):
+    with pytest.raises(loop.Diverged, match="times that of predicting zero; no checkpoint was saved before"):
         loop.run(tiny.config(diverged=0.1), root=root)
 
 

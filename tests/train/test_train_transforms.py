@@ -62,8 +62,8 @@ def test_clip_and_weight_decay():
     np.testing.assert_allclose(update["blocks"]["q"]["bias"], -0.5 * TREE["blocks"]["q"]["bias"], rtol=1e-6)
     with pytest.raises(ValueError, match="unknown optimiser 'sgd'"):
         optim.make(kind="sgd", steps=10)
-    with pytest.raises(ValueError, match="positive, found -1"):
-        optim.make(lr=-1, steps=10)
+    with pytest.raises(ValueError, match="positive, found -1.0"):
+        optim.make(lr=-1.0, steps=10)
 
 
 def test_ema_formula():

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
@@ -228,7 +229,7 @@ def _digest(items: dict[str, Any]) -> str | None:
         x = items[name]
         if not getattr(x, "is_fully_addressable", True):
             return None
-        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             x = jax.random.key_data(x)
         total.update(name.encode())
         total.update(np.ascontiguousarray(np.asarray(x)).tobytes())

@@ -111,7 +111,7 @@ class Loop:
         self.position = self._where()
         check = config.validate
         self.evaluator = Evaluator(
-            lambda weights: self.network.build(*weights, self.network.sampler()),
+            lambda weights: self.network.build(weights[0], weights[1], self.network.sampler()),
             config.model,
             factor=config.data.codec_factor,
             steps=check.steps,
@@ -156,6 +156,7 @@ class Loop:
         began, start = time.monotonic(), done
         batch = self._next_batch() if done < config.steps else None
         while done < config.steps and not stop.is_set():
+            assert batch is not None
             position = self._where()  # the batch after the one in hand
             self.state, values = self.update(self.state, self.network.base, batch, self.key)
             done += 1

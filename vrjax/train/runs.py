@@ -90,8 +90,8 @@ class Run:
     def _adopt(self, config: TrainConfig, fresh: bool) -> list[str]:
         """Checks or writes config.json. Returns remarks for a person."""
         path, wanted, notes = self.folder / "config.json", configs.to_dict(config), []
-        here = versions()
-        if fresh:
+        here, was_run = versions(), path.exists()
+        if fresh and was_run:
             self._clear()
         if path.exists():
             try:
@@ -111,7 +111,9 @@ class Run:
             moved = configs.differences(stored.get("versions", {}), here)
             if moved:
                 notes.append(f"goes on with other versions, bits may differ: {', '.join(moved)}")
-        elif any(not p.name.startswith(".") and not p.name.endswith(".part") for p in self.folder.iterdir()):
+        elif not was_run and any(
+            not p.name.startswith(".") and not p.name.endswith(".part") for p in self.folder.iterdir()
+        ):
             raise ValueError(f"{self.folder} exists and is not a run (no config.json); choose another --name")
         device = f"{jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
         write_json(path, {"schema": SCHEMA, "config": wanted, "versions": here, "device": device})

@@ -1,0 +1,151 @@
+"""The command line: help that teaches, one-line errors with status 2, and commands that do what they say."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from flax import nnx
+
+from vrjax import cli
+from vrjax.models import wan
+from vrjax.report import claims
+
+CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "smoke.py"
+TINY = ["--model.dim", "12", "--model.patch", "1", "5", "5", "--model.text-dim", "8", "--model.freq-dim", "8"]
+
+
+def call(*argv):
+    """Exit status of a command line."""
+    try:
+        cli.main([str(a) for a in argv])
+    except SystemExit as end:
+        return end.code or 0
+    return 0
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """An untrained tiny model in a folder."""
+    folder = tmp_path_factory.mktemp("model")
+    cfg = wan.WanConfig(12, 16, 2, 1, 7, 3, (1, 5, 5), 8, 8, 16, gate_init=1.0)
+    wan.save_dit(wan.WanDiT(cfg, rngs=nnx.Rngs(0)), folder)
+    return folder
+
+
+def test_help_is_quick_and_lists_every_command():
+    began = time.monotonic()
+    command = [sys.executable, "-X", "importtime", "-m", "vrjax.cli", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert time.monotonic() - began < 20
+    assert not {"jax", "flax", "numpy"} & {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    for name in ("preview", "sample", "train", "eval", "claims"):
+        assert f"vrjax {name}" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["preview", "sample", "train", "eval", "claims"])
+def test_every_help_has_examples(name, capsys):
+    assert call(name, "--help") == 0
+    shown = capsys.readouterr().out
+    assert "examples:" in shown and shown.count(f"vrjax {name}") >= 3
+
+
+def test_help_of_a_config_lists_its_fields(capsys):
+    assert call("train", CONFIG, "--help") == 0
+    shown = capsys.readouterr().out
+    assert "--optim.lr" in shown and "--model.dim" in shown and "--seed" in shown
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["train", "nowhere.py"], "no config file nowhere.py"),
+        (["train", "given.py"], "unknown worlds ['labyrinth']"),
+        (["preview", "labyrinth"], "unknown world 'labyrinth'"),
+        (["preview", "maze", "--split", "holidays"], "unknown split 'holidays'"),
+        (["sample", "maze", "--model", "nowhere"], "no model nowhere"),
+        (["eval", "--model", "nowhere"], "no model nowhere"),
+        (["claims", "nowhere"], "nowhere: no such run"),
+    ],
+)
+def test_expected_errors_are_one_line(argv, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "given.py").write_text(CONFIG.read_text().replace('"maze"', '"labyrinth"'))
+    assert call(*argv) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err and shown.err.count("\n") == 1 and shown.err.startswith("vrjax: ")
+
+
+def test_a_bad_override_is_named(capsys):
+    assert call("train", CONFIG, "--steps", "0") == 2
+    assert "steps must be at least 1, found 0" in capsys.readouterr().err
+    assert call("train", CONFIG, "--stepz", "3") == 2
+    assert "--stepz" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(FileNotFoundError):
+        cli.main(["train", "nowhere.py", "--debug"])
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["dance"], ["preview", "maze", "--colour", "red"], ["preview", "maze", "--seeds", "3-1"]]
+)
+def test_wrong_usage(argv, capsys):
+    assert call(*argv) == 2
+    assert "usage: vrjax" in capsys.readouterr().err
+
+
+def test_preview(tmp_path, capsys):
+    assert call("preview", "maze", "--seeds", "0,2-3", "--out", tmp_path / "new" / "sheet.png") == 0
+    assert (tmp_path / "new" / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert "3 test clips of maze" in capsys.readouterr().out
+
+
+def test_sample_keeps_every_step(model, tmp_path, capsys):
+    out = tmp_path / "look"
+    assert call("sample", "maze", "--model", model, "--steps", 3, "--noise", "0,5", "--out", out) == 0
+    kept = np.load(out / "trajectory.npz")
+    assert kept["x"].shape == (2, 4, 9, 10, 10, 3) and kept["x0"].shape == kept["v"].shape == (2, 3, 9, 10, 10, 3)
+    np.testing.assert_array_equal(kept["x"][:, -1], kept["final"])
+    np.testing.assert_array_equal(kept["sigma"][[0, -1]], [1, 0])
+    names = {p.name for p in out.iterdir()}
+    assert names == {"trajectory.npz", "noise-0.mp4", "noise-5.mp4", "results.json", "report.html"}
+    details = claims.read_details(out)
+    assert details["noise"] == [0, 5] and len(details["score"]) == 2 and details["solved"] == [False, False]
+    assert "0 of 2 solved" in capsys.readouterr().out
+
+
+def test_eval_prints_and_writes_rates(model, tmp_path, capsys):
+    file = tmp_path / "rates.json"
+    argv = ["eval", "--model", model, "--worlds", "maze", "--clips", 3, "--group", 2, "--steps", 2, "--json", file]
+    assert call(*argv) == 0
+    assert "maze" in capsys.readouterr().out
+    (rate,) = json.loads(file.read_text())["rates"]
+    assert (rate["world"], rate["split"], rate["n"], rate["solved"]) == ("maze", "test", 3, 0.0)
+    assert rate["low"] == 0.0 and 0.5 < rate["high"] < 0.6  # Wilson: 0 of 3
+
+
+def test_claims_of_runs(tmp_path, capsys):
+    claims.write(tmp_path / "results.json", [])
+    assert call("claims", tmp_path, "--markdown") == 0
+    assert "no claims" in capsys.readouterr().out
+
+
+def test_python_m_trains_and_goes_on(tmp_path):
+    """The real command line in a process of its own, with overrides; the second call finds the run finished."""
+    argv = [sys.executable, "-m", "vrjax.cli", "train", str(CONFIG), "--root", str(tmp_path), "--steps", "2", *TINY]
+    argv += ["--validate.final-clips", "0", "--checkpoint.every", "1"]
+    env = {**os.environ, "XLA_FLAGS": ""}
+    first = subprocess.run(argv, capture_output=True, text=True, env=env, check=False)
+    assert first.returncode == 0 and "step 2/2" in first.stdout, first.stdout + first.stderr
+    shutil.rmtree(tmp_path / "smoke" / "model")
+    again = subprocess.run(argv, capture_output=True, text=True, env=env, check=False)
+    assert again.returncode == 0 and "is finished" in again.stdout
+    other = subprocess.run([*argv, "--seed", "4"], capture_output=True, text=True, env=env, check=False)
+    assert other.returncode == 2 and "seed (was 0, now 4)" in other.stderr and "Traceback" not in other.stderr
