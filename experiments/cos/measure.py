@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import zipfile
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
@@ -42,7 +43,7 @@ class Bench:
             try:
                 with np.load(path) as stored:
                     return {k: stored[k] for k in stored.files}
-            except (OSError, ValueError, KeyError, EOFError) as error:
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 raise ValueError(
                     f"{path}: not a table of this experiment ({error}); delete it to measure again"
                 ) from None
