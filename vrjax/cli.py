@@ -82,6 +82,7 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
 
 def _train(args: argparse.Namespace) -> None:
+    from vrjax.models.memory import reuse_host_memory
     from vrjax.train import config as configs
 
     config = configs.load(args.config)
@@ -93,6 +94,7 @@ def _train(args: argparse.Namespace) -> None:
     from vrjax.train import loop
 
     try:
+        reuse_host_memory()  # before anything is computed: half of a small model's time on CPU was page faults
         loop.run(config, root=args.root, fresh=args.fresh)
     except loop.Stopped as stopped:
         print(stopped)
@@ -213,10 +215,9 @@ def _model(given: pathlib.Path | None) -> pathlib.Path:
         if not given.exists():
             raise FileNotFoundError(f"no model {given}: expected a folder such as runs/worlds/model")
         return given
-    shipped = pathlib.Path(__file__).parent / "models" / "weights" / "worlds"
-    if not shipped.is_dir():
-        raise FileNotFoundError(f"no shipped model in {shipped}; give one with --model runs/worlds/model")
-    return shipped
+    from vrjax.models import shipped
+
+    return shipped.path("worlds")
 
 
 def _training(model: pathlib.Path) -> dict[str, Any]:
