@@ -20,11 +20,11 @@ from flow_oracles import (
     sigmas_of,
 )
 
-from vrjax.flow import Grid, Level, Record, Solver, dpmpp_2m, euler, grids, heun, sample, sde, solvers, unipc
+from vrjax.flow import Grid, Level, Record, Solver, ab2, dpmpp_2m, euler, grids, heun, sample, sde, solvers, unipc
 
 KEY = jax.random.key(7)
-SOLVERS = [euler(), heun(), dpmpp_2m(), unipc(), unipc(3, variant="bh1"), sde(), sde("dance_grpo")]
-IDS = ["euler", "heun", "dpmpp_2m", "unipc", "unipc3", "flow_grpo", "dance_grpo"]
+SOLVERS = [euler(), heun(), ab2(), dpmpp_2m(), unipc(), unipc(3, variant="bh1"), sde(), sde("dance_grpo")]
+IDS = ["euler", "heun", "ab2", "dpmpp_2m", "unipc", "unipc3", "flow_grpo", "dance_grpo"]
 
 
 def velocity(x, level: Level):
@@ -71,6 +71,7 @@ def test_equals_live_schedulers(name, dtype, tolerance, steps, shift):
         (euler(), 1),
         (heun(), 2),
         (dpmpp_2m(), 2),
+        (ab2(), 2),
         (unipc(1, lower_order_final=False), 2),
         (unipc(1, corrector=False), 1),
         (unipc(2, lower_order_final=False), 3),

@@ -20,6 +20,7 @@ from vrjax.flow.guidance import dual as dual
 from vrjax.flow.guidance import keep_norm as keep_norm
 from vrjax.flow.guidance import rescale as rescale
 from vrjax.flow.sampling import sample as sample
+from vrjax.flow.solvers.ab2 import ab2 as ab2
 from vrjax.flow.solvers.dpmpp_2m import dpmpp_2m as dpmpp_2m
 from vrjax.flow.solvers.euler import euler as euler
 from vrjax.flow.solvers.heun import heun as heun
