@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from jax import P
 
 from vrjax.flow import (
@@ -298,19 +296,18 @@ def test_a_trajectory_is_a_pytree():
     assert all(not np.any(a) for a in jax.tree.leaves(mixed))
 
 
-@settings(max_examples=15, deadline=None)
-@given(
-    st.lists(st.floats(0.01, 0.99), min_size=1, max_size=4, unique_by=lambda s: round(s, 3)), st.integers(0, 2**31 - 1)
-)
-def test_a_constant_velocity_is_walked_exactly(inner, seed):
+# Levels that almost touch, few and many: float64, because a multistep solver may amplify rounding on them.
+@pytest.mark.parametrize("inner", [(0.5,), (0.336, 0.334, 0.031), (0.99, 0.7, 0.699, 0.01)])
+def test_a_constant_velocity_is_walked_exactly(inner):
     """If eps - x0 is one constant, every solver lands on x0 and on the straight line at every level, on any grid."""
-    grid = Grid(np.array([1.0, *sorted({round(s, 3) for s in inner}, reverse=True), 0.0]))
-    eps, x0 = np.asarray(jax.random.normal(jax.random.key(seed), (2, 5)))
-    for name in ("euler", "heun", "dpmpp_2m", "unipc"):
-        trajectory = sample(lambda x, level: jnp.asarray(eps - x0), eps, grid, solver=SOLVERS[name])
+    grid = Grid(np.array([1.0, *inner, 0.0]))
+    with jax.enable_x64(True):
+        eps, x0 = np.random.default_rng(len(inner)).normal(size=(2, 5))
         line = grid.sigmas[:, None] * eps + (1 - grid.sigmas[:, None]) * x0
-        np.testing.assert_allclose(trajectory.x, line, atol=2e-5)
-        np.testing.assert_allclose(trajectory.final, x0, atol=2e-5)
+        for name in SOLVERS.keys() - {"sde"}:
+            run = jax.jit(lambda x, name=name: sample(lambda x, level: eps - x0, x, grid, solver=SOLVERS[name]))(eps)
+            # UniPC takes sigma 1 for 1 - 1e-6, as diffusers does
+            np.testing.assert_allclose(run.x, line, atol=1e-5 if name == "unipc" else 1e-12)
 
 
 # ---------------------------------------------------------------------------------------------------------- errors

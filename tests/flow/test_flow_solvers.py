@@ -165,9 +165,10 @@ def test_sde_has_the_marginals_of_the_flow(kind):
 
 
 def test_solvers_are_found_by_name():
-    assert solvers.names() == ("dpmpp_2m", "euler", "heun", "sde", "unipc")
+    assert {"dpmpp_2m", "euler", "heun", "sde", "unipc"} <= set(solvers.names())
+    assert all(isinstance(solvers.get(name), Solver) for name in solvers.names())
     assert solvers.get("unipc", order=3) is unipc(order=3)
-    with pytest.raises(ValueError, match="unknown solver 'rk45', expected one of dpmpp_2m, euler"):
+    with pytest.raises(ValueError, match="unknown solver 'rk45', expected one of .*dpmpp_2m, euler"):
         solvers.get("rk45")
 
 
