@@ -2,13 +2,17 @@
 much.
 
 Command:        python -m experiments.chain_of_steps            (quick: the shipped model, minutes on two cores)
-                python -m experiments.chain_of_steps --full     (powered: five training seeds and a causal control)
+                python -m experiments.chain_of_steps --full     (powered: all shipped training seeds)
 
 Both run the same code and the same statistics; they differ in how many instances, seeds and steps are looked at. The
 statistics, margins and the ensemble's steps and blocks below were fixed before any test instance was sampled.
 """
 
 import dataclasses
+import math
+import re
+
+from vrjax.models import shipped
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,11 +59,11 @@ class ChainOfSteps:
     """Sampler steps of swaps, ablations and probes."""
     ensembles: int = 12
     """Instances per training seed for the ensemble arms."""
-    ensemble_steps: int = 10
+    ensemble_steps: int = 8
     """Sampler steps of the ensemble arms."""
     early: tuple[int, ...] = (1, 3)
     """Lengths of the coupled windows at the start; the first is the claim's."""
-    mid: tuple[int, ...] = (4,)
+    mid: tuple[int, ...] = (3,)
     """Steps at which states are re-noised or averaged."""
     resamples: int = 10_000
     """Bootstrap draws."""
@@ -81,20 +85,24 @@ def quick() -> ChainOfSteps:
 
 
 def full() -> ChainOfSteps:
-    """Five training seeds; 5 x 120 instances x 3 noises = 1,800 pairs per ensemble comparison."""
+    """Every shipped training seed (worlds, worlds-1, ...), and the causal control where it is shipped.
+
+    The number of instances per seed is such that every ensemble comparison has at least 1,800 pairs in all.
+    """
+    models = tuple(n for n in shipped.names() if re.fullmatch(r"worlds(-\d+)?", n))
+    each = lambda total: math.ceil(total / len(models)) if models else total
     return ChainOfSteps(
         name="chain_of_steps_full",
-        models=("worlds", "worlds-1", "worlds-2", "worlds-3", "worlds-4"),
-        causal="worlds-causal",
-        readouts=24,
-        readouts_maze=60,
-        disturbed=24,
+        models=models,
+        causal="worlds-causal" if "worlds-causal" in shipped.names() else None,
+        readouts=each(80),
+        readouts_maze=each(200),
+        disturbed=each(60),
         disturbed_every=1,
-        transplants=40,
-        probes=60,
-        swaps=40,
-        ablations=60,
-        ensembles=120,
-        early=(1, 3, 6),
-        mid=(2, 5),
+        transplants=each(80),
+        probes=each(120),
+        swaps=each(100),
+        ablations=each(160),
+        ensembles=each(600),
+        mid=(2, 4),
     )

@@ -1,7 +1,7 @@
 """Chain-of-Steps (Demystifying Video Reasoning, arXiv 2603.16870): does a video model think along its denoising steps?
 
     python -m experiments.chain_of_steps            the shipped model, a few minutes on two cores
-    python -m experiments.chain_of_steps --full     five training seeds, powered comparisons
+    python -m experiments.chain_of_steps --full     all shipped training seeds, powered (half an hour)
 
 Writes `runs/<name>/`: `report.html` (open it: scrub the steps), `results.json` (claims with intervals, nulls and
 verdicts), figures and videos. Every part is kept as soon as it is measured; the same command goes on after a kill.
@@ -286,9 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--full", action="store_true", help="five training seeds, powered comparisons (hours on two cores)"
-    )
+    parser.add_argument("--full", action="store_true", help="all shipped training seeds, powered comparisons")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run measured")
     parser.add_argument(
