@@ -1,6 +1,5 @@
 """Running one compiled program over many instances, in groups, with a progress bar and results kept on disk."""
 
-import os
 import pathlib
 import zipfile
 from collections.abc import Callable, Hashable, Mapping
@@ -8,11 +7,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 from rich.progress import Progress
 
-from vrjax.models.memory import reuse_host_memory
-from vrjax.parallel import mesh
 from vrjax.report._files import atomic
 
 Tables = dict[str, np.ndarray]
@@ -23,15 +19,13 @@ class Bench:
 
     Args:
         folder: where tables are kept; a part that is there already is read, not run again.
-        group: instances in one call of a compiled program. They are split over all devices jax sees.
+        group: instances in one call of a compiled program.
         progress: a rich progress bar, or None.
     """
 
     def __init__(self, folder: pathlib.Path, *, group: int = 16, progress: Progress | None = None):
         self.folder, self.progress = folder, progress
-        count = len(jax.devices())
-        self.group = max(group // count, 1) * count
-        self.sharding = NamedSharding(mesh({"data": count}), PartitionSpec("data"))
+        self.group = group
         self._programs: dict[Hashable, Callable] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -71,7 +65,7 @@ class Bench:
         parts = []
         for start in range(0, n, self.group):
             index = np.minimum(np.arange(start, start + self.group), n - 1)
-            chosen = {k: jax.device_put(v[index], self.sharding) for k, v in rows.items()}
+            chosen = {k: v[index] for k, v in rows.items()}
             out = jax.tree.map(np.asarray, run(weights, chosen))
             kept = min(self.group, n - start)
             parts.append(jax.tree.map(lambda a, kept=kept: a[:kept], out))
@@ -80,14 +74,3 @@ class Bench:
         if self.progress and task is not None:
             self.progress.remove_task(task)
         return jax.tree.map(lambda *a: np.concatenate(a), *parts)
-
-
-def use_all_cores() -> None:
-    """One XLA device per core, so that groups of instances are split over them, and memory that is kept between calls.
-    Call before jax is used."""
-    reuse_host_memory()
-    if os.environ.get("JAX_PLATFORMS", "cpu") == "cpu" and "host_platform_device_count" not in os.environ.get(
-        "XLA_FLAGS", ""
-    ):
-        count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={count}"

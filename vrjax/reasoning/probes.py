@@ -151,8 +151,12 @@ def merge(a: Moments, b: Moments) -> Moments:
     return Moments(weight, a.x + part * dx, a.y + part * dy, xx, xy)
 
 
-def ridge(m: Moments, penalties: Float[Array, " penalties"]) -> Probe:
+def ridge(m: Any, penalties: Any) -> Probe:
     """Ridge regression of the one-hot targets for every penalty, from one eigendecomposition per site.
+
+    On the host, in float64. (Inside a compiled program, two of LAPACK's batched kernels at once can deadlock on two
+    cores:
+    each waits in a pool thread for pool threads.)
 
     Features are standardised by their weighted spread, so a penalty of 1 weighs as much as the data: it minimises
     mean |y - x w - b|^2 + penalty |w|^2 over standardised x, the bias unpenalised. Constant features get weight 0.
@@ -160,18 +164,19 @@ def ridge(m: Moments, penalties: Float[Array, " penalties"]) -> Probe:
     Returns:
         Probe in the units of the raw features, with a leading axis of penalties.
     """
-    weight = jnp.maximum(m.weight, jnp.finfo(m.weight.dtype).tiny)
-    spread = jnp.sqrt(jnp.diagonal(m.xx, axis1=-2, axis2=-1) / weight)
-    floor = 1e-6 * jnp.max(spread, axis=-1, keepdims=True)
-    inverse = jnp.where(spread > floor, 1 / jnp.where(spread > floor, spread, 1.0), 0.0)
-    with jax.default_matmul_precision("highest"):
-        covariance = m.xx / weight * inverse[..., :, None] * inverse[..., None, :]
-        values, vectors = jnp.linalg.eigh(covariance)
-        toward = jnp.einsum("...de,...dc->...ec", vectors, m.xy / weight * inverse[..., None])
-        lam = penalties.reshape(-1, *[1] * values.ndim)
-        shrunk = toward / (jnp.maximum(values, 0.0) + lam)[..., None]
-        w = jnp.einsum("...de,p...ec->p...dc", vectors, shrunk) * inverse[..., None]
-        return Probe(w, m.y - jnp.einsum("...d,p...dc->p...c", m.x, w))
+    m = Moments(*(np.asarray(a, np.float64) for a in m))
+    weight = np.maximum(m.weight, np.finfo(np.float64).tiny)
+    spread = np.sqrt(np.maximum(np.diagonal(m.xx, axis1=-2, axis2=-1), 0.0) / weight)
+    floor = 1e-6 * spread.max(axis=-1, keepdims=True)
+    inverse = np.where(spread > floor, 1 / np.where(spread > floor, spread, 1.0), 0.0)
+    covariance = m.xx / weight * inverse[..., :, None] * inverse[..., None, :]
+    values, vectors = np.linalg.eigh(covariance)
+    toward = np.einsum("...de,...dc->...ec", vectors, m.xy / weight * inverse[..., None])
+    lam = np.asarray(penalties, np.float64).reshape(-1, *[1] * values.ndim)
+    shrunk = toward / (np.maximum(values, 0.0) + lam)[..., None]
+    w = np.einsum("...de,p...ec->p...dc", vectors, shrunk) * inverse[..., None]
+    b = m.y - np.einsum("...d,p...dc->p...c", m.x, w)
+    return Probe(jnp.asarray(w, jnp.float32), jnp.asarray(b, jnp.float32))
 
 
 def confusion(
@@ -313,12 +318,11 @@ def fit(
 
     @jax.jit
     def train(instances, marks):
-        found = accumulate(features, instances, marks, weights, group=group)
-        return {t: ridge(m, lam) for t, m in found.items()}
+        return accumulate(features, instances, marks, weights, group=group)
 
     test = jax.jit(lambda instances, marks, probes: score(features, instances, marks, probes, group=group))
     pick = lambda rows: (_take(instances, rows), {t: a[rows] for t, a in marks.items()})
-    probes = train(*pick(parts.train))
+    probes = {t: ridge(m, lam) for t, m in train(*pick(parts.train)).items()}
     seen = test(*pick(parts.validation), probes)
     best = {t: balanced_accuracy(np.asarray(a).sum(0)) for t, a in seen.items()}
     # argmax takes the first of equals: turn the penalties around to prefer the larger.

@@ -91,7 +91,9 @@ def mixture_weights(
     table = jnp.where(alive[:, None], _flat(candidates - centre), 0.0)
     gram = table @ table.T
     target = _flat(x0 - centre) @ table.T
-    step = 1.0 / jnp.maximum(jnp.linalg.eigvalsh(gram)[-1], jnp.finfo(gram.dtype).tiny)
+    # No eigenvalue of a symmetric matrix exceeds its largest absolute row sum. (LAPACK's batched kernels would give
+    # the eigenvalue itself, but they can deadlock on two cores: each waits in a pool thread for pool threads.)
+    step = 1.0 / jnp.maximum(jnp.abs(gram).sum(-1).max(), jnp.finfo(gram.dtype).tiny)
 
     def improve(_, carry):
         w, y, t = carry
