@@ -37,27 +37,27 @@ class ChainOfSteps:
     """Initial noises per instance, and members of an ensemble."""
     worlds: tuple[str, ...] = ("maze", "maze_goals", "tictactoe", "occluder", "ball", "pick")
     """Worlds whose steps are read out."""
-    readouts: int = 16
+    readouts: int = 8
     """Instances per world and training seed for the readouts."""
-    readouts_maze: int = 32
+    readouts_maze: int = 24
     """The same for the unique maze, the main world."""
-    disturbed: int = 12
+    disturbed: int = 8
     """Instances for the perturbation sweeps, on the two maze worlds."""
     disturbed_steps: int = 12
     """Sampler steps of the perturbation sweeps."""
     disturbed_every: int = 2
     """Every how many steps noise is injected."""
-    transplants: int = 24
+    transplants: int = 16
     """Instances among which failing and succeeding seeds are looked for."""
     probes: int = 48
     """Instances for the linear probes."""
     swaps: int = 16
     """Pairs of prompts for latent swapping."""
-    ablations: int = 24
+    ablations: int = 16
     """Instances for skipping blocks."""
     layer_steps: int = 8
     """Sampler steps of swaps, ablations and probes."""
-    ensembles: int = 12
+    ensembles: int = 8
     """Instances per training seed for the ensemble arms."""
     ensemble_steps: int = 8
     """Sampler steps of the ensemble arms."""
@@ -67,7 +67,7 @@ class ChainOfSteps:
     """Steps at which states are re-noised or averaged."""
     resamples: int = 10_000
     """Bootstrap draws."""
-    group: int = 16
+    group: int = 8
     """Instances in one call of a compiled program."""
 
     def __post_init__(self):
