@@ -1,6 +1,7 @@
 """The report page, figures and videos of a run."""
 
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -229,6 +230,11 @@ def site_curves(study: Study, nulls: Study) -> list[parts.Curve]:
     return out
 
 
+def slug(title: str) -> str:
+    """A title as a file name: lower case letters and digits, joined by underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")
+
+
 def forest(rows: Sequence[Mapping[str, Any]]) -> parts.Forest:
     """The ensemble arms as differences to the single run."""
     controls = ("oracle", "steps", "temperature", "noise-free")
@@ -286,12 +292,13 @@ def write(
             config=dict(config),
         ),
     )
-    figures.save(figures.curves(list(all_curves)), folder / "figures" / "curves.png")
+    for part in all_curves:
+        figures.save(figures.curve(part), folder / "figures" / f"{slug(part.title)}.png")
     for i, part in enumerate(all_maps):
         figures.save(figures.heat_map(part), folder / "figures" / f"propagation_{i}.png")
     figures.save(figures.forest(arms), folder / "figures" / "ensembles.png")
     for shown in scrubber.cases:
-        name = shown.name.lower().replace(" ", "_")
+        name = slug(shown.name)
         video.save(folder / "videos" / f"{name}.mp4", shown.x0[0, -1], fps=4, scale=6)
         chosen = np.unique(np.linspace(0, shown.x0.shape[1] - 1, 6).round().astype(int))
         figures.save(

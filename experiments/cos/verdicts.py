@@ -247,7 +247,9 @@ def _layers(add: Callable, study: Study, blocks: int) -> None:
             statistic=f"pick: answers flipped to the other prompt's object by swapping {words} at the first step, "
             f"middle third "
             "of blocks minus the others",
-            notes="Swapping the whole stream flips by construction at every block; it is in the table, not a claim.",
+            notes="The whole-stream swap is in the table, not a claim: after it, all later blocks of that step see "
+            "only the other "
+            "run. Whether the answer keeps it depends on the later steps, which read the true prompt.",
         )
     add(
         "ablation",
@@ -342,13 +344,14 @@ def world_table(
             continue
         solved = stack(study[part], lambda t: t["solved"][..., -1])
         rate = bootstrap(solved, resamples)
+        low, high = max(0.0, float(rate.low)), min(1.0, float(rate.high))
         before, after = (np.concatenate([t["solved"][..., s].ravel() for t in study[part]]) for s in (0, -1))
         answers = np.concatenate([t["answer"].reshape(-1, t["answer"].shape[-1]) for t in study[part]])
         commits = counts.commitment(answers)
         row = {
             "world": part.split("/")[0],
             "runs": str(len(before)),
-            "solved": f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}]",
+            "solved": f"{rate.value:.3f} [{low:.3f}, {high:.3f}]",
             "every frame right": f"{np.mean([(t['score'] >= 1).mean() for t in study[part]]):.3f}",
             "right at step 0": f"{before.mean():.3f}",
             "wrong to right": f"{(~before & after).mean():.3f}",
