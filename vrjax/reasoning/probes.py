@@ -164,18 +164,18 @@ def ridge(m: Any, penalties: Any) -> Probe:
     Returns:
         Probe in the units of the raw features, with a leading axis of penalties.
     """
-    m = Moments(*(np.asarray(a, np.float64) for a in m))
-    weight = np.maximum(m.weight, np.finfo(np.float64).tiny)
-    spread = np.sqrt(np.maximum(np.diagonal(m.xx, axis1=-2, axis2=-1), 0.0) / weight)
+    total, mean_x, mean_y, xx, xy = (np.asarray(a, np.float64) for a in m)
+    weight = np.maximum(total, np.finfo(np.float64).tiny)
+    spread = np.sqrt(np.maximum(np.diagonal(xx, axis1=-2, axis2=-1), 0.0) / weight)
     floor = 1e-6 * spread.max(axis=-1, keepdims=True)
     inverse = np.where(spread > floor, 1 / np.where(spread > floor, spread, 1.0), 0.0)
-    covariance = m.xx / weight * inverse[..., :, None] * inverse[..., None, :]
+    covariance = xx / weight * inverse[..., :, None] * inverse[..., None, :]
     values, vectors = np.linalg.eigh(covariance)
-    toward = np.einsum("...de,...dc->...ec", vectors, m.xy / weight * inverse[..., None])
+    toward = np.einsum("...de,...dc->...ec", vectors, xy / weight * inverse[..., None])
     lam = np.asarray(penalties, np.float64).reshape(-1, *[1] * values.ndim)
     shrunk = toward / (np.maximum(values, 0.0) + lam)[..., None]
     w = np.einsum("...de,p...ec->p...dc", vectors, shrunk) * inverse[..., None]
-    b = m.y - np.einsum("...d,p...dc->p...c", m.x, w)
+    b = mean_y - np.einsum("...d,p...dc->p...c", mean_x, w)
     return Probe(jnp.asarray(w, jnp.float32), jnp.asarray(b, jnp.float32))
 
 
