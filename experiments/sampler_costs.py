@@ -1,6 +1,6 @@
 """What the sampler's promises cost: recording everything beside nothing, and compiling 200 steps beside 10.
 
-    python -m experiments.sampler_costs            about two minutes on two cores
+    python -m experiments.sampler_costs            a quarter of a minute on two cores
 
 Prints ratios of times measured in alternating pairs in one process, median and range, on the shipped model and one
 maze (225 tokens, 20 Euler steps), and writes `runs/sampler_costs/results.json`.
