@@ -63,7 +63,8 @@ NOTES = (
     "Intervals are 95 % hierarchical bootstraps over training seeds, instances and noises; levels that do not vary "
     "are not "
     "resampled. With one model they speak of that model only.",
-    "Claims were fixed before any test clip was sampled: statistics, margins and the ensemble's steps and blocks "
+    "Statistics were fixed before any test clip was sampled (the sizes of the quick run were not): margins and the "
+    "ensemble's steps and blocks "
     "stand in "
     "experiments/cos/verdicts.py and configs/chain_of_steps.py.",
     "The clips shown are chosen by a rule: the first that corrects itself, the first that some seed does not solve.",

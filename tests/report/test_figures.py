@@ -126,7 +126,8 @@ def test_film_strip_shows_the_chosen_cells(run):
 
 def test_names_from_data_are_not_read_as_mathematics(tmp_path):
     part = Curve("cost in $ and $\\frac{", [Series("$x_1$ \\", [1.0, 2.0])])
-    figures.save(figures.curve(part), tmp_path / "a.png", dpi=50)
+    path = figures.save(figures.curve(part), tmp_path / "a.png", dpi=50)  # a half-read formula would raise here
+    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def numbers(array: np.ndarray | None) -> Any:
 
 
 def curve(part: parts.Curve) -> dict[str, Any]:
+    """A curve as the page's script reads it."""
     return {
         "title": part.title,
         "caption": part.caption,
@@ -106,6 +107,7 @@ def _labels(given: Sequence[Any] | None, count: int) -> list[str]:
 
 
 def heat_map(part: parts.HeatMap) -> dict[str, Any]:
+    """A still map: cells, labels and the range of its colours."""
     values = np.asarray(part.values)
     low, high = map(float, part.value_range or (np.nanmin(values), np.nanmax(values)))
     if part.center is not None:
@@ -128,6 +130,7 @@ def heat_map(part: parts.HeatMap) -> dict[str, Any]:
 
 
 def layer_map(part: parts.LayerMap) -> dict[str, Any]:
+    """A layer map, quantised to bytes; its scale and range beside it."""
     values = np.asarray(part.values)
     return {
         "title": part.title,
@@ -143,6 +146,7 @@ def layer_map(part: parts.LayerMap) -> dict[str, Any]:
 
 
 def forest(part: parts.Forest) -> dict[str, Any]:
+    """The arms of a forest plot and its reference line."""
     return {
         "title": part.title,
         "xLabel": part.x_label,
@@ -164,6 +168,7 @@ def forest(part: parts.Forest) -> dict[str, Any]:
 
 
 def case(part: parts.Case) -> dict[str, Any]:
+    """One case of the scrubber: its videos as sheets, its maps, curves and events."""
     x0, truth, noisy = np.asarray(part.x0), part.truth, part.noisy
     # A pixel world stores one pixel a block: same picture, sixteen times less to send. One factor for all three,
     # because the page compares them pixel by pixel.
@@ -195,6 +200,7 @@ def case(part: parts.Case) -> dict[str, Any]:
 
 
 def page(part: parts.Page) -> dict[str, Any]:
+    """All of the page that its script draws; text goes through the template instead."""
     return {
         "scrubbers": [{"cases": [case(c) for c in s.cases]} for s in part.scrubbers],
         "curves": [curve(c) for c in part.curves],
@@ -237,6 +243,7 @@ def claim(given: Claim | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_number(value: Any) -> bool:
+    """Whether a table cell is set as a number (booleans are not)."""
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
