@@ -1,0 +1,80 @@
+"""`vrjax`: train, look at worlds, sample, evaluate, plan for pods, gather claims. One file per command."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from vrjax.cli import align, claims, evaluate, plan, preview, sample, train
+from vrjax.cli.common import EXPECTED, fail
+
+# Heavy imports (jax, flax, orbax) happen inside the commands: `vrjax --help` answers at once.
+
+# A command is a module with NAME, SUMMARY, TEXT (its help), `add(parser)` and `run(args)`; in the order of the help.
+COMMANDS = (preview, sample, train, align, evaluate, plan, claims)
+
+DESCRIPTION = """\
+A laboratory for video reasoning: train a small video diffusion model on procedural worlds,
+watch it think step by step, and measure what it solves.
+
+  vrjax preview maze                      look at a world: clips, prompts, answers
+  vrjax sample maze                       sample it with the shipped model; open report.html and scrub the steps
+  vrjax train configs/smoke.py            every part of training, in under a minute
+  vrjax train configs/worlds.py           the multi-world model; killed? run it again
+  vrjax eval --model runs/worlds/model    solved-rate per world, with 95 % intervals
+  vrjax plan configs/pods/wan_14b_lora.py what a run needs of a TPU pod, found without one
+  vrjax claims runs/*                     what was found: every claim of every run, beside its null
+
+A run is a folder, runs/<name>/: config.json, metrics.jsonl, checkpoints/, model/, results.json, report.html.
+`vrjax COMMAND --help` explains each command with examples.
+"""
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of descriptions."""
+
+
+def build() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(prog="vrjax", description=DESCRIPTION, formatter_class=Help)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        sub = commands.add_parser(
+            module.NAME, help=module.SUMMARY, description=module.TEXT, formatter_class=Help, allow_abbrev=False
+        )
+        sub.set_defaults(run=module.run)
+        module.add(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs a command line. Expected errors print one line and exit with status 2."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv  # wherever it stands
+    parser = build()
+    args, rest = _parse(parser, [a for a in argv if a != "--debug"])
+    args.overrides, args.debug = rest, debug
+    try:
+        args.run(args)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except EXPECTED as error:
+        if debug:
+            raise
+        fail(error)
+    except KeyboardInterrupt:
+        print("vrjax: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    # `vrjax train CONFIG --help` is the help of the config's fields, not of the command.
+    later_help = argv[:1] in (["train"], ["align"]) and len(argv) > 2 and not argv[1].startswith("-")
+    asked = [a for a in argv[2:] if a in ("-h", "--help")] if later_help else []
+    args, rest = parser.parse_known_args([a for a in argv if a not in asked] if asked else argv)
+    rest += asked
+    if rest and not getattr(args, "takes_overrides", False):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args, rest

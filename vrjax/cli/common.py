@@ -1,0 +1,85 @@
+"""What several commands share: kinds of arguments, the model asked for, and how an error is said."""
+
+import argparse
+import pathlib
+import sys
+from typing import Any, NoReturn
+
+EXPECTED: tuple[type[Exception], ...] = (ValueError, OSError, FloatingPointError, ImportError)
+
+
+def model_folder(given: pathlib.Path | None) -> pathlib.Path:
+    """The model asked for, or the shipped one."""
+    if given is not None:
+        if not given.exists():
+            raise FileNotFoundError(f"no model {given}: expected a folder such as runs/worlds/model")
+        return given
+    from vrjax.models import shipped
+
+    return shipped.path("worlds")
+
+
+def training_of(model: pathlib.Path) -> dict[str, Any]:
+    """The training config that stands beside an exported model, or {} for public weights."""
+    import json
+
+    file = (model if model.is_dir() else model.parent) / "training.json"
+    if not file.exists():
+        return {}
+    try:
+        return json.loads(file.read_text())["config"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{file}: expected an object with the field 'config'") from None
+
+
+def save_npz(path: pathlib.Path, **arrays: Any) -> None:
+    """Writes named arrays, whole or not at all."""
+    import numpy as np
+
+    from vrjax.report._files import atomic
+
+    with atomic(path) as scratch:
+        np.savez_compressed(scratch, **arrays)
+
+
+def numbers(text: str) -> list[int]:
+    """`3`, `0-7`, `1,4,9-11`."""
+    out: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        try:
+            span = range(int(first), (int(last) if dash else int(first)) + 1)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected numbers such as 3 or 0-7 or 1,4,9-11") from None
+        if not span:
+            raise argparse.ArgumentTypeError(f"{text!r}: the range {part} is empty")
+        out += span
+    if len(set(out)) != len(out):
+        raise argparse.ArgumentTypeError(f"{text!r}: a number stands there twice")
+    return out
+
+
+def latent_shape(text: str) -> tuple[int, int, int, int]:
+    """`21x60x104x16`."""
+    sizes = text.split("x")
+    if len(sizes) != 4 or not all(size.isdecimal() and int(size) for size in sizes):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected four sizes t x h x w x c, such as 21x60x104x16")
+    t, h, w, c = (int(size) for size in sizes)
+    return t, h, w, c
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected at least 1")
+    return value
+
+
+def fail(error: BaseException) -> NoReturn:
+    """Prints the error in one line and exits with status 2."""
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    print(f"vrjax: {' '.join(text.split()) or type(error).__name__}", file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,78 @@
+"""`vrjax plan`: what a run needs of a TPU slice, without one."""
+
+import argparse
+import os
+import pathlib
+
+from vrjax.cli.common import latent_shape
+
+NAME, SUMMARY = "plan", "what a run needs of a TPU slice, without one"
+TEXT = """\
+Compiles a run's real step for a TPU slice that need not be here, and says what it needs of each chip: memory by what it
+holds, operations, collectives, and a lower bound in seconds. Know before you queue. Any machine will do; it needs the
+libtpu wheel (pip install 'vrjax[plan]') and a minute or two.
+
+A config is a file whose config() returns a TrainConfig (all weights, or LoRA) or a SampleConfig. Every field of it can
+be set on the command line. TOPOLOGY and LATENT in the file are the defaults of --topology and --latent.
+
+topologies: v5e:2x2 to v5e:16x16 (15.75 GiB a chip), v6e:2x2 to v6e:16x16 (31.25 GiB), v5p:2x2x1 to v5p:16x16x24 (95.74)
+
+exit status: 0 the run fits; 1 it does not, and what to change is printed, verified by compiling it; 2 an error
+
+examples:
+  vrjax plan configs/pods/wan_1_3b_train.py
+  vrjax plan configs/pods/wan_14b_lora.py --topology v5p:2x2x2 --mesh fsdp 2 context 4 --data.batch 2
+  vrjax plan configs/worlds.py --topology v5e:2x2 --mesh data 4
+  vrjax plan configs/pods/wan_14b_sample.py --steps 20 --json plan.json --tries 0
+"""
+
+
+def add(sub: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    sub.add_argument("config", type=pathlib.Path, help="a .py file with config(), or a run's config.json")
+    sub.add_argument("--topology", help="the slice, such as v5p:4x4x4 (the config file's TOPOLOGY)")
+    sub.add_argument(
+        "--latent", type=latent_shape, help="t x h x w x c of a clip, such as 21x60x104x16 (the file's LATENT)"
+    )
+    sub.add_argument("--json", type=pathlib.Path, help="also write the numbers here")
+    sub.add_argument("--tries", type=int, default=3, help="compilations to spend on a run that does not fit (3)")
+    sub.set_defaults(takes_overrides=True)
+
+
+def run(args: argparse.Namespace) -> None:
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the process computes nothing; it must not look for accelerators
+    from vrjax.report import claims
+    from vrjax.train import plan as plans
+    from vrjax.train import runs
+
+    config, topology, latent = plans.load(args.config)
+    topology, latent = args.topology or topology, args.latent or latent
+    if topology is None:
+        raise ValueError(f"{args.config} names no TOPOLOGY: choose one by --topology, such as v5e:4x4")
+    if args.overrides:
+        import tyro
+
+        config = tyro.cli(type(config), default=config, args=args.overrides, prog=f"vrjax plan {args.config}")
+    plan = plans.make(config, topology, latent=latent)
+    print(plan.table())
+    better = None
+    if not plan.fits and args.tries:
+        print(f"\nlooking for a change that fits (at most {args.tries} compilations)")
+        better = plans.advise(config, plan, latent=latent, tries=args.tries)
+        if better is None:
+            print("none was found: take a larger slice, or a smaller batch")
+        else:
+            changes = "".join(f"\n  {name} = {value!r}" for name, value in better.changes.items())
+            print(f"\nit fits with these fields of the config:{changes}\n\n{better.table()}")
+    if args.json:
+        suggestion = better and better.to_dict()
+        details = {
+            **plan.to_dict(),
+            "kind": "plan",
+            "run": plan.kind,
+            "suggestion": suggestion,
+            "versions": runs.versions(),
+        }
+        claims.write(args.json, [], details=details)
+    if not plan.fits:
+        raise SystemExit(1)

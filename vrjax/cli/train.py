@@ -1,0 +1,83 @@
+"""`vrjax train`: train a config, or go on with it."""
+
+import argparse
+import contextlib
+import os
+import pathlib
+import sys
+import traceback
+
+from vrjax.cli.common import EXPECTED, fail, positive
+
+NAME, SUMMARY = "train", "train a config, or go on with it"
+TEXT = """\
+Trains a config to its end, in runs/<name>/. The same command goes on with a killed run, bit for bit.
+
+A config is a Python file with a function config() that returns a TrainConfig. Every field of it can be
+set on the command line (`vrjax train configs/worlds.py --help` lists them).
+
+examples:
+  vrjax train configs/smoke.py
+  vrjax train configs/worlds.py --name wide --model.dim 96 --optim.lr 2e-3
+  vrjax train configs/worlds.py --name seed1 --seed 1 --root /data/runs
+  vrjax train configs/worlds.py --name sharded --mesh data 2 fsdp 2 --accumulate 2
+  vrjax train runs/wide/config.json --name again      the config of an earlier run
+
+several processes (a TPU pod slice, GPUs of a cluster): every process runs the same command, the folder --root is
+shared by all, and config.mesh spans the devices of all. Killed or preempted? Run it again, on as many or on others.
+  TPU slice    on every worker (gcloud ... tpu-vm ssh NAME --worker=all):  vrjax train CONFIG --distributed --root DIR
+  Slurm        srun --nodes 4 --ntasks-per-node 8 --gpus-per-node 8 vrjax train CONFIG --distributed --root DIR
+  by hand      vrjax train CONFIG --coordinator host0:8476 --processes 2 --process 0        (and --process 1 there)
+"""
+
+
+def add(sub: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    sub.add_argument("config", type=pathlib.Path, help="a .py file with config(), or a run's config.json")
+    sub.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
+    sub.add_argument("--fresh", action="store_true", help="forget an earlier run of this name and start over")
+    several = sub.add_argument_group("several processes", "Each runs this command; see the end of the text above.")
+    several.add_argument("--distributed", action="store_true", help="be one process of the TPU slice or Slurm job")
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="address of the first process, if not found")
+    several.add_argument("--processes", type=positive, metavar="N", help="how many there are")
+    several.add_argument("--process", type=int, metavar="I", help="which one this is, from 0")
+    several.add_argument(
+        "--heartbeat", type=positive, default=60, metavar="S", help="seconds after which a silent one is lost (60)"
+    )
+    sub.set_defaults(takes_overrides=True)
+
+
+def run(args: argparse.Namespace) -> None:
+    from vrjax.models.memory import reuse_host_memory
+    from vrjax.train import config as configs
+
+    config = configs.load(args.config)
+    if args.overrides:
+        import tyro
+
+        prog = f"vrjax train {args.config}"
+        config = tyro.cli(configs.TrainConfig, default=config, args=args.overrides, prog=prog, description=TEXT)
+    from vrjax.parallel import processes
+    from vrjax.train import loop
+
+    together = args.distributed or args.coordinator is not None
+    reuse_host_memory()  # before anything is computed: half of a small model's time on CPU was page faults
+    if together:
+        processes.start(args.coordinator, args.processes, args.process, heartbeat=args.heartbeat)
+    try:
+        loop.run(config, root=args.root, fresh=args.fresh)
+    except loop.Stopped as stopped:
+        if processes.first():
+            print(stopped)
+        raise SystemExit(130) from None
+    except Exception as error:
+        if not together or not processes.several():
+            raise
+        # At once: the usual way out waits for the other processes, which may be waiting for this one.
+        if args.debug or not isinstance(error, EXPECTED):
+            traceback.print_exc()
+        with contextlib.suppress(SystemExit):
+            fail(error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(2)
