@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from vrjax.models import tensors
+from vrjax.models import placing, tensors
 
 
 class Slot(NamedTuple):
@@ -53,13 +52,9 @@ def module(
     check(source.path, shapes, expected, unused)
     values = []
     for leaf, slot in zip(leaves, slots, strict=True):
-        first = source[prefix + slot.keys[0]]
-        rows = (source[prefix + key] for key in slot.keys)
-        stacked = leaf.shape != slot.take(first).shape  # a leading axis of blocks
-        value = np.empty(leaf.shape if stacked else (1, *leaf.shape), leaf.dtype)
-        for i, row in enumerate(rows):
-            value[i] = slot.take(row)
-        values.append(jnp.asarray(value if stacked else value[0]))
+        stacked = leaf.shape != slot.take(source[prefix + slot.keys[0]]).shape  # a leading axis of blocks
+        read = lambda i, slot=slot: slot.take(source[prefix + slot.keys[i]])
+        values.append(placing.array(leaf, read, stacked=stacked))
     return jax.tree.unflatten(tree, values)
 
 

@@ -1,18 +1,19 @@
 """Reads and writes WanDiT weights in the two public layouts, diffusers' and Wan's original (safetensors only)."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
-from vrjax.models import fill, tensors
+from vrjax.models import fill, placing, tensors
 
 # Ours (attribute path), original, diffusers. Note the swap: the affine norm before cross-attention is norm3 in the
 # original and norm2 in diffusers (whose norm1 and norm3 have no parameters).
@@ -123,16 +124,28 @@ def _parameters(cfg, layout: str) -> Iterator[tuple[tuple[str, ...], jax.ShapeDt
             yield attributes, leaf, [key_of(attributes, layout)], _file_shape(attributes, leaf.shape, cfg)
 
 
-def load_dit(path: str | os.PathLike, *, prefix: str | None = None, **options: Any):
+def load_dit(
+    path: str | os.PathLike,
+    *,
+    prefix: str | None = None,
+    mesh: Mesh | None = None,
+    rules: Mapping[str, Any] = {},  # noqa: B006
+    uneven: str = "warn",
+    **options: Any,
+):
     """Loads a WanDiT from a transformer folder, a safetensors or torch file, or a sharded index.
 
     The layout (diffusers, original) and a prefix before it (ComfyUI's, a training checkpoint's) are told by the keys.
     The config comes from the file's own metadata if vrjax wrote it, else from `config.json` beside it, else from the
     tensors' shapes with Wan's head size of 128. Weights are cast to `param_dtype`, norms and modulation to float32.
+    They are read and placed tensor by tensor (`vrjax.models.placing`): a mesh of accelerators may hold a model that the
+    host could not.
 
     Args:
         path: folder, `.safetensors`, `.safetensors.index.json`, or a file that torch.save wrote (`.pth`, `.pt`).
         prefix: of the transformer's keys, where a file holds several ("generator.model.", "generator_ema.model.").
+        mesh: places the module on a mesh while it is read; the result is that of `wan.shard`. None: one device.
+        rules, uneven: see `wan.shard`.
         **options: fields of WanConfig that override what was found, such as dtype, remat, attention, heads.
 
     Raises:
@@ -140,7 +153,7 @@ def load_dit(path: str | os.PathLike, *, prefix: str | None = None, **options: A
         ValueError: a torn file; missing, unexpected or misshapen tensors (names the first of them and the file); a
             config that cannot be read.
     """
-    from vrjax.models.wan import abstract
+    from vrjax.models.wan import abstract, shard
 
     source = tensors.read(path)
     layout, prefix = fill.layout(source, _ANCHORS, "a Wan transformer", prefix)
@@ -168,16 +181,22 @@ def load_dit(path: str | os.PathLike, *, prefix: str | None = None, **options: A
     if complaints:
         raise ValueError(f"{source.path}: not the weights of this config ({layout} layout): {'; '.join(complaints)}")
 
+    target = abstract(cfg) if mesh is None else shard(abstract(cfg), mesh, rules, uneven=uneven)
     leaves = []
-    for attributes, leaf, keys, shape in parameters:
-        value = np.empty((len(keys), *(leaf.shape[1:] if attributes[0] == "blocks" else leaf.shape)), leaf.dtype)
-        for i, key in enumerate(keys):
-            array = source[prefix + key]
-            if attributes == ("patch_embedding", "kernel"):
-                array = array.reshape(shape[0], -1)
-            value[i] = array.T if attributes[-1] == "kernel" else array.reshape(value.shape[1:])
-        leaves.append(jnp.asarray(value if attributes[0] == "blocks" else value[0]))
-    return jax.tree.unflatten(jax.tree.structure(abstract(cfg)), leaves)
+    for leaf, (attributes, _, keys, shape) in zip(jax.tree.leaves(target), parameters, strict=True):
+        rows = functools.partial(_row, source, prefix, attributes, keys, shape)
+        leaves.append(placing.array(leaf, rows, stacked=attributes[0] == "blocks"))
+    return jax.tree.unflatten(jax.tree.structure(target), leaves)
+
+
+def _row(source: tensors.Source, prefix: str, attributes: tuple, keys: list[str], shape: tuple, i: int) -> np.ndarray:
+    """A file's tensor as the module stores the parameter: a view."""
+    array = source[prefix + keys[i]]
+    if attributes == ("patch_embedding", "kernel"):
+        array = array.reshape(shape[0], -1)
+    if attributes[-1] == "kernel":
+        return array.T
+    return array[0] if attributes[-1] in ("modulation", "head_modulation", "positions") else array
 
 
 def save_dit(dit, path: str | os.PathLike, layout: str = "diffusers") -> None:
