@@ -1,5 +1,6 @@
 """The preference step: measured errors, references that must agree, sharding, accumulation. Few programs, one model."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -167,9 +168,14 @@ def test_accumulation_equals_the_big_batch(base, plain):
     assert np.quantile(difference, 0.99) < 1e-5
 
 
-def test_eight_devices_equal_one(base, plain):
-    mesh = {"data": 4, "fsdp": 2}
-    found = run(tiny.config(start=base, mesh=mesh), tiny.batch())
+@pytest.mark.parametrize(
+    ("mesh", "sequence"),
+    [({"data": 4, "fsdp": 2}, "auto"), ({"data": 2, "context": 2, "tensor": 2}, "ring")],
+    ids=["fsdp", "ring and tensor"],
+)
+def test_eight_devices_equal_one(base, plain, mesh, sequence):
+    model = dataclasses.replace(tiny.MODEL, sequence=sequence)
+    found = run(tiny.config(start=base, mesh=mesh, model=model), tiny.batch())
     for (state, metrics), (expected, expected_metrics) in zip(found, plain, strict=True):
         for name, value in expected_metrics.items():
             np.testing.assert_allclose(metrics[name], value, rtol=1e-5, atol=1e-5, err_msg=name)

@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from vrjax.align import references
+from vrjax.train import plan as plans
 from vrjax.train.config import Ema, Objective, Optim, TrainConfig, Validate
 
 LOSSES = (
@@ -154,6 +155,11 @@ class AlignConfig(TrainConfig):
     diverged: float = 1e6
     """The winner's error over that of predicting zero; losers may be driven up without bound, so it is off."""
 
+    @property
+    def clips(self) -> int:
+        """Clips in one example: the winner and the losers that the loss looks at."""
+        return 1 if self.preference.loss == "sft" else 1 + self.preference.losers
+
     def __post_init__(self):
         super().__post_init__()
         name, kind, loss = f"config {self.name!r}", self.reference.kind, self.preference.loss
@@ -192,3 +198,12 @@ class AlignConfig(TrainConfig):
             )
         if self.pairs is None and not online and loss != "sft":
             raise ValueError(f"{name}: no losers: set pairs to a folder, or rollout.source to 'policy' or 'base'")
+
+
+def _plan(*arguments: Any) -> plans.Job:
+    from vrjax.align import plan  # it imports this module
+
+    return plan.preference(*arguments)
+
+
+plans.register(AlignConfig, _plan)

@@ -24,7 +24,7 @@ from vrjax.train import ema, objectives
 from vrjax.train import state as states
 from vrjax.train.objectives import Draw
 from vrjax.train.state import Network
-from vrjax.train.step import batch_sharding
+from vrjax.train.step import batch_sharding, transformation
 
 Batch = dict[str, Any]
 BANK = 3  # stream of randomness, beside those of vrjax.train.state
@@ -70,10 +70,60 @@ def with_reference(config: AlignConfig, state: states.State) -> tuple[State, Sta
     """A fresh training state with the reference it starts from, laid out like the weights; and all shardings."""
     reference = make_reference(config)
     shardings = jax.tree.map(lambda x: x.sharding, state)
-    like = shardings.params if jax.tree.leaves(jax.eval_shape(reference.init, state.params)) else {}
+    like = _kept_like(reference, state.params, shardings.params)
     kept = jax.jit(reference.init, out_shardings=like)(state.params)
-    extend = lambda state, reference: State(**{**state.trees(), "reference": reference})
-    return extend(state, kept), extend(shardings, like), reference
+    return _extended(state, kept), _extended(shardings, like), reference
+
+
+def _kept_like(reference: references.Reference, params: Any, shardings: Any) -> Any:
+    """Shardings of what a reference keeps: those of the weights, or an empty dict."""
+    return shardings if jax.tree.leaves(jax.eval_shape(reference.init, params)) else {}
+
+
+def _extended(state: states.State, reference: Any) -> State:
+    return State(**{**state.trees(), "reference": reference})
+
+
+def abstract(
+    config: AlignConfig, mesh: Mesh, latent: tuple[int, int, int, int]
+) -> tuple[Any, tuple[State, Any, Batch, Any]]:
+    """The compiled update of a config, and its arguments as shapes with shardings; see `vrjax.train.step.abstract`.
+
+    Raises:
+      ValueError: a loss over parts of clips, whose masks come with the pairs.
+    """
+    if config.preference.loss in ("local_dpo", "dense_dpo"):
+        raise ValueError(f"config {config.name!r}: the masks of {config.preference.loss} come with its pairs")
+    tx, rate = transformation(config)
+    network, state, shardings = states.abstract(config, tx, mesh)
+    reference = make_reference(config)
+    like = _kept_like(reference, state.params, shardings.params)
+    kept = jax.eval_shape(reference.init, state.params)
+    kept = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), kept, like)
+    state, shardings = _extended(state, kept), _extended(shardings, like)
+    update, over_batch, model = (
+        make(network, reference, tx, rate, mesh, shardings),
+        batch_sharding(config, mesh),
+        config.model,
+    )
+    put = lambda *shape, dtype=jnp.float32: jax.ShapeDtypeStruct(
+        (config.data.batch, *shape), dtype, sharding=over_batch
+    )
+    batch = {
+        "latent": put(*latent),
+        "image": put(*latent[:-1], model.in_channels - latent[-1]),
+        "text": put(model.text_len, model.text_dim),
+    }
+    losers, draws = config.preference.losers, config.reference.draws
+    if methods.needs_losers(config.preference) and config.rollout.source == "stored":
+        batch["lose"] = put(losers, *latent)
+    if draws:
+        batch["pair"] = put(dtype=jnp.int32)
+    if reference.kind == "precomputed":
+        batch |= {"reference_win": put(draws), "reference_lose": put(draws, losers)}
+    key = jax.eval_shape(lambda: states.run_key(config, states.STEP))
+    key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=shardings.step)
+    return update, (state, network.base, batch, key)
 
 
 def levels(config: AlignConfig, key: jax.Array, count: int) -> jax.Array:

@@ -193,7 +193,7 @@ def _training(config: TrainConfig, mesh: Mapping[str, int], chip: Chip, tokens: 
     split = _ways(config, mesh, "embed") * _ways(config, mesh, "mlp")
     context, tensor = _ways(config, mesh, "tokens"), _ways(config, mesh, "heads")
     examples = config.data.batch / config.accumulate / _ways(config, mesh, "batch")
-    here = tokens / context * examples  # tokens of a micro-batch on a chip
+    here = tokens / context * examples * config.clips  # tokens of a micro-batch on a chip
 
     copies = 2 + (2 if config.optim.kind == "adamw" else 1)  # weights, average, moments
     gradients = 1 + (config.accumulate > 1)
@@ -213,7 +213,7 @@ def _training(config: TrainConfig, mesh: Mapping[str, int], chip: Chip, tokens: 
     attention = 4.0 * tokens * tokens * d * model.layers
     again = {"full": (1, 1), "attention": (1, 0), "dots_no_batch": (0, 1), "dots": (0, 1), "none": (0, 0)}[model.remat]
     work = (3 + again[0]) * (whole - attention) + (4.5 + again[1]) * attention
-    compute = work * config.data.batch / chips / chip.flops
+    compute = work * config.data.batch * config.clips / chips / chip.flops
     weights = 2 * count / tensor * (3 * config.accumulate + 2) * (1 - 1 / max(1, split // tensor))
     exchange = 2 * here * d * model.layers * config.accumulate * (12 if context > 1 else 0)
     reduces = 2 * here * d * model.layers * config.accumulate * (24 if tensor > 1 else 0)

@@ -167,6 +167,11 @@ class TrainConfig:
     diverged: float = 10.0
     """Stop when the loss exceeds this many times the loss of predicting zero."""
 
+    @property
+    def clips(self) -> int:
+        """Clips that the network sees for one example of a batch."""
+        return 1
+
     def __post_init__(self):
         positive = {
             "steps": self.steps,

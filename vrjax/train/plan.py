@@ -74,7 +74,7 @@ def register(config: type, builder: Builder) -> None:
 def training(config: TrainConfig, mesh: Mesh, latent: Latent | None) -> Job:
     """The update of a flow-matching run of all weights, or of adapters."""
     config = dataclasses.replace(config, dtype="bfloat16") if config.dtype == "auto" else config
-    latent = _world_latent(config) if latent is None else latent
+    latent = world_latent(config) if latent is None else latent
     update, (state, base, batch, key) = steps.abstract(config, mesh, latent)
     parts = {
         "parameters": base if config.lora else state.params,
@@ -83,10 +83,10 @@ def training(config: TrainConfig, mesh: Mesh, latent: Latent | None) -> Job:
         "optimiser": state.optimizer,
         "batch": (batch, key, state.step),
     }
-    tokens = _tokens(config.model, latent)
-    work = 3.0 * flops.forward(config.model, tokens, config.model.text_len) * config.data.batch
+    count = tokens(config.model, latent)
+    work = 3.0 * flops.forward(config.model, count, config.model.text_len) * config.data.batch
     kind = "flow matching, all weights" if config.lora is None else f"flow matching, LoRA of rank {config.lora.rank}"
-    return Job(kind, lambda: update.lower(state, base, batch, key), parts, work, tokens)
+    return Job(kind, lambda: update.lower(state, base, batch, key), parts, work, count)
 
 
 def guided_sampling(config: SampleConfig, mesh: Mesh, latent: Latent | None) -> Job:
@@ -105,11 +105,12 @@ register(TrainConfig, training)
 register(SampleConfig, guided_sampling)
 
 
-def _tokens(model: Any, latent: Latent) -> int:
+def tokens(model: Any, latent: Latent) -> int:
+    """Patches of one clip's latent."""
     return int(np.prod([size // patch for size, patch in zip(latent[:3], model.patch, strict=True)]))
 
 
-def _world_latent(config: TrainConfig) -> Latent:
+def world_latent(config: TrainConfig) -> Latent:
     """The latent of the procedural worlds that the config trains on."""
     from vrjax import tasks
     from vrjax.data import worlds
