@@ -1,6 +1,7 @@
 """The command line: help that teaches, one-line errors with status 2, and commands that do what they say."""
 
 import json
+import logging
 import os
 import pathlib
 import shutil
@@ -91,6 +92,17 @@ def test_a_bad_override_is_named(capsys):
 def test_debug_shows_the_traceback():
     with pytest.raises(FileNotFoundError):
         cli.main(["train", "nowhere.py", "--debug"])
+
+
+def test_verbose_lets_the_library_speak(capsys):
+    logger = logging.getLogger("vrjax")
+    before = logger.level
+    try:
+        assert call("claims", "nowhere", "--verbose") == 2
+        assert logger.isEnabledFor(logging.INFO)
+    finally:
+        logger.setLevel(before)
+    assert "unrecognized" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

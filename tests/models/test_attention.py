@@ -186,3 +186,16 @@ def test_errors():
     for impl in ("cudnn", "splash"):
         with pytest.raises(ValueError, match=impl):
             attend(q, q, q, causal_groups=np.zeros(4, int), impl=impl)
+
+
+def test_the_choice_is_logged_once(caplog, monkeypatch):
+    monkeypatch.setattr(attention, "_told", set())
+    x = jax.ShapeDtypeStruct((6, 2, 4), jnp.float32)
+    jax.eval_shape(attention.attend, x, x, x)
+    assert not caplog.messages
+    with caplog.at_level("INFO", logger="vrjax"):
+        for _ in range(2):
+            jax.eval_shape(attention.attend, x, x, x)
+        with attention.target("tpu"):
+            jax.eval_shape(attention.attend, x, x, x)
+    assert caplog.messages == [f"attention of 6 x 6 tokens, 2 heads of 4, float32: {impl}" for impl in ("tiled", "xla")]

@@ -1,6 +1,7 @@
 """`vrjax`: train, look at worlds, sample, evaluate, plan for pods, gather claims. One file per command."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ watch it think step by step, and measure what it solves.
   vrjax claims runs/*                     what was found: every claim of every run, beside its null
 
 A run is a folder, runs/<name>/: config.json, metrics.jsonl, checkpoints/, model/, results.json, report.html.
-`vrjax COMMAND --help` explains each command with examples.
+`vrjax COMMAND --help` explains each command with examples; --verbose says what is chosen, --debug shows tracebacks.
 """
 
 
@@ -38,6 +39,7 @@ def build() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = argparse.ArgumentParser(prog="vrjax", description=DESCRIPTION, formatter_class=Help)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--verbose", action="store_true", help="say what is chosen, e.g. the attention kernels")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in COMMANDS:
         sub = commands.add_parser(
@@ -51,9 +53,12 @@ def build() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs a command line. Expected errors print one line and exit with status 2."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in argv  # wherever it stands
+    debug, verbose = "--debug" in argv, "--verbose" in argv  # wherever they stand
+    if verbose:
+        logging.basicConfig(format="%(message)s")
+        logging.getLogger("vrjax").setLevel(logging.INFO)
     parser = build()
-    args, rest = _parse(parser, [a for a in argv if a != "--debug"])
+    args, rest = _parse(parser, [a for a in argv if a not in ("--debug", "--verbose")])
     args.overrides, args.debug = rest, debug
     try:
         args.run(args)

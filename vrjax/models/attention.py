@@ -17,6 +17,7 @@ ahead-of-time compilation for a pod does.
 import contextlib
 import contextvars
 import functools
+import logging
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -46,6 +47,10 @@ SPLASH_BLOCK, LANES = 512, 128
 # The name, for remat policies, of what the fused kernels keep for their backward pass: output and log-sum-exp.
 SAVED = "attention"
 
+log = logging.getLogger(__name__)
+"""Says, at INFO, which implementation each kind of attention of a program takes (`vrjax --verbose`)."""
+
+_told: set[str] = set()
 _target: contextvars.ContextVar[str | None] = contextvars.ContextVar("target", default=None)
 
 
@@ -122,6 +127,9 @@ def attend(
             raise ValueError(f"attend: causal_groups must be ({len(q)},), non-decreasing, and q and k of one length")
     if impl == "auto":
         impl = choice(len(q), len(k), q.shape[-1], q.dtype, causal=groups is not None)
+    if log.isEnabledFor(logging.INFO):
+        causal = ", causal groups" if groups is not None else ""
+        _tell(f"attention of {len(q)} x {len(k)} tokens, {q.shape[1]} heads of {q.shape[2]}, {q.dtype}{causal}: {impl}")
     if impl in ("cudnn", "splash") and groups is not None:
         raise ValueError(f"attend: {impl} knows no causal_groups, expected impl='tiled' or 'xla'")
     if impl == "cudnn":
@@ -134,6 +142,13 @@ def attend(
     ends = None if groups is None else tuple(np.searchsorted(groups, groups, side="right").tolist())
     tile = TILE if (_target.get() or jax.default_backend()) == "cpu" else ACCELERATOR_TILE
     return heads_first(_tiled((ends, tile), heads_first(q), heads_first(k), heads_first(v)))
+
+
+def _tell(line: str) -> None:
+    """Logs a line once: blocks and retraces repeat it."""
+    if line not in _told:
+        _told.add(line)
+        log.info(line)
 
 
 def _plain(q: Array, k: Array, v: Array, groups: np.ndarray | None) -> Array:
