@@ -170,6 +170,23 @@ def test_full_differences(tmp_path):
         lora.adapter(CFG)
 
 
+def test_merging_in_place(tmp_path):
+    """The same weights, in the arrays that were there; without `donate` the module is left as it was."""
+    full = {key: v for key, v in FULL.items() if "lora_B" not in key}
+    before = files_weights(model(), tmp_path)
+    arrays = STYLES["kijai"][0] | {key: normal(*before[target].shape) for key, target in full.items()}
+    save_file(arrays, tmp_path / "lora.safetensors")
+    lora = wan.load_lora(tmp_path / "lora.safetensors")
+    wanted = merge(model(), lora)
+    assert all((before[key] == v).all() for key, v in files_weights(model(), tmp_path).items())
+    own = jax.tree.map(jnp.copy, model())
+    places = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(own)]
+    found = merge(own, lora, donate=True)
+    assert [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(found)] == places
+    for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
 def test_dtypes(tmp_path):
     """bfloat16 files and float8 alphas are read; the model's dtype stays."""
     arrays = {k: v.astype(jnp.bfloat16) for k, v in STYLES["comfy"][0].items()}

@@ -150,12 +150,15 @@ def load_lora(path: str | os.PathLike, *, alpha: float | int | None = None) -> L
     return Lora(source.path, pairs, diffs)
 
 
-def merge(dit: Any, loras: Lora | Iterable[tuple[Lora, float]]) -> Any:
+def merge(dit: Any, loras: Lora | Iterable[tuple[Lora, float]], *, donate: bool = False) -> Any:
     """The transformer with the differences of one or several files added: `W + sum_i weight_i * difference_i`.
+
+    Sums are float32, one block of one parameter at a time; parameters that no file changes are the module's own arrays.
 
     Args:
         dit: a WanDiT; its parameters keep their dtype and placement.
         loras: one file, or pairs of a file and its weight.
+        donate: change the module's arrays in place, so that no second model is needed; `dit` cannot be used after.
 
     Raises:
         ValueError: a difference of a parameter that the model does not have, or of another shape; names file and key.
@@ -171,28 +174,34 @@ def merge(dit: Any, loras: Lora | Iterable[tuple[Lora, float]]) -> Any:
 
     def add(path, leaf):
         name = ".".join(fill.names(path))
+        own = donate  # whether the array may be overwritten
         if name in adapters:
-            leaf = _add(leaf, adapters[name]["a"], adapters[name]["b"])
-        if name in diffs:
-            total = np.zeros(leaf.shape, np.float32)
-            for block, diff, weight in diffs[name]:
-                total[() if block is None else block] += np.float32(weight) * diff.astype(np.float32)
-            leaf = _plus(leaf, total)
+            leaf, own = _add[own](leaf, adapters[name]["a"], adapters[name]["b"]), True
+        for block, diff, weight in diffs.get(name, ()):
+            block = () if block is None else block
+            leaf, own = _plus[own](leaf, np.asarray(diff), np.float32(weight), block), True
         return leaf
 
     return jax.tree_util.tree_map_with_path(add, dit)
 
 
-@jax.jit
-def _add(w: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+def _sum(w: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
     """w + a b, block by block where they are stacked: the difference of all blocks at once is never held."""
     one = lambda w, a, b: (w.astype(jnp.float32) + a @ b).astype(w.dtype)
-    return one(w, a, b) if w.ndim == 2 else jax.lax.map(lambda rows: one(*rows), (w, a, b))
+    if w.ndim == 2:
+        return one(w, a, b)
+    put = lambda i, w: w.at[i].set(one(w[i], a[i], b[i]))
+    return jax.lax.fori_loop(0, len(w), put, w)
 
 
-@jax.jit
-def _plus(w: jax.Array, diff: jax.Array) -> jax.Array:
-    return (w.astype(jnp.float32) + diff).astype(w.dtype)
+def _difference(w: jax.Array, diff: jax.Array, weight: jax.Array, block: Any) -> jax.Array:
+    """w with the full difference of one block, or of all of it."""
+    f32 = jnp.float32
+    return w.at[block].set((w[block].astype(f32) + weight * diff.astype(f32)).astype(w.dtype))
+
+
+_add = {own: jax.jit(_sum, donate_argnums=0 if own else ()) for own in (False, True)}
+_plus = {own: jax.jit(_difference, donate_argnums=0 if own else ()) for own in (False, True)}
 
 
 def _stacked(loras: list[tuple[Lora, float]], cfg: WanConfig) -> dict[str, dict[str, np.ndarray]]:

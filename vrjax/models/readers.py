@@ -111,7 +111,9 @@ def _file_shape(attributes: tuple[str, ...], shape: tuple[int, ...], cfg) -> tup
     return shape
 
 
-def _parameters(cfg, layout: str) -> Iterator[tuple[tuple[str, ...], jax.ShapeDtypeStruct, list[str], tuple[int, ...]]]:
+def every_parameter(
+    cfg, layout: str
+) -> Iterator[tuple[tuple[str, ...], jax.ShapeDtypeStruct, list[str], tuple[int, ...]]]:
     """Every parameter: attributes, abstract leaf, the file keys it is made of (one per block), their shape."""
     from vrjax.models.wan import abstract
 
@@ -163,7 +165,7 @@ def load_dit(
 
     if cfg.layers > len(shapes):  # before a list of that length is made
         raise ValueError(f"{source.path}: the config says {cfg.layers} layers, the file has {len(shapes)} tensors")
-    parameters = list(_parameters(cfg, layout))
+    parameters = list(every_parameter(cfg, layout))
     expected = {key: shape for _, _, keys, shape in parameters for key in keys}
     linear = (cfg.dim, cfg.in_channels * cfg.patch_size)  # some files store the patch embedding as a matrix
     wrong = {key: shape for key, shape in expected.items() if key in shapes and shapes[key] != shape}
@@ -214,7 +216,7 @@ def save_dit(dit, path: str | os.PathLike, layout: str = "diffusers") -> None:
     if layout == "diffusers" and not cfg.qk_norm:
         raise ValueError("save_dit: diffusers' Wan always has qk_norm; this model does not. Use layout='original'")
     leaves = {_attributes(p): leaf for p, leaf in jax.tree_util.tree_leaves_with_path(dit)}
-    parameters = list(_parameters(cfg, layout))
+    parameters = list(every_parameter(cfg, layout))
     shapes = {key: (shape, np.dtype(leaf.dtype)) for _, leaf, keys, shape in parameters for key in keys}
 
     def arrays():
@@ -230,11 +232,12 @@ def save_dit(dit, path: str | os.PathLike, layout: str = "diffusers") -> None:
     metadata = {"format": "pt", "vrjax": json.dumps(dataclasses.asdict(cfg))}
     tensors.write(file, shapes, arrays(), metadata)
     if not single:
-        text = json.dumps(_public_config(cfg, layout), indent=2) + "\n"
+        text = json.dumps(public_config(cfg, layout), indent=2) + "\n"
         tensors.write_bytes(path / "config.json", [text.encode()])
 
 
-def _public_config(cfg, layout: str) -> dict:
+def public_config(cfg, layout: str) -> dict:
+    """The `config.json` of a layout."""
     if layout == "original":
         kind = "i2v" if cfg.image_dim is not None else "t2v"
         fields = {theirs: getattr(cfg, ours) for theirs, ours in _ORIGINAL_CONFIG.items()}
