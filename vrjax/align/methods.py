@@ -73,7 +73,7 @@ def pair_losses(spec: Preference, measured: Measured, batch: Batch) -> Float[Arr
     raise ValueError(f"unknown preference loss {spec.loss!r}")
 
 
-def _reg_dpo(win: Any, lose: Any, *, win_error: Any, beta: Any, weight: float) -> Array:
+def _reg_dpo(win: Any, lose: Any, *, win_error: Any, beta: Any, weight: Any) -> Array:
     return losses.reg_dpo(win, lose, win_error, beta=beta, weight=weight)
 
 
