@@ -120,13 +120,25 @@ def load_vae(path: str | os.PathLike, **options: Any) -> WanVAE:
         ValueError: a torn or hostile file; missing, unexpected or misshapen tensors (names the file and the first of
             them); a config that cannot be read.
     """
+    source, cfg, layout, prefix = opened(path, **options)
+    return fill.module(source, abstract(cfg), slots(cfg, layout), prefix=prefix)
+
+
+def opened(path: str | os.PathLike, **options: Any) -> tuple[tensors.Source, VAEConfig, str, str]:
+    """A VAE's file, its config, layout and key prefix. Arguments and errors are those of `load_vae`."""
     source = tensors.read(fill.locate(path, "vae", _FILES))
     layout, prefix = fill.layout(source, _ANCHORS, "a Wan VAE")
     cfg = _config(source, layout, prefix, options)
     if cfg.blocks * len(cfg.multipliers) > len(source.shapes):  # before a module of that size is made
         blocks = f"{len(cfg.multipliers)} stages of {cfg.blocks} blocks"
         raise ValueError(f"{source.path}: the config says {blocks}, the file has {len(source.shapes)} tensors")
-    return fill.module(source, abstract(cfg), slots(cfg, layout), prefix=prefix)
+    return source, cfg, layout, prefix
+
+
+def read_config(path: str | os.PathLike, **options: Any) -> VAEConfig:
+    """The config of a VAE that `load_vae` would load, from JSON and headers alone. Arguments and errors as there."""
+    source = tensors.read(fill.locate(path, "vae", _FILES))
+    return _config(source, *fill.layout(source, _ANCHORS, "a Wan VAE"), options)
 
 
 def _config(source: tensors.Source, layout: str, prefix: str, options: dict) -> VAEConfig:
