@@ -210,7 +210,7 @@ _BLOCK = {
     "fc1": ("mlp.0", "mlp.fc1"),
     "fc2": ("mlp.2", "mlp.fc2"),
 }
-_BLOCKS = {"original": "transformer", "transformers": "encoder.layers"}
+BLOCKS = {"original": "transformer", "transformers": "encoder.layers"}
 _ANCHORS = {"original": "cls_embedding", "transformers": "embeddings.class_embedding"}
 _UNUSED = {
     "original": r"post_norm\.(weight|bias)|head",
@@ -224,7 +224,7 @@ def key_of(path: tuple, layout: str, block: int | None = None) -> str:
     n = _LAYOUTS.index(layout)
     leaf = {"kernel": ".weight", "scale": ".weight", "bias": ".bias"}.get(path[-1], "")
     if path[0] == "blocks":
-        return f"{_BLOCKS[layout]}.{block}.{_BLOCK[path[1]][n]}{leaf}"
+        return f"{BLOCKS[layout]}.{block}.{_BLOCK[path[1]][n]}{leaf}"
     return f"{_TOP[path[0]][n]}{leaf}"
 
 
@@ -276,11 +276,16 @@ def load_image_encoder(path: str | os.PathLike, **options: Any) -> CLIPEncoder:
         ValueError: a torn or hostile file; missing, unexpected or misshapen tensors (names the file and the first of
             them); a config that cannot be read, or asks for another activation.
     """
+    source, cfg, layout, prefix = opened(path, **options)
+    unused = rf"{_UNUSED[layout]}|{re.escape(BLOCKS[layout])}\.{cfg.layers - 1}\..*"
+    return fill.module(source, abstract(cfg), slots(cfg, layout), prefix=prefix, unused=unused)
+
+
+def opened(path: str | os.PathLike, **options: Any) -> tuple[tensors.Source, CLIPConfig, str, str]:
+    """A vision tower's file, its config, layout and key prefix. Arguments, errors: those of `load_image_encoder`."""
     source = tensors.read(fill.locate(path, "image_encoder", _FILES))
     layout, prefix = fill.layout(source, _ANCHORS, "a CLIP vision tower")
-    cfg = _config(source, layout, prefix, options)
-    unused = rf"{_UNUSED[layout]}|{re.escape(_BLOCKS[layout])}\.{cfg.layers - 1}\..*"
-    return fill.module(source, abstract(cfg), slots(cfg, layout), prefix=prefix, unused=unused)
+    return source, _config(source, layout, prefix, options), layout, prefix
 
 
 def _config(source: tensors.Source, layout: str, prefix: str, options: dict) -> CLIPConfig:
@@ -291,7 +296,7 @@ def _config(source: tensors.Source, layout: str, prefix: str, options: dict) -> 
             raise ValueError(f"{source.path}: not a CLIP vision tower: {key} has shape {found}, expected {axes} axes")
         return found
 
-    layers = fill.blocks(source.shapes, f"{prefix}{_BLOCKS[layout]}.", source.path)
+    layers = fill.blocks(source.shapes, f"{prefix}{BLOCKS[layout]}.", source.path)
     dim, _, patch, _ = shape(("patch_embedding",), 4)
     rows = shape(("positions",), 3 if layout == "original" else 2)[-2]
     found: dict[str, Any] = {

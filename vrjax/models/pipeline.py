@@ -11,6 +11,8 @@ rows and picture conditions), `program` (the compiled function), and its call on
 
 import functools
 import os
+import pathlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -30,14 +32,19 @@ from vrjax.models.settings import Settings
 from vrjax.models.vae import VAEConfig
 
 BOTH, HIGH, LOW = "both", "high", "low"
+_EXPERT = re.compile(r"(?<![a-z])(high|low)(?=[ _-]?noise|[_.-]|$)", re.IGNORECASE)  # in a LoRA file's name
 
 
 class Lora(NamedTuple):
-    """A LoRA file to merge: its weight, and which expert it changes ("high", "low", or "both" for all networks)."""
+    """A LoRA file to merge, its weight, and which expert of a pair it changes: "high", "low" or "both".
+
+    None leaves it to the file's name ("..._high_noise.safetensors"). A name that speaks of the other expert is refused:
+    the two experts' files fit each other, and swapping them would only be seen in the videos.
+    """
 
     path: str | os.PathLike
     weight: float = 1.0
-    expert: str = BOTH
+    expert: str | None = None
 
 
 class Inputs(NamedTuple):
@@ -75,12 +82,8 @@ def open(  # noqa: A001 (pipeline.open, like PIL.Image.open)
     dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
     if dtype not in ("float32", "bfloat16", "float16"):
         raise ValueError(f"dtype: found {dtype!r}, expected float32, bfloat16 or float16")
-    for lora in loras:
-        if lora.expert not in (BOTH, HIGH, LOW) or (lora.expert != BOTH and len(found.networks) == 1):
-            raise ValueError(
-                f"{lora.path}: a LoRA for expert {lora.expert!r}, {found.name} has {len(found.networks)} network(s)"
-            )
-    return Pipeline(found, dtype=dtype, loras=tuple(loras), cache=cache, load=functools.partial(load, **options))
+    loras = tuple(_assigned(Lora(*lora), found) for lora in loras)
+    return Pipeline(found, dtype=dtype, loras=loras, cache=cache, load=functools.partial(load, **options))
 
 
 class Pipeline:
@@ -126,7 +129,7 @@ class Pipeline:
         merged = [
             (lora_files.load_lora(lora.path), lora.weight)
             for lora in self.loras
-            if lora.expert == BOTH or lora.expert == (HIGH, LOW)[i]
+            if lora.expert in (BOTH, (HIGH, LOW)[i])
         ]
         dit = self._load(self.folder.networks[i], dtype=self.dtype, param_dtype=self.dtype)
         return lora_files.merge(dit, merged) if merged else dit
@@ -296,6 +299,26 @@ class Pipeline:
 def sample(folder: str | os.PathLike, prompt: str, **options: Any) -> flow.Trajectory:
     """`open(folder).sample(prompt, **options)`."""
     return open(folder).sample(prompt, **options)
+
+
+def _assigned(lora: Lora, folder: folders.Folder) -> Lora:
+    """The LoRA with its expert; ValueError where it has none, or its name speaks of the other."""
+    named = {m[1].lower() for m in _EXPERT.finditer(pathlib.Path(lora.path).name)}
+    if not pathlib.Path(lora.path).exists():
+        raise FileNotFoundError(f"{lora.path}: no such LoRA file")
+    if len(folder.networks) == 1:
+        if lora.expert not in (None, BOTH):
+            raise ValueError(f"{lora.path}: a LoRA for the {lora.expert} expert, {folder.name} has one network")
+        return lora._replace(expert=BOTH)
+    if lora.expert is None:
+        if len(named) != 1:
+            raise ValueError(f"{lora.path}: say which expert of {folder.name} it changes: high, low or both")
+        return lora._replace(expert=named.pop())
+    if lora.expert not in (BOTH, HIGH, LOW):
+        raise ValueError(f"{lora.path}: expert {lora.expert!r}, expected high, low or both")
+    if len(named) == 1 and lora.expert not in (BOTH, *named):
+        raise ValueError(f"{lora.path}: given to the {lora.expert} expert, but its name speaks of the other")
+    return lora
 
 
 def _picture(given: Any) -> np.ndarray:

@@ -126,6 +126,41 @@ def every_parameter(
             yield attributes, leaf, [key_of(attributes, layout)], _file_shape(attributes, leaf.shape, cfg)
 
 
+def opened(
+    path: str | os.PathLike, *, prefix: str | None = None, **options: Any
+) -> tuple[tensors.Source, Any, str, str, list]:
+    """A transformer's file, checked: the source, its config, layout and prefix, and `every_parameter` of it.
+
+    Arguments and errors are those of `load_dit`.
+    """
+    source = tensors.read(path)
+    layout, prefix = fill.layout(source, _ANCHORS, "a Wan transformer", prefix)
+    # Bundled single files hold other networks beside the transformer; only the prefixed part is ours.
+    shapes = {key[len(prefix) :]: shape for key, shape in source.shapes.items() if key.startswith(prefix)}
+    cfg = _config(source, shapes, layout, options)
+
+    if cfg.layers > len(shapes):  # before a list of that length is made
+        raise ValueError(f"{source.path}: the config says {cfg.layers} layers, the file has {len(shapes)} tensors")
+    parameters = list(every_parameter(cfg, layout))
+    expected = {key: shape for _, _, keys, shape in parameters for key in keys}
+    linear = (cfg.dim, cfg.in_channels * cfg.patch_size)  # some files store the patch embedding as a matrix
+    wrong = {key: shape for key, shape in expected.items() if key in shapes and shapes[key] != shape}
+    if shapes.get("patch_embedding.weight") == linear:
+        wrong.pop("patch_embedding.weight", None)
+    missing = [key for key in expected if key not in shapes]
+    unexpected = [key for key in shapes if key not in expected and not _UNUSED.fullmatch(key)]
+    complaints = []
+    if missing:
+        complaints.append(f"{len(missing)} missing tensors ({fill.some(missing)})")
+    if unexpected:
+        complaints.append(f"{len(unexpected)} unexpected tensors ({fill.some(unexpected)})")
+    for key, shape in list(wrong.items())[:3]:
+        complaints.append(f"{key} has shape {shapes[key]}, expected {shape}")
+    if complaints:
+        raise ValueError(f"{source.path}: not the weights of this config ({layout} layout): {'; '.join(complaints)}")
+    return source, cfg, layout, prefix, parameters
+
+
 def load_dit(
     path: str | os.PathLike,
     *,
@@ -157,32 +192,7 @@ def load_dit(
     """
     from vrjax.models.wan import abstract, shard
 
-    source = tensors.read(path)
-    layout, prefix = fill.layout(source, _ANCHORS, "a Wan transformer", prefix)
-    # Bundled single files hold other networks beside the transformer; only the prefixed part is ours.
-    shapes = {key[len(prefix) :]: shape for key, shape in source.shapes.items() if key.startswith(prefix)}
-    cfg = _config(source, shapes, layout, options)
-
-    if cfg.layers > len(shapes):  # before a list of that length is made
-        raise ValueError(f"{source.path}: the config says {cfg.layers} layers, the file has {len(shapes)} tensors")
-    parameters = list(every_parameter(cfg, layout))
-    expected = {key: shape for _, _, keys, shape in parameters for key in keys}
-    linear = (cfg.dim, cfg.in_channels * cfg.patch_size)  # some files store the patch embedding as a matrix
-    wrong = {key: shape for key, shape in expected.items() if key in shapes and shapes[key] != shape}
-    if shapes.get("patch_embedding.weight") == linear:
-        wrong.pop("patch_embedding.weight", None)
-    missing = [key for key in expected if key not in shapes]
-    unexpected = [key for key in shapes if key not in expected and not _UNUSED.fullmatch(key)]
-    complaints = []
-    if missing:
-        complaints.append(f"{len(missing)} missing tensors ({fill.some(missing)})")
-    if unexpected:
-        complaints.append(f"{len(unexpected)} unexpected tensors ({fill.some(unexpected)})")
-    for key, shape in list(wrong.items())[:3]:
-        complaints.append(f"{key} has shape {shapes[key]}, expected {shape}")
-    if complaints:
-        raise ValueError(f"{source.path}: not the weights of this config ({layout} layout): {'; '.join(complaints)}")
-
+    source, cfg, _, prefix, parameters = opened(path, prefix=prefix, **options)
     target = abstract(cfg) if mesh is None else shard(abstract(cfg), mesh, rules, uneven=uneven)
     leaves = []
     for leaf, (attributes, _, keys, shape) in zip(jax.tree.leaves(target), parameters, strict=True):

@@ -171,7 +171,7 @@ _BLOCK = {
 }
 _ANCHORS = {"original": "token_embedding.weight", "transformers": "encoder.final_layer_norm.weight"}
 # transformers' files hold the tied token table once or twice; single files may bring the tokenizer along.
-_TIED, _UNUSED = "encoder.embed_tokens.weight", r"(encoder\.embed_tokens|shared)\.weight|spiece_model"
+_TIED, UNUSED = "encoder.embed_tokens.weight", r"(encoder\.embed_tokens|shared)\.weight|spiece_model"
 _BLOCKS = {"original": "blocks", "transformers": "encoder.block"}
 _PUBLIC_CONFIG = {"layer_norm_epsilon": "eps", "relative_attention_max_distance": "max_distance"}
 
@@ -209,14 +209,23 @@ def load_text_encoder(path: str | os.PathLike, **options: Any) -> UMT5Encoder:
         ValueError: a torn or hostile file; missing, unexpected or misshapen tensors (names the file and the first of
             them); options that do not fit.
     """
+    source, cfg, layout, prefix, token_key = opened(path, **options)
+    unused = UNUSED if layout == "transformers" else ""
+    return fill.module(source, abstract(cfg), slots(cfg, layout, token_key), prefix=prefix, unused=unused)
+
+
+def opened(path: str | os.PathLike, **options: Any) -> tuple[tensors.Source, UMT5Config, str, str, str | None]:
+    """An encoder's file, its config, layout, key prefix, and the token table's key where it is not the usual one.
+
+    Arguments and errors are those of `load_text_encoder`.
+    """
     source = tensors.read(fill.locate(path, "text_encoder", _FILES))
     layout, prefix = fill.layout(source, _ANCHORS, "a UMT5 encoder")
     token_key = None
     if layout == "transformers" and prefix + "shared.weight" not in source.shapes:
         token_key = _TIED
     cfg = _config(source, layout, prefix, token_key or key_of("tokens", layout), options)
-    unused = _UNUSED if layout == "transformers" else ""
-    return fill.module(source, abstract(cfg), slots(cfg, layout, token_key), prefix=prefix, unused=unused)
+    return source, cfg, layout, prefix, token_key
 
 
 def _config(source: tensors.Source, layout: str, prefix: str, token_key: str, options: dict) -> UMT5Config:

@@ -245,10 +245,14 @@ class WanDiT(nnx.Module):
         text, negative = jnp.asarray(text), jnp.asarray(negative)
         if text.shape != negative.shape:
             raise ValueError(f"guided: text {text.shape} and negative {negative.shape}, expected one shape")
-        contexts = jax.vmap(lambda rows: self.context(rows, image.clip, ahead=True))(jnp.stack([text, negative]))
+        axes = Context(rows=0, pairs=1)  # type: ignore[arg-type]  # keys and values block by block, as they are used
+        contexts = jax.vmap(lambda rows: self.context(rows, image.clip, ahead=True), out_axes=axes)(
+            jnp.stack([text, negative])
+        )
 
         def velocity(x, level):
-            both = jax.vmap(lambda context: self._run(x, level.time, context, image.channels, taps, edits))(contexts)
+            run = lambda context: self._run(x, level.time, context, image.channels, taps, edits)
+            both = jax.vmap(run, in_axes=(axes,))(contexts)
             cond = Prediction(both.v[0], jax.tree.map(lambda a: a[0], both.taps))
             return cfg_of(lambda x, level: cond, lambda x, level: both.v[1], scale, renorm=renorm)(x, level)
 
