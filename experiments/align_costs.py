@@ -5,8 +5,8 @@
 A training step costs 3 forwards a clip (the backward pass counts as two). A preference step with N losers and a live
 reference costs (1 + N)(3 + 1), with stored reference errors (1 + N) 3 (`vrjax.align.plan.forwards`). Each row is the
 median and range of time(preference) / time(training), measured in alternating pairs in one process, over the ratio of
-those counts: 1 is what the count says. The model is that of `configs/worlds.py`, random batches, all weights trained, by
-AdamW: Muon has a fixed cost of its own, which would flatter the larger step.
+those counts: 1 is what the count says. The model is that of `configs/worlds.py`, random batches, all weights trained,
+by AdamW: Muon has a fixed cost of its own, which would flatter the larger step.
 
 Writes `runs/align_costs/results.json`.
 """
