@@ -1,0 +1,123 @@
+"""Sizes and hyperparameters of the study, fixed before the test world was sampled.
+
+Everything in `Tuned` was chosen on the validation world: its own bases, its own real clips, its own test conditions.
+"""
+
+import dataclasses
+import math
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """Chosen on the validation world."""
+
+    sft_lr: float = 3e-4
+    """SFT, and SFT on filtered base samples."""
+    dpo_lr: float = 1e-4
+    """DPO and its relatives without an anchor."""
+    beta: float = 10.0
+    """DPO and its relatives."""
+    anchored_lr: float = 3e-4
+    """Reg-DPO and DPOP."""
+    anchored_beta: float = 10.0
+    """Reg-DPO and DPOP."""
+    anchor: float = 5.0
+    """Reg-DPO: weight of the winner's own error."""
+    penalty: float = 5.0
+    """DPOP: weight of max(0, win gap)."""
+    kto_lr: float = 1e-4
+    """KTO."""
+    kto_beta: float = 10.0
+    """KTO; without DPO's factor one half."""
+    free_lr: float = 1e-4
+    """Reference-free."""
+    free_beta: float = 10.0
+    """Reference-free."""
+    grpo_lr: float = 3e-4
+    """GRPO."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study:
+    """One run of the study."""
+
+    name: str
+    """The run folder is runs/<name>."""
+    world: str = "test"
+    """Split of the conditions that arms are judged on: "test", or "val" while tuning."""
+    first: int = 0
+    """Seed of the first base; the validation world's bases begin at 1000."""
+    bases: int = 5
+    """Independently trained bases, each with its own training clips, real clips and post-training noise."""
+    dim: int = 64
+    layers: int = 3
+    heads: int = 4
+    base_steps: int = 2100
+    """Updates of a base; every third on two discs."""
+    base_batch: int = 48
+    base_clips: int = 16384
+    """Clips per family and base."""
+    broken: float = 0.5
+    """Share of a base's training clips that break physics."""
+    base_lr: float = 3e-3
+    reals: int = 64
+    """Real clips of one disc that post-training has, per base."""
+    losers: int = 3
+    """Base samples per real clip."""
+    batch: int = 16
+    """Pairs (or clips) per post-training update."""
+    steps: int = 300
+    """Updates of an arm with one loser and a live reference; its bill is the budget of all others."""
+    warmup: int = 20
+    decay: float = 1e-4
+    """Weight decay, as released."""
+    sampler_steps: int = 10
+    """Euler steps, for losers, scoring and GRPO alike."""
+    shift: float = 1.0
+    conditions: int = 200
+    """Test conditions per family, the same for all bases."""
+    noises: int = 4
+    """Samples per condition; the same initial noises for all arms."""
+    looks: int = 8
+    """Snapshots of SFT at which its best validation point is sought."""
+    look_conditions: int = 100
+    """Validation conditions for that."""
+    group: int = 8
+    """GRPO: samples per prompt."""
+    prompts: int = 8
+    """GRPO: prompts per update."""
+    resamples: int = 10_000
+    arms: tuple[str, ...] = ()
+    """Names of the arms to run; all by default."""
+    tuned: Tuned = Tuned()
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int) and not isinstance(value, bool) and field.name not in ("first", "warmup"):
+                if value < 1:
+                    raise ValueError(f"realdpo: {field.name} must be at least 1, found {value}")
+        for name, value in dataclasses.asdict(self.tuned).items():
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"realdpo: tuned.{name} must be positive and finite, found {value}")
+        if self.world not in ("test", "val"):
+            raise ValueError(f"realdpo: world must be 'test' or 'val', found {self.world!r}")
+
+
+def quick() -> Study:
+    """A few arms on two bases. Intervals are wide: it shows, it does not prove."""
+    return Study(
+        name="realdpo",
+        bases=2,
+        base_steps=900,
+        conditions=50,
+        noises=2,
+        looks=4,
+        look_conditions=25,
+        arms=("SFT", "RealDPO", "RealDPO + SFT anchor", "null: RealDPO, coin-flipped pairs"),
+    )
+
+
+def full() -> Study:
+    """Every arm on five bases."""
+    return Study(name="realdpo_full")

@@ -1,0 +1,53 @@
+"""Scores of a model on fixed conditions and noises."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from experiments.rdpo import verifier, world
+from experiments.rdpo.config import Study
+from experiments.rdpo.network import Sampler
+from experiments.rdpo.world import Clips
+
+Tables = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Exam:
+    """Conditions that models are judged on, the same for all bases and arms.
+
+    Attributes:
+        clips: by family.
+        seed: of the initial noises.
+    """
+
+    clips: dict[str, Clips]
+    seed: int
+
+
+def exam(study: Study) -> Exam:
+    """The study's own conditions: one disc, and two discs as the held-out family of motions."""
+    made = {f: world.make(f, study.conditions, split=study.world, seed=0) for f in world.FAMILIES}
+    return Exam(made, seed=1)
+
+
+def look(study: Study) -> Exam:
+    """Validation conditions for SFT's best point: one disc, no test condition among them."""
+    return Exam({"bounce": world.make("bounce", study.look_conditions, split="val", seed=1)}, seed=2)
+
+
+def score(study: Study, sampler: Sampler, params: Any, what: Exam) -> Tables:
+    """{"<family>/<measure>": (bases, conditions, noises)} of every measure of `verifier.Verdict`, float32."""
+    out: Tables = {}
+    for family, clips in what.clips.items():
+        paths = sampler(params, [clips] * study.bases, study.noises, what.seed)
+        judged = [verifier.judge(clips, path) for path in paths]
+        for name in verifier.Verdict._fields:
+            out[f"{family}/{name}"] = np.stack([getattr(v, name) for v in judged]).astype(np.float32)
+    return out
+
+
+def valid(table: Tables, family: str = "bounce", tolerance: float = verifier.TOLERANCE) -> np.ndarray:
+    """(bases, conditions, noises) of 0 and 1: which samples are true clips. The primary measure."""
+    return (table[f"{family}/error"] < tolerance).astype(np.float64)
