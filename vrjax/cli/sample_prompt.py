@@ -1,0 +1,318 @@
+"""`vrjax sample --prompt`: a public model's videos, what it believed on the way, and a report; in a run folder."""
+
+import argparse
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import pathlib
+import re
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from vrjax.cli.common import numbers
+
+SCHEMA = 1
+RECORDED = 8  # steps kept where none are named, first and last among them
+_MAY_CHANGE = ("seeds",)  # a run may go on with more of them
+
+
+def run(args: argparse.Namespace) -> None:
+    """Samples what is not yet there, then writes the report."""
+    from vrjax.models import conditions, pipeline
+
+    if args.model is None:
+        raise ValueError("sample: --prompt needs --model, the folder of a public Wan model")
+    pipe = pipeline.open(
+        args.model,
+        dtype=args.dtype,
+        loras=[pipeline.Lora(*lora) for lora in args.lora or ()],
+        cache=False if args.no_cache else None,
+    )
+    settings, steps, fields = _settings(args, pipe)
+    pictures = [None if path is None else conditions.read_image(path) for path in (args.image, args.last_image)]
+    conditions.check(pipe.folder, args.image is not None, args.last_image is not None, settings.frames)
+    first = args.seed or 0
+    seeds = list(range(first, first + (args.seeds or 1)))
+    config = _config(args, pipe, settings, seeds, steps, fields)
+    out = args.out or pathlib.Path("runs") / f"sample-{pipe.name}-{_slug(args.prompt)}"
+    with _adopted(out, config, fresh=bool(args.fresh)):
+        todo = [seed for seed in seeds if not (out / f"seed-{seed}.mp4").exists()]
+        done = len(seeds) - len(todo)
+        print(_summary(pipe, settings, len(seeds)) + (f"; {done} of {len(seeds)} seeds are there" if done else ""))
+        if todo:
+            inputs = pipe.prepare(args.prompt, settings, *pictures)
+            _sample(pipe, settings, inputs, todo, args.together or 1, steps, fields, out)
+        _report(out, config, settings, seeds)
+    print(f"{out / 'report.html'}")
+
+
+def _settings(args: argparse.Namespace, pipe: Any) -> tuple[Any, tuple[int, ...], tuple[str, ...]]:
+    """The run's settings, and which steps and fields of it are kept."""
+    from vrjax.models import conditions, defaults
+    from vrjax.models.recorder import FIELDS
+
+    options = {name: getattr(args, name) for name in ("size", "frames", "fps", "steps", "solver", "grid", "guidance")}
+    options |= {"shift": args.shift, "negative": args.negative, "times": args.steps_list}
+    if args.preset is not None:
+        if args.preset not in defaults.PRESETS:
+            raise ValueError(f"--preset: unknown {args.preset!r}, expected one of {', '.join(defaults.PRESETS)}")
+        if args.steps_list is not None:
+            raise ValueError("--preset and --steps-list: give one of them")
+        preset = defaults.PRESETS[args.preset]
+        options["times"] = preset.times
+        options["shift"] = preset.shift if args.shift is None else args.shift
+        options["solver"] = args.solver or preset.solver
+    picture = None
+    if args.image is not None and args.size is None:
+        picture = conditions.read_image(args.image).shape[:2]
+    settings = pipe.settings(picture=picture, **options)
+    fields = tuple(args.record_fields or ("x0",))
+    if unknown := [name for name in fields if name not in FIELDS]:
+        raise ValueError(f"--record-fields: unknown {', '.join(unknown)}, expected any of {', '.join(FIELDS)}")
+    return settings, recorded(args.record, settings.steps), fields
+
+
+def recorded(text: str | None, count: int) -> tuple[int, ...]:
+    """The steps that `--record` means in a run of `count` steps.
+
+    Raises:
+        ValueError: a step that the run does not have, or text that is no list of steps.
+    """
+    if text is None:
+        last, kept = count - 1, min(count, RECORDED)
+        return tuple(sorted({round(i * last / max(kept - 1, 1)) for i in range(kept)}))
+    if text in ("all", "none"):
+        return tuple(range(count)) if text == "all" else ()
+    try:
+        steps = sorted(numbers(text))
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"--record: {error}") from None
+    if steps[-1] >= count:
+        raise ValueError(f"--record: step {steps[-1]}, the run has steps 0 to {count - 1}")
+    return tuple(steps)
+
+
+def _config(args: Any, pipe: Any, settings: Any, seeds: list[int], steps: Any, fields: Any) -> dict[str, Any]:
+    """What decides the numbers of a run, in JSON."""
+    from vrjax.models import text
+
+    folder, content = pipe.folder, lambda path: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return {
+        "model": pipe.name,
+        "folder": str(folder.root),
+        "weights": [text.fingerprint(path)[:16] for path in folder.networks],
+        "loras": [[str(x.path), x.weight, x.expert, text.fingerprint(pathlib.Path(x.path))[:16]] for x in pipe.loras],
+        "dtype": pipe.dtype,
+        "prompt": args.prompt,
+        "image": args.image and [str(args.image), content(args.image)],
+        "last_image": args.last_image and [str(args.last_image), content(args.last_image)],
+        **json.loads(json.dumps(dataclasses.asdict(settings))),
+        "record": {"steps": list(steps), "fields": list(fields)},
+        "seeds": seeds,
+    }
+
+
+@contextlib.contextmanager
+def _adopted(out: pathlib.Path, config: dict[str, Any], *, fresh: bool) -> Iterator[None]:
+    """The run folder, locked, with its config written; refused where it holds something else.
+
+    Raises:
+        ValueError: the folder holds a run with another config (the fields are named), or is not a run's.
+        BlockingIOError: another process works in it.
+    """
+    import jax
+
+    from vrjax.train import runs
+
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BlockingIOError(f"{out} is in use by another process") from None
+        path = out / "config.json"
+        old = None
+        if path.exists():
+            try:
+                old = json.loads(path.read_text())["config"]
+                assert isinstance(old, dict)
+            except (ValueError, KeyError, TypeError, AssertionError):
+                raise ValueError(f"{path} is not a run's config; choose another --out") from None
+        elif any(not entry.name.startswith(".") for entry in out.iterdir()):
+            raise ValueError(f"{out} exists and is not a run (no config.json); choose another --out")
+        if old is not None and fresh:
+            for name in ("trajectory", "x0"):
+                shutil.rmtree(out / name, ignore_errors=True)
+            for file in [*out.glob("seed-*.mp4"), *(out / n for n in ("config.json", "results.json", "report.html"))]:
+                file.unlink(missing_ok=True)
+        elif old is not None:
+            names = [name for name in {**old, **config} if name not in _MAY_CHANGE]
+            changed = [name for name in names if old.get(name) != config.get(name)]
+            if changed:
+                name = changed[0]
+                raise ValueError(
+                    f"{out} holds a run with another {', '.join(changed)} ({name} was {old.get(name)!r:.60}, now "
+                    f"{config.get(name)!r:.60}); choose another --out, or start over with --fresh"
+                )
+        device = f"{jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
+        whole = {"schema": SCHEMA, "kind": "sample", "config": config, "versions": runs.versions(), "device": device}
+        runs.write_json(path, whole)
+        yield
+
+
+def _sample(pipe: Any, settings: Any, inputs: Any, seeds: list[int], together: int, steps: Any, fields: Any, out: Any):
+    """Runs groups of seeds through one compiled program, and writes each seed when its group is done."""
+    import jax.numpy as jnp
+    import numpy as np
+
+    from vrjax.models import recorder as recorders
+    from vrjax.report import video
+
+    together = min(together, len(seeds))
+    line = Progress(len(seeds) * settings.steps)
+    shape = pipe.latent_shape(settings)
+    recorder = recorders.Recorder(
+        out / "trajectory",
+        grid=settings.plan.grid,
+        steps=steps,
+        fields=fields if steps else (),
+        shape=shape,
+        on_step=line.step,
+    )
+    size = recorder.bytes_per_seed / 2**30
+    print(f"recording {', '.join(recorder.fields) or 'nothing'} of {len(steps)} steps: {size:.3g} GiB a seed")
+    with line:
+        dits = pipe.dits
+        program = pipe.program(settings, recorder=recorder)
+        for begin in range(0, len(seeds), together):
+            group = seeds[begin : begin + together]
+            whole = group + group[-1:] * (together - len(group))  # one shape, one compilation
+            try:
+                finals = np.asarray(program(dits, inputs, pipe.noise(settings, whole), jnp.asarray(whole)))
+            except Exception:
+                if recorder.error is not None:
+                    raise recorder.error from None
+                raise
+            if not np.isfinite(finals).all():
+                raise FloatingPointError(f"seeds {group}: the latents are not finite; try --dtype float32")
+            for seed, final in zip(group, finals, strict=False):
+                kept = recorders.read(recorder.finish(seed, final))
+                for row, step in enumerate(steps):
+                    if (x0 := believed(kept, row)) is not None:
+                        file = out / "x0" / f"seed-{seed}" / f"step-{step:03d}.mp4"
+                        video.save(file, pipe.decode(x0), fps=settings.fps)
+                video.save(out / f"seed-{seed}.mp4", pipe.decode(final), fps=settings.fps)  # last: a seed is done
+
+
+def believed(kept: dict[str, Any], row: int) -> Any:
+    """The data estimate of a recorded row, or None where it was not kept."""
+    if "x0" in kept["fields"]:
+        return kept["x0"][row]
+    if {"x", "v"} <= set(kept["fields"]):
+        return kept["x"][row] - kept["sigma"][kept["steps"][row]].astype("f4") * kept["v"][row]
+    return None
+
+
+def _report(out: pathlib.Path, config: dict[str, Any], settings: Any, seeds: list[int]) -> None:
+    """report.html and results.json from the videos that are there."""
+    import numpy as np
+
+    from vrjax.report import claims, html, video
+
+    steps = [
+        step
+        for step in config["record"]["steps"]
+        if (out / "x0" / f"seed-{seeds[0]}" / f"step-{step:03d}.mp4").exists()
+    ]
+    shown = steps or [settings.steps - 1]
+    name = lambda seed, step: out / "x0" / f"seed-{seed}" / f"step-{step:03d}.mp4"
+    rows = [
+        [smaller(video.load(name(seed, step) if steps else out / f"seed-{seed}.mp4")) for step in shown]
+        for seed in seeds
+    ]
+    case = html.Case(
+        config["model"],
+        config["prompt"],
+        np.stack([np.stack(row) for row in rows]),
+        steps=shown,
+        sigma=settings.plan.grid.sigmas[shown],
+        seeds=[f"seed {seed}" for seed in seeds],
+        note="" if steps else "Only the finished video was kept: --record names steps.",
+    )
+    claims.write(out / "results.json", [], details={"kind": "sample", **config})
+    intro = "What the model believed the finished video to be, at the recorded steps of denoising."
+    page = html.Page(
+        f"{config['model']}: {config['prompt']:.80}", intro=intro, scrubbers=[html.Scrubber([case])], config=config
+    )
+    html.write(out, page)
+
+
+def smaller(frames: Any, side: int = 208, count: int = 25) -> Any:
+    """A video for the page: at most `count` frames, spread evenly, with at most `side` pixels a side, as 8-bit."""
+    import numpy as np
+    from PIL import Image
+
+    from vrjax.report.parts import pixels
+
+    frames = pixels(frames[np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int))])
+    factor = side / max(frames.shape[1:3])
+    if factor >= 1:
+        return frames
+    size = round(frames.shape[2] * factor), round(frames.shape[1] * factor)
+    return np.stack([np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BOX)) for frame in frames])
+
+
+def _summary(pipe: Any, settings: Any, seeds: int) -> str:
+    h, w = settings.size
+    scales = ", ".join(f"{scale:g}" for scale in settings.guidance)
+    pair = f", {settings.plan.high_steps} of them by the high-noise expert" if settings.boundary is not None else ""
+    return (
+        f"{pipe.name}: {seeds} video{'s' * (seeds > 1)} of {settings.frames} frames, {h}x{w}; {settings.steps} "
+        f"{settings.solver} steps on {settings.grid}, shift {settings.shift:g}{pair}; guidance {scales}; {pipe.dtype}"
+    )
+
+
+def _slug(text: str) -> str:
+    words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
+    return words or hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+class Progress:
+    """Steps done by all seeds: a live line on a terminal, a plain line now and then elsewhere."""
+
+    EVERY = 20.0  # seconds between plain lines
+
+    def __init__(self, total: int):
+        self._total, self._seen = total, set()
+        self._lock, self._live, self._printed = threading.Lock(), None, time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        if sys.stdout.isatty():
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._live = Progress(*columns)
+            self._task = self._live.add_task("loading and compiling", total=self._total)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def step(self, seed: int, step: int) -> None:
+        """One step of one seed is done."""
+        with self._lock:
+            self._seen.add((seed, step))
+            done, now = len(self._seen), time.monotonic()
+            if self._live is not None:
+                self._live.update(self._task, completed=done, description=f"seed {seed}")
+            elif now - self._printed >= self.EVERY:
+                self._printed = now
+                print(f"step {done}/{self._total}", flush=True)
