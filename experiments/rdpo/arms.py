@@ -13,6 +13,7 @@ from experiments.rdpo.config import Study
 from vrjax.align import cost
 
 HALF = 0.5  # the released code trains on the cleaner half of the noise levels only
+OTHER_RANGE = "cleaner half"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,7 @@ def catalogue(study: Study) -> tuple[Arm, ...]:
     t = study.tuned
     sft = Arm(name="SFT", method="sft", group="baseline", lr=t.sft_lr)
     plain = Arm(name="RealDPO", method="reg_dpo", group="method", lr=t.dpo_lr, beta=t.beta)
-    plain = replace(plain, rate=0.001, every=100, high=HALF)
+    plain = replace(plain, rate=0.001, every=100, high=t.high)
     anchored = replace(plain, name="RealDPO + SFT anchor", lr=t.anchored_lr, beta=t.anchored_beta, anchor=t.anchor)
     dpop = replace(anchored, name="RealDPO + DPOP anchor", method="dpop", anchor=t.penalty)
     free = replace(plain, name="reference-free", method="reference_free", lr=t.free_lr, beta=t.free_beta)
@@ -146,13 +147,16 @@ def catalogue(study: Study) -> tuple[Arm, ...]:
         vary(anchored, "invalid losers only", data="invalid", note="the verifier chooses its losers"),
         vary(plain, "frozen reference", rate=0.0, every=1),
         vary(anchored, "frozen reference", rate=0.0, every=1),
-        vary(anchored, "TR-DPO reference", rate=0.6, every=max(1, study.steps // 8)),
-        vary(plain, "all noise levels", high=1.0),
-        vary(anchored, "all noise levels", high=1.0),
+        vary(plain, "faster reference", rate=0.1, every=10),
+        vary(plain, "TR-DPO reference", rate=0.6, every=max(1, study.steps // 6)),
+        vary(anchored, "TR-DPO reference", rate=0.6, every=max(1, study.steps // 6)),
+        vary(plain, OTHER_RANGE, high=HALF),
+        vary(anchored, OTHER_RANGE, high=HALF),
         vary(plain, "beta / 10", beta=t.beta / 10),
         vary(plain, "beta x 10", beta=t.beta * 10),
         vary(anchored, "beta / 10", beta=t.anchored_beta / 10),
         vary(anchored, "beta x 10", beta=t.anchored_beta * 10),
+        vary(plain, "independent noise", shared=False),
         vary(anchored, "independent noise", shared=False),
         free,
         kto,

@@ -15,8 +15,10 @@ class Tuned:
     """SFT, and SFT on filtered base samples."""
     dpo_lr: float = 1e-4
     """DPO and its relatives without an anchor."""
-    beta: float = 10.0
+    beta: float = 100.0
     """DPO and its relatives."""
+    high: float = 1.0
+    """Largest noise level of all preference arms but the "cleaner half" ones."""
     anchored_lr: float = 3e-4
     """Reg-DPO and DPOP."""
     anchored_beta: float = 10.0
@@ -86,7 +88,7 @@ class Study:
     """GRPO: samples per prompt."""
     prompts: int = 8
     """GRPO: prompts per update."""
-    resamples: int = 10_000
+    resamples: int = 4000
     arms: tuple[str, ...] = ()
     """Names of the arms to run; all by default."""
     tuned: Tuned = Tuned()

@@ -40,9 +40,8 @@ NOTES = (
 ROLES: dict[str, parts.Role] = {"null": "null", "baseline": "control", "base": "control", "upper": "control"}
 
 
-def forest(study: Study, rows: Mapping[str, Row]) -> parts.Forest:
+def forest(rows: Mapping[str, Row], found: verdicts.Comparisons) -> parts.Forest:
     """All rows with their intervals."""
-    found = verdicts.comparisons(study, rows)
     return parts.Forest(
         "Every arm: share of valid samples, one disc",
         [
@@ -67,22 +66,21 @@ def forest(study: Study, rows: Mapping[str, Row]) -> parts.Forest:
 def curve(study: Study, measured: Mapping[str, Tables]) -> parts.Curve:
     """Valid share on validation conditions over compute, for the arms that were looked at on the way."""
     series = []
-    start = float(scoring.valid({"bounce/error": measured[BASE][f"{BASE}|bounce/error"]}).mean())
+    start = measured[BASE]["look_rates"]
     for arm in arms.catalogue(study):
         table = measured.get(arm.name, {})
         if arm.name not in CURVE or "looks" not in table:
             continue
         price = arms.bill(arm, study)
-        x = np.array([price.total(int(s)) for s in table["looks"]]) / 1000
-        rates = table["look_rates"]  # (looks, bases)
+        x = np.array([0.0, *(price.total(int(s)) for s in table["looks"])]) / 1000
+        rates = np.concatenate([start, table["look_rates"]])  # (looks, bases)
         half = 1.96 * rates.std(1, ddof=1) / np.sqrt(rates.shape[1]) if rates.shape[1] > 1 else np.zeros(len(rates))
         role: parts.Role = "control" if arm.name == "SFT" else "model"
         series.append(parts.Series(arm.name, rates.mean(1), x, rates.mean(1) - half, rates.mean(1) + half, role=role))
     return parts.Curve(
         "Valid samples over compute",
         series,
-        f"Validation conditions; the bases are at {start:.2f} on the test conditions. Bands: plus and minus 1.96 "
-        "standard errors over bases.",
+        "Validation conditions, from the bases on. Bands: plus and minus 1.96 standard errors over bases.",
         x_label="compute, 1000 forward equivalents per base (losers included)",
         y_label="share valid",
         sync=False,
@@ -145,16 +143,17 @@ def write(
         "separable": list(checks.notes),
         "missing": list(missing),
     }
-    claim_files.write(folder, found, details=verdicts.details(study, rows, extra))
+    one, two = verdicts.comparisons(study, rows), verdicts.comparisons(study, rows, "collide")
+    claim_files.write(folder, found, details=verdicts.details(study, rows, one, two, extra))
     notes = [
         *NOTES,
         f"{losers.mean():.0%} of the base's samples of the real clips' first frames are valid: false losers.",
     ]
     with atomic(folder / "arms.md") as scratch:
-        scratch.write_text(verdicts.arms_markdown(study, rows, " ".join(notes)))
+        scratch.write_text(verdicts.arms_markdown(rows, one, " ".join(notes)))
     with atomic(folder / "claims.md") as scratch:
         scratch.write_text(verdicts.short(found))
-    above, below = forest(study, rows), curve(study, measured)
+    above, below = forest(rows, one), curve(study, measured)
     figure(folder, above, below)
     html.write(
         folder / "report.html",
@@ -166,9 +165,7 @@ def write(
             claims=list(found),
             curves=[below],
             forests=[above],
-            tables=[
-                parts.Table("Arms", list(verdicts.HEAD), verdicts.arm_cells(study, rows), "All arms that were run.")
-            ],
+            tables=[parts.Table("Arms", list(verdicts.HEAD), verdicts.arm_cells(rows, one), "All arms that were run.")],
             notes=[*notes, *missing],
             config=json.loads(json.dumps(dataclasses.asdict(study))),
         ),

@@ -37,11 +37,12 @@ class Suite:
     def _bar(self, label: str, total: int) -> Callable[[int], None]:
         if self.progress is None:
             return lambda done: None
-        task, progress = self.progress.add_task(label, total=total), self.progress
+        task, progress, count = self.progress.add_task(label, total=total), self.progress, [0]
 
         def tick(done: int) -> None:
-            progress.update(task, advance=done)
-            if progress.tasks and progress._tasks[task].finished:
+            count[0] += done
+            progress.update(task, completed=count[0])
+            if count[0] >= total:
                 progress.remove_task(task)
 
         return tick
@@ -76,6 +77,7 @@ class Suite:
 
         def make() -> Tables:
             out = {f"{BASE}|{k}": v for k, v in self._score(self.params).items()}
+            out["look_rates"] = self._look(self.params)[None]
             return out | {"valid_losers": np.stack([m.valid for m in self.material])}
 
         return self.bench.part("arm-base", make)
@@ -86,6 +88,11 @@ class Suite:
 
     def _score(self, params: Any) -> Tables:
         return scoring.score(self.study, self.sampler, params, scoring.exam(self.study))
+
+    def _look(self, params: Any) -> np.ndarray:
+        """(bases,): valid share on the validation conditions."""
+        found = scoring.score(self.study, self.sampler, params, scoring.look(self.study))
+        return scoring.valid(found).mean((1, 2))
 
     def _arm(self, arm: Arm) -> Tables:
         study, out = self.study, {}
@@ -108,8 +115,8 @@ class Suite:
             if done in wanted:
                 out |= {f"{wanted[done]}|{k}": v for k, v in self._score(params).items()}
             if done in looks:
-                rate = scoring.valid(scoring.score(study, self.sampler, params, scoring.look(study)))
-                seen.append((done, rate.mean((1, 2))))
+                rate = self._look(params)
+                seen.append((done, rate))
                 if arm.name == "SFT" and rate.mean() > best:
                     best = float(rate.mean())
                     found = {f"{BEST}|{k}": v for k, v in self._score(params).items()} | {"best": np.asarray(done)}

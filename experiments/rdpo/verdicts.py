@@ -73,11 +73,13 @@ def p_value(difference: np.ndarray, study: Study) -> float:
     return float(statistics.sign_flip(difference.mean((0, 2)), conditions, resamples=study.resamples))
 
 
-def comparisons(study: Study, rows: Mapping[str, Row], family: str = "bounce") -> dict[str, dict[str, float]]:
-    """Every row against SFT at equal compute: valid share and difference with intervals, p and Holm's p over all
-    rows."""
+Comparisons = dict[str, dict[str, float]]
+
+
+def comparisons(study: Study, rows: Mapping[str, Row], family: str = "bounce") -> Comparisons:
+    """Every row against SFT at equal compute: `valid` and `gain` with intervals, `p`, and `holm` over all rows."""
     rival = scoring.valid(rows[SFT].scores, family)
-    out: dict[str, dict[str, float]] = {}
+    out: Comparisons = {}
     for name, row in rows.items():
         mine = scoring.valid(row.scores, family)
         rate, gain = estimate(mine, study), estimate(mine - rival, study)
@@ -141,9 +143,9 @@ HEAD = (
 )
 
 
-def arm_cells(study: Study, rows: Mapping[str, Row]) -> list[list[str]]:
-    """The table of all arms as text, columns `HEAD`."""
-    found, out = comparisons(study, rows), []
+def arm_cells(rows: Mapping[str, Row], found: Comparisons) -> list[list[str]]:
+    """The table of all arms as text, columns `HEAD`; `found` are the comparisons on one disc."""
+    out = []
     for name, row in rows.items():
         c, m = found[name], measures(row)
         gap = lambda key, sign="+", m=m: "" if np.isnan(m[key]) else f"{m[key]:{sign}.3g}"
@@ -169,9 +171,9 @@ def arm_cells(study: Study, rows: Mapping[str, Row]) -> list[list[str]]:
     return out
 
 
-def arms_markdown(study: Study, rows: Mapping[str, Row], note: str = "") -> str:
+def arms_markdown(rows: Mapping[str, Row], found: Comparisons, note: str = "") -> str:
     """The table of all arms in markdown."""
-    return tables.markdown(HEAD, arm_cells(study, rows), note)
+    return tables.markdown(HEAD, arm_cells(rows, found), note)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +193,7 @@ class Question:
 def questions() -> tuple[Question, ...]:
     """The claims of the study, in order."""
     equal, held = "Equal compute, the sampling of losers billed.", "collide"
-    half, steps = f"{ANCHORED}, all noise levels", f"{SFT}, equal steps"
+    half, steps = arms.OTHER_RANGE, f"{SFT}, equal steps"
     return (
         Question("over_base", PAPER, "RealDPO removes what the base has learned wrongly.", PLAIN, BASE),
         Question("over_sft", PAPER, "RealDPO is better than SFT on the same real clips.", PLAIN, SFT, notes=equal),
@@ -250,16 +252,16 @@ def questions() -> tuple[Question, ...]:
             "half",
             PAPER,
             "Training on the cleaner half of the noise levels is better.",
+            f"{PLAIN}, {half}",
             PLAIN,
-            f"{PLAIN}, all noise levels",
         ),
-        Question("half_anchored", OURS, "The same with the anchor.", ANCHORED, half),
+        Question("half_anchored", OURS, "The same with the anchor.", f"{ANCHORED}, {half}", ANCHORED),
         Question(
             "noise",
             PAPER,
             "One noise shared by winner and losers beats one each.",
-            ANCHORED,
-            f"{ANCHORED}, independent noise",
+            PLAIN,
+            f"{PLAIN}, independent noise",
         ),
         Question(
             "filter",
@@ -329,10 +331,11 @@ def _motion(study: Study, row: Row, base: Row) -> Claim:
     )
 
 
-def details(study: Study, rows: Mapping[str, Row], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """All numbers behind the tables, for `results.json`; no NaN."""
+def details(
+    study: Study, rows: Mapping[str, Row], one: Comparisons, two: Comparisons, extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All numbers behind the tables, for `results.json`; no NaN. `one`, `two`: comparisons on one and two discs."""
     clean = lambda d: {k: v for k, v in d.items() if np.isfinite(v)}
-    one, two = comparisons(study, rows), comparisons(study, rows, "collide")
     listed = [
         {
             "arm": name,

@@ -1,0 +1,97 @@
+"""The command from end to end on a tiny study: what it writes, what a kill leaves, what it refuses."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from realdpo_tiny import TINY
+
+from experiments import realdpo
+from experiments.rdpo import config, network, suite
+from vrjax.report import claims
+
+STUDY = dataclasses.replace(
+    TINY, name="tiny", arms=("SFT", "RealDPO", "null: RealDPO, coin-flipped pairs", "RealDPO, beta x 10")
+)
+
+
+@pytest.fixture
+def study(monkeypatch):
+    monkeypatch.setattr(config, "quick", lambda: STUDY)
+    return STUDY
+
+
+def tables(folder):
+    found = {}
+    for file in sorted((folder / "tables").glob("*.npz")):
+        with np.load(file) as stored:
+            found[file.name] = {k: stored[k] for k in stored.files}
+    return found
+
+
+def test_a_run_and_a_killed_run_end_alike(tmp_path, study, monkeypatch, capsys):
+    assert realdpo.main(["--out", str(tmp_path / "a")]) == 0
+    folder = tmp_path / "a" / "tiny"
+    rows = claims.read(folder)
+    assert {"realdpo.over_base", "realdpo.over_sft", "realdpo.labels"} <= {c.id for c in rows}
+    details = claims.read_details(folder)
+    assert [row["arm"] for row in details["arms"]][:2] == ["base", "SFT"]
+    assert any("realdpo.ema" in line for line in details["missing"])
+    assert max(details["false_positives"].values()) <= 0.01
+    for name in ("arms.md", "claims.md", "realdpo.png", "report.html"):
+        assert (folder / name).stat().st_size > 200, name
+    assert "RealDPO, beta x 10" in (folder / "arms.md").read_text()
+
+    # Killed while the second arm trains: its parts so far are kept, the rest is as if nothing had happened.
+    real, calls = suite.Suite._train, []
+
+    def dies(self, arm, until):
+        calls.append(arm.name)
+        if arm.name.startswith("null") and calls.count(arm.name) == 1:
+            raise KeyboardInterrupt
+        return real(self, arm, until)
+
+    monkeypatch.setattr(suite.Suite, "_train", dies)
+    assert realdpo.main(["--out", str(tmp_path / "b")]) == 130
+    assert "goes on from here" in capsys.readouterr().err
+    killed = tmp_path / "b" / "tiny"
+    kept = sorted(file.name for file in (killed / "tables").iterdir())
+    assert kept == ["arm-base.npz", "arm-realdpo.npz", "arm-sft.npz", "base-0.npz", "base-1.npz"]
+    calls.clear()
+    calls.append("null: RealDPO, coin-flipped pairs")
+    assert realdpo.main(["--out", str(tmp_path / "b")]) == 0
+    assert calls[1:] == ["null: RealDPO, coin-flipped pairs", "RealDPO, beta x 10"]
+    first, second = tables(folder), tables(killed)
+    assert first.keys() == second.keys()
+    for name, table in first.items():
+        for key, value in table.items():
+            assert np.array_equal(value, second[name][key], equal_nan=True), (name, key)
+    assert (folder / "results.json").read_text() == (killed / "results.json").read_text()
+
+
+def test_bases_differ_and_weights_are_checked(study):
+    trainer = network.Bases(study)
+    one, two = trainer.train(0), trainer.train(1)
+    assert one["relative"].shape == (study.base_steps,) and np.isfinite(one["relative"]).all()
+    names = [k for k in one if k.endswith("kernel")]
+    assert names and all((one[k] != two[k]).any() for k in names if one[k].any())
+    assert network.count(network.stack(study, [one, two])) > 1000
+    with pytest.raises(ValueError, match="expected"):
+        network.stack(dataclasses.replace(study, dim=32), [one, two])
+
+
+def test_errors_are_one_line(tmp_path, study, capsys):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"config": {}, "versions": {}}))
+    assert realdpo.main(["--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "made with another config" in said and "--fresh" in said and said.count("\n") == 1
+    (folder / "config.json").write_text("{")
+    assert realdpo.main(["--out", str(tmp_path)]) == 2
+    assert "not JSON" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as done:
+        realdpo.main(["--help"])
+    assert done.value.code == 0 and "--full" in capsys.readouterr().out
+    assert config.full().bases >= 5 and config.full().conditions >= 200
