@@ -31,7 +31,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import vrjax  # noqa: E402
 from experiments.rdpo import config as configs  # noqa: E402
-from experiments.rdpo import page, verdicts  # noqa: E402
+from experiments.rdpo import page, tuning, verdicts  # noqa: E402
 from experiments.rdpo.config import Study  # noqa: E402
 from experiments.rdpo.suite import Suite  # noqa: E402
 from vrjax.report._files import atomic  # noqa: E402
@@ -54,6 +54,19 @@ def run(study: Study, root: pathlib.Path, *, fresh: bool, console: Console) -> p
         number = f"{c.estimate:+.3f} [{c.interval[0]:+.3f}, {c.interval[1]:+.3f}]"
         console.print(f"  {c.id:<32} {number:<28} {c.verdict}", highlight=False)
     console.print(f"done in {(time.monotonic() - began) / 60:.1f} min. Look at it: {folder / 'report.html'}")
+    return folder
+
+
+def tune(root: pathlib.Path, *, fresh: bool, console: Console) -> pathlib.Path:
+    """The search on the validation world; writes `tuning.md` and returns the run folder."""
+    study = tuning.study()
+    folder = root / study.name
+    settle(folder, study, fresh)
+    with Progress(console=console, transient=True) as progress:
+        table = tuning.run(Suite(study, folder, progress), lambda text: console.print(text, highlight=False))
+    with atomic(folder / "tuning.md") as scratch:
+        scratch.write_text(table)
+    console.print(f"all settings: {folder / 'tuning.md'}; the chosen ones stand in experiments/rdpo/config.py")
     return folder
 
 
@@ -92,10 +105,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--full", action="store_true", help="five bases, every arm, powered comparisons")
+    parser.add_argument("--tune", action="store_true", help="the search for learning rates and betas, validation world")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run measured")
     options = parser.parse_args(argv)
     try:
+        if options.tune:
+            tune(options.out, fresh=options.fresh, console=Console())
+            return 0
         run(configs.full() if options.full else configs.quick(), options.out, fresh=options.fresh, console=Console())
     except (ValueError, OSError) as error:
         print(f"realdpo: {error}", file=sys.stderr)

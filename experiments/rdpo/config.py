@@ -54,7 +54,7 @@ class Study:
     dim: int = 64
     layers: int = 3
     heads: int = 4
-    base_steps: int = 2100
+    base_steps: int = 1500
     """Updates of a base; every third on two discs."""
     base_batch: int = 48
     base_clips: int = 16384
@@ -68,7 +68,7 @@ class Study:
     """Base samples per real clip."""
     batch: int = 16
     """Pairs (or clips) per post-training update."""
-    steps: int = 300
+    steps: int = 200
     """Updates of an arm with one loser and a live reference; its bill is the budget of all others."""
     warmup: int = 20
     decay: float = 1e-4
@@ -79,7 +79,9 @@ class Study:
     conditions: int = 200
     """Test conditions per family, the same for all bases."""
     noises: int = 4
-    """Samples per condition; the same initial noises for all arms."""
+    """Samples per condition of one disc; the same initial noises for all arms."""
+    held_noises: int = 2
+    """Samples per condition of two discs, the held-out family."""
     looks: int = 8
     """Snapshots of SFT at which its best validation point is sought."""
     look_conditions: int = 100

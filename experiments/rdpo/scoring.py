@@ -41,7 +41,8 @@ def score(study: Study, sampler: Sampler, params: Any, what: Exam) -> Tables:
     """{"<family>/<measure>": (bases, conditions, noises)} of every measure of `verifier.Verdict`, float32."""
     out: Tables = {}
     for family, clips in what.clips.items():
-        paths = sampler(params, [clips] * study.bases, study.noises, what.seed)
+        noises = study.noises if family == "bounce" else study.held_noises
+        paths = sampler(params, [clips] * study.bases, noises, what.seed)
         judged = [verifier.judge(clips, path) for path in paths]
         for name in verifier.Verdict._fields:
             out[f"{family}/{name}"] = np.stack([getattr(v, name) for v in judged]).astype(np.float32)

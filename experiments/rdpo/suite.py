@@ -102,7 +102,7 @@ class Suite:
             looks = {round(arms.updates(arm, study) * k / 4) for k in range(1, 5)}
         last = max([*wanted, *looks])
         best = -1.0
-        run = self._train(arm, last)
+        run = self.train(arm, last)
         seen: list[tuple[int, np.ndarray]] = []
         found: Tables = {}
         log = None
@@ -124,7 +124,8 @@ class Suite:
             out |= {"looks": np.asarray([s for s, _ in seen]), "look_rates": np.stack([r for _, r in seen])}
         return out | found | {f"log|{k}": v.astype(np.float32) for k, v in log.items()}
 
-    def _train(self, arm: Arm, until: int):
+    def train(self, arm: Arm, until: int):
+        """Post-trains all bases; see `training.train`."""
         bar = self._bar(arm.name, until)
         if arm.method == "grpo":
             return grpo.train(self.study, arm, self.params, self.material, until, bar)

@@ -18,6 +18,7 @@ TINY = Study(
     sampler_steps=2,
     conditions=3,
     noises=2,
+    held_noises=2,
     looks=2,
     look_conditions=2,
     group=2,

@@ -44,7 +44,7 @@ def test_a_run_and_a_killed_run_end_alike(tmp_path, study, monkeypatch, capsys):
     assert "RealDPO, beta x 10" in (folder / "arms.md").read_text()
 
     # Killed while the second arm trains: its parts so far are kept, the rest is as if nothing had happened.
-    real, calls = suite.Suite._train, []
+    real, calls = suite.Suite.train, []
 
     def dies(self, arm, until):
         calls.append(arm.name)
@@ -52,7 +52,7 @@ def test_a_run_and_a_killed_run_end_alike(tmp_path, study, monkeypatch, capsys):
             raise KeyboardInterrupt
         return real(self, arm, until)
 
-    monkeypatch.setattr(suite.Suite, "_train", dies)
+    monkeypatch.setattr(suite.Suite, "train", dies)
     assert realdpo.main(["--out", str(tmp_path / "b")]) == 130
     assert "goes on from here" in capsys.readouterr().err
     killed = tmp_path / "b" / "tiny"
