@@ -46,6 +46,7 @@ from experiments.speed.cases import Case
 
 SIDES = ("vrjax", "torch")
 SGEMM = 2048
+PAUSE = 0.3  # seconds before every timed call: the other side's threads spin for a while before they sleep
 TOLERANCE = {"float32": 2e-3, "bfloat16": 5e-2}  # of whole loops, relative to the largest value
 
 
@@ -53,11 +54,13 @@ class Failed(Exception):
     """A side could not do its part; the message says why."""
 
 
-def serve(pipe: Any, side: str, cores: Sequence[int], compiled: bool) -> None:
+def serve(pipe: Any, side: str, cores: Sequence[int], compiled: bool, on_gpu: bool) -> None:
     """The loop of one side's process: builds a case, or times one call of it."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     os.environ["OMP_NUM_THREADS"] = str(len(cores))
+    if not on_gpu:
+        os.environ["JAX_PLATFORMS"] = "cpu"
     module: Any = __import__(f"experiments.speed.{side}_side", fromlist=["build"])
     module.threads(len(cores))
     call: Any = None
@@ -76,6 +79,7 @@ def serve(pipe: Any, side: str, cores: Sequence[int], compiled: bool) -> None:
                 call = module.build(*args, compiled)
                 answer = call()
             else:  # time
+                time.sleep(PAUSE)
                 wall, cpu = time.perf_counter(), time.process_time()
                 call()
                 answer = time.perf_counter() - wall, time.process_time() - cpu
@@ -87,11 +91,11 @@ def serve(pipe: Any, side: str, cores: Sequence[int], compiled: bool) -> None:
 class Side:
     """One side's process, asked over a pipe."""
 
-    def __init__(self, side: str, cores: Sequence[int], compiled: bool = False):
+    def __init__(self, side: str, cores: Sequence[int], compiled: bool = False, on_gpu: bool = False):
         self.name = side
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, side, cores, compiled), daemon=True)
+        self.process = context.Process(target=serve, args=(theirs, side, cores, compiled, on_gpu), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -149,9 +153,11 @@ def row(name: str, values: np.ndarray, **more: Any) -> dict[str, Any]:
     return {"name": name, "ratio": float(np.median(values)), "low": low, "high": high, "pairs": len(values), **more}
 
 
-def measure(chosen: Sequence[Case], cores: Sequence[int], count: int, compiled: bool) -> list[dict[str, Any]]:
+def measure(
+    chosen: Sequence[Case], cores: Sequence[int], count: int, compiled: bool, on_gpu: bool = False
+) -> list[dict[str, Any]]:
     """Every row of the table."""
-    sides = [Side(side, cores, compiled and side == "torch") for side in SIDES]
+    sides = [Side(side, cores, compiled and side == "torch", on_gpu) for side in SIDES]
     ours, theirs = sides
     rows: list[dict[str, Any]] = []
     seconds: dict[str, np.ndarray] = {}
@@ -280,7 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     chosen = [known[name] for name in options.rows] if options.rows else list(known.values())
     try:
-        rows = measure(chosen, cores, options.pairs, options.compile)
+        rows = measure(chosen, cores, options.pairs, options.compile, options.gpu)
     except Failed as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -84,7 +84,7 @@ def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.n
 
         return train
 
-    net = options()
+    net = options(unroll=on_cpu)
     grid = flow.grids.diffusers_euler(case.steps, shift=case.shift)
     nothing = flow.Record(steps=())
 

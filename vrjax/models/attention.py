@@ -33,9 +33,9 @@ from jaxtyping import Array, Float
 IMPLEMENTATIONS = ("auto", "tiled", "xla", "cudnn", "splash")
 
 # Elements of one tile of scores (float32). On CPU a group of heads x queries x keys of this size, its gradient and the
-# operands stay within the second- and third-level caches of a core; on an accelerator 64 MiB keep its matrix units
-# busy. More than LONG scores per head (4096 x 4096) are never formed at once on an accelerator.
-TILE = 2**19
+# operands stay within the third-level cache; on an accelerator 64 MiB keep its matrix units busy. More than LONG scores
+# per head (4096 x 4096) are never formed at once on an accelerator.
+TILE = 2**20
 ACCELERATOR_TILE = 2**24
 LONG = 2**24
 # Chunks of queries up to this many are unrolled; more of them become a scan, so that compile time stays bounded.
@@ -273,6 +273,7 @@ def _over_chunks(tile, ends, chunk: int, rows: tuple) -> tuple[tuple, tuple]:
     n = rows[0].shape[1]
     count = math.ceil(n / chunk)
     if count <= UNROLLED:
+        chunk = min(chunk, 32 * math.ceil(n / count / 32))  # as equal as whole vectors allow: cores run them at once
         edges = [*range(0, n, chunk), n]
         parts = []
         for a, b in zip(edges, edges[1:], strict=False):

@@ -64,11 +64,13 @@ class Context(NamedTuple):
     """What cross-attention reads, computed from the conditions once: see `WanDiT.context`.
 
     `rows` are embedded text (l, dim) and CLIP rows (n, dim) or None. `pairs`, if not None, are every block's keys and
-    values of them, (layers, l | n, heads, head_dim) each.
+    values of them, (layers, l | n, heads, head_dim) each. `blocks`, if not None, are the weights of every block by
+    itself, for unrolled blocks.
     """
 
     rows: tuple
     pairs: tuple | None = None
+    blocks: list | None = None
 
 
 def first_frame_condition(latent_first: Float[Array | np.ndarray, "h w c"], frames: int) -> Float[Array, "t h w c1"]:
@@ -159,9 +161,11 @@ class WanDiT(nnx.Module):
         pictures = None if self.image_embedding is None or clip is None else self.image_embedding(cfg, clip)
         if not ahead:
             return Context((rows, pictures))
+        # Cut up here, outside of the sampler's loop: XLA would cut (and copy) the stacked weights again in every step.
+        blocks = _unstacked(self.blocks) if cfg.unroll else None
         # One block after the other: sharded weights are then gathered a block at a time.
         pairs = lax.map(lambda block: block.cross_attn.keys_values(cfg, rows, pictures), self.blocks)
-        return Context((rows, pictures), pairs)
+        return Context((rows, pictures), pairs, blocks)
 
     def _run(self, x, time, context: Context, channels, taps, edits) -> Prediction:
         cfg = self.cfg
@@ -245,7 +249,7 @@ class WanDiT(nnx.Module):
         text, negative = jnp.asarray(text), jnp.asarray(negative)
         if text.shape != negative.shape:
             raise ValueError(f"guided: text {text.shape} and negative {negative.shape}, expected one shape")
-        axes = Context(rows=0, pairs=1)  # type: ignore[arg-type]  # keys and values block by block, as they are used
+        axes = Context(rows=0, pairs=1, blocks=None)  # type: ignore[arg-type]  # keys and values block by block, as they are used
         contexts = jax.vmap(lambda rows: self.context(rows, image.clip, ahead=True), out_axes=axes)(
             jnp.stack([text, negative])
         )
@@ -283,11 +287,11 @@ class WanDiT(nnx.Module):
             (h, slots), rows = lax.scan(body, (h, sites.slots(h)), (index, (self.blocks, context.pairs)))
             return h, {**slots, **rows}
 
-        leaves, tree = jax.tree.flatten((self.blocks, context.pairs))
-        per_block = zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True)
+        blocks = context.blocks or _unstacked(self.blocks)
+        pairs = [None] * cfg.layers if context.pairs is None else _unstacked(context.pairs)
         carry, stacked = (h, {}), []
-        for i, block in enumerate(per_block):
-            carry, rows = remat(functools.partial(step, i))(carry, jax.tree.unflatten(tree, block))
+        for i, row in enumerate(zip(blocks, pairs, strict=True)):
+            carry, rows = remat(functools.partial(step, i))(carry, row)
             stacked.append(rows)
         return carry[0], {**carry[1], **jax.tree.map(lambda *r: jnp.stack(r), *stacked)}
 
@@ -323,6 +327,12 @@ class WanDiT(nnx.Module):
             if cfg.image_positions not in (None, len(clip)):
                 raise ValueError(f"image.clip: {len(clip)} rows, expected image_positions={cfg.image_positions}")
         return text, clip
+
+
+def _unstacked(tree: Any) -> list[Any]:
+    """The trees of single blocks of a tree whose leaves stack them."""
+    leaves, structure = jax.tree.flatten(tree)
+    return [jax.tree.unflatten(structure, row) for row in zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True)]
 
 
 # ----------------------------------------------------------------------------------------------------- logical axes
