@@ -211,7 +211,7 @@ _BLOCK = {
     "fc2": ("mlp.2", "mlp.fc2"),
 }
 BLOCKS = {"original": "transformer", "transformers": "encoder.layers"}
-_ANCHORS = {"original": "cls_embedding", "transformers": "embeddings.class_embedding"}
+ANCHORS = {"original": "cls_embedding", "transformers": "embeddings.class_embedding"}
 _UNUSED = {
     "original": r"post_norm\.(weight|bias)|head",
     "transformers": r"post_layernorm\.(weight|bias)|visual_projection\.weight|embeddings\.position_ids",
@@ -284,8 +284,26 @@ def load_image_encoder(path: str | os.PathLike, **options: Any) -> CLIPEncoder:
 def opened(path: str | os.PathLike, **options: Any) -> tuple[tensors.Source, CLIPConfig, str, str]:
     """A vision tower's file, its config, layout and key prefix. Arguments, errors: those of `load_image_encoder`."""
     source = tensors.read(fill.locate(path, "image_encoder", _FILES))
-    layout, prefix = fill.layout(source, _ANCHORS, "a CLIP vision tower")
+    layout, prefix = fill.layout(source, ANCHORS, "a CLIP vision tower")
     return source, _config(source, layout, prefix, options), layout, prefix
+
+
+def public_config(cfg: CLIPConfig) -> dict:
+    """`config.json` of transformers' CLIPVisionModel."""
+    return {
+        "architectures": ["CLIPVisionModel"],
+        "model_type": "clip_vision_model",
+        "hidden_size": cfg.dim,
+        "intermediate_size": cfg.ffn_dim,
+        "num_attention_heads": cfg.heads,
+        "num_hidden_layers": cfg.layers,
+        "image_size": cfg.image_size,
+        "patch_size": cfg.patch,
+        "layer_norm_eps": cfg.eps,
+        "hidden_act": "gelu",
+        "num_channels": 3,
+        "torch_dtype": cfg.param_dtype,
+    }
 
 
 def _config(source: tensors.Source, layout: str, prefix: str, options: dict) -> CLIPConfig:

@@ -58,7 +58,8 @@ _LAYOUTS = {"original": 1, "diffusers": 2}
 _NAMES = {layout: {row[0]: row[i] for row in _TOP} for layout, i in _LAYOUTS.items()}
 _BLOCK_NAMES = {layout: {row[0]: row[i] for row in _BLOCK} for layout, i in _LAYOUTS.items()}
 _LEAF = {"kernel": ".weight", "scale": ".weight", "bias": ".bias"}
-_ANCHORS = {"diffusers": "condition_embedder.time_proj.weight", "original": "time_projection.1.weight"}
+ANCHORS = {"diffusers": "condition_embedder.time_proj.weight", "original": "time_projection.1.weight"}
+_ANCHORS = ANCHORS
 _UNUSED = re.compile(r"blocks\.\d+\.attn2\.norm_added_q\.weight")  # in old image-to-video files, read by nobody
 
 _DIFFUSERS_CONFIG = {
@@ -134,7 +135,7 @@ def opened(
     Arguments and errors are those of `load_dit`.
     """
     source = tensors.read(path)
-    layout, prefix = fill.layout(source, _ANCHORS, "a Wan transformer", prefix)
+    layout, prefix = fill.layout(source, ANCHORS, "a Wan transformer", prefix)
     # Bundled single files hold other networks beside the transformer; only the prefixed part is ours.
     shapes = {key[len(prefix) :]: shape for key, shape in source.shapes.items() if key.startswith(prefix)}
     cfg = _config(source, shapes, layout, options)

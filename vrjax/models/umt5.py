@@ -169,7 +169,7 @@ _BLOCK = {
     "up": ("ffn.fc1", "layer.1.DenseReluDense.wi_1"),
     "down": ("ffn.fc2", "layer.1.DenseReluDense.wo"),
 }
-_ANCHORS = {"original": "token_embedding.weight", "transformers": "encoder.final_layer_norm.weight"}
+ANCHORS = {"original": "token_embedding.weight", "transformers": "encoder.final_layer_norm.weight"}
 # transformers' files hold the tied token table once or twice; single files may bring the tokenizer along.
 _TIED, UNUSED = "encoder.embed_tokens.weight", r"(encoder\.embed_tokens|shared)\.weight|spiece_model"
 _BLOCKS = {"original": "blocks", "transformers": "encoder.block"}
@@ -220,12 +220,37 @@ def opened(path: str | os.PathLike, **options: Any) -> tuple[tensors.Source, UMT
     Arguments and errors are those of `load_text_encoder`.
     """
     source = tensors.read(fill.locate(path, "text_encoder", _FILES))
-    layout, prefix = fill.layout(source, _ANCHORS, "a UMT5 encoder")
+    layout, prefix = fill.layout(source, ANCHORS, "a UMT5 encoder")
     token_key = None
     if layout == "transformers" and prefix + "shared.weight" not in source.shapes:
         token_key = _TIED
     cfg = _config(source, layout, prefix, token_key or key_of("tokens", layout), options)
     return source, cfg, layout, prefix, token_key
+
+
+def public_config(cfg: UMT5Config) -> dict:
+    """`config.json` of transformers' UMT5EncoderModel."""
+    return {
+        "architectures": ["UMT5EncoderModel"],
+        "model_type": "umt5",
+        "vocab_size": cfg.vocab,
+        "d_model": cfg.dim,
+        "d_ff": cfg.ffn_dim,
+        "d_kv": cfg.head_dim,
+        "num_heads": cfg.heads,
+        "num_layers": cfg.layers,
+        "relative_attention_num_buckets": cfg.buckets,
+        "relative_attention_max_distance": cfg.max_distance,
+        "layer_norm_epsilon": cfg.eps,
+        "feed_forward_proj": "gated-gelu",
+        "is_gated_act": True,
+        "dense_act_fn": "gelu_new",
+        "is_encoder_decoder": False,
+        "use_cache": False,
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        "torch_dtype": cfg.param_dtype,
+    }
 
 
 def _config(source: tensors.Source, layout: str, prefix: str, token_key: str, options: dict) -> UMT5Config:

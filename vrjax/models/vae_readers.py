@@ -33,7 +33,7 @@ _MIDDLE = {
 _TOP = {"quant": ("conv1", "quant_conv"), "post_quant": ("conv2", "post_quant_conv")}
 _LAYOUTS = ("original", "diffusers")
 _LEAF = {"kernel": "weight", "bias": "bias", "gamma": "gamma"}
-_ANCHORS = {"original": "encoder.middle.0.residual.0.gamma", "diffusers": "encoder.mid_block.resnets.0.norm1.gamma"}
+ANCHORS = {"original": "encoder.middle.0.residual.0.gamma", "diffusers": "encoder.mid_block.resnets.0.norm1.gamma"}
 _DIFFUSERS_CONFIG = {
     "base_dim": "dim",
     "decoder_base_dim": "decoder_dim",
@@ -127,7 +127,7 @@ def load_vae(path: str | os.PathLike, **options: Any) -> WanVAE:
 def opened(path: str | os.PathLike, **options: Any) -> tuple[tensors.Source, VAEConfig, str, str]:
     """A VAE's file, its config, layout and key prefix. Arguments and errors are those of `load_vae`."""
     source = tensors.read(fill.locate(path, "vae", _FILES))
-    layout, prefix = fill.layout(source, _ANCHORS, "a Wan VAE")
+    layout, prefix = fill.layout(source, ANCHORS, "a Wan VAE")
     cfg = _config(source, layout, prefix, options)
     if cfg.blocks * len(cfg.multipliers) > len(source.shapes):  # before a module of that size is made
         blocks = f"{len(cfg.multipliers)} stages of {cfg.blocks} blocks"
@@ -138,7 +138,25 @@ def opened(path: str | os.PathLike, **options: Any) -> tuple[tensors.Source, VAE
 def read_config(path: str | os.PathLike, **options: Any) -> VAEConfig:
     """The config of a VAE that `load_vae` would load, from JSON and headers alone. Arguments and errors as there."""
     source = tensors.read(fill.locate(path, "vae", _FILES))
-    return _config(source, *fill.layout(source, _ANCHORS, "a Wan VAE"), options)
+    return _config(source, *fill.layout(source, ANCHORS, "a Wan VAE"), options)
+
+
+def public_config(cfg: VAEConfig) -> dict:
+    """`config.json` of diffusers' AutoencoderKLWan."""
+    found = {theirs: getattr(cfg, ours) for theirs, ours in _DIFFUSERS_CONFIG.items()}
+    found = {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+    pixels = cfg.channels * cfg.patch**2
+    return {
+        "_class_name": "AutoencoderKLWan",
+        **found,
+        "patch_size": cfg.patch if cfg.patch > 1 else None,
+        "attn_scales": [],
+        "dropout": 0.0,
+        "in_channels": pixels,
+        "out_channels": pixels,
+        "scale_factor_temporal": cfg.time_factor,
+        "scale_factor_spatial": cfg.space_factor,
+    }
 
 
 def _config(source: tensors.Source, layout: str, prefix: str, options: dict) -> VAEConfig:
