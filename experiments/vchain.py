@@ -1,0 +1,186 @@
+"""VChain (arXiv 2510.05094) in a small world: do visual thoughts make a video model follow cause and effect?
+
+    python -m experiments.vchain            one small base model, a few scenes: minutes on two cores
+    python -m experiments.vchain --full     five bases trained from scratch, powered (about 40 minutes on one core)
+
+Dominoes, taps, cups, lamps and scales in a row pass on what happens to them. The base models have two flaws: with a
+short prompt they follow a wrong rule more often than not, and they have a wrong idea of a broken egg and of a duck
+afloat. All rows of the paper's table are run beside controls that it lacks: keyframes of another scene (placebo),
+tuned with a short prompt, keyframes given at their true times, best of k at equal compute, noisy and learned reasoners.
+
+Writes `runs/<name>/`: `arms.md` (all arms), `results.json` (claims with intervals and verdicts), `vchain.png`,
+`report.html`, the chains in the paper's own layout (`thoughts/`) and `bases/`. Every part is kept as soon as it is
+measured; the same command goes on after a kill, and nothing is measured twice.
+"""
+
+from vrjax.models.memory import reuse_host_memory
+
+reuse_host_memory()  # before jax computes: fewer page faults
+
+import argparse  # noqa: E402
+import dataclasses  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import pathlib  # noqa: E402
+import shutil  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
+
+import vrjax  # noqa: E402
+from experiments.cos.measure import Bench  # noqa: E402
+from experiments.vch import base, config, figure, page, suite, thoughts, verdicts, world  # noqa: E402
+from experiments.vch.arms import Programs  # noqa: E402
+from vrjax.models import wan  # noqa: E402
+from vrjax.models.wan import WanDiT  # noqa: E402
+from vrjax.report import claims as claim_files  # noqa: E402
+from vrjax.report._files import atomic  # noqa: E402
+
+SHIPPED = pathlib.Path(__file__).parent / "vch" / "base0"
+
+
+def run(study: config.Study, root: pathlib.Path, *, fresh: bool, console: Console) -> None:
+    """Measures what is missing, judges, and writes the run folder."""
+    began = time.monotonic()
+    folder = root / study.name
+    settle(folder, study, fresh)
+    here = world.Chains(frames=study.frames, cells=study.cells)
+    columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bench = Bench(folder / "tables", group=study.group, progress=progress)
+        task = progress.add_task("reasoner", total=1)
+        model = thoughts.classifier(here, n=study.transitions, seed=study.seed)
+        progress.update(task, advance=1)
+        right = model.accuracy
+        console.print(
+            f"learned reasoner: {right.rows:.3f} of {right.n} held-out transitions right in all elements, "
+            f"{right.changes:.3f} of those in which something changes"
+        )
+        scenes = progress.add_task("scenes", total=None)
+        programs = Programs(study, tick=lambda n: progress.update(scenes, advance=n))
+        found, sets = [], []
+        for index, seed in enumerate(study.bases):
+            console.print(f"base {index + 1} of {len(study.bases)}")
+            dit = model_of(study, index, folder, here, progress)
+            progress.update(scenes, description=f"base {seed}: scenes sampled or tuned", completed=0)
+            on = suite.scenes(study, index, folder / "thoughts" / f"base{seed}")
+            found.append(suite.measure(bench, programs, study, dit, index, on, model))
+            sets.append(on)
+            console.print("judging and drawing")
+            write(folder, study, found, sets, model)  # so far: a run that is cut off has judged its whole bases
+    for row in claim_files.read(folder):
+        low, high = row.interval
+        number = f"{row.estimate:+.3f} [{low:+.3f}, {high:+.3f}]"
+        console.print(f"  {row.id:<30} {number:<28} n={row.n:<6} {row.verdict}", highlight=False)
+    console.print(
+        f"done in {(time.monotonic() - began) / 60:.1f} min. Look at it: {folder / 'vchain.png'}, report.html"
+    )
+
+
+def model_of(study: config.Study, index: int, folder: pathlib.Path, here: world.Chains, progress: Progress) -> WanDiT:
+    """Base number `index`: the shipped one, or the one in the run folder, trained first where it is not there."""
+    if study.shipped:
+        return wan.load_dit(SHIPPED)
+    seed = study.bases[index]
+    path = folder / "bases" / str(seed)
+    if not path.exists():
+        task = progress.add_task(f"base {seed}: training", total=study.base.steps)
+        data = base.films(here, study.base.scenes, first=100_000 * (seed + 1))
+        tell = lambda done, video, image: progress.update(
+            task, completed=done, description=f"base {seed}: error {video:.3f}, {image:.3f}"
+        )
+        dit, curve = base.train(study.base, seed, data, report=tell)
+        save(dit, curve, path)
+        progress.remove_task(task)
+    return wan.load_dit(path)
+
+
+def save(dit: WanDiT, curve: np.ndarray, path: pathlib.Path) -> None:
+    """A model's folder, there whole or not at all, with its errors while training."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix=".", dir=path.parent))
+    try:
+        wan.save_dit(dit, scratch / "model")
+        lines = [{"video": float(a), "image": float(b)} for a, b in curve]
+        (scratch / "model" / "training.json").write_text(json.dumps({"errors": lines}, indent=1) + "\n")
+        os.rename(scratch / "model", path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def settle(folder: pathlib.Path, study: config.Study, fresh: bool) -> None:
+    """Makes the run folder, or checks that the one there belongs to the same study and versions."""
+    now = {
+        "config": json.loads(json.dumps(dataclasses.asdict(study))),
+        "versions": {"vrjax": vrjax.__version__, "jax": jax.__version__, "numpy": np.__version__},
+    }
+    path = folder / "config.json"
+    if fresh and folder.exists():
+        shutil.rmtree(folder)
+    if path.exists():
+        then = json.loads(path.read_text())
+        changed = [k for k in now if then.get(k) != now[k]]
+        if changed:
+            raise ValueError(f"{folder} was made with another {' and '.join(changed)}; use --fresh to measure again")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as scratch:
+        scratch.write_text(json.dumps(now, indent=2) + "\n")
+
+
+def write(
+    folder: pathlib.Path,
+    study: config.Study,
+    found: verdicts.Found,
+    sets: Sequence[suite.Scenes],
+    model: thoughts.NextState,
+) -> None:
+    """Claims, table, figure and page of the bases measured so far."""
+    novel = [on.novel for on in sets]
+    rows, curve = verdicts.arm_rows(found, novel, study), verdicts.curve_rows(found, study)
+    details = {
+        "arms": rows,
+        "curve": curve,
+        "reasoner": model.accuracy._asdict(),
+        "bases": f"{len(found)} of {len(study.bases)}",
+        "scenes": {"per base": study.scenes, "novel": [int(m.sum()) for m in novel]},
+        "tries": study.tries,
+    }
+    with atomic(folder / "report.html") as scratch:
+        scratch.write_text(verdicts.arms_markdown(rows))
+    figure.draw(folder / "vchain.png", sets[0], found[0], rows, curve, study)
+    judged = verdicts.claims(found, novel, study)
+    page.write(folder, sets[0], found[0], rows, curve, judged, study)
+    claim_files.write(folder, judged, details=details)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status (2 for a mistake in what was asked)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.vchain",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--full", action="store_true", help="five bases trained from scratch, powered comparisons")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
+    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run measured")
+    options = parser.parse_args(argv)
+    try:
+        run(config.full() if options.full else config.quick(), options.out, fresh=options.fresh, console=Console())
+    except (ValueError, OSError) as error:
+        print(f"vchain: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
