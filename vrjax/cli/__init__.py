@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vrjax.cli import align, claims, evaluate, plan, preview, sample, train
+from vrjax.cli import align, claims, convert, encode, evaluate, plan, preview, sample, train
 from vrjax.cli.common import EXPECTED, fail
 
 # Heavy imports (jax, flax, orbax) happen inside the commands: `vrjax --help` answers at once.
 
 # A command is a module with NAME, SUMMARY, TEXT (its help), `add(parser)` and `run(args)`; in the order of the help.
-COMMANDS = (preview, sample, train, align, evaluate, plan, claims)
+COMMANDS = (preview, sample, encode, train, align, evaluate, plan, convert, claims)
 
 DESCRIPTION = """\
 A laboratory for video reasoning: train a small video diffusion model on procedural worlds,
@@ -24,6 +24,7 @@ watch it think step by step, and measure what it solves.
   vrjax train configs/worlds.py           the multi-world model; killed? run it again
   vrjax eval --model runs/worlds/model    solved-rate per world, with 95 % intervals
   vrjax plan configs/pods/wan_14b_lora.py what a run needs of a TPU pod, found without one
+  vrjax convert SRC DST --layout wan      public weights in another layout, bit for bit
   vrjax claims runs/*                     what was found: every claim of every run, beside its null
 
 A run is a folder, runs/<name>/: config.json, metrics.jsonl, checkpoints/, model/, results.json, report.html.
