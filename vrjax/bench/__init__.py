@@ -1,0 +1,1 @@
+"""Benchmarks of others: their file formats, their scorers run unchanged, tables with control rows."""
