@@ -1,6 +1,7 @@
 """VChain (arXiv 2510.05094) in a small world: do visual thoughts make a video model follow cause and effect?
 
     python -m experiments.vchain            one small base model, a few scenes: minutes on two cores
+    python -m experiments.vchain --search   hyper-parameters on validation scenes (about 6 minutes)
     python -m experiments.vchain --full     five bases trained from scratch, powered (about 40 minutes on one core)
 
 Dominoes, taps, cups, lamps and scales in a row pass on what happens to them. The base models have two flaws: with a
@@ -36,6 +37,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import vrjax  # noqa: E402
 from experiments.cos.measure import Bench  # noqa: E402
 from experiments.vch import base, config, figure, page, suite, thoughts, verdicts, world  # noqa: E402
+from experiments.vch import search as tuning  # noqa: E402
 from experiments.vch.arms import Programs  # noqa: E402
 from vrjax.models import wan  # noqa: E402
 from vrjax.models.wan import WanDiT  # noqa: E402
@@ -77,10 +79,23 @@ def run(study: config.Study, root: pathlib.Path, *, fresh: bool, console: Consol
     for row in claim_files.read(folder):
         low, high = row.interval
         number = f"{row.estimate:+.3f} [{low:+.3f}, {high:+.3f}]"
-        console.print(f"  {row.id:<30} {number:<28} n={row.n:<6} {row.verdict}", highlight=False)
+        console.print(f"  {row.id:<30} {number:<28} n={row.n:<6} {row.verdict}", highlight=False, soft_wrap=True)
     console.print(
         f"done in {(time.monotonic() - began) / 60:.1f} min. Look at it: {folder / 'vchain.png'}, report.html"
     )
+
+
+def search(study: config.Study, root: pathlib.Path, *, fresh: bool, console: Console) -> None:
+    """The search on validation scenes that the adapters' hyper-parameters come from."""
+    here = tuning.study(study)
+    folder = root / here.name
+    settle(folder, here, fresh)
+    scenes = world.Chains(frames=here.frames, cells=here.cells)
+    with Progress(console=console, transient=True) as progress:
+        dit = model_of(here, 0, folder, scenes, progress)
+        bench = Bench(folder / "tables", group=here.group)
+        path = tuning.run(bench, here, dit, folder, lambda line: console.print(line, highlight=False))
+    console.print(f"written: {path}")
 
 
 def model_of(study: config.Study, index: int, folder: pathlib.Path, here: world.Chains, progress: Progress) -> WanDiT:
@@ -152,7 +167,7 @@ def write(
         "scenes": {"per base": study.scenes, "novel": [int(m.sum()) for m in novel]},
         "tries": study.tries,
     }
-    with atomic(folder / "report.html") as scratch:
+    with atomic(folder / "arms.md") as scratch:
         scratch.write_text(verdicts.arms_markdown(rows))
     figure.draw(folder / "vchain.png", sets[0], found[0], rows, curve, study)
     judged = verdicts.claims(found, novel, study)
@@ -170,9 +185,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--full", action="store_true", help="five bases trained from scratch, powered comparisons")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run measured")
+    parser.add_argument(
+        "--search", action="store_true", help="on validation scenes: how the adapters' hyper-parameters were chosen"
+    )
     options = parser.parse_args(argv)
+    job = search if options.search else run
     try:
-        run(config.full() if options.full else config.quick(), options.out, fresh=options.fresh, console=Console())
+        job(config.full() if options.full else config.quick(), options.out, fresh=options.fresh, console=Console())
     except (ValueError, OSError) as error:
         print(f"vchain: {error}", file=sys.stderr)
         return 2

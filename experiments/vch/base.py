@@ -145,27 +145,20 @@ def errors(dit: Any, chosen: dict[str, Any], key: Any, shift: float) -> tuple[ja
     return of(chosen["film"], chosen["text"], first), of(chosen["row"][:, None], chosen["thought"], second)
 
 
-def train(
-    base: Base, seed: int, data: Films, *, report: Callable[[int, float, float], None] = lambda *_: None
-) -> tuple[WanDiT, np.ndarray]:
-    """Trains one base.
-
-    Args:
-        base: sizes and steps.
-        seed: of the first weights, the batches and the noise.
-        data: from `films`.
-        report: called with (steps done, video error, image error) after every stretch of steps.
-
-    Returns:
-        The model with averaged weights, and the errors (stretches, 2).
-    """
-    dit = WanDiT(network(base), rngs=nnx.Rngs(seed))
-    graph, state = nnx.split(dit)
-    params = nnx.to_pure_dict(state)
+@functools.lru_cache(maxsize=4)
+def trainer(base: Base) -> tuple[Callable, Callable, Callable]:
+    """`start(seed)`, the carry of a training; the compiled `stretch(carry, batches, key, first)`; and `build(params)`,
+    the model. Bases of one configuration share one program."""
     tx = optim.make(lr=base.lr, steps=base.steps, warmup=50)
-    build = lambda p: nnx.merge(graph, nnx.State(p))
+    graph = nnx.split(nnx.eval_shape(lambda: WanDiT(network(base), rngs=nnx.Rngs(0))))[0]
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    def build(params: Any) -> WanDiT:
+        return nnx.merge(graph, nnx.State(params))
+
+    def start(seed: int) -> Any:
+        params = nnx.to_pure_dict(nnx.split(WanDiT(network(base), rngs=nnx.Rngs(seed)))[1])
+        return params, tx.init(params), ema.init(params)
+
     def stretch(carry: Any, many: Any, key: Any, first: Any) -> tuple[Any, jax.Array]:
         def step(carry: Any, row: Any) -> tuple[Any, jax.Array]:
             params, moments, average = carry
@@ -180,13 +173,30 @@ def train(
             params: Any = optax.apply_updates(params, updates)
             return (params, moments, ema.update(average, params, number, base.ema)), both
 
-        numbers = first + jnp.arange(base.stretch)
-        carry, both = jax.lax.scan(step, carry, (numbers, many))
+        carry, both = jax.lax.scan(step, carry, (first + jnp.arange(base.stretch), many))
         return carry, both.mean(0)
 
+    return start, jax.jit(stretch, donate_argnums=0), build
+
+
+def train(
+    base: Base, seed: int, data: Films, *, report: Callable[[int, float, float], None] = lambda *_: None
+) -> tuple[WanDiT, np.ndarray]:
+    """Trains one base.
+
+    Args:
+        base: sizes and steps.
+        seed: of the first weights, the batches and the noise.
+        data: from `films`.
+        report: called with (steps done, video error, image error) after every stretch of steps.
+
+    Returns:
+        The model with averaged weights, and the errors (stretches, 2).
+    """
+    start, stretch, build = trainer(base)
     rng = np.random.default_rng((seed, 1))
     key = jax.random.fold_in(jax.random.key(seed), 7)
-    carry, curve = (params, tx.init(params), ema.init(params)), []
+    carry, curve = start(seed), []
     for first in range(0, base.steps, base.stretch):
         many = [batch(data, rng, base.videos, base.images, base.wrong) for _ in range(base.stretch)]
         many = {name: np.stack([b[name] for b in many]) for name in many[0]}

@@ -12,7 +12,7 @@ class Base:
     ffn: int = 192
     heads: int = 2
     layers: int = 3
-    steps: int = 1500
+    steps: int = 1200
     stretch: int = 50
     """Updates between two reports; `steps` is a multiple of it."""
     videos: int = 32
@@ -53,7 +53,7 @@ class Study:
     split: str = "test"
     scenes: int = 100
     """Scenes per base; in about half of them a novel kind changes."""
-    noises: int = 2
+    noises: int = 3
     """Initial noises per scene."""
     frames: int = 8
     cells: int = 6
@@ -61,17 +61,17 @@ class Study:
     """Sampler steps (Euler)."""
     shift: float = 3.0
     rank: int = 8
-    lr: float = 3e-3
+    lr: float = 1e-2
     """Of the adapters."""
-    tuning: int = 60
+    tuning: int = 40
     """Updates of the adapters."""
-    batch: int = 2
+    batch: int = 4
     """Keyframes per update."""
-    logit_mean: float = 1.0
-    """Of the logit of sigma in tuning: most decisions fall at high noise here."""
-    curve: tuple[int, ...] = (5, 15, 30, 60, 120, 240)
+    logit_mean: float = 0.0
+    """Of the logit of sigma in tuning (0 and deviation 1 are the paper's)."""
+    curve: tuple[int, ...] = (5, 10, 20, 40, 80, 160, 320)
     """Updates at which the trade-off is measured."""
-    curve_scenes: int = 30
+    curve_scenes: int = 24
     """Scenes per base for it, one noise each."""
     rates: tuple[float, ...] = (0.1, 0.25, 0.5)
     """Error rates of the noisy reasoner."""

@@ -128,7 +128,7 @@ def measure(
 
     def tuned_arms() -> dict[str, Tables]:
         adapters = programs.tune(dit, tuning_set(on.chains, study.cells), on.seeds)
-        others = _at(adapters, on.other)
+        others = at(adapters, on.other)
         return {
             "vchain": judged(programs.sample(dit, story, noise, adapters)),
             "tuned_short": judged(programs.sample(dit, short, noise, adapters)),
@@ -163,7 +163,7 @@ def measure(
         data = tuning_set(chains, study.cells)
         kept = programs.tune(dit, data, on.seeds[:n], keep=study.curve, steps=study.curve[-1])
         rows = [
-            score.table(programs.sample(dit, story[:n], noise[:n, :1], _at(kept, slice(None), i)), few)
+            score.table(programs.sample(dit, story[:n], noise[:n, :1], at(kept, slice(None), i)), few)
             for i in range(len(study.curve))
         ]
         return {"curve": {metric: np.stack([row[metric] for row in rows]) for metric in score.METRICS}}
@@ -195,5 +195,6 @@ def keyframes_in_time(study: Study, on: Scenes) -> tuple[np.ndarray, np.ndarray]
     return known, mask
 
 
-def _at(tree: Mapping[str, Any], *index: Any) -> Any:
+def at(tree: Mapping[str, Any], *index: Any) -> Any:
+    """Adapters indexed along their leading axes."""
     return {name: {k: a[index] for k, a in pair.items()} for name, pair in tree.items()}
