@@ -30,32 +30,40 @@ def grid() -> tuple[Arm, ...]:
     """The settings of the search, by method."""
     found: list[Arm] = []
 
-    def add(method: str, name: str, *settings: tuple[float, ...]) -> None:
+    def add(method: str, name: str, *settings: tuple[float, ...], **changes: Any) -> None:
+        more = "".join(f" {key} {value}" for key, value in changes.items())
         for lr, beta, anchor, high in settings:
-            label = f"{name} lr {lr:g} beta {beta:g} anchor {anchor:g} to {high:g}"
             found.append(
                 Arm(
-                    name=label,
+                    name=f"{name} lr {lr:g} beta {beta:g} anchor {anchor:g} to {high:g}{more}",
                     method=method,
-                    group=name,
+                    group=name + more,
                     lr=lr,
                     beta=beta,
                     anchor=anchor,
                     high=high,
                     rate=0.0 if method in ("sft", "grpo") else 0.001,
                     every=100,
+                    **changes,
                 )
             )
 
+    anchored, dpop = "RealDPO + SFT anchor", "RealDPO + DPOP anchor"
     add("sft", "SFT", *((lr, 1, 0, 1) for lr in (1e-4, 3e-4, 1e-3)))
-    plain = [(1e-4, b, 0, 1) for b in (10, 100, 1000)] + [(3e-5, 100, 0, 1), (3e-5, 1000, 0, 1), (3e-4, 100, 0, 1)]
-    add("reg_dpo", "RealDPO", *plain, (1e-4, 100, 0, 0.5), (1e-4, 1000, 0, 0.5))
-    anchored = [(3e-4, b, a, 1) for b in (10, 100) for a in (1, 5, 20)] + [(1e-3, 100, 20, 1), (1e-4, 100, 5, 1)]
-    add("reg_dpo", "RealDPO + SFT anchor", *anchored, (3e-4, 100, 5, 0.5))
-    add("dpop", "RealDPO + DPOP anchor", *((lr, 100, a, 1) for lr in (1e-4, 3e-4) for a in (30, 300)))
-    add("kto", "KTO", *((1e-4, b, 0, 1) for b in (10, 100, 1000)), (3e-4, 100, 0, 1))
-    add("reference_free", "reference-free", *((1e-4, b, 0, 1) for b in (1, 10, 100)))
-    add("grpo", "GRPO", (3e-4, 1, 0, 1), (1e-3, 1, 0, 1))
+    add("reg_dpo", anchored, *((3e-4, b, 5, 1) for b in (3, 10, 30)), (3e-4, 3, 1, 1), (1e-4, 10, 5, 1))
+    add("reg_dpo", "RealDPO", (1e-4, 100, 0, 1), *((3e-5, b, 0, 1) for b in (10, 100, 1000)), (1e-5, 100, 0, 1))
+    add("kto", "KTO", *((1e-4, b, 0, 1) for b in (3, 10, 30)), (3e-5, 10, 0, 1))
+    add("dpop", dpop, (1e-4, 100, 30, 1), (1e-4, 10, 30, 1), (3e-4, 10, 30, 1), (1e-4, 10, 3, 1))
+    # In which regime does a loser help at all? Cleaner levels, chosen losers, more of them, few real clips.
+    add("reg_dpo", anchored, (3e-4, 10, 5, 0.5))
+    add("reg_dpo", "RealDPO", (3e-5, 100, 0, 0.5))
+    add("reg_dpo", anchored, (3e-4, 10, 5, 1), data="invalid")
+    add("reg_dpo", "RealDPO", (3e-5, 100, 0, 1), (1e-4, 100, 0, 1), data="invalid")
+    add("sft", "SFT", (3e-4, 1, 0, 1), (1e-4, 1, 0, 1), reals=16)
+    add("reg_dpo", anchored, (3e-4, 10, 5, 1), (1e-4, 10, 5, 1), reals=16)
+    add("grpo", "GRPO", *((lr, 1, 0, 1) for lr in (1e-5, 3e-5, 1e-4)))
+    add("reference_free", "reference-free", (1e-5, 100, 0, 1), (3e-5, 10, 0, 1))
+    add("reg_dpo", anchored, (3e-4, 10, 5, 1), losers=3)
     return tuple(found)
 
 

@@ -247,7 +247,15 @@ def questions() -> tuple[Question, ...]:
         ),
         Question("real_winners", PAPER, "Real winners beat the base's own best samples.", PLAIN, OWN),
         Question("losers", PAPER, "Three losers are better than one.", f"{PLAIN}, 3 losers", PLAIN, notes=equal),
-        Question("ema", PAPER, "A slowly moving reference beats a frozen one.", PLAIN, f"{PLAIN}, frozen reference"),
+        Question("losers_anchored", OURS, "The same with the anchor.", f"{ANCHORED}, 3 losers", ANCHORED, notes=equal),
+        Question(
+            "ema",
+            PAPER,
+            "A slowly moving reference beats a frozen one.",
+            ANCHORED,
+            f"{ANCHORED}, frozen reference",
+            notes="The released motion, a thousandth every hundred updates, hardly moves in a run of this length.",
+        ),
         Question(
             "half",
             PAPER,
@@ -260,8 +268,8 @@ def questions() -> tuple[Question, ...]:
             "noise",
             PAPER,
             "One noise shared by winner and losers beats one each.",
-            PLAIN,
-            f"{PLAIN}, independent noise",
+            ANCHORED,
+            f"{ANCHORED}, independent noise",
         ),
         Question(
             "filter",
@@ -271,6 +279,29 @@ def questions() -> tuple[Question, ...]:
             PLAIN,
             notes="The filter uses the verifier; its judging is not billed, all candidates are.",
         ),
+        Question(
+            "filter_anchored",
+            OURS,
+            "The same with the anchor.",
+            f"{ANCHORED}, invalid losers only",
+            ANCHORED,
+        ),
+        Question(
+            "filter_over_sft",
+            OURS,
+            "The anchored form with invalid losers only beats SFT.",
+            f"{ANCHORED}, invalid losers only",
+            SFT,
+            notes=equal + " The filter uses the verifier.",
+        ),
+        Question(
+            "few",
+            OURS,
+            "With few real clips losers help: the anchored form beats SFT on 16.",
+            FEW,
+            FEW_SFT,
+            notes=equal,
+        ),
         Question("held_base", PAPER, "What it learns carries over to motions without real clips.", PLAIN, BASE, held),
         Question("held_sft", OURS, "It carries over better than what SFT learns.", PLAIN, SFT, held, notes=equal),
         Question("held_sft_anchored", OURS, "The same with the anchor.", ANCHORED, SFT, held, notes=equal),
@@ -278,6 +309,7 @@ def questions() -> tuple[Question, ...]:
 
 
 OWN = "SFT on valid base samples"
+FEW, FEW_SFT = f"{ANCHORED}, 16 real clips", "SFT, 16 real clips"
 
 
 def claims(study: Study, rows: Mapping[str, Row]) -> tuple[list[Claim], list[str]]:

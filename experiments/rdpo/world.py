@@ -249,7 +249,8 @@ def positions(latent: np.ndarray) -> np.ndarray:
 
 def conditions(clips: Clips) -> dict[str, np.ndarray]:
     """What a model is given: `text` (n, 3, WIDTH), one row each for gravity, restitution and the number of bodies, and
-    `image` (n, frames, 1, bodies, 3): a mask, 1 on frames 0 and 1, and their latents, 0 elsewhere."""
+    `image` (n, frames, 1, bodies, 3): a mask, 1 on frames 0 and 1, and the latents of these two, again and again (as
+    `vrjax.models.wan.first_frame_condition` repeats the one it is given)."""
     n, unit = len(clips), lambda x, low, high: 2 * (x - low) / (high - low) - 1
     values = (unit(clips.gravity, *GRAVITY), unit(clips.restitution, *RESTITUTION), np.full(n, BODIES[clips.family]))
     text = np.zeros((n, 3, WIDTH), np.float32)
@@ -258,7 +259,7 @@ def conditions(clips: Clips) -> dict[str, np.ndarray]:
         text[:, row, 3 + row] = value
     image = np.zeros((n, FRAMES, 1, BODIES[clips.family], 3), np.float32)
     image[:, :2, ..., 0] = 1.0
-    image[:, :2, ..., 1:] = latents(clips.truth)[:, :2]
+    image[..., 1:] = np.tile(latents(clips.truth[:, :2]), (1, FRAMES // 2, 1, 1, 1))
     return {"text": text, "image": image}
 
 

@@ -12,7 +12,7 @@ from experiments.rdpo import config, network, suite
 from vrjax.report import claims
 
 STUDY = dataclasses.replace(
-    TINY, name="tiny", arms=("SFT", "RealDPO", "null: RealDPO, coin-flipped pairs", "RealDPO, beta x 10")
+    TINY, name="tiny", arms=("SFT", "RealDPO", "null: RealDPO, coin-flipped pairs", "RealDPO, frozen reference")
 )
 
 
@@ -41,7 +41,7 @@ def test_a_run_and_a_killed_run_end_alike(tmp_path, study, monkeypatch, capsys):
     assert max(details["false_positives"].values()) <= 0.01
     for name in ("arms.md", "claims.md", "realdpo.png", "report.html"):
         assert (folder / name).stat().st_size > 200, name
-    assert "RealDPO, beta x 10" in (folder / "arms.md").read_text()
+    assert "RealDPO, frozen reference" in (folder / "arms.md").read_text()
 
     # Killed while the second arm trains: its parts so far are kept, the rest is as if nothing had happened.
     real, calls = suite.Suite.train, []
@@ -61,7 +61,7 @@ def test_a_run_and_a_killed_run_end_alike(tmp_path, study, monkeypatch, capsys):
     calls.clear()
     calls.append("null: RealDPO, coin-flipped pairs")
     assert realdpo.main(["--out", str(tmp_path / "b")]) == 0
-    assert calls[1:] == ["null: RealDPO, coin-flipped pairs", "RealDPO, beta x 10"]
+    assert calls[1:] == ["null: RealDPO, coin-flipped pairs", "RealDPO, frozen reference"]
     first, second = tables(folder), tables(killed)
     assert first.keys() == second.keys()
     for name, table in first.items():

@@ -95,7 +95,9 @@ def test_clips_are_what_they_say(family):
     # What is given never tells: frames 0 and 1 are true whatever follows.
     assert np.abs(clips.path[:, :2] - clips.truth[:, :2]).max() < 1e-12
     image = world.conditions(clips)["image"]
-    assert not image[:, 2:].any() and (image[:, :2, ..., 0] == 1).all()
+    assert not image[:, 2:, ..., 0].any() and (image[:, :2, ..., 0] == 1).all()
+    assert np.array_equal(image[:, 2:, ..., 1:], image[:, :-2, ..., 1:])
+    assert np.array_equal(image[:, :2, ..., 1:], world.latents(clips.truth[:, :2]))
     assert np.abs(world.positions(world.latents(clips.path)) - clips.path).max() < 1e-6
     others = [world.make(family, 64, split=s, seed=n).start for s in world.SPLITS for n in (3, 4)]
     flat = np.concatenate([o.reshape(64, -1) for o in others])
@@ -109,7 +111,8 @@ def test_verifier(family):
     true = world.make(family, 128, split="test", seed=0)
     right = verifier.judge(true, true.truth)
     assert right.valid().all() and right.error.max() == 0
-    assert np.nanmax(right.gravity) < 1e-9 and right.gain.max() < 0.02
+    # Two discs may graze each other within an interval without a kink that gives it away.
+    assert np.nanmax(right.gravity) < (1e-9 if family == "bounce" else 0.1) and right.gain.max() < 0.02
     assert right.below.max() == 0 and right.frozen.max() == 0 and right.motion.min() > 0.02
     wrong = world.make(family, 128, split="test", seed=0, broken=1.0)
     assert np.array_equal(wrong.truth, true.truth)
