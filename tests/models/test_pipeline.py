@@ -9,7 +9,7 @@ import pytest
 
 from tests.models import tiny_wan
 from tests.models.test_tokenizer import written
-from vrjax import flow
+from vrjax import flow, parallel
 from vrjax.models import conditions, defaults, denoise, folders, lora_files, pipeline, recorder, text, wan
 
 SMALL = {"size": (16, 32), "frames": 5, "steps": 3}
@@ -69,15 +69,8 @@ def test_what_an_original_folder_is(tmp_path):
     found = folders.find(tmp_path / "one")
     assert (found.kind, found.boundary, len(found.networks)) == ("t2v", None, 1)
 
-    five = wan.WanDiT(wan.WanConfig(24, 32, 2, 1, 48, 48, freq_dim=8, text_dim=12), rngs=jax_rngs())
-    wan.save_dit(five, tmp_path / "five", layout="original")
+    wan.save_dit(tiny_wan.network("t2v", in_channels=48, out_channels=48), tmp_path / "five", layout="original")
     assert folders.find(tmp_path / "five").kind == "ti2v"
-
-
-def jax_rngs():
-    from flax import nnx
-
-    return nnx.Rngs(0)
 
 
 def test_published_defaults():
@@ -107,17 +100,14 @@ def test_published_defaults():
         (lambda root: edit(root, "scheduler/scheduler_config.json", _class_name="DDIMScheduler"), "DDIMScheduler"),
         (lambda root: edit(root, "scheduler/scheduler_config.json", solver_order=3), "solver_order is 3, expected 2"),
         (lambda root: edit(root, "scheduler/scheduler_config.json", flow_shift="a"), "the shift is 'a'"),
-        (lambda root: wan.save_dit(tiny_wan.network("i2v"), root / "vae2"), None),
+        (lambda root: edit(root, "scheduler/scheduler_config.json", use_karras_sigmas=True), "use_karras_sigmas is"),
     ],
 )
 def test_damaged_folders(change, said, tmp_path):
     root = tiny_wan.build(tmp_path / "m")
     change(root)
-    if said is None:
-        assert pipeline.open(root).defaults.solver == "unipc"
-    else:
-        with pytest.raises((ValueError, FileNotFoundError), match=re.escape(said)):
-            pipeline.open(root).settings()
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(said)):
+        pipeline.open(root).settings()
 
 
 def edit(root, file="model_index.json", **values):
@@ -324,6 +314,24 @@ def test_guidance_is_two_branches(pipe):
     assert np.abs(plain - expected).max() > 0.01
 
 
+def test_on_a_mesh(root, pipe, tmp_path):
+    """Sharded over devices, recorded by the same callbacks: the same numbers."""
+    settings = pipe.settings(**SMALL, guidance=2.0)
+    noise = pipe.noise(settings, [0])
+    expected = pipe.sample(PROMPT, noise=noise, guidance=2.0, **SMALL)
+    there = pipeline.open(
+        root, cache=root / "cache", mesh=parallel.mesh({"fsdp": 2, "tensor": 2}, devices=jax.devices()[:4])
+    )
+    kept = recorder.Recorder(
+        tmp_path, grid=settings.plan.grid, steps=(1,), fields=("x0",), shape=pipe.latent_shape(settings)
+    )
+    run = there.program(settings, recorder=kept)
+    final = run(there.dits, there.prepare(PROMPT, settings), noise, np.arange(1))
+    np.testing.assert_allclose(final, expected.final, atol=1e-5)
+    found = recorder.read(kept.finish(0, np.asarray(final)[0]))
+    np.testing.assert_allclose(found["x0"][0], expected.x0[0, 1], atol=1e-5)
+
+
 def test_experts_are_phases(pair):
     pipe = pipeline.open(pair, cache=pair / "cache")
     settings = pipe.settings(**SMALL, guidance=(3.0, 2.0), picture=(20, 30))
@@ -399,6 +407,25 @@ def test_clip_rows_of_both_pictures(tmp_path):
     traj = pipe.sample(PROMPT, image=picture(0), last_image=picture(1), guidance=1, **SMALL)
     other = pipe.sample(PROMPT, image=picture(0), last_image=picture(2), guidance=1, **SMALL)
     assert np.isfinite(traj.final).all() and np.abs(traj.final - other.final).max() > 1e-3
+
+
+@pytest.mark.parametrize("experts", [1, 2])
+def test_wans_own_layout(experts, tmp_path):
+    """Its grid, its boundary of T2V-A14B and its experts' folders."""
+    pipe = pipeline.open(tiny_wan.build_original(tmp_path, experts=experts), cache=False)
+    assert pipe.defaults.grid == "wan_unipc" and pipe.folder.boundary == (None if experts == 1 else 0.875)
+    options = {"guidance": 1, "size": (16, 32), "frames": 5, "steps": 3}
+    settings = pipe.settings(**options)
+    assert settings.shift == (8.0 if experts == 1 else 12.0)
+    noise, text = pipe.noise(settings, [1]), pipe.text([PROMPT])[0]
+    traj = pipe.sample(PROMPT, seeds=[1], **options)
+    grid = flow.grids.wan_unipc(3, shift=settings.shift)
+    velocities = [dit.velocity(text) for dit in pipe.dits]
+    stop = int((grid.times >= 875).sum())
+    phases = (flow.Phase(stop, velocities[0]), flow.Phase(3, velocities[1])) if experts == 2 else velocities[0]
+    assert experts == 1 or 0 < stop < 3
+    expected = flow.sample(phases, noise[0], grid, solver=flow.unipc()).final
+    np.testing.assert_allclose(traj.final[0], expected, atol=1e-5)
 
 
 # -------------------------------------------------------------------------------------------------------------- LoRA

@@ -12,7 +12,8 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from tests.models.test_tokenizer import written
-from vrjax.models import wan
+from vrjax.models import umt5, vae_readers, wan
+from vrjax.models.vae import VAEConfig
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 Z, TEXT = 2, 12  # the fixtures' latent channels and text width
@@ -21,7 +22,10 @@ SHIFT = 5.0
 
 def config(kind: str, **options) -> wan.WanConfig:
     """A transformer of the fixtures' sizes."""
+    channels = Z + (Z + 4 if kind in ("i2v", "flf2v") else 0)
     options = {
+        "in_channels": channels,
+        "out_channels": Z,
         "dim": 24,
         "ffn_dim": 32,
         "heads": 2,
@@ -30,10 +34,9 @@ def config(kind: str, **options) -> wan.WanConfig:
         "text_dim": TEXT,
         "text_len": 16,
     } | options
-    channels = Z + (Z + 4 if kind in ("i2v", "flf2v") else 0)
     if kind == "flf2v":
         options |= {"image_positions": 2 * 10}
-    return wan.WanConfig(in_channels=channels, out_channels=Z, gate_init=1.0, **options)
+    return wan.WanConfig(gate_init=1.0, **options)
 
 
 def network(kind: str, seed: int = 0, **options) -> wan.WanDiT:
@@ -70,6 +73,26 @@ def build(root: pathlib.Path, kind: str = "t2v", *, experts: int = 1, clip: bool
     index |= {"transformer_2": ["diffusers", "WanTransformer3DModel"] if experts == 2 else [None, None]}
     index |= {"boundary_ratio": 0.9 if experts == 2 else None, "expand_timesteps": kind == "ti2v"}
     (root / "model_index.json").write_text(json.dumps(index))
+    return root
+
+
+def build_original(root: pathlib.Path, *, experts: int = 1) -> pathlib.Path:
+    """A text-to-video model in Wan's own layout. Its VAE is of zeros: only its shapes are Wan 2.1's."""
+    for i, name in enumerate(("high_noise_model", "low_noise_model") if experts == 2 else ("",)):
+        dit = network("t2v", seed=i, in_channels=16, out_channels=16)
+        wan.save_dit(dit, root / name, layout="original")
+    vae = VAEConfig(dim=4, decoder_dim=4)
+    zeros = {slot.keys[0]: np.zeros(slot.shape, np.float32) for slot in vae_readers.slots(vae, "original")}
+    save_file(zeros, root / "Wan2.1_VAE.safetensors")
+    text = umt5.UMT5Config(40, TEXT, 20, 3, 5, 2)
+    rng = np.random.default_rng(0)
+    arrays = {
+        key: rng.standard_normal(slot.shape).astype(np.float32)
+        for slot in umt5.slots(text, "original")
+        for key in slot.keys
+    }
+    save_file(arrays, root / "models_umt5-xxl-enc.safetensors")
+    written(root / "google" / "umt5-xxl")
     return root
 
 

@@ -33,7 +33,7 @@ or as weights). Self-Forcing, CausVid and others that make a clip block by block
 _WORLD = ("split", "clip", "noise")
 _PROMPT = (
     *("image", "last_image", "negative", "size", "frames", "fps", "solver", "grid", "guidance", "steps_list", "preset"),
-    *("seed", "seeds", "together", "lora", "record", "record_fields", "dtype", "fresh", "no_cache"),
+    *("seed", "seeds", "together", "lora", "record", "record_fields", "dtype", "fresh", "no_cache", "mesh"),
 )
 
 
@@ -69,6 +69,9 @@ def add(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--record", metavar="STEPS", help="all, none, or such as 0-9,49 (8 spread over the run)")
     group.add_argument("--record-fields", nargs="+", metavar="FIELD", help="of x, v, x0, next (x0)")
     group.add_argument("--dtype", help="float32, bfloat16 (bfloat16; on CPU float32)")
+    group.add_argument(
+        "--mesh", nargs="+", metavar=("AXIS", "N"), help="divide the transformers over devices: fsdp 4 context 2 (one)"
+    )
     group.add_argument("--no-cache", action="store_true", default=None, help="encode the prompt anew")
     group.add_argument("--fresh", action="store_true", default=None, help="forget an earlier run in this folder")
 

@@ -19,27 +19,32 @@ from vrjax.cli.common import numbers
 
 SCHEMA = 1
 RECORDED = 8  # steps kept where none are named, first and last among them
-_MAY_CHANGE = ("seeds",)  # a run may go on with more of them
+_MAY_CHANGE = ("seeds", "mesh")  # a run may go on with more seeds, or elsewhere, equal up to rounding
 
 
 def run(args: argparse.Namespace) -> None:
     """Samples what is not yet there, then writes the report."""
+    from vrjax import parallel
     from vrjax.models import conditions, pipeline
 
     if args.model is None:
         raise ValueError("sample: --prompt needs --model, the folder of a public Wan model")
+    mesh = _mesh(args.mesh or [])
+    first = args.seed or 0
+    seeds = list(range(first, first + (args.seeds or 1)))
+    if not 0 <= first < 2**31 - len(seeds):
+        raise ValueError(f"--seed: found {first}, expected 0 to 2**31 less the number of videos")
     pipe = pipeline.open(
         args.model,
         dtype=args.dtype,
         loras=[pipeline.Lora(*lora) for lora in args.lora or ()],
         cache=False if args.no_cache else None,
+        **({"mesh": parallel.mesh(mesh)} if mesh else {}),
     )
     settings, steps, fields = _settings(args, pipe)
     pictures = [None if path is None else conditions.read_image(path) for path in (args.image, args.last_image)]
     conditions.check(pipe.folder, args.image is not None, args.last_image is not None, settings.frames)
-    first = args.seed or 0
-    seeds = list(range(first, first + (args.seeds or 1)))
-    config = _config(args, pipe, settings, seeds, steps, fields)
+    config = _config(args, pipe, settings, seeds, steps, fields) | {"mesh": mesh}
     out = args.out or pathlib.Path("runs") / f"sample-{pipe.name}-{_slug(args.prompt)}"
     with _adopted(out, config, fresh=bool(args.fresh)):
         todo = [seed for seed in seeds if not (out / f"seed-{seed}.mp4").exists()]
@@ -50,6 +55,13 @@ def run(args: argparse.Namespace) -> None:
             _sample(pipe, settings, inputs, todo, args.together or 1, steps, fields, out)
         _report(out, config, settings, seeds)
     print(f"{out / 'report.html'}")
+
+
+def _mesh(words: list[str]) -> dict[str, int]:
+    """`fsdp 4 context 2` as axis sizes."""
+    if len(words) % 2 or not all(size.isdecimal() for size in words[1::2]):
+        raise ValueError(f"--mesh: found {' '.join(words)!r}, expected axes and sizes such as fsdp 4 context 2")
+    return {axis: int(size) for axis, size in zip(words[::2], words[1::2], strict=True)}
 
 
 def _settings(args: argparse.Namespace, pipe: Any) -> tuple[Any, tuple[int, ...], tuple[str, ...]]:
@@ -130,13 +142,15 @@ def _adopted(out: pathlib.Path, config: dict[str, Any], *, fresh: bool) -> Itera
 
     from vrjax.train import runs
 
+    path = out / "config.json"
+    if out.is_dir() and not path.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
+        raise ValueError(f"{out} exists and is not a run (no config.json); choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     with open(out / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise BlockingIOError(f"{out} is in use by another process") from None
-        path = out / "config.json"
         old = None
         if path.exists():
             try:
@@ -144,8 +158,6 @@ def _adopted(out: pathlib.Path, config: dict[str, Any], *, fresh: bool) -> Itera
                 assert isinstance(old, dict)
             except (ValueError, KeyError, TypeError, AssertionError):
                 raise ValueError(f"{path} is not a run's config; choose another --out") from None
-        elif any(not entry.name.startswith(".") for entry in out.iterdir()):
-            raise ValueError(f"{out} exists and is not a run (no config.json); choose another --out")
         if old is not None and fresh:
             for name in ("trajectory", "x0"):
                 shutil.rmtree(out / name, ignore_errors=True)

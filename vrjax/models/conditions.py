@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 
 from vrjax.models import clip as clips
 from vrjax.models.folders import Folder
@@ -129,8 +129,8 @@ def make(
     *,
     size: tuple[int, int],
     frames: int,
-    image: UInt8[np.ndarray, "h w c"] | None = None,
-    last_image: UInt8[np.ndarray, "h2 w2 c"] | None = None,
+    image: Shaped[np.ndarray, "h w c"] | None = None,
+    last_image: Shaped[np.ndarray, "h2 w2 c"] | None = None,
     clip: Any = None,
 ) -> Conditions:
     """The conditions of one clip.

@@ -92,6 +92,8 @@ def with_scheduler(found: Defaults, scheduler: Mapping[str, Any] | None, where: 
     if scheduler is None:
         return found
     name = scheduler.get("_class_name")
+    plain = {"use_dynamic_shifting": False, "num_train_timesteps": 1000, "shift_terminal": None}
+    plain |= dict.fromkeys(("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"), False)
     if name == "UniPCMultistepScheduler":
         expected = {
             "prediction_type": "flow_prediction",
@@ -102,13 +104,13 @@ def with_scheduler(found: Defaults, scheduler: Mapping[str, Any] | None, where: 
             "lower_order_final": True,
             "disable_corrector": [],
             "final_sigmas_type": "zero",
-            "use_dynamic_shifting": False,
-            "num_train_timesteps": 1000,
+            "thresholding": False,
+            **plain,
         }
         choice = {"solver": "unipc", "grid": "diffusers_unipc"}
         shift = scheduler.get("flow_shift", 1.0)
     elif name == "FlowMatchEulerDiscreteScheduler":
-        expected = {"use_dynamic_shifting": False, "num_train_timesteps": 1000}
+        expected = {"stochastic_sampling": False, "invert_sigmas": False, **plain}
         choice = {"solver": "euler", "grid": "diffusers_euler"}
         shift = scheduler.get("shift", 1.0)
     else:

@@ -123,15 +123,12 @@ def _original(root: pathlib.Path) -> Folder:
 
 
 def network_config(path: pathlib.Path) -> WanConfig:
-    """The config of a transformer's folder or file, from its JSON and headers alone.
+    """The config of a transformer's folder or file, from its JSON and headers alone, which are checked.
 
     Raises:
         FileNotFoundError, ValueError: as `wan.load_dit`.
     """
-    source = tensors.read(path)
-    layout, prefix = fill.layout(source, readers._ANCHORS, "a Wan transformer")
-    shapes = {key[len(prefix) :]: shape for key, shape in source.shapes.items() if key.startswith(prefix)}
-    return readers._config(source, shapes, layout, {})
+    return readers.opened(path)[1]
 
 
 def _kind(cfg: WanConfig, root: pathlib.Path, expand: bool) -> str:

@@ -132,7 +132,7 @@ class Pipeline:
             if lora.expert in (BOTH, (HIGH, LOW)[i])
         ]
         dit = self._load(self.folder.networks[i], dtype=self.dtype, param_dtype=self.dtype)
-        return lora_files.merge(dit, merged) if merged else dit
+        return lora_files.merge(dit, merged, donate=True) if merged else dit
 
     # ------------------------------------------------------------------------------------------------------- options
 

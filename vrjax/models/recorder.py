@@ -106,7 +106,7 @@ class Recorder:
     def _part(self, seed: int) -> pathlib.Path:
         return self._folder / f".seed-{seed}.part"
 
-    def finish(self, seed: int, final: np.ndarray | None = None) -> pathlib.Path:
+    def finish(self, seed: int, final: Any = None) -> pathlib.Path:
         """Gives a seed's folder its name, with `final.npy` beside the fields; call it when the run has returned.
 
         Raises:
