@@ -36,7 +36,7 @@ def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.n
     from flax import nnx
     from jax import lax
 
-    from vrjax import flow
+    from vrjax import flow, parallel
     from vrjax.models import wan
     from vrjax.train import objectives
 
@@ -68,7 +68,7 @@ def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.n
                     velocity = lambda x, level: dit(x, level.time, text)
                     return objectives.flow_error(velocity, x, noise, objectives.level_of(sigma))
 
-                return jnp.mean(jax.vmap(one)(x, noise, sigma, text))
+                return jnp.mean(parallel.batch(None, one)(x, noise, sigma, text))
 
             value, grad = jax.value_and_grad(loss)(params)
             change, moments = tx.update(grad, moments, params)

@@ -137,3 +137,22 @@ def test_default_rules_shard_a_wan_dit(config, dit):
     run = jax.jit(lambda d: d(x, 500.0, text, image=image).v)
     expected = run(dit)
     np.testing.assert_allclose(run(placed), expected, rtol=1e-5, atol=1e-5 * float(jnp.abs(expected).max()))
+
+
+def test_a_batch_of_one_needs_no_batch_axis():
+    """Values of `jax.vmap`; traced without it where there is one example, with it where there are more."""
+
+    def fn(x, scale):
+        return {"y": jnp.cumsum(x) * scale, "sum": x.sum()}
+
+    x = jnp.arange(6.0).reshape(2, 3)
+    for rows, inside in ((x[:1], (3,)), (x, (2, 3))):
+        run = parallel.batch(None, fn, in_axes=(0, None))
+        expected = jax.vmap(fn, in_axes=(0, None))(rows, 2.0)
+        jax.tree.map(np.testing.assert_array_equal, run(rows, 2.0), expected)
+        (shape,) = {
+            e.outvars[0].aval.shape for e in jax.make_jaxpr(run)(rows, 2.0).eqns if e.primitive.name == "cumsum"
+        }
+        assert shape == inside
+    across = parallel.batch(None, lambda x: x.sum(), in_axes=1)
+    np.testing.assert_array_equal(across(x[:, :1]), [3.0])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -141,8 +142,25 @@ def place(layout: Layout | None, x: Any, *names: str | None) -> Any:
 
 
 def batch(layout: Layout | None, fn: Callable, in_axes: Any = 0) -> Callable:
-    """`layout.batch(fn, in_axes)`, or a plain `jax.vmap` where there is no layout."""
-    return jax.vmap(fn, in_axes=in_axes) if layout is None else layout.batch(fn, in_axes)
+    """`layout.batch(fn, in_axes)`, or a plain `jax.vmap` where there is no layout.
+
+    A batch of one example on one device is computed without the axis: under `vmap` XLA:CPU lays out activations for the
+    weights' gradients, and a training step of 1,280 tokens takes a quarter longer.
+    """
+    if layout is not None:
+        return layout.batch(fn, in_axes)
+
+    def mapped(*args: Any) -> Any:
+        axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
+        if any(not (axis == 0 or axis is None) for axis in axes):
+            return jax.vmap(fn, in_axes=in_axes)(*args)
+        given = list(zip(args, axes, strict=True))
+        if any(len(leaf) != 1 for a, axis in given if axis == 0 for leaf in jax.tree.leaves(a)):
+            return jax.vmap(fn, in_axes=in_axes)(*args)
+        out = fn(*(jax.tree.map(lambda x: x[0], a) if axis == 0 else a for a, axis in given))
+        return jax.tree.map(lambda x: jnp.asarray(x)[None], out)
+
+    return mapped
 
 
 def as_rules(rules: Mapping[str, Any]) -> dict[str, Any]:
