@@ -10,7 +10,7 @@ from flax import nnx
 from jax.sharding import AxisType, PartitionSpec
 
 from vrjax.models import wan
-from vrjax.parallel import AXES, DEFAULT_RULES, UnevenSharding, mesh, shardings, spec
+from vrjax.parallel import AXES, DEFAULT_RULES, UnevenSharding, batch, mesh, shardings, spec
 
 
 @pytest.mark.parametrize(
@@ -147,12 +147,12 @@ def test_a_batch_of_one_needs_no_batch_axis():
 
     x = jnp.arange(6.0).reshape(2, 3)
     for rows, inside in ((x[:1], (3,)), (x, (2, 3))):
-        run = parallel.batch(None, fn, in_axes=(0, None))
+        run = batch(None, fn, in_axes=(0, None))
         expected = jax.vmap(fn, in_axes=(0, None))(rows, 2.0)
         jax.tree.map(np.testing.assert_array_equal, run(rows, 2.0), expected)
         (shape,) = {
             e.outvars[0].aval.shape for e in jax.make_jaxpr(run)(rows, 2.0).eqns if e.primitive.name == "cumsum"
         }
         assert shape == inside
-    across = parallel.batch(None, lambda x: x.sum(), in_axes=1)
+    across = batch(None, lambda x: x.sum(), in_axes=1)
     np.testing.assert_array_equal(across(x[:, :1]), [3.0])
