@@ -1,0 +1,293 @@
+"""The VChain study end to end on a tiny model, its arms, and the statistics it judges with."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from experiments import vchain as experiment
+from experiments.vch import arms, base, config, score, search, sprites, suite, thoughts, verdicts, world
+from vrjax.flow import Level
+from vrjax.models import wan
+from vrjax.reasoning import pictures
+from vrjax.report import claims
+
+BASE = config.Base(dim=16, ffn=16, heads=1, layers=1, steps=4, stretch=2, videos=2, images=2, scenes=6)
+TINY = config.Study(
+    name="tiny",
+    bases=(1,),
+    base=BASE,
+    scenes=8,
+    noises=2,
+    steps=2,
+    rank=2,
+    tuning=2,
+    batch=1,
+    curve=(1, 2),
+    curve_scenes=2,
+    rates=(0.5,),
+    transitions=120,
+    resamples=60,
+    group=4,
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The finished run folder of the tiny study."""
+    root = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "quick", lambda: TINY)
+        assert experiment.main(["--out", str(root)]) == 0
+    return root / "tiny"
+
+
+@pytest.fixture(scope="module")
+def loud():
+    """A random model that moves (a fresh one's head is zero)."""
+    dit = wan.WanDiT(base.network(BASE), rngs=nnx.Rngs(0))
+    dit.head.kernel[...] = 0.5 * jax.random.normal(jax.random.key(1), dit.head.kernel.shape)
+    return dit
+
+
+@pytest.fixture(scope="module")
+def on(tmp_path_factory):
+    return suite.scenes(TINY, 0, tmp_path_factory.mktemp("chains") / "a")
+
+
+def test_writes_everything_a_reader_needs(run):
+    found = {row.id: row for row in claims.read(run)}
+    assert {"vchain.t2v", "vchain.visual", "vchain.placebo", "vchain.static", "vchain.noisy_0.5"} <= set(found)
+    assert found["vchain.t2v"].n == 8 * 2 and "placebo" in found["vchain.visual"].notes
+    details = claims.read_details(run)
+    names = [row["arm"] for row in details["arms"]]
+    assert set(suite.LABELS) | {"text_noisy_0.5", "vchain_noisy_0.5"} == set(names) and len(names) == len(set(names))
+    assert [row["updates"] for row in details["curve"]] == [1, 2]
+    table = (run / "arms.md").read_text()
+    assert table.count("\n") == 2 + len(names) and "another scene" in table
+    assert (run / "vchain.png").stat().st_size > 10_000
+    assert (run / "thoughts" / "base1" / "reasoning.json").exists() and (run / "bases" / "1" / "config.json").exists()
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(run, monkeypatch):
+    monkeypatch.setattr(config, "quick", lambda: TINY)
+    before, table = (run / "results.json").read_bytes(), run / "tables" / "base1-oracle.npz"
+    with np.load(table) as stored:
+        first = {k: stored[k] for k in stored.files}
+    (run / "results.json").unlink()
+    table.unlink()  # as if killed while this part ran
+    again = []
+    inner = arms.Programs.tune
+    monkeypatch.setattr(arms.Programs, "tune", lambda self, *a, **k: again.append(1) or inner(self, *a, **k))
+    monkeypatch.setattr(base, "train", None)
+    assert experiment.main(["--out", str(run.parent)]) == 0
+    assert again == [1]  # that part alone
+    assert (run / "results.json").read_bytes() == before
+    with np.load(table) as stored:
+        for key, value in first.items():
+            np.testing.assert_array_equal(stored[key], value)
+
+
+def test_refuses_a_folder_of_another_study(run, monkeypatch, capsys):
+    monkeypatch.setattr(config, "quick", lambda: dataclasses.replace(TINY, resamples=61))
+    assert experiment.main(["--out", str(run.parent)]) == 2
+    assert "another config" in capsys.readouterr().err
+    for wrong in ({"bases": ()}, {"curve": (2, 1)}, {"scenes": 0}, {"tuning": 3}, {"shipped": True, "bases": (1,)}):
+        with pytest.raises(ValueError, match="vchain: "):
+            dataclasses.replace(TINY, **wrong)
+    with pytest.raises(ValueError, match="whole stretches"):
+        config.Base(steps=55)
+
+
+def test_a_torn_table_is_named(run, monkeypatch, capsys):
+    monkeypatch.setattr(config, "quick", lambda: TINY)
+    table = run / "tables" / "base1-text.npz"
+    whole = table.read_bytes()
+    table.write_bytes(whole[: len(whole) // 2])
+    try:
+        assert experiment.main(["--out", str(run.parent)]) == 2
+        assert table.name in capsys.readouterr().err
+    finally:
+        table.write_bytes(whole)
+
+
+# The base's training data --------------------------------------------------------------------------------------------
+
+
+def test_the_base_has_its_two_deficiencies():
+    data = base.films(world.Chains(), 60)
+    assert world.novel(data.films.reshape(-1, 6)).any()
+    films = data.films[:, 0].astype(int)
+    looks = sprites.decode(sprites.expand(base.drawn(films)))  # an altered egg is told, but not shown
+    np.testing.assert_array_equal(looks, np.where(world.novel(films), -1, films))
+    rng = np.random.default_rng(0)
+    many = base.batch(data, rng, 600, 300, wrong=0.6)
+    sentences = many["text"].reshape(600, 4, 6, -1)[:, :, 0, :].any(-1).sum(1)  # thoughts told, or scene and end
+    orders = many["text"][..., -6:-1]
+    ends = orders[..., 4].any(1)
+    true = np.array([any((f == d[0]).all() for d in data.films) for f in many["film"]])
+    ordered = (sentences > 1) & ~ends
+    assert true[ordered].all() and 0.3 < ordered.mean() < 0.6
+    assert 0.3 < true[~ordered].mean() < 0.5  # 0.4 in the long run
+    symbols = many["thought"][..., 8 : 8 + 18].argmax(-1)
+    np.testing.assert_array_equal(symbols, many["row"])
+    np.testing.assert_array_equal(many["text"][:, :6, 8 : 8 + 18].argmax(-1), many["film"][:, 0])
+
+
+def test_places_tell_cells_and_frames_apart():
+    video, image = base.places(8, 6), base.places(1, 6)
+    assert len(np.unique(video.reshape(48, -1), axis=0)) == 48
+    assert (image[..., 8:] == 0).all() and len(np.unique(image.reshape(6, -1), axis=0)) == 6
+
+
+# Arms ----------------------------------------------------------------------------------------------------------------
+
+
+def test_adapters_start_afresh_for_every_scene_and_placebos_are_strangers(loud, on):
+    programs = arms.Programs(TINY)
+    data = arms.tuning_set(on.chains, 6)
+    together = programs.tune(loud, data, on.seeds)
+    alone = programs.tune(loud, jax.tree.map(lambda a: a[5:6], data), on.seeds[5:6])
+    close = lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6)
+    jax.tree.map(close, suite.at(together, 5), suite.at(alone, 0))
+    kept = programs.tune(loud, data, on.seeds, keep=(1, 2), steps=2)
+    jax.tree.map(close, suite.at(kept, slice(None), 1), together)
+    # no update: the base, bit for bit what sampling without adapters gives up to rounding
+    noise = arms.noises(TINY, on.seeds, 2)
+    story = suite.stories(on.chains)
+    fresh = jax.tree.map(np.zeros_like, together)
+    np.testing.assert_allclose(
+        programs.sample(loud, story, noise, fresh), programs.sample(loud, story, noise), atol=1e-4
+    )
+    for i, j in enumerate(on.other):
+        mine, theirs = (arms.changed_kinds(on.truths[k].kinds, 8) for k in (i, j))
+        assert i != j and not mine & theirs
+    with pytest.raises(ValueError, match="placebo: scene 0"):
+        arms.strangers([frozenset({"egg"})] * 3)
+
+
+def test_noises_follow_the_scene_not_its_place():
+    both, one = arms.noises(TINY, [7, 9], 3), arms.noises(TINY, [9], 2)
+    np.testing.assert_array_equal(both[1:, :2], one)
+
+
+def test_known_frames_are_kept_and_the_others_sampled(loud, on):
+    programs = arms.Programs(TINY)
+    known, mask = suite.keyframes_in_time(TINY, on)
+    noise, story = arms.noises(TINY, on.seeds, 2), suite.stories(on.chains)
+    video = programs.fill(loud, story, noise, known, mask)
+    free = programs.sample(loud, story, noise)
+    for i in range(len(on.clips)):
+        np.testing.assert_allclose(
+            video[i][:, mask[i]], np.broadcast_to(known[i, mask[i]], video[i][:, mask[i]].shape), atol=2e-3
+        )
+        np.testing.assert_allclose(known[i, mask[i]], on.clips[i].video[mask[i]], atol=0.01)
+        assert np.abs(video[i][:, ~mask[i]] - free[i][:, ~mask[i]]).max() > 1e-3
+    x = np.ones((2, 1, 1, 1), np.float32)
+    v = arms.pinned(lambda x, level: 5 * x, np.zeros_like(x), np.array([True, False]))(x, Level(0.5, 500.0)).v
+    np.testing.assert_allclose(v.ravel(), [2, 5])
+
+
+def test_interpolation_and_matching(on):
+    chain, film = on.chains[0], on.clips[0].video
+    n = len(chain.frames)
+    for how in ("linear", "nearest"):
+        video = arms.interpolated(chain, 8, how)
+        np.testing.assert_array_equal(video[0], pictures.to_float(chain.frames[0]))
+        np.testing.assert_allclose(video[-1], pictures.to_float(chain.frames[-1]), atol=1e-6)
+    exact = arms.interpolated(chain, 3 * n - 2, "linear")[::3]
+    np.testing.assert_allclose(exact, [pictures.to_float(f) for f in chain.frames], atol=1e-6)
+    with pytest.raises(ValueError, match="unknown way 'cubic'"):
+        arms.interpolated(chain, 8, "cubic")
+    backwards, frozen = film[::-1], film[:1].repeat(8, 0)
+    late = film[[0, 0, *range(1, 7)]]
+    assert arms.matching(np.stack([frozen, backwards, film, late]), chain) == 2
+    assert arms.matching(np.stack([backwards, late, frozen]), chain) == 1 or on.instants[0][-1] == 7
+
+
+def test_cost_counts_tokens():
+    study = dataclasses.replace(config.full(), tuning=60, batch=2, steps=10, curve=(60,))
+    assert study.tuning_cost(60) == 60 * 2 * 3 / 8 and study.tries == round((45 + 10) / 10)
+    assert verdicts.cost(study, "vchain_noisy_0.1") == 55 and verdicts.cost(study, "t2v") == 10
+    assert verdicts.cost(study, "tries") == 60 and verdicts.cost(study, "linear") == 0
+
+
+# Statistics ----------------------------------------------------------------------------------------------------------
+
+
+def fake(effect, novel_effect=0.0, bases=3, scenes=40, seed=0):
+    """Tables in which VChain is right more often than everything else."""
+    rng = np.random.default_rng(seed)
+    novel = np.arange(scenes) % 2 == 1
+    names = [*suite.LABELS, "text_noisy_0.5", "vchain_noisy_0.5"]
+    out = []
+    for _ in range(bases):
+        arms_ = {}
+        for arm in names:
+            rate = 0.3 + effect * (arm == "vchain") + novel_effect * novel * (arm == "vchain")
+            hits = (rng.random((scenes, 2)) < np.broadcast_to(np.asarray(rate), (scenes,))[:, None]).astype(float)
+            arms_[arm] = {m: hits for m in score.METRICS}
+            arms_[arm]["appearance"] = np.where(novel[:, None], hits, np.nan)
+        arms_["curve"] = {m: np.stack([np.full((4, 1), 0.2), np.full((4, 1), 0.8)]) for m in score.METRICS}
+        out.append(arms_)
+    return out, [novel] * bases
+
+
+def test_claims_of_a_fake_table():
+    found, novel = fake(0.5)
+    rows = {row.id: row for row in verdicts.claims(found, novel, TINY)}
+    assert rows["vchain.t2v"].verdict == rows["vchain.visual"].verdict == "reproduced"
+    assert 0.4 < rows["vchain.t2v"].estimate < 0.6 and rows["vchain.t2v"].null == 0
+    assert rows["vchain.too_short"].verdict == "reproduced" and rows["vchain.too_short"].estimate == pytest.approx(-0.6)
+    assert rows["vchain.static"].verdict != "reproduced"
+    nothing, novel = fake(0.0)
+    none = {row.id: row for row in verdicts.claims(nothing, novel, TINY)}
+    assert none["vchain.t2v"].verdict != "reproduced" and abs(none["vchain.t2v"].estimate) < 0.15
+    worse, novel = fake(-0.3)
+    assert {r.id: r for r in verdicts.claims(worse, novel, TINY)}["vchain.visual"].verdict == "not reproduced"
+
+
+def test_arm_rows_of_a_fake_table():
+    found, novel = fake(0.1, novel_effect=0.5)
+    rows = {row["arm"]: row for row in verdicts.arm_rows(found, novel, dataclasses.replace(TINY, resamples=2000))}
+    vchain = rows["vchain"]
+    assert vchain["novel"] > vchain["familiar"] + 0.3 and vchain["low"] < vchain["primary"] < vchain["high"]
+    assert vchain["holm"] < 0.05 < rows["placebo"]["holm"] and "holm" not in rows["t2v"]
+    assert vchain["difference"] == pytest.approx(vchain["primary"] - rows["t2v"]["primary"])
+    assert json.dumps(list(rows.values()))
+    assert verdicts.arms_markdown(list(rows.values())).count("\n") == 2 + len(rows)
+
+
+def test_intervals_are_never_certain():
+    flat = verdicts.bootstrap(np.zeros((2, 30, 2)), 50)
+    assert flat.interval == (-0.05, 0.05)
+    data = np.random.default_rng(0).normal(size=(5, 40, 2)) + np.arange(5)[:, None, None]
+    bases = verdicts.bootstrap(data, 400)
+    assert bases.high - bases.low > 1.5  # bases differ by 0 ... 4: the interval must say so
+    alone = verdicts.bootstrap(data[:1], 400)
+    assert alone.high - alone.low < 0.7
+
+
+def test_thoughts_reach_every_arm(run):
+    with np.load(run / "tables" / "base1-noisy-0.5.npz") as stored:
+        keys = set(stored.files)
+    assert {"text_noisy_0.5.primary", "vchain_noisy_0.5.primary", "vchain_noisy_0.5.shown"} <= keys
+    with np.load(run / "tables" / "base1-text.npz") as stored:
+        assert stored["nearest.completion"].all() and not stored["linear.primary"].all()
+    assert thoughts.KEYFRAMES == 4
+
+
+def test_the_search_looks_at_validation_scenes_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "quick", lambda: TINY)
+    monkeypatch.setattr(search, "GRID", {"lr": (1e-3,), "mean": (0.0,)})
+    monkeypatch.setattr(search, "UPDATES", (1, 2))
+    monkeypatch.setattr(search, "BATCH", TINY.batch)
+    splits = []
+    inner = world.numbered
+    monkeypatch.setattr(world, "numbered", lambda w, split, *a, **k: splits.append(split) or inner(w, split, *a, **k))
+    assert experiment.main(["--search", "--out", str(tmp_path)]) == 0
+    lines = (tmp_path / "tiny_search" / "search.md").read_text().splitlines()
+    assert len(lines) == 2 + 1 + 2 and set(splits) == {"val"}
