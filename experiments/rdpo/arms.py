@@ -131,38 +131,41 @@ def catalogue(study: Study) -> tuple[Arm, ...]:
     plain = Arm(name="RealDPO", method="reg_dpo", group="method", lr=t.dpo_lr, beta=t.beta)
     plain = replace(plain, rate=0.001, every=100, high=t.high)
     anchored = replace(plain, name="RealDPO + SFT anchor", lr=t.anchored_lr, beta=t.anchored_beta, anchor=t.anchor)
-    dpop = replace(anchored, name="RealDPO + DPOP anchor", method="dpop", anchor=t.penalty)
-    free = replace(plain, name="reference-free", method="reference_free", lr=t.free_lr, beta=t.free_beta)
-    kto = replace(plain, name="KTO", method="kto", lr=t.kto_lr, beta=t.kto_beta)
-    grpo = Arm(name="GRPO with the verifier", method="grpo", group="upper", lr=t.grpo_lr)
+    dpop = replace(plain, name="RealDPO + DPOP anchor", method="dpop", lr=t.dpop_lr, beta=t.dpop_beta, anchor=t.penalty)
     vary = lambda base, name, **changes: replace(base, name=f"{base.name}, {name}", group="ablation", **changes)
     found = (
         sft,
-        replace(sft, name="SFT on valid base samples", data="own", note="the verifier chooses its clips"),
         plain,
         anchored,
-        dpop,
-        vary(plain, "3 losers", losers=3),
-        vary(anchored, "3 losers", losers=3),
-        vary(plain, "invalid losers only", data="invalid", note="the verifier chooses its losers"),
-        vary(anchored, "invalid losers only", data="invalid", note="the verifier chooses its losers"),
-        vary(plain, "frozen reference", rate=0.0, every=1),
-        vary(anchored, "frozen reference", rate=0.0, every=1),
-        vary(anchored, "TR-DPO reference", rate=0.6, every=max(1, study.steps // 6)),
-        vary(plain, OTHER_RANGE, high=HALF),
-        vary(anchored, OTHER_RANGE, high=HALF),
-        vary(anchored, "beta / 10", beta=t.anchored_beta / 10),
-        vary(anchored, "beta x 10", beta=t.anchored_beta * 10),
-        vary(anchored, "independent noise", shared=False),
-        free,
-        kto,
         replace(plain, name="null: RealDPO, coin-flipped pairs", group="null", data="flipped"),
         replace(anchored, name="null: anchored, coin-flipped pairs", group="null", data="flipped"),
         replace(plain, name="null: RealDPO, other real clips lose", group="null", data="other"),
         replace(anchored, name="null: anchored, other real clips lose", group="null", data="other"),
+        vary(plain, "invalid losers only", data="invalid", note="the verifier chooses its losers"),
+        vary(anchored, "invalid losers only", data="invalid", note="the verifier chooses its losers"),
+        vary(plain, OTHER_RANGE, high=HALF),
+        vary(anchored, OTHER_RANGE, high=HALF),
+        vary(plain, "frozen reference", rate=0.0, every=1),
+        vary(anchored, "frozen reference", rate=0.0, every=1),
+        vary(anchored, "TR-DPO reference", rate=0.6, every=max(1, study.steps // 6)),
+        vary(anchored, "beta / 10", beta=t.anchored_beta / 10),
+        vary(anchored, "beta x 10", beta=t.anchored_beta * 10),
         replace(sft, name="SFT, 16 real clips", group="ablation", reals=16),
         replace(anchored, name="RealDPO + SFT anchor, 16 real clips", group="ablation", reals=16),
-        replace(grpo, note="its reward is the test's verifier"),
+        replace(sft, name="SFT on valid base samples", data="own", note="the verifier chooses its clips"),
+        replace(plain, name="KTO", method="kto", lr=t.kto_lr, beta=t.kto_beta),
+        dpop,
+        vary(anchored, "3 losers", losers=3),
+        vary(plain, "3 losers", losers=3),
+        vary(anchored, "independent noise", shared=False),
+        replace(plain, name="reference-free", method="reference_free", lr=t.free_lr, beta=t.free_beta),
+        Arm(
+            name="GRPO with the verifier",
+            method="grpo",
+            group="upper",
+            lr=t.grpo_lr,
+            note="its reward is the test's verifier",
+        ),
     )
     wanted = set(study.arms)
     if unknown := sorted(wanted - {arm.name for arm in found}):

@@ -13,29 +13,33 @@ class Tuned:
 
     sft_lr: float = 3e-4
     """SFT, and SFT on filtered base samples."""
-    dpo_lr: float = 1e-4
+    dpo_lr: float = 3e-5
     """DPO and its relatives without an anchor."""
     beta: float = 100.0
     """DPO and its relatives."""
     high: float = 1.0
     """Largest noise level of all preference arms but the "cleaner half" ones."""
     anchored_lr: float = 3e-4
-    """Reg-DPO and DPOP."""
+    """Reg-DPO."""
     anchored_beta: float = 10.0
-    """Reg-DPO and DPOP."""
+    """Reg-DPO."""
     anchor: float = 5.0
     """Reg-DPO: weight of the winner's own error."""
-    penalty: float = 5.0
+    dpop_lr: float = 3e-4
+    """DPOP."""
+    dpop_beta: float = 100.0
+    """DPOP."""
+    penalty: float = 30.0
     """DPOP: weight of max(0, win gap)."""
     kto_lr: float = 1e-4
     """KTO."""
     kto_beta: float = 10.0
     """KTO; without DPO's factor one half."""
-    free_lr: float = 1e-4
+    free_lr: float = 1e-5
     """Reference-free."""
-    free_beta: float = 10.0
+    free_beta: float = 100.0
     """Reference-free."""
-    grpo_lr: float = 3e-4
+    grpo_lr: float = 3e-5
     """GRPO."""
 
 
@@ -113,7 +117,7 @@ def quick() -> Study:
     return Study(
         name="realdpo",
         bases=2,
-        base_steps=900,
+        base_steps=1200,
         conditions=50,
         noises=2,
         looks=4,

@@ -28,7 +28,8 @@ all of RealDPO but the preference (a coin decides which side wins) or the base's
 
 NOTES = (
     "Valid: the largest position error over all frames is below one disc radius, 0.06 of the box. The one true future "
-    "is known, because frames 0 and 1 give position and velocity.",
+    "is known, because frames 0 and 1 give position and velocity. Two discs, a family without real clips, are judged "
+    "with twice the tolerance.",
     "Intervals are 95 % hierarchical bootstraps over bases, conditions and noises; p-values are paired permutation "
     "tests over conditions, Holm-corrected over all rows against SFT at equal compute.",
     "Compute is in forward equivalents (forward 1, backward 2) and bills the sampling of losers. Learning rates, betas "

@@ -111,7 +111,7 @@ def measures(row: Row) -> dict[str, float]:
         "valid_tight": share(scoring.valid(s, tolerance=verifier.TIGHT)),
         "valid_loose": share(scoring.valid(s, tolerance=verifier.LOOSE)),
         "valid_two": share(scoring.valid(s, "collide")),
-        "valid_two_loose": share(scoring.valid(s, "collide", verifier.LOOSE)),
+        "valid_two_tight": share(scoring.valid(s, "collide", verifier.TOLERANCE)),
         "rmse": share(s["bounce/rmse"]),
         "gravity_off": weak,
         "energy_gain": share(s["bounce/gain"] > 0.1),
@@ -322,7 +322,8 @@ def claims(study: Study, rows: Mapping[str, Row]) -> tuple[list[Claim], list[str
             continue
         values = scoring.valid(rows[q.a].scores, q.family) - scoring.valid(rows[q.b].scores, q.family)
         found = estimate(values, study)
-        on = "one disc" if q.family == "bounce" else "two discs that collide, a family without real clips"
+        one = q.family == "bounce"
+        on = "one disc" if one else "two discs that collide, a family without real clips, twice the tolerance"
         out.append(
             claim(
                 f"realdpo.{q.name}",
