@@ -1,5 +1,6 @@
 """The command line: help that teaches, one-line errors with status 2, and commands that do what they say."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -87,6 +88,21 @@ def test_a_bad_override_is_named(capsys):
     assert "steps must be at least 1, found 0" in capsys.readouterr().err
     assert call("train", CONFIG, "--stepz", "3") == 2
     assert "--stepz" in capsys.readouterr().err
+
+
+def test_a_mesh_is_replaced_as_a_whole():
+    """Also where the config names other axes, which tyro would only let one change one by one."""
+    from vrjax.cli.common import overridden
+    from vrjax.train import config as configs
+
+    config = dataclasses.replace(configs.load(CONFIG), mesh={"fsdp": 16, "context": 4})
+    for words, mesh in ((["--mesh", "data", "2"], {"data": 2}), ([], config.mesh), (["--mesh"], {})):
+        found = overridden(configs.TrainConfig, config, [*words, "--steps", "7"])
+        assert (found.mesh, found.steps) == (mesh, 7)
+    assert overridden(configs.TrainConfig, config, ["--mesh.fsdp", "2"]).mesh == {"fsdp": 2, "context": 4}
+    for wrong in (["data"], ["data", "two"]):
+        with pytest.raises(ValueError, match="--mesh data.*expected axes and sizes"):
+            overridden(configs.TrainConfig, config, ["--mesh", *wrong])
 
 
 def test_debug_shows_the_traceback():

@@ -3,6 +3,8 @@
 import argparse
 import pathlib
 
+from vrjax.cli.common import overridden
+
 NAME, SUMMARY = "align", "train on preferences, or go on with it"
 TEXT = """\
 Trains on preferences: real clips against a model's own samples (RealDPO and its family), in runs/<name>/. The same
@@ -29,10 +31,8 @@ def run(args: argparse.Namespace) -> None:
 
     config = loop.load(args.config)
     if args.overrides:
-        import tyro
-
         prog = f"vrjax align {args.config}"
-        config = tyro.cli(AlignConfig, default=config, args=args.overrides, prog=prog, description=TEXT)
+        config = overridden(AlignConfig, config, args.overrides, prog=prog, description=TEXT)
     reuse_host_memory()
     try:
         loop.run(config, root=args.root, fresh=args.fresh)

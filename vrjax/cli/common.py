@@ -32,6 +32,32 @@ def training_of(model: pathlib.Path) -> dict[str, Any]:
         raise ValueError(f"{file}: expected an object with the field 'config'") from None
 
 
+def overridden(kind: type, config: Any, arguments: list[str], **tyro_options: Any) -> Any:
+    """The config with fields set on the command line.
+
+    `--mesh NAME SIZE ...` replaces the whole mesh, whatever axes the config names; everything else is tyro's.
+
+    Raises:
+      ValueError: a mesh without pairs of a name and a whole number.
+    """
+    import dataclasses
+
+    import tyro
+
+    rest = list(arguments)
+    while "--mesh" in rest:
+        at = rest.index("--mesh")
+        end = next((i for i in range(at + 1, len(rest)) if rest[i].startswith("--")), len(rest))
+        words = rest[at + 1 : end]
+        try:
+            mesh = {name: int(size) for name, size in zip(words[::2], words[1::2], strict=True)}
+        except ValueError:
+            raise ValueError(f"--mesh {' '.join(words)}: expected axes and sizes, such as fsdp 4 context 2") from None
+        config = dataclasses.replace(config, mesh=mesh)
+        del rest[at:end]
+    return tyro.cli(kind, default=config, args=rest, **tyro_options) if rest else config
+
+
 def save_npz(path: pathlib.Path, **arrays: Any) -> None:
     """Writes named arrays, whole or not at all."""
     import numpy as np

@@ -4,7 +4,7 @@ import argparse
 import os
 import pathlib
 
-from vrjax.cli.common import latent_shape
+from vrjax.cli.common import latent_shape, overridden
 
 NAME, SUMMARY = "plan", "what a run needs of a TPU slice, without one"
 TEXT = """\
@@ -17,12 +17,16 @@ be set on the command line. TOPOLOGY and LATENT in the file are the defaults of 
 
 topologies: v5e:2x2 to v5e:16x16 (15.75 GiB a chip), v6e:2x2 to v6e:16x16 (31.25 GiB), v5p:2x2x1 to v5p:16x16x24 (95.74)
 
+one GPU: gpu:80 (a device of 80 GiB). A SampleConfig is accounted for by shapes and formulas, without compiling; where
+it does not fit, recorded steps go to disk, then one of two experts waits in the host's memory.
+
 exit status: 0 the run fits; 1 it does not, and what to change is printed, verified by compiling it; 2 an error
 
 examples:
   vrjax plan configs/pods/wan_1_3b_train.py
   vrjax plan configs/pods/wan_14b_lora.py --topology v5p:2x2x2 --mesh fsdp 2 context 4 --data.batch 2
   vrjax plan configs/worlds.py --topology v5e:2x2 --mesh data 4
+  vrjax plan configs/pods/wan_a14b_i2v_sample.py --topology gpu:80 --seeds 1
   vrjax plan configs/pods/wan_14b_sample.py --steps 20 --json plan.json --tries 0
 """
 
@@ -43,20 +47,19 @@ def run(args: argparse.Namespace) -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the process computes nothing; it must not look for accelerators
     from vrjax.report import claims
     from vrjax.train import plan as plans
-    from vrjax.train import runs
+    from vrjax.train import runs, single
 
     config, topology, latent = plans.load(args.config)
     topology, latent = args.topology or topology, args.latent or latent
     if topology is None:
         raise ValueError(f"{args.config} names no TOPOLOGY: choose one by --topology, such as v5e:4x4")
     if args.overrides:
-        import tyro
-
-        config = tyro.cli(type(config), default=config, args=args.overrides, prog=f"vrjax plan {args.config}")
-    plan = plans.make(config, topology, latent=latent)
+        config = overridden(type(config), config, args.overrides, prog=f"vrjax plan {args.config}")
+    alone = single.is_single(topology)
+    plan = (single.account if alone else plans.make)(config, topology, latent=latent)
     print(plan.table())
     better = None
-    if not plan.fits and args.tries:
+    if not plan.fits and args.tries and not alone:
         print(f"\nlooking for a change that fits (at most {args.tries} compilations)")
         better = plans.advise(config, plan, latent=latent, tries=args.tries)
         if better is None:

@@ -7,7 +7,7 @@ import pathlib
 import sys
 import traceback
 
-from vrjax.cli.common import EXPECTED, fail, positive
+from vrjax.cli.common import EXPECTED, fail, overridden, positive
 
 NAME, SUMMARY = "train", "train a config, or go on with it"
 TEXT = """\
@@ -53,10 +53,8 @@ def run(args: argparse.Namespace) -> None:
 
     config = configs.load(args.config)
     if args.overrides:
-        import tyro
-
         prog = f"vrjax train {args.config}"
-        config = tyro.cli(configs.TrainConfig, default=config, args=args.overrides, prog=prog, description=TEXT)
+        config = overridden(configs.TrainConfig, config, args.overrides, prog=prog, description=TEXT)
     from vrjax.parallel import processes
     from vrjax.train import loop
 
