@@ -2,6 +2,8 @@
 
     python -m experiments.chain_of_steps            the shipped model, a few minutes on two cores
     python -m experiments.chain_of_steps --full     all shipped training seeds, powered (about an hour on two cores)
+    python -m experiments.chain_of_steps --model Wan2.2-I2V-A14B --bench VBVR-Bench --tasks O-39 --limit 2
+                                                    the instruments on public weights (experiments/cos/real.py)
 
 Writes `runs/<name>/`: `report.html` (open it: scrub the steps), `results.json` (claims with intervals, nulls and
 verdicts), figures and videos. Every part is kept as soon as it is measured; the same command goes on after a kill.
@@ -35,6 +37,7 @@ from experiments.cos import (  # noqa: E402
     page,
     perturbations,
     probes,
+    real,
     subjects,
     suite,
     trajectories,
@@ -297,9 +300,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="K",
         help="measure these models (0, 1, ...) and stop: one process per core",
     )
+    real.add(parser)
     options = parser.parse_args(argv)
     console = Console()
     try:
+        if options.model is not None or options.bench is not None:
+            if options.model is None or options.bench is None or options.full or options.only:
+                raise ValueError("--model DIR and --bench DIR go together, without --full and --only")
+            real.run(options, console)
+            return 0
         config = configs.full() if options.full else configs.quick()
         if options.only and not all(0 <= k < len(config.models) for k in options.only):
             raise ValueError(f"--only: expected numbers from 0 to {len(config.models) - 1}, found {options.only}")
