@@ -1,0 +1,28 @@
+"""Wan 2.2 I2V A14B, both experts, guided, every step kept, 480 x 832 x 81 frames (32,760 tokens), on 64 chips of v5p.
+
+Command:  vrjax plan configs/pods/wan_a14b_i2v_sample.py --topology v5p:4x4x4
+          vrjax plan configs/pods/wan_a14b_i2v_sample.py --topology gpu:80 --seeds 1
+
+16 videos over fsdp, each video's tokens over 4 chips of context; weights are divided over all 64 chips.
+"""
+
+from vrjax.models.wan import WanConfig
+from vrjax.train.sampling import SampleConfig
+
+TOPOLOGY = "v5p:4x4x4"
+
+
+def config() -> SampleConfig:
+    """The config of the run."""
+    return SampleConfig(
+        name="wan-a14b-i2v-sample",
+        model=WanConfig(dim=5120, ffn_dim=13824, heads=40, layers=40, in_channels=36, param_dtype="bfloat16"),
+        latent=(21, 60, 104, 16),
+        seeds=16,
+        steps=40,
+        shift=5.0,
+        guidance=3.5,
+        boundary=0.9,
+        mesh={"fsdp": 16, "context": 4},
+        rules={"embed": ("fsdp", "context")},
+    )
