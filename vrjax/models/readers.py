@@ -59,7 +59,6 @@ _NAMES = {layout: {row[0]: row[i] for row in _TOP} for layout, i in _LAYOUTS.ite
 _BLOCK_NAMES = {layout: {row[0]: row[i] for row in _BLOCK} for layout, i in _LAYOUTS.items()}
 _LEAF = {"kernel": ".weight", "scale": ".weight", "bias": ".bias"}
 ANCHORS = {"diffusers": "condition_embedder.time_proj.weight", "original": "time_projection.1.weight"}
-_ANCHORS = ANCHORS
 _UNUSED = re.compile(r"blocks\.\d+\.attn2\.norm_added_q\.weight")  # in old image-to-video files, read by nobody
 
 _DIFFUSERS_CONFIG = {
