@@ -21,9 +21,9 @@ class Tuned:
     """Largest noise level of all preference arms but the "cleaner half" ones."""
     anchored_lr: float = 3e-4
     """Reg-DPO."""
-    anchored_beta: float = 10.0
+    anchored_beta: float = 3.0
     """Reg-DPO."""
-    anchor: float = 5.0
+    anchor: float = 1.0
     """Reg-DPO: weight of the winner's own error."""
     dpop_lr: float = 3e-4
     """DPOP."""
