@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vrjax.cli import align, claims, convert, encode, evaluate, plan, preview, sample, train
+from vrjax.cli import align, claims, convert, encode, evaluate, losers, plan, preview, sample, train
 from vrjax.cli.common import EXPECTED, fail
 
 # Heavy imports (jax, flax, orbax) happen inside the commands: `vrjax --help` answers at once.
 
 # A command is a module with NAME, SUMMARY, TEXT (its help), `add(parser)` and `run(args)`; in the order of the help.
-COMMANDS = (preview, sample, encode, train, align, evaluate, plan, convert, claims)
+COMMANDS = (preview, sample, encode, train, losers, align, evaluate, plan, convert, claims)
 
 DESCRIPTION = """\
 A laboratory for video reasoning: train a small video diffusion model on procedural worlds,

@@ -1,0 +1,151 @@
+"""RealDPO on a public Wan model: losers sampled for real clips, and winners and losers encoded for training.
+
+    pipe = pipeline.open("Wan2.2-I2V-A14B")
+    public.sample_losers(pipe, "train_data", count=3, frames=49, size=(480, 720))    # into negative_samples/
+    public.encode(pipe, "train_data", "pairs", frames=49, size=(480, 720))           # what `AlignConfig.pairs` names
+
+Both go on where they stopped. Winners and losers pass through one function, and every array is stored under the hash of
+what it depends on (`vrjax.align.cache`).
+"""
+
+import os
+import pathlib
+import shutil
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from vrjax.align import cache, pairs
+from vrjax.align.preprocess import Preprocess
+from vrjax.models import conditions, text, umt5, vae_readers
+
+
+def sample_losers(
+    pipe: Any,
+    root: str | os.PathLike,
+    *,
+    count: int,
+    frames: int,
+    size: tuple[int, int],
+    seed: int = 0,
+    say: Callable[[str], None] = print,
+    **options: Any,
+) -> int:
+    """Samples `count` losers for every winner of a RealDPO folder, from its caption and, where taken, its first frame.
+
+    RealDPO's offline recipe: all samples count as losers. One program serves all clips. Loser k of a clip starts from
+    noise of the seed, the clip's name and k, so that an interrupted run goes on where it stopped.
+
+    Args:
+      pipe: a `vrjax.models.pipeline.Pipeline`.
+      root: the training folder, see `vrjax.align.pairs`.
+      count: losers of each winner.
+      frames, size: of the losers, in pixels (height, width).
+      seed: of the noise.
+      say: told of each clip.
+      **options: of `Pipeline.settings`, such as steps and guidance.
+
+    Returns:
+      How many videos were sampled now.
+
+    Raises:
+      ValueError, FileNotFoundError: a folder or options that do not fit; a model with a last picture.
+    """
+    if pipe.folder.kind == "flf2v":
+        raise ValueError(f"{pipe.name}: needs first and last pictures, RealDPO's folders have first ones")
+    root, run, sampled = pathlib.Path(root), None, 0
+    found = pairs.read(root, losers=0)
+    settings = pipe.settings(frames=frames, size=size, **options)
+    for number, pair in enumerate(found, 1):
+        folder = root / "negative_samples" / pair.name
+        todo = [k for k in range(count) if not (folder / f"{k}.mp4").is_file()]
+        if not todo:
+            continue
+        image = None if pipe.folder.kind == "t2v" else _first_frame(pair, frames, size)
+        inputs = pipe.prepare(pair.prompt, settings, image)
+        run = run or pipe.program(settings, record=_nothing())
+        for k in todo:  # one after another: a video is on disk before the next one starts
+            number_of = zlib.crc32(f"{seed} {pair.name} {k}".encode()) >> 1
+            latent = run(pipe.dits, inputs, pipe.noise(settings, [number_of]), np.asarray([number_of])).final
+            _write(folder / f"{k}.mp4", pipe.decode(latent)[0])
+            sampled += 1
+        say(f"{number} of {len(found)}: {pair.name}, {len(todo)} losers")
+    return sampled
+
+
+def encode(
+    pipe: Any,
+    root: str | os.PathLike,
+    folder: str | os.PathLike,
+    *,
+    frames: int,
+    size: tuple[int, int],
+    losers: int | None = None,
+    dtype: str = "bfloat16",
+    say: Callable[[str], None] = print,
+) -> pathlib.Path:
+    """Encodes a RealDPO folder by a model's own VAE, text encoder and picture condition (`vrjax.align.cache.encode`).
+
+    Args:
+      pipe: a `vrjax.models.pipeline.Pipeline`; its transformers are not loaded.
+      root: the training folder, with its losers.
+      folder: of the encoded pairs.
+      frames: of a clip, 4 n + 1.
+      size: (height, width) in pixels.
+      losers: how many of each winner; by default as many as the first one has.
+      dtype: arrays are stored in.
+      say: told what was done.
+
+    Raises:
+      ValueError: a model whose condition is more than channels (CLIP rows, a re-imposed first frame).
+    """
+    if pipe.folder.kind not in ("t2v", "i2v") or pipe.folder.cfg.image_dim is not None:
+        raise ValueError(f"{pipe.name}: pairs are encoded for text-to-video and two-expert image-to-video models")
+    chunk = conditions.chunk_of(pipe.latent_shape(pipe.settings(frames=frames, size=size)))
+    run = jax.jit(lambda vae, video: vae.encode(video, chunk=chunk))
+    vae = text.fingerprint(pipe.folder.part("vae", vae_readers._FILES, "VAE"))
+    words = text.fingerprint(pipe.folder.part("text_encoder", umt5._FILES, "text encoder"))
+
+    def condition(video: Any) -> np.ndarray:
+        given = pipe.conditions(_picture(video[0]), frames=frames, size=size)
+        return np.asarray(given.image.channels)
+
+    return cache.encode(
+        pairs.read(root, losers=losers),
+        folder,
+        preprocess=Preprocess(frames, *size),
+        codec=cache.Encoder(f"wan vae {vae}", lambda video: np.asarray(run(pipe.vae, video))),
+        text=cache.Encoder(f"umt5 {words} {pipe.dtype}", lambda prompt: pipe.text([prompt])[0]),
+        image=cache.Encoder(f"wan condition {vae} {pipe.folder.layout}", condition)
+        if pipe.folder.kind == "i2v"
+        else None,
+        dtype=dtype,
+        say=say,
+    )
+
+
+def _nothing() -> Any:
+    from vrjax.flow import Record
+
+    return Record(steps=())
+
+
+def _picture(frame: Any) -> np.ndarray:
+    return np.round((np.clip(np.asarray(frame), -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def _first_frame(pair: pairs.Pair, frames: int, size: tuple[int, int]) -> np.ndarray:
+    """The picture the losers are made from: the winner's first frame as the winner is preprocessed."""
+    return _picture(Preprocess(frames, *size)(pair.win)[0])
+
+
+def _write(path: pathlib.Path, video: np.ndarray) -> None:
+    from vrjax.data import mp4
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(path.parent).free < video.nbytes:
+        raise OSError(f"{path}: the disk is full")
+    mp4.write(path, np.clip(video, -1, 1), fps=pairs.FPS)

@@ -1,0 +1,52 @@
+"""`vrjax losers`: a public model's own samples beside real clips, encoded for preference training."""
+
+import argparse
+import pathlib
+
+NAME, SUMMARY = "losers", "samples beside real clips, for preference training"
+TEXT = """\
+RealDPO's offline part with a public Wan model: for every real clip of a folder in RealDPO's layout (prompt.txt,
+video.txt, videos/) it samples losers into negative_samples/, then encodes winners and losers with the model's own VAE,
+text encoder and picture condition. The same command goes on with an interrupted one; `vrjax align` trains on the result.
+
+examples:
+  vrjax losers train_data --model Wan2.1-T2V-1.3B --count 3 --frames 49 --size 480x832 --pairs realdpo_pairs
+  vrjax losers train_data --model Wan2.1-T2V-1.3B --count 0 --frames 49 --size 480x832 --pairs realdpo_pairs
+  vrjax align configs/realdpo_wan.py --start Wan2.1-T2V-1.3B/transformer --pairs realdpo_pairs
+"""
+
+
+def add(sub: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    from vrjax.cli.common import positive
+    from vrjax.cli.sample import size
+
+    sub.add_argument("root", type=pathlib.Path, help="folder in RealDPO's layout")
+    sub.add_argument("--model", type=pathlib.Path, required=True, help="model folder")
+    sub.add_argument("--pairs", type=pathlib.Path, help="where encoded pairs go (nothing is encoded without it)")
+    sub.add_argument(
+        "--count", type=int, default=3, help="losers of each clip; 0 only encodes those that are there (3)"
+    )
+    sub.add_argument("--frames", type=positive, default=49, help="of every clip, 4 n + 1 (49)")
+    sub.add_argument("--size", type=size, default=(480, 832), metavar="HxW", help="pixels (480x832)")
+    sub.add_argument("--steps", type=positive, help="sampling steps (the model's own)")
+    sub.add_argument("--guidance", type=float, help="guidance (the model's own)")
+    sub.add_argument("--seed", type=int, default=0, help="of the losers' noise (0)")
+    sub.add_argument("--dtype", default="bfloat16", help="of stored arrays: bfloat16, float16, float32 (bfloat16)")
+
+
+def run(args: argparse.Namespace) -> None:
+    from vrjax.align import public
+    from vrjax.models import pipeline
+
+    if args.count < 0:
+        raise ValueError(f"--count must not be negative, found {args.count}")
+    pipe = pipeline.open(args.model)
+    shape = {"frames": args.frames, "size": args.size}
+    if args.count:
+        options = {"steps": args.steps, "guidance": args.guidance}
+        chosen = {name: value for name, value in options.items() if value is not None}
+        made = public.sample_losers(pipe, args.root, count=args.count, seed=args.seed, **shape, **chosen)
+        print(f"{made} losers sampled in {args.root / 'negative_samples'}, the others were there")
+    if args.pairs is not None:
+        print(public.encode(pipe, args.root, args.pairs, losers=args.count or None, dtype=args.dtype, **shape))
