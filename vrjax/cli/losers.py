@@ -7,7 +7,7 @@ NAME, SUMMARY = "losers", "samples beside real clips, for preference training"
 TEXT = """\
 RealDPO's offline part with a public Wan model: for every real clip of a folder in RealDPO's layout (prompt.txt,
 video.txt, videos/) it samples losers into negative_samples/, then encodes winners and losers with the model's own VAE,
-text encoder and picture condition. The same command goes on with an interrupted one; `vrjax align` trains on the result.
+text encoder and picture condition. The same command goes on with an interrupted one. `vrjax align` trains on them.
 
 examples:
   vrjax losers train_data --model Wan2.1-T2V-1.3B --count 3 --frames 49 --size 480x832 --pairs realdpo_pairs
