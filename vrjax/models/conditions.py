@@ -63,7 +63,7 @@ def fit(picture: tuple[int, int], area: tuple[int, int], multiple: tuple[int, in
 
 
 def scaled(
-    picture: UInt8[np.ndarray, "h w c"], size: tuple[int, int], style: str
+    picture: Shaped[np.ndarray, "h w c"], size: tuple[int, int], style: str
 ) -> Float[np.ndarray, "height width c"]:
     """A picture at the video's size, in [-1, 1] (bicubic interpolation may leave it a little).
 
