@@ -16,7 +16,7 @@ from vrjax.report import figures
 
 STRIPS = ("t2v", "augmented", "text", "linear", "vchain", "placebo", "tuned_short")
 MAIN = ("t2v", "augmented", "text", "linear", "nearest", "vchain")
-SCALE = 3  # screen pixels per pixel
+SCALE = 6  # picture elements per pixel: nothing blurs
 
 
 def draw(
@@ -34,13 +34,14 @@ def draw(
         tables: its arms.
         rows, curve: from `verdicts`, over all bases.
     """
-    figure = Figure(figsize=(12.8, 10.4))
-    FigureCanvasAgg(figure)
-    shape = figure.add_gridspec(2, 2, height_ratios=(1.1, 1.0), width_ratios=(1.45, 1.0), hspace=0.24, wspace=0.2)
-    shape.update(left=0.27, right=0.985, top=0.955, bottom=0.065)
-    strips(figure.add_subplot(shape[0, :]), on, tables)
-    bars(figure.add_subplot(shape[1, 0]), rows)
-    trade_off(figure.add_subplot(shape[1, 1]), curve, study)
+    with figures._style():
+        figure = Figure(figsize=(12.8, 9.6))
+        FigureCanvasAgg(figure)
+        shape = figure.add_gridspec(2, 2, height_ratios=(0.78, 1.0), width_ratios=(1.45, 1.0), hspace=0.2, wspace=0.16)
+        shape.update(left=0.27, right=0.985, top=0.965, bottom=0.06)
+        strips(figure.add_subplot(shape[0, :]), on, tables)
+        bars(figure.add_subplot(shape[1, 0]), rows)
+        trade_off(figure.add_subplot(shape[1, 1]), curve, study)
     return figures.save(figure, path, dpi=110)
 
 
@@ -57,15 +58,17 @@ def strips(axis: Axes, on: suite.Scenes, tables: Mapping[str, Tables]) -> None:
     for arm in STRIPS:
         films.append((suite.label(arm), tables[arm]["shown"][i], bool(tables[arm]["primary"][i, 0])))
     frames, high, wide = films[0][1].shape[:3]
-    gap = 3
+    gap = 2
     canvas = np.full((len(films) * (high + gap) - gap, frames * (wide + gap) - gap, 3), 255, np.uint8)
     for row, (_, film, _) in enumerate(films):
         for t, picture in enumerate(film):
             canvas[row * (high + gap) : row * (high + gap) + high, t * (wide + gap) : t * (wide + gap) + wide] = picture
-    axis.imshow(canvas, aspect="auto")
+    height, width = canvas.shape[:2]
+    large = canvas.repeat(SCALE, 0).repeat(SCALE, 1)
+    axis.imshow(large, aspect="auto", extent=(0, width, height, 0))
     marks = {None: "", True: "  [right]", False: "  [wrong]"}
     centres = [row * (high + gap) + high / 2 for row in range(len(films))]
-    axis.set_yticks(centres, [name + marks[right] for name, _, right in films], fontsize=8)
+    axis.set_yticks(centres, [name + marks[right] for name, _, right in films], fontsize=8.5)
     axis.set_xticks(
         [t * (wide + gap) + wide / 2 for t in range(frames)], [f"frame {t}" for t in range(frames)], fontsize=8
     )
@@ -108,7 +111,7 @@ def trade_off(axis: Axes, curve: Sequence[Mapping[str, float]], study: Study) ->
     axis.set_xscale("log")
     axis.set_xticks(x, [f"{n:g}" for n in x])
     axis.minorticks_off()
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.7)
     axis.set_xlabel("updates of the adapters (dotted: the study's)")
-    axis.legend(loc="best", fontsize=8)
+    axis.legend(loc="upper left", fontsize=8)
     axis.set_title("Too short, too long")

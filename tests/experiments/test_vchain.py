@@ -182,7 +182,7 @@ def test_known_frames_are_kept_and_the_others_sampled(loud, on):
     free = programs.sample(loud, story, noise)
     for i in range(len(on.clips)):
         np.testing.assert_allclose(
-            video[i][:, mask[i]], np.broadcast_to(known[i, mask[i]], video[i][:, mask[i]].shape), atol=2e-3
+            video[i][:, mask[i]], np.broadcast_to(known[i, mask[i]], video[i][:, mask[i]].shape), atol=5e-3
         )
         np.testing.assert_allclose(known[i, mask[i]], on.clips[i].video[mask[i]], atol=0.01)
         assert np.abs(video[i][:, ~mask[i]] - free[i][:, ~mask[i]]).max() > 1e-3
@@ -291,3 +291,11 @@ def test_the_search_looks_at_validation_scenes_only(tmp_path, monkeypatch):
     assert experiment.main(["--search", "--out", str(tmp_path)]) == 0
     lines = (tmp_path / "tiny_search" / "search.md").read_text().splitlines()
     assert len(lines) == 2 + 1 + 2 and set(splits) == {"val"}
+
+
+def test_the_shipped_base_is_the_quick_study_s():
+    study = config.quick()
+    dit = wan.load_dit(experiment.SHIPPED)
+    asked = base.network(study.base)
+    assert all(getattr(dit.cfg, n) == getattr(asked, n) for n in ("dim", "layers", "in_channels", "out_channels"))
+    assert sum(f.stat().st_size for f in experiment.SHIPPED.iterdir()) < 2_000_000 and config.full().base == study.base
