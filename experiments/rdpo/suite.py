@@ -4,6 +4,8 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from rich.progress import Progress
 
@@ -101,11 +103,9 @@ class Suite:
         if arm.name in CURVE[1:]:
             looks = {round(arms.updates(arm, study) * k / 4) for k in range(1, 5)}
         last = max([*wanted, *looks])
-        best = -1.0
-        run = self.train(arm, last)
+        run, log = self.train(arm, last), {}
         seen: list[tuple[int, np.ndarray]] = []
-        found: Tables = {}
-        log = None
+        best: tuple[float, int, Any] = (-1.0, 0, None)
         while True:
             try:
                 done, params = next(run)
@@ -117,12 +117,13 @@ class Suite:
             if done in looks:
                 rate = self._look(params)
                 seen.append((done, rate))
-                if arm.name == "SFT" and rate.mean() > best:
-                    best = float(rate.mean())
-                    found = {f"{BEST}|{k}": v for k, v in self._score(params).items()} | {"best": np.asarray(done)}
+                if arm.name == "SFT" and rate.mean() > best[0]:
+                    best = (float(rate.mean()), done, jax.tree.map(jnp.copy, params))  # the next update donates them
+        if best[2] is not None:
+            out |= {f"{BEST}|{k}": v for k, v in self._score(best[2]).items()} | {"best": np.asarray(best[1])}
         if seen:
             out |= {"looks": np.asarray([s for s, _ in seen]), "look_rates": np.stack([r for _, r in seen])}
-        return out | found | {f"log|{k}": v.astype(np.float32) for k, v in log.items()}
+        return out | {f"log|{k}": v.astype(np.float32) for k, v in log.items()}
 
     def train(self, arm: Arm, until: int):
         """Post-trains all bases; see `training.train`."""
