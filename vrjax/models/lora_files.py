@@ -150,6 +150,32 @@ def load_lora(path: str | os.PathLike, *, alpha: float | int | None = None) -> L
     return Lora(source.path, pairs, diffs)
 
 
+def save_lora(adapter: Mapping[str, Mapping[str, Any]], path: str | os.PathLike, *, alpha: float | None = None) -> None:
+    """Writes adapters as others read them: `blocks.3.self_attn.q.lora_A.weight`, in Wan's own names, float32.
+
+    Args:
+        adapter: as `vrjax.train.lora` has it, `{dotted kernel: {"a": (..., in, rank), "b": (..., rank, out)}}`.
+        path: a name ending in `.safetensors`; the file appears whole or not at all.
+        alpha: strength that the adapters were trained with, their rank if None. `alpha / rank` is folded into B, since
+            not every reader asks for it.
+    """
+    shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+    arrays: list[np.ndarray] = []
+    for name in sorted(adapter):
+        a, b = (np.asarray(adapter[name][part], np.float32) for part in "ab")
+        b = b if alpha is None else b * np.float32(alpha / a.shape[-1])
+        *path_, leaf = name.split(".")
+        if leaf != "kernel":
+            raise ValueError(f"save_lora: {name} is no matrix of a WanDiT, expected a name ending in .kernel")
+        stacked = path_[0] == "blocks"
+        for i, (down, up) in enumerate(zip(a, b, strict=True) if stacked else [(a, b)]):
+            module = key_of((*path_, leaf), "original", i if stacked else None).removesuffix(".weight")
+            for end, array in (("A", down.T), ("B", up.T)):
+                shapes[f"{module}.lora_{end}.weight"] = (array.shape, np.dtype(np.float32))
+                arrays.append(array)
+    tensors.write(path, shapes, arrays, {"format": "pt"})
+
+
 def merge(dit: Any, loras: Lora | Iterable[tuple[Lora, float]], *, donate: bool = False) -> Any:
     """The transformer with the differences of one or several files added: `W + sum_i weight_i * difference_i`.
 

@@ -16,7 +16,7 @@ from vrjax.train.optim import BLOCK_MATRICES, MUON_MATRICES
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Training clips: a mixture of procedural worlds, one Grain pipeline."""
+    """Training clips: a mixture of procedural worlds, or encoded clips; one Grain pipeline."""
 
     mix: dict[str, float] = field(default_factory=lambda: {"maze": 1.0})
     """World name to weight; weights are normalised."""
@@ -26,6 +26,8 @@ class Data:
     """Which layouts to train on."""
     codec_factor: int = 4
     """Side of the pixel blocks the codec averages."""
+    cache: str | None = None
+    """Folder of encoded clips (`vrjax encode`); the fields of worlds (mix, split, codec_factor) are then not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,10 @@ class Objective:
     """Mean of the logit (logit_normal only)."""
     std: float = 1.0
     """Standard deviation of the logit (logit_normal only)."""
+    low: float = 0.0
+    """Lowest level before the shift: an expert is trained on its own part of the levels."""
+    high: float = 1.0
+    """Highest level before the shift."""
     drop_text: float = 0.1
     """How often the prompt is replaced by the empty one (all zeros)."""
     drop_image: float = 0.0
@@ -187,6 +193,15 @@ class TrainConfig:
                 raise ValueError(f"config {self.name!r}: {name} must be at least 1, found {value}")
         if self.checkpoint.keep < 2:
             raise ValueError(f"config {self.name!r}: checkpoint.keep must be at least 2, found {self.checkpoint.keep}")
+        spec = self.objective
+        if not 0.0 <= spec.low < spec.high <= 1.0:
+            raise ValueError(
+                f"config {self.name!r}: objective needs 0 <= low < high <= 1, found {spec.low} and {spec.high}"
+            )
+        if self.data.cache is not None and (self.validate.every or self.validate.final_clips):
+            raise ValueError(
+                f"config {self.name!r}: encoded clips have no verifier: set validate.every, validate.final_clips to 0"
+            )
         if self.data.batch % self.accumulate:
             raise ValueError(
                 f"config {self.name!r}: data.batch {self.data.batch} is not divisible by accumulate {self.accumulate}"

@@ -19,8 +19,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vrjax import tasks
-from vrjax.data import worlds
-from vrjax.models import wan
+from vrjax.data import latents, worlds
+from vrjax.models import lora_files, wan
 from vrjax.parallel import processes
 from vrjax.report import claims
 from vrjax.train import config as configs
@@ -113,16 +113,7 @@ class Loop:
         self.key = jax.jit(lambda: states.run_key(config, states.STEP), out_shardings=self.whole)()
         self.ballot = _Ballot(self.mesh)
         self.checkpoints = Checkpoints(folder / "checkpoints", keep=config.checkpoint.keep)
-        self.data = worlds.pipeline(
-            config.data.mix,
-            batch=config.data.batch,
-            seed=config.seed,
-            split=config.data.split,
-            codec_factor=config.data.codec_factor,
-            text_len=config.model.text_len,
-            text_dim=config.model.text_dim,
-            rows=self.rows,
-        )
+        self.data = _data(config, self.rows)
         self.position = self._where()
         check = config.validate
         self.evaluator = Evaluator(
@@ -285,6 +276,35 @@ class Loop:
         return results
 
 
+def _data(config: TrainConfig, rows: Any) -> Any:
+    """The iterator of batches: procedural worlds, or encoded clips."""
+    spec, model = config.data, config.model
+    if spec.cache is not None:
+        clips = latents.Cached(spec.cache, text_len=model.text_len)
+        _fits(clips, config)
+        return latents.pipeline(clips, batch=spec.batch, seed=config.seed, rows=rows)
+    return worlds.pipeline(
+        spec.mix,
+        batch=spec.batch,
+        seed=config.seed,
+        split=spec.split,
+        codec_factor=spec.codec_factor,
+        text_len=model.text_len,
+        text_dim=model.text_dim,
+        rows=rows,
+    )
+
+
+def _fits(clips: latents.Cached, config: TrainConfig) -> None:
+    """ValueError where encoded clips are not those of the config's model."""
+    row, model = clips[0], config.model
+    found = {"latent": row["latent"].shape[-1], "image": row["image"].shape[-1], "text": row["text"].shape[-1]}
+    out = model.out_channels
+    wanted = {"latent": out, "image": model.in_channels - out, "text": model.text_dim}
+    if found != wanted:
+        raise ValueError(f"{clips.folder}: channels of its clips are {found}, the config's model has {wanted}")
+
+
 class _Ballot:
     """Whether any process was asked to stop: all learn it at the same step, one step late where they must ask."""
 
@@ -305,6 +325,8 @@ class _Ballot:
 def export(folder: pathlib.Path, network: states.Network, weights: Any, config: TrainConfig) -> None:
     """Writes the model as diffusers does, with `training.json` beside it: what made it and how to prompt it.
 
+    Adapters are merged into the model, and also written beside it (`adapter.safetensors`, PEFT's keys).
+
     The folder appears complete or not at all; one that is there is replaced.
     """
     part = folder.with_name(folder.name + ".part")
@@ -312,6 +334,8 @@ def export(folder: pathlib.Path, network: states.Network, weights: Any, config: 
     with runs.naming(folder):
         part.parent.mkdir(parents=True, exist_ok=True)
         wan.save_dit(network.build(weights, network.base, network.plain()), part, layout="diffusers")
+        if config.lora is not None:
+            lora_files.save_lora(weights, folder.with_name("adapter.safetensors"), alpha=config.lora.alpha)
         runs.write_json(part / "training.json", {"config": configs.to_dict(config), "versions": runs.versions()})
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)

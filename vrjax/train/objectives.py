@@ -84,7 +84,15 @@ def stratified_uniform(key: Array, count: int) -> Float[Array, " count"]:
 
 
 def sample_sigmas(
-    key: Array, count: int, *, kind: str = "uniform", shift: float = 1.0, mean: float = 0.0, std: float = 1.0
+    key: Array,
+    count: int,
+    *,
+    kind: str = "uniform",
+    shift: float | int = 1.0,
+    mean: float | int = 0.0,
+    std: float | int = 1.0,
+    low: float | int = 0.0,
+    high: float | int = 1.0,
 ) -> Float[Array, " count"]:
     """Noise levels for a batch: stratified, through the chosen distribution's quantile function, then shifted.
 
@@ -94,6 +102,7 @@ def sample_sigmas(
       kind: "uniform", or "logit_normal" (`sigmoid(mean + std * z)`, z standard Gaussian; Esser et al. 2024).
       shift: `shift_sigma` is applied last; 1 changes nothing.
       mean, std: of the logit, for "logit_normal" only.
+      low, high: the part of [0, 1] that the levels are brought to before the shift, for an expert that sees only some.
 
     Returns:
       `count` float32 values strictly between 0 and 1.
@@ -105,6 +114,8 @@ def sample_sigmas(
         sigma = jax.nn.sigmoid(mean + std * jax.scipy.stats.norm.ppf(u))
     else:
         raise ValueError(f"unknown time sampler {kind!r}: expected 'uniform' or 'logit_normal'")
+    if (low, high) != (0.0, 1.0):
+        sigma = low + (high - low) * sigma
     return shift_sigma(sigma, shift)
 
 

@@ -32,7 +32,14 @@ def draw(config: TrainConfig, key: jax.Array, batch: Batch) -> tuple[Batch, obje
     }
     noise = jax.random.normal(keys[2], x0.shape, jnp.float32)
     sigma = objectives.sample_sigmas(
-        keys[3], x0.shape[0], kind=spec.times, shift=spec.shift, mean=spec.mean, std=spec.std
+        keys[3],
+        x0.shape[0],
+        kind=spec.times,
+        shift=spec.shift,
+        mean=spec.mean,
+        std=spec.std,
+        low=spec.low,
+        high=spec.high,
     )
     return batch, objectives.Draw(noise, sigma)
 
