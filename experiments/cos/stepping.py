@@ -117,7 +117,8 @@ class Stepper:
 
 def spread(count: int, n: int) -> list[int]:
     """At most `count` of 0 ... n - 1, evenly, both ends among them."""
-    return sorted({round(i * (n - 1) / max(count - 1, 1)) for i in range(min(count, n))})
+    kept = min(count, n)
+    return sorted({round(i * (n - 1) / max(kept - 1, 1)) for i in range(kept)})
 
 
 def stack(a: Any, b: Any) -> Any:
