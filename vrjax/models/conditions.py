@@ -7,6 +7,7 @@ Pictures are 8-bit (h, w, 3). They are brought to the video's size as the folder
 them by Pillow's Lanczos filter; Wan's code interpolates bicubically, and for its 5 B model covers and crops.
 """
 
+import functools
 import math
 import os
 import pathlib
@@ -168,8 +169,7 @@ def make(
         look = "original" if ours else "transformers"
         pictures = [p for p in (image, last_image) if p is not None]
         prepare = lambda p: jnp.asarray(clips.preprocess(p, size=clip.cfg.image_size, style=look))
-        run = jax.jit(lambda clip, pixels: clip(pixels))
-        rows = jnp.concatenate([run(clip, prepare(p)) for p in pictures])
+        rows = jnp.concatenate([_look(clip, prepare(p)) for p in pictures])
     return Conditions(Image(jnp.concatenate([jnp.asarray(given), latent], -1), rows))
 
 
@@ -188,5 +188,11 @@ def check(folder: Folder, image: bool, last: bool, frames: int) -> None:
         raise ValueError(f"a first and a last picture need at least 2 frames, found {frames}")
 
 
-def _encode(vae: WanVAE, video: np.ndarray, chunk: int | None) -> jax.Array:
-    return jax.jit(lambda vae, video: vae.encode(video, chunk=chunk))(vae, video)
+@functools.partial(jax.jit, static_argnames="chunk")
+def _encode(vae: WanVAE, video: Any, chunk: int | None) -> jax.Array:
+    return vae.encode(video, chunk=chunk)
+
+
+@jax.jit
+def _look(clip: clips.CLIPEncoder, pixels: Any) -> jax.Array:
+    return clip(pixels)

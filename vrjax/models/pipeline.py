@@ -29,7 +29,7 @@ from vrjax.models.conditions import Conditions
 from vrjax.models.denoise import NONE
 from vrjax.models.recorder import Recorder
 from vrjax.models.settings import Settings
-from vrjax.models.vae import VAEConfig
+from vrjax.models.vae import VAEConfig, WanVAE
 
 BOTH, HIGH, LOW = "both", "high", "low"
 _EXPERT = re.compile(r"(?<![a-z])(high|low)(?=[ _-]?noise|[_.-]|$)", re.IGNORECASE)  # in a LoRA file's name
@@ -98,7 +98,6 @@ class Pipeline:
         self.folder, self.dtype, self.loras = folder, dtype, loras
         self._cache, self._load = cache, load
         self._programs: dict[Any, Callable] = {}
-        self._decoders: dict[Any, Callable] = {}
 
     @property
     def name(self) -> str:
@@ -124,6 +123,12 @@ class Pipeline:
     def vae(self) -> Any:
         """The VAE, in float32."""
         return wan.load_vae(self.folder.part("vae", vae_readers._FILES, "VAE"))
+
+    @functools.cached_property
+    def image_encoder(self) -> Any:
+        """The CLIP encoder of Wan 2.1's image models."""
+        path = self.folder.part("image_encoder", clip._FILES, "CLIP encoder")
+        return clip.load_image_encoder(path, dtype=self.dtype)
 
     def _network(self, i: int) -> Any:
         merged = [
@@ -178,11 +183,7 @@ class Pipeline:
         conditions.check(self.folder, image is not None, last_image is not None, frames)
         if image is None:
             return Conditions()
-        look = None
-        if self.folder.cfg.image_dim is not None:
-            look = clip.load_image_encoder(
-                self.folder.part("image_encoder", clip._FILES, "CLIP encoder"), dtype=self.dtype
-            )
+        look = None if self.folder.cfg.image_dim is None else self.image_encoder
         first, last = _picture(image), None if last_image is None else _picture(last_image)
         return conditions.make(self.folder, self.vae, size=size, frames=frames, image=first, last_image=last, clip=look)
 
@@ -287,13 +288,13 @@ class Pipeline:
         """Videos in [-1, 1] of latents, one after another, on the host; large ones a latent frame at a time."""
         latents = np.asarray(latents)
         shape = latents.shape[-4:]
-        videos = [np.asarray(self._decoder(conditions.chunk_of(shape), z)) for z in latents.reshape(-1, *shape)]
+        videos = [np.asarray(_decode(self.vae, z, conditions.chunk_of(shape))) for z in latents.reshape(-1, *shape)]
         return np.stack(videos).reshape(*latents.shape[:-4], *videos[0].shape)
 
-    def _decoder(self, chunk: int | None, latent: np.ndarray) -> Array:
-        if chunk not in self._decoders:
-            self._decoders[chunk] = jax.jit(lambda vae, z: vae.decode(z, chunk=chunk))
-        return self._decoders[chunk](self.vae, latent)
+
+@functools.partial(jax.jit, static_argnames="chunk")
+def _decode(vae: WanVAE, latent: Any, chunk: int | None) -> Array:
+    return vae.decode(latent, chunk=chunk)
 
 
 def sample(folder: str | os.PathLike, prompt: str, **options: Any) -> flow.Trajectory:

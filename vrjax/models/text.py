@@ -12,6 +12,7 @@ import hashlib
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -62,16 +63,20 @@ def encode(
         encoder = load_text_encoder(path, dtype=dtype)
         if encoder.cfg.dim != folder.cfg.text_dim:
             raise ValueError(f"{path}: rows of {encoder.cfg.dim}, the transformer reads {folder.cfg.text_dim}")
-        run = jax.jit(lambda encoder, ids, mask: encoder(ids, mask))
         for name, (ids, mask) in zip(names, tokens, strict=True):
             if name not in found:
-                found[name] = np.asarray(run(encoder, ids, mask))[: int(mask.sum())]
+                found[name] = np.asarray(_run(encoder, ids, mask))[: int(mask.sum())]
                 if place is not None:
                     _write(place / name, found[name])
     out = np.zeros((len(prompts), folder.cfg.text_len, folder.cfg.text_dim), np.float32)
     for row, name in zip(out, names, strict=True):
         row[: len(found[name])] = found[name]
     return out
+
+
+@jax.jit
+def _run(encoder: umt5.UMT5Encoder, ids: Any, mask: Any) -> jax.Array:
+    return encoder(ids, mask)
 
 
 def _name(ids: np.ndarray, mask: np.ndarray, dtype: str, path: pathlib.Path) -> str:
