@@ -20,9 +20,10 @@ BATCH, UPDATES = 4, (10, 20, 40, 80, 160)
 
 
 def study(like: Study) -> Study:
-    """The study's sizes on 24 validation scenes."""
-    changed = dict(name=f"{like.name}_search", bases=(SEED,), shipped=False, split="val", scenes=24, group=24)
-    return dataclasses.replace(like, **changed, batch=BATCH, tuning=UPDATES[-1], curve=UPDATES, curve_scenes=24)
+    """The study's sizes on at most 24 validation scenes."""
+    changed: dict[str, Any] = dict(name=f"{like.name}_search", bases=(SEED,), shipped=False, split="val")
+    changed |= {"scenes": min(24, like.scenes), "batch": BATCH, "tuning": UPDATES[-1], "curve": UPDATES}
+    return dataclasses.replace(like, **changed)
 
 
 def run(bench: Bench, here: Study, dit: WanDiT, folder: pathlib.Path, say: Callable[[str], None]) -> pathlib.Path:
