@@ -111,6 +111,10 @@ class Study:
         if self.world not in ("test", "val"):
             raise ValueError(f"realdpo: world must be 'test' or 'val', found {self.world!r}")
 
+    def shape(self) -> "Study":
+        """The study without what no compiled program depends on: equal shapes share programs within a process."""
+        return dataclasses.replace(self, name="", world="test", first=0, arms=(), tuned=Tuned())
+
 
 def quick() -> Study:
     """A few arms on two bases. Intervals are wide: it shows, it does not prove."""

@@ -1,5 +1,6 @@
 """The network of the study, the training of its bases, and sampling; everything for all bases at once under `vmap`."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -80,11 +81,7 @@ class Bases:
 
     def __init__(self, study: Study):
         self.study = study
-        config = base_config(study, 0)
-        self.mesh = states.make_mesh(config)
-        self.tx, rate = training.transformation(config)
-        network, _, shardings = states.make(config, self.tx, self.mesh)
-        self.update = training.make(network, self.tx, rate, self.mesh, shardings)
+        self.mesh, self.tx, self.update = _base_update(study.shape())
 
     def train(self, seed: int, tick: Callable[[int], None] = lambda done: None) -> dict[str, np.ndarray]:
         """One network from scratch, on its own clips, a part of which breaks physics; every third batch is two discs.
@@ -133,17 +130,33 @@ def stack(study: Study, named: list[dict[str, np.ndarray]]) -> Any:
     return jax.tree_util.tree_map_with_path(pick, like)
 
 
+@functools.cache
+def _base_update(study: Study) -> tuple[Any, Any, Any]:
+    """Mesh, optimiser and compiled update of base training."""
+    config = base_config(study, 0)
+    mesh = states.make_mesh(config)
+    tx, rate = training.transformation(config)
+    network, _, shardings = states.make(config, tx, mesh)
+    return mesh, tx, training.make(network, tx, rate, mesh, shardings)
+
+
+@functools.cache
+def _samples(study: Study) -> Callable[..., Any]:
+    """The compiled sampler of all bases, one program per family: `(params, noise, text, image) -> latents`."""
+    network, rollout = Network(post_config(study), {}), Rollout(steps=study.sampler_steps, shift=study.shift)
+
+    def group(params: Any, noise: Any, text: Any, image: Any) -> Any:
+        dit = network.build(params, {}, network.sampler())
+        return rollouts.sample_batch(dit, noise[:, None], text, image, rollout)[:, 0]
+
+    return jax.jit(jax.vmap(group))
+
+
 class Sampler:
     """Samples of every base's model for given conditions: one compiled program per family."""
 
     def __init__(self, study: Study):
-        self.network = Network(post_config(study), {})
-        self.rollout = Rollout(steps=study.sampler_steps, shift=study.shift)
-        self._run = jax.jit(jax.vmap(self._group))
-
-    def _group(self, params: Any, noise: Any, text: Any, image: Any) -> Any:
-        dit = self.network.build(params, {}, self.network.sampler())
-        return rollouts.sample_batch(dit, noise[:, None], text, image, self.rollout)[:, 0]
+        self._run = _samples(study.shape())
 
     def __call__(self, params: Any, clips: list[Clips], noises: int, seed: int) -> np.ndarray:
         """(bases, n, noises, frames, bodies, 2) positions.

@@ -32,7 +32,6 @@ class Suite:
         self.study, self.progress = study, progress
         self.bench = Bench(folder / "tables", progress=progress)
         self.sampler = network.Sampler(study)
-        self.programs = training.Programs(study)
         self._params: Any = None
         self._material: list[pairs.Material] | None = None
 
@@ -131,7 +130,7 @@ class Suite:
         if arm.method == "grpo":
             return grpo.train(self.study, arm, self.params, self.material, until, bar)
         data = [pairs.rows(arm, own) for own in self.material]
-        return training.train(self.study, self.programs, arm, self.params, data, until, bar)
+        return training.train(self.study, arm, self.params, data, until, bar)
 
     def run(self, say: Callable[[str], None] = lambda text: None) -> dict[str, Tables]:
         """Measures what is missing; tables by arm name, the bases' under "base". `say` is told what is done."""

@@ -5,6 +5,7 @@ differ in numbers only share a program.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -70,6 +71,7 @@ class Program(NamedTuple):
     update: Callable[[Numbers, State, Any, Any], tuple[State, dict[str, jax.Array]]]
 
 
+@functools.cache
 def program(study: Study, method: str, losers: int, shared: bool) -> Program:
     """The program of a method. `method` is a loss of `vrjax.align`; plain DPO is "reg_dpo" with anchor 0."""
     preference = Preference(loss=method, losers=losers)  # type: ignore[arg-type]
@@ -121,23 +123,8 @@ def program(study: Study, method: str, losers: int, shared: bool) -> Program:
     return Program(jax.jit(start), jax.jit(many, donate_argnums=1))
 
 
-class Programs:
-    """Programs by what is static in them; each is built once."""
-
-    def __init__(self, study: Study):
-        self.study = study
-        self._built: dict[tuple, Program] = {}
-
-    def of(self, arm: Arm) -> Program:
-        key = (arm.method, arm.losers, arm.shared)
-        if key not in self._built:
-            self._built[key] = program(self.study, *key)
-        return self._built[key]
-
-
 def train(
     study: Study,
-    programs: Programs,
     arm: Arm,
     params: Any,
     data: list[Mapping[str, np.ndarray]],
@@ -156,7 +143,7 @@ def train(
 
     Returns (of the generator): {logged name: (updates, bases)}.
     """
-    own = programs.of(arm)
+    own = program(study.shape(), arm.method, arm.losers, arm.shared)
     state = own.start(params)
     seeds = [study.first + i for i in range(study.bases)]
     keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), 77) for seed in seeds])

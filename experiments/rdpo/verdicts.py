@@ -104,17 +104,14 @@ def measures(row: Row) -> dict[str, float]:
     """The secondary numbers of a row: nothing here decides a verdict."""
     s, last = row.scores, lambda name: float(np.nanmean(row.log[name][-50:])) if name in row.log else float("nan")
     share = lambda values: float(np.mean(values))
-    with np.errstate(invalid="ignore"):
-        gravity = s["bounce/gravity"]
-        weak = share(np.nan_to_num(gravity) > 0.3)
     return {
         "valid_tight": share(scoring.valid(s, tolerance=verifier.TIGHT)),
         "valid_loose": share(scoring.valid(s, tolerance=verifier.LOOSE)),
         "valid_two": share(scoring.valid(s, "collide")),
         "valid_two_tight": share(scoring.valid(s, "collide", verifier.TOLERANCE)),
         "rmse": share(s["bounce/rmse"]),
-        "gravity_off": weak,
-        "energy_gain": share(s["bounce/gain"] > 0.1),
+        "gravity_residual": float(np.nanmean(s["bounce/gravity"])),
+        "energy_gain": share(s["bounce/gain"]),
         "through_floor": share(s["bounce/below"] > 0),
         "frozen": share(s["bounce/frozen"] > 0),
         "motion": share(s["bounce/motion"]),
@@ -132,8 +129,9 @@ HEAD = (
     "minus SFT [95 %]",
     "p (Holm)",
     "valid, two discs (held out)",
-    "gravity off",
-    "energy gained",
+    "within half of it",
+    "within twice",
+    "rmse",
     "through floor",
     "frozen",
     "motion",
@@ -158,8 +156,9 @@ def arm_cells(rows: Mapping[str, Row], found: Comparisons) -> list[list[str]]:
                 "" if name == SFT else f"{c['gain']:+.3f} [{c['gain_low']:+.3f}, {c['gain_high']:+.3f}]",
                 f"{c['holm']:.2g}" if "holm" in c else "",
                 f"{m['valid_two']:.3f}",
-                f"{m['gravity_off']:.3f}",
-                f"{m['energy_gain']:.3f}",
+                f"{m['valid_tight']:.3f}",
+                f"{m['valid_loose']:.3f}",
+                f"{m['rmse']:.4f}",
                 f"{m['through_floor']:.3f}",
                 f"{m['frozen']:.3f}",
                 f"{m['motion']:.4f}",

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import jax
 import numpy as np
 import pytest
 from realdpo_tiny import TINY
@@ -14,6 +15,14 @@ from vrjax.report import claims
 STUDY = dataclasses.replace(
     TINY, name="tiny", arms=("SFT", "RealDPO", "null: RealDPO, coin-flipped pairs", "RealDPO, frozen reference")
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quickly_compiled():
+    """Compilation is nearly all of the time of these tests, and their programs are tiny: leave its passes out."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

@@ -20,6 +20,14 @@ from vrjax.train import state as states
 from vrjax.train.state import Network
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quickly_compiled():
+    """Compilation is nearly all of the time of these tests, and their programs are tiny: leave its passes out."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def arm(name: str, study: Study = TINY) -> Arm:
     return next(a for a in arms.catalogue(study) if a.name == name)
 
@@ -123,7 +131,7 @@ def test_the_update_is_the_librarys_step(material):
     assert isinstance(net, Network)
     update = step.make(net, reference, tx, lambda _: 3e-3, mesh, shardings)
     stacked = jax.tree.map(lambda x: jnp.stack([x, x]), weights)
-    run = training.train(TINY, training.Programs(TINY), one, stacked, [rows, rows], until=3)
+    run = training.train(TINY, one, stacked, [rows, rows], until=3)
     key = jax.random.fold_in(jax.random.key(0), 77)
     rng = np.random.default_rng([3, 0])
     for done in (1, 2, 3):
