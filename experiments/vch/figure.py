@@ -54,7 +54,9 @@ def shown(on: suite.Scenes) -> int:
 def strips(axis: Axes, on: suite.Scenes, tables: Mapping[str, Tables]) -> None:
     """One row of frames per arm, the true film on top; a mark says whether the clip is complete and lawful."""
     i = shown(on)
-    films = [("true film", np.rint((on.clips[i].video + 1) * 127.5).astype(np.uint8), None)]
+    films: list[tuple[str, np.ndarray, bool | None]] = [
+        ("true film", np.rint((on.clips[i].video + 1) * 127.5).astype(np.uint8), None)
+    ]
     for arm in STRIPS:
         films.append((suite.label(arm), tables[arm]["shown"][i], bool(tables[arm]["primary"][i, 0])))
     frames, high, wide = films[0][1].shape[:3]

@@ -41,7 +41,7 @@ def run(bench: Bench, here: Study, dit: WanDiT, folder: pathlib.Path, say: Calla
         rows.append([*(f"{s:g}" if isinstance(s, float) else str(s) for s in setting), str(updates), *cells])
         say(" | ".join(rows[-1]))
 
-    def measured(setting: tuple[float, float]) -> Tables:
+    def measured(setting: tuple[float, ...]) -> Tables:
         options = dict(zip(GRID, setting, strict=True))
         kept = programs.tune(dit, data, on.seeds, keep=UPDATES, steps=UPDATES[-1], **options)
         videos = [programs.sample(dit, story, noise, suite.at(kept, slice(None), i)) for i in range(len(UPDATES))]
