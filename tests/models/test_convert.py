@@ -306,7 +306,9 @@ def test_whole_models(name, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(convert_model, "_parts", lambda found: {"text_encoder": umt5._FILES} | clip_of(found))
     cli.main(["convert", first[1], first[2], "--layout", "diffusers"])
     for part in [p.name for p in before.networks] + ["text_encoder"] + list(clip_of(before)):
-        assert same(contents(tmp_path / "a" / part), contents(tmp_path / "c" / part)), part
+        there = contents(tmp_path / "c" / part)
+        plain = {key.removeprefix("vision_model."): value for key, value in there.items()}  # as the fixture has it
+        assert same(contents(tmp_path / "a" / part), plain), part
     index = json.loads((tmp_path / "c" / "model_index.json").read_text())
     assert index["_class_name"] == "WanImageToVideoPipeline" and index["boundary_ratio"] == before.boundary
     after = folders.find(tmp_path / "c")

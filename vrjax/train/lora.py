@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from vrjax.train.optim import BLOCK_MATRICES, path_name
 
-Adapter = dict[str, dict[str, jax.Array]]
+Adapter = dict[str, dict[str, Any]]  # arrays of either kind: an export merges on the host
 
 
 def targets(params: Any, patterns: Sequence[str] = BLOCK_MATRICES) -> list[str]:
