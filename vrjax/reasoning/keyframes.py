@@ -7,8 +7,8 @@
 
 A *reasoner* answers in words, an *imager* draws; both are stateless, so one pair may serve many prompts at once.
 Reasoners: `reasoner_replay` (a folder of anybody's images), `reasoner_http` (an OpenAI-compatible server; off unless
-you make one), `reasoner_oracle` (the worlds of `vrjax.tasks`), `reasoner_noisy` (wrappers that err at a given rate).
-Files: `thought_files`. NumPy only.
+you make one), `reasoner_oracle` (the worlds of `vrjax.tasks`), `reasoner_learned` (a small trained classifier),
+`reasoner_noisy` (wrappers that err at a given rate). Files: `thought_files`. NumPy only.
 """
 
 from collections.abc import Sequence
