@@ -121,7 +121,7 @@ def stack(study: Study, named: list[dict[str, np.ndarray]]) -> Any:
     like = jax.eval_shape(lambda: states.fresh_weights(base_config(study, 0)))
 
     def pick(path: Any, leaf: Any) -> Any:
-        found = [one.get(path_name(path)) for one in named]
+        found: list[Any] = [one.get(path_name(path)) for one in named]
         shapes = {"missing" if a is None else a.shape for a in found}
         if shapes != {leaf.shape}:
             raise ValueError(f"weight {path_name(path)} is {shapes}, expected {leaf.shape}")

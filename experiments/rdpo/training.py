@@ -6,7 +6,7 @@ differ in numbers only share a program.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -98,7 +98,8 @@ def program(study: Study, method: str, losers: int, shared: bool) -> Program:
         return optax.chain(unit, optax.scale(numbers.lr))
 
     def start(params: Any) -> State:
-        zero = Numbers(*(jnp.float32(0),) * 5, jnp.int32(1))
+        nothing: list[Any] = [jnp.float32(0)] * 5
+        zero = Numbers(*nothing, jnp.int32(1))
         init = lambda p: State(jnp.zeros((), jnp.int32), p, ema.init(p), tx(zero).init(p), kept(zero).init(p))
         return jax.vmap(init)(params)
 
@@ -127,7 +128,7 @@ def train(
     study: Study,
     arm: Arm,
     params: Any,
-    data: list[Mapping[str, np.ndarray]],
+    data: Sequence[Mapping[str, np.ndarray]],
     until: int,
     tick: Callable[[int], None] = lambda done: None,
 ):

@@ -104,13 +104,14 @@ def measures(row: Row) -> dict[str, float]:
     """The secondary numbers of a row: nothing here decides a verdict."""
     s, last = row.scores, lambda name: float(np.nanmean(row.log[name][-50:])) if name in row.log else float("nan")
     share = lambda values: float(np.mean(values))
+    flights = s["bounce/gravity"][np.isfinite(s["bounce/gravity"])]
     return {
         "valid_tight": share(scoring.valid(s, tolerance=verifier.TIGHT)),
         "valid_loose": share(scoring.valid(s, tolerance=verifier.LOOSE)),
         "valid_two": share(scoring.valid(s, "collide")),
         "valid_two_tight": share(scoring.valid(s, "collide", verifier.TOLERANCE)),
         "rmse": share(s["bounce/rmse"]),
-        "gravity_residual": float(np.nanmean(s["bounce/gravity"])),
+        "gravity_residual": share(flights) if flights.size else float("nan"),
         "energy_gain": share(s["bounce/gain"]),
         "through_floor": share(s["bounce/below"] > 0),
         "frozen": share(s["bounce/frozen"] > 0),

@@ -69,7 +69,7 @@ def judge(clips: Clips, path: np.ndarray) -> Verdict:
     count = free.sum((-1, -2))
     with np.errstate(invalid="ignore"):
         gravity = np.where(count > 0, residual.sum((-1, -2)) / np.maximum(count, 1), np.nan)
-    still = (np.abs(move) < STILL).all(-1)
+    still = np.all(np.abs(move) < STILL, axis=-1)
     airborne = height[..., 1:, :] > radius + 0.03
     stands = still[..., 1:, :] & still[..., :-1, :] & airborne[..., 1:, :]
     return Verdict(
