@@ -98,7 +98,7 @@ def scaled(
 def _lanczos(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     from PIL import Image as Pictures
 
-    return np.asarray(Pictures.fromarray(picture).resize(size[::-1], Pictures.Resampling.LANCZOS))
+    return np.asarray(Pictures.fromarray(picture).resize((size[1], size[0]), Pictures.Resampling.LANCZOS))
 
 
 def mask(frames: int, size: tuple[int, int], time_factor: int, *, last: bool) -> Float[np.ndarray, "t h w m"]:

@@ -226,11 +226,13 @@ class Pipeline:
         stochastic = solvers.get(plan.solver).stochastic
 
         def run(dits, inputs, noise, seeds):
+            text, negative, given = inputs
+
             def one(noise, seed):
                 key = jax.random.fold_in(jax.random.key(seed), 1) if stochastic or edit is not None else None
                 keep = record if recorder is None else recorder.record(seed)
                 options = {"plan": plan, "key": key, "edit": edit, "taps": taps, "edits": edits}
-                found = denoise.trajectory(dits, *inputs, noise, record=keep, **options)
+                found = denoise.trajectory(dits, text, negative, given, noise, record=keep, **options)
                 return found if recorder is None else found.final
 
             layout = dits[0].layout
