@@ -145,7 +145,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
             progress.update(task, description=f"{row}: {sample.task[:30]} {sample.index}")
             if not (videos / row / sample.file).is_file():
                 (clip,) = vbvr.read(sample.folder, max_frames=1)  # `frames` still counts them all
-                where = {"upscale": None if args.worlds else 1}
+                where: dict[str, Any] = {"upscale": None if args.worlds else 1}
                 vbvr.write_prediction(videos / row, sample.split, sample.task, sample.index, make(clip), **where)
             progress.advance(task)
         bench.controls(progress.track(found, description="control rows"), videos)

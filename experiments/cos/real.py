@@ -160,7 +160,8 @@ class Clip:
         for film in kept.values():
             film.flush()
         with atomic(done) as scratch, open(scratch, "wb") as file:
-            np.savez(file, x=x, **{name: np.array(values) for name, values in rows.items() if values})
+            arrays: dict[str, Any] = {name: np.array(values) for name, values in rows.items() if values}
+            np.savez(file, x=x, **arrays)
 
     def _film(self, run: Run, name: str) -> np.memmap:
         path = self.folder / run.name / f"{name}.npy"
@@ -222,8 +223,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
     """Measures what is missing, decodes, and writes the run folder."""
     from vrjax.models import pipeline, text
 
-    given = {f.name: getattr(args, f.name) for f in dataclasses.fields(Options)}
-    options = Options(**{k: tuple(v) if k == "parts" else v for k, v in given.items() if v is not None})
+    given: dict[str, Any] = {f.name: getattr(args, f.name) for f in dataclasses.fields(Options)}
+    chosen: dict[str, Any] = {k: tuple(v) if k == "parts" else v for k, v in given.items() if v is not None}
+    options = Options(**chosen)
     if small := [k for k in ("sites", "blocks", "members", "early", "decode") if getattr(options, k) < 1]:
         raise ValueError(f"--{small[0]} {getattr(options, small[0])}: expected at least 1")
     unknown = [part for part in options.parts if part not in PARTS]

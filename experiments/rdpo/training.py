@@ -99,7 +99,7 @@ def program(study: Study, method: str, losers: int, shared: bool) -> Program:
 
     def start(params: Any) -> State:
         nothing: list[Any] = [jnp.float32(0)] * 5
-        zero = Numbers(*nothing, jnp.int32(1))
+        zero = Numbers._make([*nothing, jnp.int32(1)])
         init = lambda p: State(jnp.zeros((), jnp.int32), p, ema.init(p), tx(zero).init(p), kept(zero).init(p))
         return jax.vmap(init)(params)
 

@@ -46,10 +46,10 @@ KINDS = {
 
 def kinds(side: str, times: Mapping[str, tuple[float, float]]) -> dict[str, float]:
     """Milliseconds by kind of operation, largest first."""
-    total: collections.Counter[str] = collections.Counter()
+    total: dict[str, float] = collections.defaultdict(float)
     for name, (spent, _) in times.items():
         total[next(kind for kind, pattern in KINDS[side] if re.match(pattern, name))] += spent
-    return dict(total.most_common())
+    return dict(sorted(total.items(), key=lambda item: -item[1]))
 
 
 def under_jax(call: Callable[[], Any], calls: int) -> Times:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import pathlib
+from typing import Any
 
 from vrjax.cli.common import latent_shape, overridden
 
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
     if args.overrides:
         config = overridden(type(config), config, args.overrides, prog=f"vrjax plan {args.config}")
     alone = single.is_single(topology)
-    plan = (single.account if alone else plans.make)(config, topology, latent=latent)
+    plan: Any = (single.account if alone else plans.make)(config, topology, latent=latent)
     print(plan.table())
     better = None
     if not plan.fits and args.tries and not alone:

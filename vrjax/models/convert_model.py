@@ -79,8 +79,10 @@ def is_model(path: str | os.PathLike) -> bool:
 
 def _parts(found: folders.Folder) -> dict[str, tuple[str, ...]]:
     """The networks beside the transformers, and their files in Wan's layout."""
-    out = {"vae": vae_readers._FILES, "text_encoder": umt5._FILES}
-    return out | ({"image_encoder": clip._FILES} if found.cfg.image_dim is not None else {})
+    out: dict[str, tuple[str, ...]] = {"vae": vae_readers._FILES, "text_encoder": umt5._FILES}
+    if found.cfg.image_dim is not None:
+        out["image_encoder"] = clip._FILES
+    return out
 
 
 def _heads(path: pathlib.Path) -> int | None:

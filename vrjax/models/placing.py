@@ -47,7 +47,7 @@ def _hosted(sharding: Sharding | None) -> bool:
     """Whether the devices are CPU devices, whose arrays are host memory."""
     if sharding is not None:
         return next(iter(sharding.device_set)).platform == "cpu"
-    device: Any = jax.config.jax_default_device
+    device: Any = getattr(jax.config, "jax_default_device")  # noqa: B009 (made at run time)
     return (device if isinstance(device, str) else getattr(device, "platform", jax.default_backend())) == "cpu"
 
 

@@ -11,6 +11,7 @@ needed is the largest of the three moments.
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -49,7 +50,7 @@ class Account:
     topology: str
     tokens: int
     hbm: float | int
-    memory: dict[str, float | int]
+    memory: Mapping[str, float | int]
     moments: dict[str, float | int]
     flops: float | int
     changes: dict[str, Any]
