@@ -86,7 +86,7 @@ def run(study: config.Study, root: pathlib.Path, *, fresh: bool, console: Consol
 
 
 def search(study: config.Study, root: pathlib.Path, *, fresh: bool, console: Console) -> None:
-    """The search on validation scenes that the adapters' hyper-parameters come from."""
+    """The search of the adapters' hyper-parameters on validation scenes; see `experiments.vch.search`."""
     here = tuning.study(study)
     folder = root / here.name
     settle(folder, here, fresh)
@@ -186,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run measured")
     parser.add_argument(
-        "--search", action="store_true", help="on validation scenes: how the adapters' hyper-parameters were chosen"
+        "--search", action="store_true", help="search the adapters' hyper-parameters on validation scenes"
     )
     options = parser.parse_args(argv)
     job = search if options.search else run

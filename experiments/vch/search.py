@@ -1,4 +1,8 @@
-"""How the adapters' hyper-parameters were chosen: on validation scenes, with a base of its own that no test sees."""
+"""The search of the adapters' hyper-parameters: on validation scenes, with a base of its own that no test sees.
+
+The study's values were fixed after such a search on one pilot base (40 updates at 1e-2 were best there). This one, run
+afterwards on a second base, agrees on the rate and the noise levels and prefers 80 updates. The values were kept.
+"""
 
 import dataclasses
 import itertools
