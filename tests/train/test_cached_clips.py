@@ -195,5 +195,5 @@ def test_the_recipe(place, tmp_path, capsys):
         assert (np.asarray(x) == np.asarray(z)).all() or np.abs(x - z).max() > 1e-7
     changed = [not bool((x == z).all()) for x, z in zip(jax.tree.leaves(merged), jax.tree.leaves(base), strict=True)]
     assert sum(changed) == len(names)
-    pipe = pipeline.open(model, loras=[(folder / "adapter.safetensors", 1.0, "high")])
+    pipe = pipeline.open(model, loras=[pipeline.Lora(folder / "adapter.safetensors", 1.0, "high")])
     assert pipe.loras[0].expert == "high"
