@@ -3,11 +3,18 @@
     python -m experiments.vchain            one small base model, a few scenes: minutes on two cores
     python -m experiments.vchain --search   hyper-parameters on validation scenes (about 6 minutes)
     python -m experiments.vchain --full     five bases trained from scratch, powered (about 40 minutes on one core)
+    python -m experiments.vchain --model Wan2.1-T2V-1.3B --thoughts FOLDER          the paper's own run, on real weights
+    python -m experiments.vchain --model Wan2.1-T2V-1.3B --thoughts FOLDER --prompts cases.json --server URL
 
 Dominoes, taps, cups, lamps and scales in a row pass on what happens to them. The base models have two flaws: with a
 short prompt they follow a wrong rule more often than not, and they have a wrong idea of a broken egg and of a duck
 afloat. All rows of the paper's table are run beside controls that it lacks: keyframes of another scene (placebo),
 tuned with a short prompt, keyframes given at their true times, best of k at equal compute, noisy and learned reasoners.
+
+With `--model` the three stages run on a public Wan text-to-video model: thoughts are read from FOLDER (the paper's
+reasoning.json, metadata.csv and images), or made by an OpenAI-compatible server (key in OPENAI_API_KEY) and kept there;
+adapters are tuned for every case; videos of the short prompt, of the thoughts without tuning, and of VChain are written
+to `--out`.
 
 Writes `runs/<name>/`: `arms.md` (all arms), `results.json` (claims with intervals and verdicts), `vchain.png`,
 `report.html`, the chains in the paper's own layout (`thoughts/`) and `bases/`. Every part is kept as soon as it is
@@ -175,6 +182,29 @@ def write(
     claim_files.write(folder, judged, details=details)
 
 
+def on_real_weights(options: argparse.Namespace, console: Console) -> None:
+    """The paper's three stages on a public model; see `experiments.vch.real`."""
+    from experiments.vch import real
+    from vrjax.cli.sample import size
+    from vrjax.models import pipeline
+
+    if options.thoughts is None:
+        raise ValueError("--model needs --thoughts, a folder in the paper's layout")
+    given = {name: getattr(options, name) for name in ("frames", "updates", "steps", "guidance")}
+    chosen = real.Options(
+        **{name: value for name, value in given.items() if value is not None},
+        **({} if options.size is None else {"size": size(options.size)}),
+    )
+    pipe = pipeline.open(options.model)
+    if options.prompts is not None:
+        if options.server is None:
+            raise ValueError("--prompts needs --server: nothing is sent anywhere unless asked")
+        server = {"base_url": options.server, "chat": options.chat, "image": options.image}
+        real.ask(options.prompts, options.thoughts, server=server, console=console)
+    out = options.out / f"vchain-{pipe.name}" if options.out == pathlib.Path("runs") else options.out
+    real.run(pipe, options.thoughts, out, chosen, console)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
     parser = argparse.ArgumentParser(
@@ -188,11 +218,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--search", action="store_true", help="search the adapters' hyper-parameters on validation scenes"
     )
+    real = parser.add_argument_group("real weights")
+    real.add_argument("--model", type=pathlib.Path, help="folder of a public Wan text-to-video model")
+    real.add_argument("--thoughts", type=pathlib.Path, help="folder of visual thoughts in the paper's layout")
+    real.add_argument("--prompts", type=pathlib.Path, help="JSON of cases and prompts, to be thought about by a server")
+    real.add_argument("--server", help="its address, such as https://api.openai.com/v1")
+    real.add_argument("--chat", help="its model that sees and answers (gpt-4o)")
+    real.add_argument("--image", help="its model that draws (gpt-image-1)")
+    real.add_argument("--frames", type=int, help="of a video (81)")
+    real.add_argument("--size", metavar="HxW", help="pixels (480x832)")
+    real.add_argument("--updates", type=int, help="of the adapters (200; the paper does not say)")
+    real.add_argument("--steps", type=int, help="of the sampler (the model's own)")
+    real.add_argument("--guidance", type=float, help="(the model's own)")
     options = parser.parse_args(argv)
     job = search if options.search else run
     try:
+        if options.model is not None:
+            on_real_weights(options, Console())
+            return 0
         job(config.full() if options.full else config.quick(), options.out, fresh=options.fresh, console=Console())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError, argparse.ArgumentTypeError) as error:
         print(f"vchain: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

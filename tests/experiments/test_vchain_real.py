@@ -1,0 +1,114 @@
+"""VChain's three stages on a whole tiny Wan model: what is written, what is kept, and who is refused."""
+
+import numpy as np
+import pytest
+
+from experiments import vchain
+from tests.models import tiny_wan
+from vrjax.models import lora_files
+from vrjax.reasoning import thought_files
+from vrjax.reasoning.keyframes import VisualThoughts
+
+SMALL = ["--frames", "5", "--size", "16x16", "--updates", "3", "--steps", "2"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny_wan.build(tmp_path_factory.mktemp("t2v"), "t2v")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    picture = lambda: rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    chain = lambda n: VisualThoughts(
+        f"case {n}", "why", "it falls", "a table", "A cup stands.", tuple(f"It falls {i}." for i in range(n)),
+        tuple(picture() for _ in range(n + 1)),
+    )  # fmt: skip
+    root = tmp_path_factory.mktemp("stage1") / "thoughts"
+    thought_files.write(root, {"cup": chain(1), "egg": chain(2)})
+    return root
+
+
+def call(*words):
+    return vchain.main([str(word) for word in words])
+
+
+def test_three_stages_and_a_kill(model, folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    words = ["--model", model, "--thoughts", folder, "--out", out, *SMALL]
+    assert call(*words) == 0
+    videos = {p.relative_to(out): p.read_bytes() for p in out.glob("*/*.mp4")}
+    assert len(videos) == 6 and {p.parent.name for p in videos} == {"t2v", "text", "vchain"}
+    adapters = {p.stem: lora_files.load_lora(p) for p in (out / "adapters").iterdir()}
+    assert set(adapters) == {"cup", "egg"}
+    changed = [videos[p] != videos[p.parent.parent / "text" / p.name] for p in videos if p.parent.name == "vchain"]
+    assert all(changed)
+
+    (out / "vchain" / "egg.mp4").unlink()  # as after a kill
+    (out / "adapters" / "egg.safetensors").unlink()
+    before = (out / "vchain" / "cup.mp4").stat().st_mtime_ns
+    assert call(*words) == 0
+    assert {p.relative_to(out): p.read_bytes() for p in out.glob("*/*.mp4")} == videos
+    assert (out / "vchain" / "cup.mp4").stat().st_mtime_ns == before
+    capsys.readouterr()
+    assert call(*words[:-1], "3") == 2 and "steps differ" in capsys.readouterr().err
+
+
+def test_misuse(model, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (tmp_path / "cases.json").write_text('{"a": "A ball falls."}')
+    image_model = tiny_wan.build(tmp_path / "i2v", "i2v")
+    base = ["--model", model, "--out", tmp_path / "out", *SMALL]
+    for words, said in (
+        (base, "needs --thoughts"),
+        ([*base, "--thoughts", tmp_path / "none"], "reasoning.json"),
+        ([*base, "--thoughts", tmp_path / "t", "--prompts", tmp_path / "cases.json"], "needs --server"),
+        (["--model", image_model, "--thoughts", folder, "--out", tmp_path / "o", *SMALL], "text-to-video"),
+    ):
+        assert call(*words) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_thoughts_are_asked_for_once(tmp_path, monkeypatch, folder):
+    """Whole cases survive a failure between them, and a finished folder asks nobody."""
+    from rich.console import Console
+
+    from experiments.vch import real
+    from vrjax.reasoning import reasoner_http
+    from vrjax.reasoning.reasoner_replay import Replay
+
+    told = thought_files.read(folder)
+    asked = []
+
+    class Server:
+        """Replays the case whose prompt it is asked about."""
+
+        def __init__(self, *models, **endpoint):
+            self.case = None
+
+        def __getattr__(self, name):
+            def call(given, *rest):
+                if name == "first":
+                    asked.append(given)
+                    if given == "case 2" and asked.count(given) == 1:
+                        raise ConnectionError("gone")
+                    Server.case = next(Replay(t) for t in told.values() if t.input_prompt == given)
+                return getattr(Server.case, name)(given, *rest)
+
+            return call
+
+    monkeypatch.setattr(reasoner_http, "ChatReasoner", Server)
+    monkeypatch.setattr(reasoner_http, "ImageMaker", Server)
+    (tmp_path / "cases.json").write_text('{"cup": "case 1", "egg": "case 2"}')
+    again = lambda: real.ask(tmp_path / "cases.json", tmp_path / "t", server={"base_url": "x"}, console=Console())
+    with pytest.raises(ConnectionError):
+        again()
+    again()
+    again()
+    assert asked == ["case 1", "case 2", "case 2"]
+    found = thought_files.read(tmp_path / "t")
+    assert {c: t.captions for c, t in found.items()} == {c: t.captions for c, t in told.items()}
+    (tmp_path / "cases.json").write_text('{"other": "case 3"}')
+    with pytest.raises(ValueError, match="lacks other"):
+        again()
