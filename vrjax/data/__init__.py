@@ -1,1 +1,1 @@
-"""Sources and Grain pipelines: procedural worlds as training batches, and the folder layout of VBVR."""
+"""Sources and Grain pipelines: procedural worlds as training batches, VBVR's folders, cached latents."""
