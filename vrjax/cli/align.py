@@ -25,6 +25,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs the command."""
     from vrjax.align import loop
     from vrjax.align.config import AlignConfig
     from vrjax.models.memory import reuse_host_memory

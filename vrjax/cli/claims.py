@@ -21,6 +21,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs the command."""
     from rich.console import Console
 
     from vrjax.report import claims

@@ -38,6 +38,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs the command."""
     from vrjax.models import convert, convert_model
 
     if not args.shard_gb > 0:

@@ -32,6 +32,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs the command."""
     from vrjax.data import latents
     from vrjax.models import pipeline
 

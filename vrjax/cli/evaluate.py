@@ -32,6 +32,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs the command."""
     from rich.console import Console
 
     from vrjax import tasks

@@ -36,6 +36,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs the command."""
     from vrjax.align import public
     from vrjax.models import pipeline
 

@@ -45,6 +45,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs the command."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the process computes nothing; it must not look for accelerators
     from vrjax.report import claims
     from vrjax.train import plan as plans

@@ -24,6 +24,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs the command."""
     from vrjax import tasks
     from vrjax.report import sheet
 

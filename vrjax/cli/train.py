@@ -48,6 +48,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs the command."""
     from vrjax.models.memory import reuse_host_memory
     from vrjax.train import config as configs
 
