@@ -35,6 +35,7 @@ import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
+from typing import Any  # noqa: E402
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
@@ -190,11 +191,11 @@ def on_real_weights(options: argparse.Namespace, console: Console) -> None:
 
     if options.thoughts is None:
         raise ValueError("--model needs --thoughts, a folder in the paper's layout")
-    given = {name: getattr(options, name) for name in ("frames", "updates", "steps", "guidance")}
-    chosen = real.Options(
-        **{name: value for name, value in given.items() if value is not None},
-        **({} if options.size is None else {"size": size(options.size)}),
-    )
+    names = ("frames", "updates", "steps", "guidance")
+    given: dict[str, Any] = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if options.size is not None:
+        given["size"] = size(options.size)
+    chosen = real.Options(**given)
     pipe = pipeline.open(options.model)
     if options.prompts is not None:
         if options.server is None:
