@@ -59,7 +59,7 @@ def open(  # noqa: A001 (pipeline.open, like PIL.Image.open)
     folder: str | os.PathLike,
     *,
     dtype: str | None = None,
-    loras: Sequence[Lora] = (),
+    loras: Sequence[Lora | tuple] = (),
     cache: str | os.PathLike | bool | None = None,
     load: Callable[..., Any] = wan.load_dit,
     **options: Any,
