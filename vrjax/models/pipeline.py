@@ -59,7 +59,7 @@ def open(  # noqa: A001 (pipeline.open, like PIL.Image.open)
     folder: str | os.PathLike,
     *,
     dtype: str | None = None,
-    loras: Sequence[Lora | tuple] = (),
+    loras: Sequence[Lora | tuple[Any, ...]] = (),
     cache: str | os.PathLike | bool | None = None,
     load: Callable[..., Any] = wan.load_dit,
     **options: Any,
@@ -70,7 +70,7 @@ def open(  # noqa: A001 (pipeline.open, like PIL.Image.open)
         folder: the whole model: transformer(s), VAE, text encoder, tokenizer, and CLIP where the model has it.
         dtype: of matrix products and stored matrices of the transformers, and of the text encoder's products. By
             default bfloat16, and float32 on CPU. The VAE always works in float32.
-        loras: merged into the transformers when these are loaded.
+        loras: merged into the transformers when these are loaded; `Lora`s, or tuples of their fields.
         cache: folder of cached text rows, see `vrjax.models.text.encode`.
         load: reads a transformer, `load(path, dtype=, param_dtype=, **options)`.
         **options: for `load`.
@@ -82,7 +82,7 @@ def open(  # noqa: A001 (pipeline.open, like PIL.Image.open)
     dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
     if dtype not in ("float32", "bfloat16", "float16"):
         raise ValueError(f"dtype: found {dtype!r}, expected float32, bfloat16 or float16")
-    loras = tuple(_assigned(Lora(*lora), found) for lora in loras)
+    loras = tuple(_assigned(lora if isinstance(lora, Lora) else Lora(*lora), found) for lora in loras)
     return Pipeline(found, dtype=dtype, loras=loras, cache=cache, load=functools.partial(load, **options))
 
 
