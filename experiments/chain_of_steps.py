@@ -13,24 +13,19 @@ from vrjax.models.memory import reuse_host_memory
 
 reuse_host_memory()  # before jax computes: fewer page faults
 
-import argparse  # noqa: E402
 import dataclasses  # noqa: E402
 import hashlib  # noqa: E402
-import json  # noqa: E402
 import pathlib  # noqa: E402
-import shutil  # noqa: E402
-import sys  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Mapping, Sequence  # noqa: E402
 from typing import Any  # noqa: E402
 
-import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
 
-import vrjax  # noqa: E402
 from configs import chain_of_steps as configs  # noqa: E402
+from experiments import command  # noqa: E402
 from experiments.cos import (  # noqa: E402
     ensembles,
     layers,
@@ -48,7 +43,6 @@ from vrjax.models import shipped  # noqa: E402
 from vrjax.reasoning import arms as arm_table  # noqa: E402
 from vrjax.report import claims as claim_files  # noqa: E402
 from vrjax.report import parts  # noqa: E402
-from vrjax.report._files import atomic  # noqa: E402
 
 Config = configs.ChainOfSteps
 
@@ -132,7 +126,7 @@ def run(config: Config, root: pathlib.Path, *, fresh: bool, only: Sequence[int] 
     began = time.monotonic()
     folder = root / config.name
     trained = models(config)
-    settle(folder, config, trained, fresh)
+    command.settle(folder, command.made_of(config, weights=weights(config)), fresh=fresh)
     columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bench = Bench(folder / "tables", group=config.group, progress=progress)
@@ -207,29 +201,13 @@ def telling(table: Tables, n: int) -> list[tuple[int, str]]:
     return out[:n]
 
 
-def settle(folder: pathlib.Path, config: Config, trained: Sequence[subjects.Subject], fresh: bool) -> None:
-    """Makes the run folder, or checks that the one there belongs to the same configuration, weights and version."""
+def weights(config: Config) -> str:
+    """SHA-256 of all weights that are measured."""
     digest = hashlib.sha256()
     for name in (*config.models, *([config.causal] if config.causal else [])):
         for file in sorted(shipped.path(name).iterdir()):
             digest.update(file.name.encode() + file.read_bytes())
-    now = {
-        "config": json.loads(json.dumps(dataclasses.asdict(config))),
-        "weights": digest.hexdigest(),
-        "versions": {"vrjax": vrjax.__version__, "jax": jax.__version__, "numpy": np.__version__},
-    }
-    path = folder / "config.json"
-    if fresh and folder.exists():
-        shutil.rmtree(folder)
-    if path.exists():
-        then = json.loads(path.read_text())
-        changed = [k for k in now if then.get(k) != now[k]]
-        if changed:
-            raise ValueError(f"{folder} was made with another {' and '.join(changed)}; use --fresh to measure again")
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as scratch:
-        scratch.write_text(json.dumps(now, indent=2) + "\n")
+    return digest.hexdigest()
 
 
 def write(
@@ -285,14 +263,8 @@ def write(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.chain_of_steps",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("chain_of_steps", __doc__)
     parser.add_argument("--full", action="store_true", help="all shipped training seeds, powered comparisons")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
-    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run measured")
     parser.add_argument(
         "--only",
         type=int,
@@ -303,23 +275,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     real.add(parser)
     options = parser.parse_args(argv)
     console = Console()
-    try:
+
+    def job() -> None:
         if options.model is not None or options.bench is not None:
             if options.model is None or options.bench is None or options.full or options.only:
                 raise ValueError("--model DIR and --bench DIR go together, without --full and --only")
             real.run(options, console)
-            return 0
+            return
         config = configs.full() if options.full else configs.quick()
         if options.only and not all(0 <= k < len(config.models) for k in options.only):
             raise ValueError(f"--only: expected numbers from 0 to {len(config.models) - 1}, found {options.only}")
         run(config, options.out, fresh=options.fresh, only=options.only, console=console)
-    except (ValueError, OSError) as error:
-        print(f"chain_of_steps: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+
+    return command.status("chain_of_steps", job)
 
 
 if __name__ == "__main__":

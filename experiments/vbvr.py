@@ -14,8 +14,6 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-import shutil
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from experiments import command
 from vrjax.bench import vbvr as bench
 from vrjax.cli import sample as options_of
 from vrjax.data import vbvr
@@ -136,7 +135,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         raise ValueError(f"--name {row!r}: expected a plain folder name that is not one of {', '.join(bench.CONTROLS)}")
     folder = args.out / f"vbvr-{row}"
     about |= {"kind": "vbvr", "row": row, "seed": args.seed, "samples": [s.file for s in found]}
-    settle(folder, about, args.fresh)
+    command.settle(folder, about, fresh=args.fresh)
     videos = folder / "videos"
     columns = (TextColumn("{task.description:<50}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -191,27 +190,9 @@ def write(folder: pathlib.Path, about: dict[str, Any], scored: bench.Evaluation,
     console.print(f"{folder / 'results.json'}, {folder / 'table.md'}")
 
 
-def settle(folder: pathlib.Path, about: dict[str, Any], fresh: bool) -> None:
-    """Makes the run folder, or checks that the one there was made with the same model and samples."""
-    path = folder / "config.json"
-    if fresh and folder.exists():
-        shutil.rmtree(folder)
-    if path.exists():
-        then = json.loads(path.read_text("utf-8"))
-        changed = [key for key in about if then.get(key) != about[key]]
-        if changed:
-            raise ValueError(f"{folder} was made with another {', '.join(changed)}; use --fresh, or another --name")
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as scratch:
-        scratch.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.vbvr", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command.parser("vbvr", __doc__)
     parser.add_argument(
         "--bench", type=pathlib.Path, required=True, help="the benchmark's data: {split}/{task}/{00000}/"
     )
@@ -225,8 +206,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, metavar="N", help="at most N samples of a task")
     parser.add_argument("--seed", type=int, default=0, help="of the starting noise (0)")
     parser.add_argument("--name", help="of the row and the run folder (the model's)")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
-    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run made")
     group = parser.add_argument_group("sampling (by default as the model's authors publish it)")
     group.add_argument("--size", type=options_of.size, metavar="HxW", help="pixels, such as 384x384")
     group.add_argument("--frames", type=int, help="of every video (as many as the true one has)")
@@ -239,20 +218,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     group.add_argument("--dtype", help="float32, bfloat16")
     options = parser.parse_args(argv)
-    try:
+
+    def job() -> None:
         if options.model is None and not options.worlds:
             raise ValueError("give --model DIR, or --worlds for the shipped small model")
         for name in ("limit", "frames", "steps"):
             if getattr(options, name) is not None and getattr(options, name) < 1:
                 raise ValueError(f"--{name} {getattr(options, name)}: expected at least 1")
         run(options, Console())
-    except (ValueError, OSError) as error:
-        print(f"vbvr: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+
+    return command.status("vbvr", job)
 
 
 if __name__ == "__main__":

@@ -26,23 +26,20 @@ from vrjax.models.memory import reuse_host_memory
 reuse_host_memory()  # before jax computes: fewer page faults
 
 import argparse  # noqa: E402
-import dataclasses  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import pathlib  # noqa: E402
 import shutil  # noqa: E402
-import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from typing import Any  # noqa: E402
 
-import jax  # noqa: E402
 import numpy as np  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
 
-import vrjax  # noqa: E402
+from experiments import command  # noqa: E402
 from experiments.cos.measure import Bench  # noqa: E402
 from experiments.vch import base, config, figure, page, suite, thoughts, verdicts, world  # noqa: E402
 from experiments.vch import search as tuning  # noqa: E402
@@ -59,7 +56,7 @@ def run(study: config.Study, root: pathlib.Path, *, fresh: bool, console: Consol
     """Measures what is missing, judges, and writes the run folder."""
     began = time.monotonic()
     folder = root / study.name
-    settle(folder, study, fresh)
+    command.settle(folder, command.made_of(study), fresh=fresh)
     here = world.Chains(frames=study.frames, cells=study.cells)
     columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -97,7 +94,7 @@ def search(study: config.Study, root: pathlib.Path, *, fresh: bool, console: Con
     """The search of the adapters' hyper-parameters on validation scenes; see `experiments.vch.search`."""
     here = tuning.study(study)
     folder = root / here.name
-    settle(folder, here, fresh)
+    command.settle(folder, command.made_of(here), fresh=fresh)
     scenes = world.Chains(frames=here.frames, cells=here.cells)
     with Progress(console=console, transient=True) as progress:
         dit = model_of(here, 0, folder, scenes, progress)
@@ -135,26 +132,6 @@ def save(dit: WanDiT, curve: np.ndarray, path: pathlib.Path) -> None:
         os.rename(scratch / "model", path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def settle(folder: pathlib.Path, study: config.Study, fresh: bool) -> None:
-    """Makes the run folder, or checks that the one there belongs to the same study and versions."""
-    now = {
-        "config": json.loads(json.dumps(dataclasses.asdict(study))),
-        "versions": {"vrjax": vrjax.__version__, "jax": jax.__version__, "numpy": np.__version__},
-    }
-    path = folder / "config.json"
-    if fresh and folder.exists():
-        shutil.rmtree(folder)
-    if path.exists():
-        then = json.loads(path.read_text())
-        changed = [k for k in now if then.get(k) != now[k]]
-        if changed:
-            raise ValueError(f"{folder} was made with another {' and '.join(changed)}; use --fresh to measure again")
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as scratch:
-        scratch.write_text(json.dumps(now, indent=2) + "\n")
 
 
 def write(
@@ -208,14 +185,8 @@ def on_real_weights(options: argparse.Namespace, console: Console) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.vchain",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("vchain", __doc__)
     parser.add_argument("--full", action="store_true", help="five bases trained from scratch, powered comparisons")
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
-    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run measured")
     parser.add_argument(
         "--search", action="store_true", help="search the adapters' hyper-parameters on validation scenes"
     )
@@ -232,19 +203,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     real.add_argument("--steps", type=int, help="of the sampler (the model's own)")
     real.add_argument("--guidance", type=float, help="(the model's own)")
     options = parser.parse_args(argv)
-    job = search if options.search else run
-    try:
+
+    def job() -> None:
         if options.model is not None:
             on_real_weights(options, Console())
-            return 0
-        job(config.full() if options.full else config.quick(), options.out, fresh=options.fresh, console=Console())
-    except (ValueError, OSError, ImportError, FloatingPointError, argparse.ArgumentTypeError) as error:
-        print(f"vchain: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+            return
+        study = config.full() if options.full else config.quick()
+        (search if options.search else run)(study, options.out, fresh=options.fresh, console=Console())
+
+    return command.status("vchain", job)
 
 
 if __name__ == "__main__":

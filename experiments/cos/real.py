@@ -27,6 +27,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
+from experiments import command
 from experiments import vbvr as bench_runs
 from experiments.cos import real_page as page
 from experiments.cos.stepping import Stepper, divergence, spread, stack
@@ -246,7 +247,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         "sampling": json.loads(json.dumps(chosen)) | {"frames": args.frames},
         "samples": [sample.file for sample in found],
     }
-    bench_runs.settle(folder, about, args.fresh)
+    command.settle(folder, about, fresh=args.fresh)
     loader = Loader(pipe)
     clips, steppers = prepare(pipe, loader, found, folder / "states", chosen, args.frames, options)
     shown: set[Any] = set()

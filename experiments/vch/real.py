@@ -20,6 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from experiments import command
 from vrjax.flow import Record
 from vrjax.models import lora_files
 from vrjax.reasoning import adapt, keyframes, thought_files
@@ -101,7 +102,8 @@ def run(pipe: Any, folder: pathlib.Path, out: pathlib.Path, options: Options, co
     cases = thought_files.read(folder)
     chosen = {k: v for k, v in (("steps", options.steps), ("guidance", options.guidance)) if v is not None}
     settings = pipe.settings(frames=options.frames, size=options.size, **chosen)
-    _settle(out, pipe, options, cases)
+    about = dataclasses.asdict(options) | {"model": pipe.name, "cases": {c: t.story for c, t in cases.items()}}
+    command.settle(out, about)
     columns = (TextColumn("{task.description:<40}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         if "vchain" in options.arms:
@@ -121,20 +123,6 @@ def run(pipe: Any, folder: pathlib.Path, out: pathlib.Path, options: Options, co
     with atomic(out / "cases.md") as scratch:
         scratch.write_text("\n".join(["| case | prompt | keyframes |", "| --- | --- | --- |", *rows, ""]))
     console.print(f"{len(cases)} cases in {out}: {', '.join(options.arms)}")
-
-
-def _settle(out: pathlib.Path, pipe: Any, options: Options, cases: Mapping[str, VisualThoughts]) -> None:
-    config = dataclasses.asdict(options) | {"model": pipe.name, "cases": {c: t.story for c, t in cases.items()}}
-    config = json.loads(json.dumps(config))
-    path = out / "config.json"
-    if path.is_file():
-        then = json.loads(path.read_text())
-        if changed := sorted(k for k in {*config, *then} if config.get(k) != then.get(k)):
-            raise ValueError(f"{out} holds another run ({', '.join(changed)} differ): choose another --out")
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as scratch:
-        scratch.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def _tune(

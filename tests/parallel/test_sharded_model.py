@@ -123,6 +123,28 @@ def test_without_a_mesh_nothing_is_added():
     assert layout.Layout.of(parallel.mesh({}, devices=jax.devices()[:1])) is None
 
 
+@pytest.mark.parametrize("axes, clips", [({"data": 2}, 1), ({"data": 2, "fsdp": 2}, 2)])
+def test_the_branches_of_guidance_are_divided(axes, clips):
+    """Over the axes of a batch, or over those that a batch of clips leaves."""
+
+    def guided(dit, x, text, image):
+        def one(x, text, image):
+            velocity = dit.guided(text, 0 * text, 3.0, image, taps={"block.1": lambda h: h})
+            return sample(velocity, x, GRID, solver=euler())
+
+        return parallel.batch(dit.layout, one)(x, text, image) if clips > 1 else one(x[0], text[0], image[0])
+
+    m = parallel.mesh(axes, devices=jax.devices()[: 2 * clips])
+    inputs = given((4, 4, 4), clips)
+    compiled = jax.jit(guided).lower(wan.shard(random_dit(CFG), m), *inputs).compile()
+    found = compiled(wan.shard(random_dit(CFG), m), *inputs)
+    expected = jax.jit(guided)(random_dit(CFG), *inputs)
+    for a, b in ((found.x0, expected.x0), (found.taps["block.1"], expected.taps["block.1"])):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
+    hidden = {s for s in shapes(compiled.as_text()) if s[-2:] == (16, 48)}  # the feed-forward's, of all tokens
+    assert hidden and max(np.prod(s[:-2]) for s in hidden) == 1
+
+
 @pytest.mark.parametrize("seeds", [2, 4])
 def test_seeds_with_a_mean_beside_context_and_tensor(seeds):
     """An ensemble over the mesh's seed axis, of networks that are themselves divided over the other axes."""

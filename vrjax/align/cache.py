@@ -20,15 +20,14 @@ import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from vrjax.align.pairs import Pair
 from vrjax.align.preprocess import Preprocess
+from vrjax.data.store import Store, file_digest, key
 from vrjax.models import tensors
 
 SCHEMA = 1
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 class Encoder(NamedTuple):
@@ -43,30 +42,8 @@ class Encoder(NamedTuple):
     encode: Callable[[Any], Any]
 
 
-def file_digest(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def key(**parts: Any) -> str:
-    """SHA-256 of named parts; anything JSON can hold."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-class Cache:
-    """The arrays of one folder.
-
-    Args:
-      folder: made if missing.
-      dtype: what arrays are stored in.
-    """
-
-    def __init__(self, folder: str | os.PathLike, *, dtype: str = "float32"):
-        if dtype not in DTYPES:
-            raise ValueError(f"cache: dtype must be one of {', '.join(DTYPES)}, found {dtype!r}")
-        self.folder, self.dtype = pathlib.Path(folder), dtype
-        self.made = 0
+class Cache(Store):
+    """The arrays of one folder of pairs: a store that encodes what it does not have."""
 
     def latent(self, path: str | os.PathLike, preprocess: Preprocess, codec: Encoder) -> str:
         """The key of a video file's latent, which is encoded if it is not there yet."""
@@ -85,51 +62,15 @@ class Cache:
         parts = {"content": hashlib.sha256(value.tobytes()).hexdigest(), "shape": list(value.shape)}
         return self._keep(kind, name, parts, lambda: value, value.ndim)
 
-    def read(self, kind: str, name: str, at: str) -> np.ndarray:
-        """An array by its key, float32.
-
-        Raises:
-          ValueError: the file is torn, has no such array, or values that are not finite.
-        """
-        found = tensors.read(self.path(kind, at))
-        if name not in found.shapes:
-            raise ValueError(f"{found.path}: no array {name!r}, found {sorted(found.shapes)}")
-        value = np.asarray(found[name]).astype(np.float32)
-        if not np.isfinite(value).all():
-            raise ValueError(f"{found.path}: {name} holds values that are not finite")
-        return value
-
     def _keep(self, kind: str, name: str, parts: dict[str, Any], make: Any, axes: int, what: str = "") -> str:
         parts = {**parts, "dtype": self.dtype}
         at = key(kind=kind, **parts)
-        if not self.path(kind, at).is_file():
+        if not self.has(kind, at):
             value = np.asarray(make())
             if value.ndim != axes:
                 raise ValueError(f"{what or kind}: expected {axes} axes, found shape {value.shape}")
             self.put(kind, name, at, value, parts)
         return at
-
-    def put(
-        self, kind: str, name: str, at: str, value: np.ndarray, made: dict[str, Any], dtype: str | None = None
-    ) -> None:
-        """Writes an array under a key, with what the key stands for beside it, for a person.
-
-        Raises:
-          ValueError: values that are not finite.
-        """
-        path, value = self.path(kind, at), np.asarray(value)
-        if not np.isfinite(value.astype(np.float32)).all():
-            raise ValueError(f"{path}: {name} would hold values that are not finite")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        about = {"made": json.dumps(made, sort_keys=True)}
-        tensors.write(path, {name: (value.shape, np.dtype(jnp.dtype(dtype or self.dtype)))}, [value], about)
-        self.made += 1
-
-    def path(self, kind: str, at: str) -> pathlib.Path:
-        """Where the array of a key is, or would be."""
-        if len(at) != 64 or not set(at) <= set("0123456789abcdef"):
-            raise ValueError(f"{self.folder}: {at!r} is not a key")
-        return self.folder / kind / f"{at}.safetensors"
 
 
 def encode(

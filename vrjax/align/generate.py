@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vrjax.align.cache import Encoded, key, write_index
+from vrjax.align.cache import Encoded, write_index
 from vrjax.align.config import Rollout
 from vrjax.align.rollouts import sample_batch
+from vrjax.data.store import key
 
 
 class Generated(NamedTuple):

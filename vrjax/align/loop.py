@@ -14,8 +14,9 @@ import jax
 import numpy as np
 
 from vrjax.align import data, logs, methods, separability, step, stored
-from vrjax.align.cache import Encoded, key
+from vrjax.align.cache import Encoded
 from vrjax.align.config import AlignConfig
+from vrjax.data.store import key
 from vrjax.parallel import processes
 from vrjax.report import claims
 from vrjax.train import config as configs

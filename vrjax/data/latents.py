@@ -20,18 +20,14 @@ import grain
 import jax.numpy as jnp
 import numpy as np
 
+from vrjax.data.store import DTYPES, Store, file_digest, key
 from vrjax.models import tensors
 
 SCHEMA = 1
 INDEX = "clips.json"
-DTYPES = ("bfloat16", "float16", "float32")
+_ARRAY = "array"  # its name in every file
 _ENDLESS = 2**53
 _FILES = ("first_frame.png", "ground_truth.mp4")  # of a sample, on which its latents depend
-
-
-def key(**parts: Any) -> str:
-    """SHA-256 of named parts; anything JSON can hold."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def encode(
@@ -88,13 +84,13 @@ def encode(
     }
     run = jax.jit(lambda vae, video, chunk: vae.encode(video, chunk=chunk), static_argnums=2)
     rows, new = [], 0
-    store = _Store(folder, dtype)
+    store = Store(folder, dtype=dtype)
     for count, sample in enumerate(vbvr.samples(root)):
         if limit is not None and count >= limit:
             break
         if not (sample / "ground_truth.mp4").is_file():
             raise FileNotFoundError(f"{sample / 'ground_truth.mp4'}: missing, training needs the video")
-        files = {name: hashlib.sha256((sample / name).read_bytes()).hexdigest() for name in _FILES}
+        files = {name: file_digest(sample / name) for name in _FILES}
         prompt = (sample / "prompt.txt").read_text("utf-8").strip()
         common = {name: made[name] for name in ("vae", "frames", "size", "dtype", "layout")}
         at = {
@@ -103,21 +99,21 @@ def encode(
         }
         if takes:
             at["images"] = key(kind="image", first=files["first_frame.png"], **common)
-        if any(not store.path(kind, name).is_file() for kind, name in at.items()):
+        if not all(store.has(kind, name) for kind, name in at.items()):
             (clip,) = vbvr.read(sample, max_frames=frames, size=size)
             video = np.asarray(clip.video)
             video = np.concatenate([video, np.repeat(video[-1:], frames - len(video), axis=0)])
             chunk = conditions.chunk_of(shape)
-            if not store.path("latents", at["latents"]).is_file():
-                store.put("latents", at["latents"], np.asarray(run(pipe.vae, jnp.asarray(video), chunk)))
-            if takes and not store.path("images", at["images"]).is_file():
+            if not store.has("latents", at["latents"]):
+                store.put("latents", _ARRAY, at["latents"], np.asarray(run(pipe.vae, jnp.asarray(video), chunk)))
+            if takes and not store.has("images", at["images"]):
                 picture = np.round((np.asarray(next(vbvr.read(sample, max_frames=1)).first_frame) + 1) * 127.5)
                 given = pipe.conditions(picture.astype(np.uint8), frames=frames, size=size)
-                store.put("images", at["images"], np.asarray(given.image.channels))
-            if not store.path("text", at["text"]).is_file():
+                store.put("images", _ARRAY, at["images"], np.asarray(given.image.channels))
+            if not store.has("text", at["text"]):
                 embedded = pipe.text([prompt])[0]
                 used = np.flatnonzero(np.abs(embedded).max(-1))  # the rest is padding, and is put back when read
-                store.put("text", at["text"], embedded[: used[-1] + 1 if len(used) else 1])
+                store.put("text", _ARRAY, at["text"], embedded[: used[-1] + 1 if len(used) else 1])
             new += 1
             if new % 100 == 0:
                 say(f"{count + 1} clips, {new} of them encoded now")
@@ -133,31 +129,6 @@ def _text_files() -> tuple[str, ...]:
     from vrjax.models import umt5
 
     return umt5._FILES
-
-
-class _Store:
-    """Arrays by kind and key."""
-
-    def __init__(self, folder: pathlib.Path, dtype: str):
-        self.folder, self.dtype = folder, np.dtype(jnp.dtype(dtype))
-
-    def path(self, kind: str, at: str) -> pathlib.Path:
-        if len(at) != 64 or not set(at) <= set("0123456789abcdef"):
-            raise ValueError(f"{self.folder}: {at!r:.80} is not a key")
-        return self.folder / kind / f"{at}.safetensors"
-
-    def put(self, kind: str, at: str, value: np.ndarray) -> None:
-        path = self.path(kind, at)
-        if not np.isfinite(value).all():
-            raise ValueError(f"{path}: would hold values that are not finite")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tensors.write(path, {"array": (value.shape, self.dtype)}, [value], {"format": "np"})
-
-    def read(self, kind: str, at: str) -> np.ndarray:
-        found = tensors.read(self.path(kind, at))
-        if "array" not in found.shapes:
-            raise ValueError(f"{found.path}: no array in it, found {sorted(found.shapes)[:3]}")
-        return np.asarray(found["array"]).astype(np.float32)
 
 
 class Cached:
@@ -192,10 +163,10 @@ class Cached:
             raise ValueError(
                 f"{path}: format {schema!r} with {len(self.rows)} clips, expected format {SCHEMA} and clips"
             )
-        self._store = _Store(self.folder, "float32")
+        self._store = Store(self.folder)
         for row in self.rows:
             for kind in ("latents", "text", "images"):
-                if kind in row and not self._store.path(kind, row[kind]).is_file():
+                if kind in row and not self._store.has(kind, row[kind]):
                     raise FileNotFoundError(f"{self._store.path(kind, row[kind])}: missing, {path} lists it")
         self.digest = key(rows=self.rows, text_len=text_len)
 
@@ -204,12 +175,13 @@ class Cached:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         row = self.rows[index]
-        latent, text = self._store.read("latents", row["latents"]), self._store.read("text", row["text"])
+        read = lambda kind: self._store.read(kind, _ARRAY, row[kind])
+        latent, text = read("latents"), read("text")
         if len(text) > self.text_len:
             raise ValueError(f"{self.folder}: {row['name']} has {len(text)} rows of text, the model {self.text_len}")
         padded = np.zeros((self.text_len, text.shape[-1]), np.float32)
         padded[: len(text)] = text
-        image = self._store.read("images", row["images"]) if "images" in row else latent[..., :0]
+        image = read("images") if "images" in row else latent[..., :0]
         return {"latent": latent, "text": padded, "image": image}
 
 

@@ -25,6 +25,7 @@ from jaxtyping import Array, Float
 from vrjax import parallel
 from vrjax.flow import Prediction
 from vrjax.flow import cfg as cfg_of
+from vrjax.models import axes
 from vrjax.models.clip import load_image_encoder
 from vrjax.models.config import REMAT, WanConfig
 from vrjax.models.layers import Block, ImageEmbedding, Linear, layer_norm, rotary_angles, sinusoid, spread
@@ -236,6 +237,8 @@ class WanDiT(nnx.Module):
     ) -> Callable:
         """Classifier-free guidance with both branches as one batch of two: `flow.cfg` of two `velocity`s, in one pass.
 
+        On a mesh the branches are divided like examples, where the axes of "batch" are not taken by a batch around it.
+
         Args:
             text, negative: conditions of the two branches, of one shape (l, text_dim).
             scale, renorm: see `vrjax.flow.cfg`.
@@ -249,14 +252,14 @@ class WanDiT(nnx.Module):
         text, negative = jnp.asarray(text), jnp.asarray(negative)
         if text.shape != negative.shape:
             raise ValueError(f"guided: text {text.shape} and negative {negative.shape}, expected one shape")
-        axes = Context(rows=0, pairs=1, blocks=None)  # type: ignore[arg-type]  # keys and values block by block, as they are used
-        contexts = jax.vmap(lambda rows: self.context(rows, image.clip, ahead=True), out_axes=axes)(
+        of_blocks = (0, 1, None)  # keys and values stay block by block, as they are used
+        contexts = jax.vmap(lambda rows: tuple(self.context(rows, image.clip, ahead=True)), out_axes=of_blocks)(
             jnp.stack([text, negative])
         )
 
         def velocity(x, level):
-            run = lambda context: self._run(x, level.time, context, image.channels, taps, edits)
-            both = jax.vmap(run, in_axes=(axes,))(contexts)
+            run = lambda *context: self._run(x, level.time, Context(*context), image.channels, taps, edits)
+            both = parallel.batch(self.layout, run, of_blocks)(*contexts)
             cond = Prediction(both.v[0], jax.tree.map(lambda a: a[0], both.taps))
             return cfg_of(lambda x, level: cond, lambda x, level: both.v[1], scale, renorm=renorm)(x, level)
 
@@ -335,42 +338,6 @@ def _unstacked(tree: Any) -> list[Any]:
     return [jax.tree.unflatten(structure, row) for row in zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True)]
 
 
-# ----------------------------------------------------------------------------------------------------- logical axes
-
-# Logical axes of each kind of parameter, by the end of its path. Stacked blocks prepend "layers". "embed" is the
-# residual stream's width, "heads" the joint width of all heads, "mlp" the feed-forward's, "modulation" the six
-# chunks; None axes are small and stay whole.
-_AXES = (
-    (("patch_embedding", "kernel"), ("patch", "embed")),
-    (("text_in", "kernel"), ("text", "embed")),
-    (("time_in", "kernel"), ("time", "embed")),
-    (("text_out", "kernel"), ("embed_in", "embed")),
-    (("time_out", "kernel"), ("embed_in", "embed")),
-    (("time_projection", "kernel"), ("embed", "modulation")),
-    (("time_projection", "bias"), ("modulation",)),
-    (("linear_in", "kernel"), ("image", "image_mlp")),
-    (("linear_in", "bias"), ("image_mlp",)),
-    (("linear_out", "kernel"), ("image_mlp", "embed")),
-    (("norm_in", "scale"), ("image",)),
-    (("norm_in", "bias"), ("image",)),
-    (("positions",), (None, "image")),
-    (("o", "kernel"), ("heads", "embed")),
-    (("o", "bias"), ("embed",)),
-    *(((name, "kernel"), ("embed", "heads")) for name in ("q", "k", "v", "k_img", "v_img")),
-    *(((name, "bias"), ("heads",)) for name in ("q", "k", "v", "k_img", "v_img")),
-    *(((name,), ("heads",)) for name in ("norm_q", "norm_k", "norm_k_img")),
-    (("ffn_in", "kernel"), ("embed", "mlp")),
-    (("ffn_in", "bias"), ("mlp",)),
-    (("ffn_out", "kernel"), ("mlp", "embed")),
-    (("modulation",), (None, "embed")),
-    (("head_modulation",), (None, "embed")),
-    (("head", "kernel"), ("embed", "patch")),
-    (("head", "bias"), ("patch",)),
-    (("bias",), ("embed",)),
-    (("scale",), ("embed",)),
-)
-
-
 def abstract(cfg: WanConfig, layout: Layout | None = None) -> WanDiT:
     """A WanDiT whose parameters are shapes only: no memory is allocated, whatever the config."""
     return jax.eval_shape(lambda: WanDiT(cfg, rngs=nnx.Rngs(0), layout=layout))
@@ -413,14 +380,4 @@ def logical_axes(cfg: WanConfig) -> dict:
     Keys are the attribute names of the module, leaves tuples with one name (or None) per array axis; use it with
     `jax.tree_util.tree_flatten_with_path(dit)`, whose paths are the same names with a trailing `.value`.
     """
-    axes: dict[str, Any] = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(abstract(cfg)):
-        names = tuple(key.name for key in path if key.name != "value")
-        found = next(value for end, value in _AXES if names[-len(end) :] == end)
-        found = ("layers", *found) if names[0] == "blocks" else found
-        assert len(found) == leaf.ndim, (names, found, leaf.shape)
-        node = axes
-        for name in names[:-1]:
-            node = node.setdefault(name, {})
-        node[names[-1]] = found
-    return axes
+    return axes.named(abstract(cfg))

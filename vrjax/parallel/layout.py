@@ -8,6 +8,7 @@ and without a layout this returns `h` itself: the traced program is the same as 
 hashable, so it may be a static part of a module, and compiled functions are compiled anew for another mesh.
 """
 
+import contextvars
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from jax import lax
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from vrjax.parallel.rules import DEFAULT_RULES, Rules
+
+_batched: contextvars.ContextVar[frozenset[str]] = contextvars.ContextVar("batched", default=frozenset())
+"""Mesh axes over which a surrounding `Layout.batch` divides its examples."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class Layout:
         return frozenset(n for n, t in zip(mesh.axis_names, mesh.axis_types, strict=True) if t != AxisType.Manual)
 
     def axes(self, name: str | None, *, but: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """Mesh axes larger than 1 over which a logical axis is split, except those that are taken, or in `but`.
+        """Mesh axes larger than 1 over which a logical axis is split, except those that a surrounding `shard_map` or
+        `batch` has taken, or in `but`.
 
         Raises:
           ValueError: the logical axis has no rule.
@@ -75,7 +80,7 @@ class Layout:
         rules = dict(self.rules)
         if name not in rules:
             raise ValueError(f"logical axis {name!r} has no rule; the rules name {sorted(rules)}")
-        free = self.free()
+        free = self.free() - _batched.get()
         return tuple(a for a in rules[name] if self.mesh.shape[a] > 1 and a in free and a not in but)
 
     def ways(self, *axes: str) -> int:
@@ -118,7 +123,7 @@ class Layout:
         """`jax.vmap(fn, in_axes)` whose examples are divided over the mesh axes of "batch".
 
         A plain `jax.vmap` computes the same, but what `fn` does inside `shard_map` (attention) is then done for all
-        examples by every group of devices.
+        examples by every group of devices. A batch within another divides over the axes that the outer one leaves.
         """
 
         def mapped(*args: Any) -> Any:
@@ -126,7 +131,11 @@ class Layout:
             kinds = [(a, i) for a, i in zip(args, spec, strict=True) if isinstance(i, int)]
             sizes = {leaf.shape[i] for a, i in kinds for leaf in jax.tree.leaves(a)}
             axes = self.batch_axes(min(sizes, default=1))
-            return jax.vmap(fn, in_axes=in_axes, spmd_axis_name=axes or None)(*args)
+            token = _batched.set(_batched.get() | set(axes))
+            try:
+                return jax.vmap(fn, in_axes=in_axes, spmd_axis_name=axes or None)(*args)
+            finally:
+                _batched.reset(token)
 
         return mapped
 
