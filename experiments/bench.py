@@ -6,7 +6,12 @@
 
 Each side runs in a process of its own and idles while the other works, on the same cores with as many threads. Every
 ratio is time(vrjax) / time(PyTorch) of neighbouring calls: below 1, vrjax is faster. Before a row is timed both
-sides' results are compared; a row whose results differ is an error, not a number.
+sides' results are compared; a row whose results differ is an error, not a number. A process keeps its pace (PyTorch's
+guided loop takes 0.95 s in one and 1.25 s in the next) and is slower after other work, so that every row has
+processes of its own, and fresh ones in each of several rounds.
+
+With several cores vrjax makes each a device (`vrjax.parallel.cores`) and divides sampling over them, the heads of
+`forward` (mesh axis tensor) and the branches of guidance (data); --devices 1 leaves it to XLA's threads.
 
 Rows (CPU: float32, a model of width 256 with 4 blocks unless it says otherwise):
     sgemm                  a 2048 x 2048 product: the two libraries' own matrix products
@@ -22,11 +27,12 @@ Rows (CPU: float32, a model of width 256 with 4 blocks unless it says otherwise)
                            run and library: a share, not a ratio to PyTorch
 On a machine with a GPU the rows are those of Wan 2.1 T2V-1.3B at 480p x 81 frames in bfloat16.
 
-Writes `results.json` (`rows`: name, ratio, low, high, pairs; low to high is the 95 % order-statistic interval of the
-median) and `bench.png` to the folder --out.
+Writes `results.json` (`rows`: name, ratio, low, high, pairs, rounds (the median of each); low to high is the 95 %
+order-statistic interval of the median over all pairs) and `bench.png` to the folder --out.
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -36,7 +42,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +60,7 @@ class Failed(Exception):
     """A side could not do its part; the message says why."""
 
 
-def serve(pipe: Any, side: str, cores: Sequence[int], compiled: bool, on_gpu: bool) -> None:
+def serve(pipe: Any, side: str, cores: Sequence[int], compiled: bool, on_gpu: bool, devices: int) -> None:
     """The loop of one side's process: builds a case, or times one call of it."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
@@ -62,7 +68,7 @@ def serve(pipe: Any, side: str, cores: Sequence[int], compiled: bool, on_gpu: bo
     if not on_gpu:
         os.environ["JAX_PLATFORMS"] = "cpu"
     module: Any = __import__(f"experiments.speed.{side}_side", fromlist=["build"])
-    module.threads(len(cores))
+    module.start(len(cores), 1 if on_gpu else devices)
     call: Any = None
     while True:
         request, *args = pipe.recv()
@@ -91,11 +97,11 @@ def serve(pipe: Any, side: str, cores: Sequence[int], compiled: bool, on_gpu: bo
 class Side:
     """One side's process, asked over a pipe."""
 
-    def __init__(self, side: str, cores: Sequence[int], compiled: bool = False, on_gpu: bool = False):
+    def __init__(self, side: str, cores: Sequence[int], compiled: bool = False, on_gpu: bool = False, devices: int = 1):
         self.name = side
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, side, cores, compiled, on_gpu), daemon=True)
+        self.process = context.Process(target=serve, args=(theirs, side, cores, compiled, on_gpu, devices), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -154,45 +160,70 @@ def row(name: str, values: np.ndarray, **more: Any) -> dict[str, Any]:
 
 
 def measure(
-    chosen: Sequence[Case], cores: Sequence[int], count: int, compiled: bool, on_gpu: bool = False
+    chosen: Sequence[Case],
+    cores: Sequence[int],
+    count: int,
+    *,
+    rounds: int = 1,
+    devices: int = 1,
+    compiled: bool = False,
+    on_gpu: bool = False,
 ) -> list[dict[str, Any]]:
-    """Every row of the table."""
-    sides = [Side(side, cores, compiled and side == "torch", on_gpu) for side in SIDES]
-    ours, theirs = sides
-    rows: list[dict[str, Any]] = []
-    seconds: dict[str, np.ndarray] = {}
+    """Every row of the table: `count` pairs of each, taken in `rounds` fresh pairs of processes a row."""
+    ratios: dict[str, list[np.ndarray]] = {}
+    taken: dict[str, list[np.ndarray]] = {}  # wall seconds (pairs, 2) of each round
+    about: dict[str, dict[str, Any]] = {}
 
-    def show(line: dict[str, Any]) -> None:
-        rows.append(line)
-        more = f"   {line['vrjax_s']:.3f} s / {line['torch_s']:.3f} s" if "torch_s" in line else ""
-        print(f"{line['name']:<24}{line['ratio']:7.3f}  [{line['low']:.3f}, {line['high']:.3f}]{more}", flush=True)
+    def keep(name: str, values: np.ndarray) -> None:
+        ratios.setdefault(name, []).append(values)
+        print(f"  round {turn + 1} of {rounds}   {name:<24}{np.median(values):7.3f}", flush=True)
 
-    def timed(name: str, **more: Any) -> None:
-        taken = pairs(sides, count)
-        wall, cpu = taken["wall"], taken["cpu"]
-        seconds[name] = wall[:, 0]
-        median = np.median(wall, 0)
+    def timed(name: str, sides: Sequence[Side], pairs_now: int, **more: Any) -> None:
+        found = pairs(sides, pairs_now)
+        wall, cpu = found["wall"], found["cpu"]
+        taken.setdefault(name, []).append(wall)
         cpu_ratio = float(np.median(cpu[:, 0] / cpu[:, 1]))
-        show(row(name, wall[:, 0] / wall[:, 1], vrjax_s=median[0], torch_s=median[1], cpu_ratio=cpu_ratio, **more))
+        about.setdefault(name, more)["cpu_ratio"] = cpu_ratio
+        keep(name, wall[:, 0] / wall[:, 1])
 
-    try:
-        for side in sides:
-            side.ask("sgemm", SGEMM)
-        timed("sgemm")
-        best = 2 * SGEMM**3 / seconds["sgemm"].min()
+    @contextlib.contextmanager
+    def both() -> Iterator[list[Side]]:
+        sides: list[Side] = []
+        try:
+            for side in SIDES:
+                sides.append(Side(side, cores, compiled and side == "torch", on_gpu, devices))
+            yield sides
+        finally:
+            for side in sides:
+                side.stop()
+
+    for turn in range(rounds):
+        now = count // rounds + (turn < count % rounds)
+        with both() as sides:
+            for side in sides:
+                side.ask("sgemm", SGEMM)
+            timed("sgemm", sides, now)
+        best = 2 * SGEMM**3 / taken["sgemm"][-1][:, 0].min()
         for case in chosen:
-            with tempfile.TemporaryDirectory() as folder:
+            with both() as sides, tempfile.TemporaryDirectory() as folder:
                 path = pathlib.Path(folder)
-                theirs.ask("initialise", case, path)
+                sides[1].ask("initialise", case, path)
                 results = [side.ask("build", case, path) for side in sides]
-            timed(case.name, difference=compare(case, *results))
+                timed(case.name, sides, now, difference=compare(case, *results))
             if case.name == "forward" and case.dtype == "float32":
-                show(row("mfu_forward", operations(case) / seconds["forward"] / best))
-        if "single" in seconds and "ensemble_8" in seconds:
-            show(row("ensemble_8_vs_single", seconds["ensemble_8"] / (8 * seconds["single"])))
-    finally:
-        for side in sides:
-            side.stop()
+                keep("mfu_forward", operations(case) / taken["forward"][-1][:, 0] / best)
+        if "single" in taken and "ensemble_8" in taken:
+            keep("ensemble_8_vs_single", taken["ensemble_8"][-1][:, 0] / (8 * taken["single"][-1][:, 0]))
+
+    rows = []
+    for name, values in ratios.items():
+        more: dict[str, Any] = dict(about.get(name, {}))
+        more["rounds"] = [float(np.median(v)) for v in values]
+        if name in taken:
+            more["vrjax_s"], more["torch_s"] = (float(x) for x in np.median(np.concatenate(taken[name]), 0))
+        rows.append(line := row(name, np.concatenate(values), **more))
+        spent = f"   {line['vrjax_s']:.3f} s / {line['torch_s']:.3f} s" if "torch_s" in line else ""
+        print(f"{name:<24}{line['ratio']:7.3f}  [{line['low']:.3f}, {line['high']:.3f}]{spent}", flush=True)
     return rows
 
 
@@ -258,7 +289,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/bench"), help="folder (runs/bench)")
-    parser.add_argument("--pairs", type=int, default=11, help="timed calls of each side a row (11)")
+    parser.add_argument("--pairs", type=int, default=15, help="timed calls of each side a row (15)")
+    parser.add_argument("--rounds", type=int, default=3, help="fresh pairs of processes that they are taken in (3)")
+    parser.add_argument(
+        "--devices", type=int, metavar="N", help="into how many devices vrjax divides the CPU (one for each core)"
+    )
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these cases")
     parser.add_argument("--cores", type=int, nargs="+", metavar="N", help="only these cores (all that are allowed)")
     parser.add_argument(
@@ -270,8 +305,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     cores = options.cores or allowed
     known = {case.name: case for case in (tables.gpu() if options.gpu else tables.cpu())}
     try:
-        if options.pairs < 1:
-            raise ValueError(f"--pairs must be at least 1, found {options.pairs}")
+        if not 1 <= options.rounds <= options.pairs:
+            raise ValueError(f"--pairs {options.pairs} --rounds {options.rounds}: expected pairs >= rounds >= 1")
+        devices = len(cores) if options.devices is None else options.devices
+        if not 1 <= devices <= len(cores):
+            raise ValueError(f"--devices {devices}: expected from 1 to {len(cores)}, the number of cores")
         unknown = [name for name in options.rows or () if name not in known]
         if unknown:
             raise ValueError(f"--rows: unknown {unknown}, expected some of {list(known)}")
@@ -286,7 +324,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     chosen = [known[name] for name in options.rows] if options.rows else list(known.values())
     try:
-        rows = measure(chosen, cores, options.pairs, options.compile, options.gpu)
+        rows = measure(
+            chosen,
+            cores,
+            options.pairs,
+            rounds=options.rounds,
+            devices=devices,
+            compiled=options.compile,
+            on_gpu=options.gpu,
+        )
     except Failed as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -296,7 +342,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from vrjax.report._files import atomic
 
     with atomic(options.out / "results.json") as scratch:
-        scratch.write_text(json.dumps({"rows": rows, "machine": info, "compiled_torch": options.compile}, indent=2))
+        about = {"machine": info, "devices": devices, "compiled_torch": options.compile}
+        scratch.write_text(json.dumps({"rows": rows, **about}, indent=2))
     draw(rows, options.out / "bench.png")
     print(f"written to {options.out / 'results.json'}")
     return 0

@@ -24,6 +24,7 @@ class Case:
         scale: guidance scale.
         shift: of the noise grid.
         dtype: of weights and matrix products, "float32" or "bfloat16".
+        axis: mesh axis over which vrjax divides the work where the CPU's cores are devices; None: it stays on one.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Case:
     scale: float = 5.0
     shift: float = 3.0
     dtype: str = "float32"
+    axis: str | None = None
 
     @property
     def dim(self) -> int:
@@ -97,13 +99,13 @@ def cpu() -> tuple[Case, ...]:
     small: dict[str, Any] = dict(latent=(5, 16, 16, 16), text=(64, 64))
     tiny: dict[str, Any] = dict(heads=2, head_dim=32, ffn_dim=256, layers=6, latent=(9, 10, 10, 4), text=(16, 32))
     return (
-        Case("forward", "forward"),
+        Case("forward", "forward", axis="tensor"),
         Case("train_step", "train"),
-        Case("guided_loop", "guided", **small),
+        Case("guided_loop", "guided", axis="data", **small),
         Case("single", "single", steps=10, **small),
         Case("ensemble_8", "ensemble", steps=10, **small),
         Case("train_step_embedded", "train", batch=32, **tiny),
-        Case("guided_loop_embedded", "guided", **tiny),
+        Case("guided_loop_embedded", "guided", axis="data", **tiny),
     )
 
 

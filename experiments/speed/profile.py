@@ -92,7 +92,7 @@ def watch(side: str, case: Case, folder: str, cores: int, calls: int, pipe: Any)
     """One side's process: builds the case and sends its times."""
     try:
         module: Any = __import__(f"experiments.speed.{side}_side", fromlist=["build"])
-        module.threads(cores)
+        module.start(cores, 1)
         if side == "torch":
             module.initialise(case, pathlib.Path(folder))
         call = module.build(case, pathlib.Path(folder), False)

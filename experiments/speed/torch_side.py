@@ -15,11 +15,11 @@ def library(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def threads(n: int) -> None:
+def start(cores: int, devices: int) -> None:
     """Sets the number of threads of one operation."""
     torch = library("torch")
 
-    torch.set_num_threads(n)
+    torch.set_num_threads(cores)
 
 
 def initialise(case: Case, folder: pathlib.Path) -> None:

@@ -9,11 +9,14 @@ import numpy as np
 from experiments.speed.cases import Case
 
 
-def threads(n: int) -> None:
-    """XLA takes the number of cores that the process may run on; the bench pins both sides alike."""
+def start(cores: int, devices: int) -> None:
+    """XLA takes as many threads as the process may run on cores; the bench pins both sides alike."""
+    from vrjax import parallel
     from vrjax.models.memory import reuse_host_memory
 
     reuse_host_memory()
+    if devices > 1:
+        parallel.cores(devices)
 
 
 def sgemm(size: int) -> Callable[[], Any]:
@@ -41,13 +44,16 @@ def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.n
     from vrjax.train import objectives
 
     dit = wan.load_dit(folder)
-    arrays = {k: jnp.asarray(v) for k, v in case.arrays().items()}
     on_cpu = jax.default_backend() == "cpu"
+    mesh = parallel.mesh({case.axis: -1}) if case.axis and on_cpu else parallel.mesh({}, devices=jax.devices()[:1])
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    arrays = {k: jax.device_put(v, everywhere) for k, v in case.arrays().items()}
 
     def options(**new) -> wan.WanDiT:
         like = wan.abstract(dataclasses.replace(dit.cfg, dtype=case.dtype, param_dtype=case.dtype, **new))
         leaves = [x.astype(to.dtype) for x, to in zip(jax.tree.leaves(dit), jax.tree.leaves(like), strict=True)]
-        return jax.tree.unflatten(jax.tree.structure(like), leaves)
+        net = jax.tree.unflatten(jax.tree.structure(like), leaves)
+        return net if mesh.size == 1 else wan.shard(net, mesh)
 
     if case.work == "forward":
         net = options(unroll=on_cpu)

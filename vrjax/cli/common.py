@@ -1,8 +1,10 @@
 """What several commands share: kinds of arguments, the model asked for, and how an error is said."""
 
 import argparse
+import contextlib
 import pathlib
 import sys
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 EXPECTED: tuple[type[Exception], ...] = (ValueError, OSError, FloatingPointError, ImportError)
@@ -56,6 +58,20 @@ def overridden(kind: type, config: Any, arguments: list[str], **tyro_options: An
         config = dataclasses.replace(config, mesh=mesh)
         del rest[at:end]
     return tyro.cli(kind, default=config, args=rest, **tyro_options) if rest else config
+
+
+def cores_for(mesh: Mapping[str, int]) -> None:
+    """Before JAX starts: where a mesh asks for no more devices than there are cores, a CPU's cores are devices."""
+    import math
+    import os
+
+    from vrjax import parallel
+
+    size = math.prod(mesh.values())
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if 1 < size <= allowed:
+        with contextlib.suppress(RuntimeError):  # it runs already; the mesh says what is missing
+            parallel.cores(size)
 
 
 def save_npz(path: pathlib.Path, **arrays: Any) -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from vrjax.cli.common import numbers
+from vrjax.cli.common import cores_for, numbers
 
 SCHEMA = 1
 RECORDED = 8  # steps kept where none are named, first and last among them
@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> None:
     if args.model is None:
         raise ValueError("sample: --prompt needs --model, the folder of a public Wan model")
     mesh = _mesh(args.mesh or [])
+    cores_for(mesh)
     first = args.seed or 0
     seeds = list(range(first, first + (args.seeds or 1)))
     if not 0 <= first < 2**31 - len(seeds):

@@ -7,7 +7,7 @@ import pathlib
 import sys
 import traceback
 
-from vrjax.cli.common import EXPECTED, fail, overridden, positive
+from vrjax.cli.common import EXPECTED, cores_for, fail, overridden, positive
 
 NAME, SUMMARY = "train", "train a config, or go on with it"
 TEXT = """\
@@ -61,7 +61,9 @@ def run(args: argparse.Namespace) -> None:
 
     together = args.distributed or args.coordinator is not None
     reuse_host_memory()  # before anything is computed: half of a small model's time on CPU was page faults
-    if together:
+    if not together:
+        cores_for(config.mesh)
+    else:
         processes.start(args.coordinator, args.processes, args.process, heartbeat=args.heartbeat)
     try:
         loop.run(config, root=args.root, fresh=args.fresh)

@@ -1,7 +1,7 @@
 """Meshes, logical axes and maps over seeds. Knows no model and no task."""
 
 from vrjax.parallel.layout import Layout, as_rules, batch, place
-from vrjax.parallel.mesh import AXES, mesh
+from vrjax.parallel.mesh import AXES, cores, mesh
 from vrjax.parallel.rules import DEFAULT_RULES, Rules, UnevenSharding, shardings, spec
 from vrjax.parallel.seeds import over_seeds
 
@@ -13,6 +13,7 @@ __all__ = [
     "UnevenSharding",
     "as_rules",
     "batch",
+    "cores",
     "mesh",
     "over_seeds",
     "place",

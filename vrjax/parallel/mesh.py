@@ -1,6 +1,7 @@
 """The one mesh of the library: five named axes, any of which may be 1."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,42 @@ from jax.sharding import AxisType, Mesh
 
 AXES = ("seed", "data", "fsdp", "context", "tensor")
 """Mesh axes from the outermost (rarest communication) to the innermost (most communication, nearest neighbours)."""
+
+
+def cores(count: int | None = None) -> int:
+    """Makes CPU cores devices of their own, over which a mesh then divides the work of one CPU.
+
+        parallel.cores()                                        # before JAX computes anything
+        dit = wan.shard(dit, parallel.mesh({"data": -1}))       # guidance: one branch a core
+
+    By default the CPU is one device and XLA divides single operations over its cores, which small ones gain little
+    from; `python -m experiments.bench` measures what sampling gains. All devices share the same threads and memory, but
+    what a mesh does not divide is held by each.
+
+    Args:
+      count: how many; by default the cores that this process may run on.
+
+    Returns:
+      The number of CPU devices. Where XLA_FLAGS sets it (`--xla_force_host_platform_device_count`), that stands.
+
+    Raises:
+      ValueError: a count below 1. RuntimeError: JAX has started with another number of CPU devices.
+    """
+    if count is None:
+        count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if count < 1:
+        raise ValueError(f"cores: expected at least 1, found {count}")
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        try:
+            jax.config.update("jax_num_cpu_devices", count)
+        except RuntimeError:
+            found = len(jax.devices("cpu"))
+            if found != count:
+                raise RuntimeError(
+                    f"cores: JAX runs already, with {found} CPU devices; call cores({count}) before it computes"
+                ) from None
+        return count
+    return len(jax.devices("cpu"))
 
 
 def mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Any] | None = None) -> Mesh:
