@@ -1,0 +1,59 @@
+"""The bench: its statistics, its refusals, and (live) a whole row beside diffusers."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from experiments import bench
+from experiments.speed import cases
+
+TINY = cases.Case(
+    "tiny", "guided", heads=2, head_dim=12, ffn_dim=32, layers=2, latent=(2, 4, 4, 4), text=(3, 8), steps=3, axis="data"
+)
+
+
+@given(st.integers(6, 60))
+def test_order_interval_is_the_narrowest_that_covers(n):
+    low, high = cases.order_interval(np.arange(n, dtype=float))
+    covered = lambda k: 1 - 2 * stats.binom.cdf(k, n, 0.5)  # of the k-th from below to the k-th from above, from 0
+    assert low + high == n - 1 and covered(low) >= 0.95
+    assert covered(low + 1) < 0.95
+
+
+def test_results_that_differ_are_no_number():
+    ours = np.ones((1, 2, 3))
+    assert bench.compare(TINY, ours, ours * (1 + 1e-4)) < 2e-4
+    for theirs in (ours * 1.01, ours[..., :2], ours * np.nan):
+        with pytest.raises(bench.Failed):
+            bench.compare(TINY, ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--rows", "nothing"], "unknown ['nothing']"),
+        (["--pairs", "2", "--rounds", "3"], "pairs >= rounds"),
+        (["--devices", "999"], "--devices 999"),
+        (["--cores", "998"], "not all among"),
+    ],
+)
+def test_misuse(options, message, capsys, tmp_path):
+    assert bench.main([*options, "--out", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parity
+def test_a_row_beside_diffusers(monkeypatch):
+    pytest.importorskip("diffusers")
+    monkeypatch.setattr(bench, "SGEMM", 64)
+    monkeypatch.setattr(bench, "PAUSE", 0.0)
+    monkeypatch.delenv("XLA_FLAGS", raising=False)  # each core a device, not eight
+    available = sorted(os.sched_getaffinity(0))[:2]
+    rows = {r["name"]: r for r in bench.measure([TINY], available, 3, rounds=2, devices=len(available))}
+    assert rows["tiny"]["pairs"] == 3 and len(rows["tiny"]["rounds"]) == 2
+    assert rows["tiny"]["ratio"] > 0 and 0 <= rows["tiny"]["difference"] < 1e-4
