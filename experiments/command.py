@@ -56,19 +56,22 @@ def settle(folder: pathlib.Path, about: dict[str, Any], *, fresh: bool = False) 
         fresh: forget what is there.
 
     Raises:
-        ValueError: it was made of something else, or its config.json is torn; the message says what differs.
+        ValueError: it was made of something else, or its config.json is torn; the message says what differs. Or what is
+            to be forgotten does not look like a run folder.
     """
     about = json.loads(json.dumps(about))
     path = folder / "config.json"
     if fresh and folder.exists():
+        if not path.exists() and any(folder.iterdir()):
+            raise ValueError(f"{folder} has files but no config.json, so it is no run folder; remove it by hand")
         shutil.rmtree(folder)
     if path.exists():
         try:
             then = json.loads(path.read_text("utf-8"))
         except ValueError:
             then = None
-        if not isinstance(then, dict):
-            raise ValueError(f"{path} is torn; use --fresh to measure again, or another folder")
+        if not isinstance(then, dict):  # torn, or another program's
+            raise ValueError(f"{path} is not JSON; use --fresh to measure again, or another folder")
         changed = [key for key in {**about, **then} if about.get(key) != then.get(key)]
         if changed:
             raise ValueError(

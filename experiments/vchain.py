@@ -180,7 +180,7 @@ def on_real_weights(options: argparse.Namespace, console: Console) -> None:
         server = {"base_url": options.server, "chat": options.chat, "image": options.image}
         real.ask(options.prompts, options.thoughts, server=server, console=console)
     out = options.out / f"vchain-{pipe.name}" if options.out == pathlib.Path("runs") else options.out
-    real.run(pipe, options.thoughts, out, chosen, console)
+    real.run(pipe, options.thoughts, out, chosen, console, fresh=options.fresh)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

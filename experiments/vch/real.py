@@ -89,8 +89,10 @@ def ask(prompts: pathlib.Path, folder: pathlib.Path, *, server: Mapping[str, Any
     shutil.rmtree(parts)
 
 
-def run(pipe: Any, folder: pathlib.Path, out: pathlib.Path, options: Options, console: Console) -> None:
-    """Tunes and samples all cases of a folder of thoughts.
+def run(
+    pipe: Any, folder: pathlib.Path, out: pathlib.Path, options: Options, console: Console, *, fresh: bool = False
+) -> None:
+    """Tunes and samples all cases of a folder of thoughts. `fresh`: forget an earlier run in `out`.
 
     Raises:
         ValueError: a model that is not a text-to-video model of one network, unknown arms, or another run in `out`.
@@ -103,7 +105,7 @@ def run(pipe: Any, folder: pathlib.Path, out: pathlib.Path, options: Options, co
     chosen = {k: v for k, v in (("steps", options.steps), ("guidance", options.guidance)) if v is not None}
     settings = pipe.settings(frames=options.frames, size=options.size, **chosen)
     about = dataclasses.asdict(options) | {"model": pipe.name, "cases": {c: t.story for c, t in cases.items()}}
-    command.settle(out, about)
+    command.settle(out, about, fresh=fresh)
     columns = (TextColumn("{task.description:<40}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         if "vchain" in options.arms:

@@ -88,10 +88,10 @@ class Life:
                 time.sleep(0.001)
         return self.status
 
-    def kill(self) -> None:
-        """SIGKILL: no handler runs, nothing is flushed."""
+    def kill(self) -> bool:
+        """SIGKILL: no handler runs, nothing is flushed. Returns False if it had just ended by itself."""
         os.kill(self.pid, signal.SIGKILL)
-        assert self.wait(None) == -signal.SIGKILL
+        return self.wait(None) == -signal.SIGKILL
 
     def fail(self, status: int) -> None:
         raise SystemExit(f"a life ended by itself with status {status}:\n{self._log.read_text()[-3000:]}")
@@ -160,11 +160,12 @@ def study(kills: int, steps: int, folder: pathlib.Path, seed: int, spawn: bool) 
             status = life.wait(rng.uniform(0, rest))
         if status is None:
             where = moment(run, wall)
-            life.kill()
-            done, since = done + 1, since + 1
-            places[where] += 1
-            print(f"kill {done} of {kills}: {where}", flush=True)
-            continue
+            if life.kill():
+                done, since = done + 1, since + 1
+                places[where] += 1
+                print(f"kill {done} of {kills}: {where}", flush=True)
+                continue
+            status = life.status
         if status:
             life.fail(status)
         whole = min(whole, time.monotonic() - began)
