@@ -84,19 +84,26 @@ def test_thoughts_are_asked_for_once(tmp_path, monkeypatch, folder):
     class Server:
         """Replays the case whose prompt it is asked about."""
 
+        case: Replay
+
         def __init__(self, *models, **endpoint):
-            self.case = None
+            pass
 
-        def __getattr__(self, name):
-            def call(given, *rest):
-                if name == "first":
-                    asked.append(given)
-                    if given == "case 2" and asked.count(given) == 1:
-                        raise ConnectionError("gone")
-                    Server.case = next(Replay(t) for t in told.values() if t.input_prompt == given)
-                return getattr(Server.case, name)(given, *rest)
+        def first(self, prompt):
+            asked.append(prompt)
+            if prompt == "case 2" and asked.count(prompt) == 1:
+                raise ConnectionError("gone")
+            Server.case = next(Replay(t) for t in told.values() if t.input_prompt == prompt)
+            return Server.case.first(prompt)
 
-            return call
+        def next(self, prompt, consequences, frames):
+            return Server.case.next(prompt, consequences, frames)
+
+        def generate(self, text):
+            return Server.case.generate(text)
+
+        def edit(self, frames, instruction):
+            return Server.case.edit(frames, instruction)
 
     monkeypatch.setattr(reasoner_http, "ChatReasoner", Server)
     monkeypatch.setattr(reasoner_http, "ImageMaker", Server)
