@@ -28,7 +28,7 @@ Rows (CPU: float32, a model of width 256 with 4 blocks unless it says otherwise)
 On a machine with a GPU the rows are those of Wan 2.1 T2V-1.3B at 480p x 81 frames in bfloat16.
 
 Writes `results.json` (`rows`: name, ratio, low, high, pairs, rounds (the median of each); low to high is the 95 %
-order-statistic interval of the median over all pairs) and `bench.png` to the folder --out.
+order-statistic interval of the median over all pairs, as if they were independent) and `bench.png` to the folder --out.
 """
 
 import argparse
