@@ -104,9 +104,9 @@ def watch(side: str, case: Case, folder: str, cores: int, calls: int, pipe: Any)
 
 def profile(case: Case, calls: int) -> dict[str, Times]:
     """The times of both sides. Raises RuntimeError where a side fails."""
-    import os
+    from vrjax.parallel.mesh import available
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available()
     context, found = multiprocessing.get_context("spawn"), {}
     with tempfile.TemporaryDirectory() as folder:
         for side in reversed(SIDES):  # PyTorch writes the weights

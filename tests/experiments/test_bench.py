@@ -49,7 +49,6 @@ def test_misuse(options, message, capsys, tmp_path):
 
 @pytest.mark.parity
 def test_a_row_beside_diffusers(monkeypatch):
-    pytest.importorskip("diffusers")
     monkeypatch.setattr(bench, "SGEMM", 64)
     monkeypatch.setattr(bench, "PAUSE", 0.0)
     monkeypatch.delenv("XLA_FLAGS", raising=False)  # each core a device, not eight

@@ -222,8 +222,8 @@ def test_what_is_left_out_is_said(folders, tmp_path):
 @pytest.mark.parity
 def test_torch_reads_our_files(folders, tmp_path):
     """torch.load in its strict mode, and diffusers' and transformers' own classes."""
-    torch = pytest.importorskip("torch")
     import diffusers
+    import torch
     import transformers
     from safetensors.torch import load_file
 

@@ -145,6 +145,22 @@ def test_the_branches_of_guidance_are_divided(axes, clips):
     assert hidden and max(np.prod(s[:-2]) for s in hidden) == 1
 
 
+def test_divided_branches_within_a_mean_over_seeds():
+    m = parallel.mesh({"seed": 2, "data": 2}, devices=jax.devices()[:4])
+    _, text, image = given((4, 4, 4), 1)
+
+    def think(key, dit):
+        x = jax.random.normal(key, (4, 4, 4, 3))
+        edits = {"block.0": lambda h: lax.pmean(h, "seed")}
+        velocity = dit.guided(text[0], 0 * text[0], 3.0, image[0], edits=edits)
+        return sample(velocity, x, GRID, solver=euler()).x0
+
+    keys = jax.random.split(jax.random.key(0), 4)
+    expected = over_seeds(think, keys, "vmap", args=(random_dit(CFG),))
+    found = over_seeds(think, keys, "mesh", args=(wan.shard(random_dit(CFG), m),), mesh=m)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("seeds", [2, 4])
 def test_seeds_with_a_mean_beside_context_and_tensor(seeds):
     """An ensemble over the mesh's seed axis, of networks that are themselves divided over the other axes."""

@@ -63,15 +63,13 @@ def overridden(kind: type, config: Any, arguments: list[str], **tyro_options: An
 def cores_for(mesh: Mapping[str, int]) -> None:
     """Before JAX starts: where a mesh asks for no more devices than there are cores, a CPU's cores are devices."""
     import math
-    import os
 
-    from vrjax import parallel
+    from vrjax.parallel.mesh import available, cores
 
     size = math.prod(mesh.values())
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if 1 < size <= allowed:
+    if 1 < size <= available():
         with contextlib.suppress(RuntimeError):  # it runs already; the mesh says what is missing
-            parallel.cores(size)
+            cores(size)
 
 
 def save_npz(path: pathlib.Path, **arrays: Any) -> None:

@@ -12,6 +12,11 @@ AXES = ("seed", "data", "fsdp", "context", "tensor")
 """Mesh axes from the outermost (rarest communication) to the innermost (most communication, nearest neighbours)."""
 
 
+def available() -> int:
+    """The number of cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def cores(count: int | None = None) -> int:
     """Makes CPU cores devices of their own, over which a mesh then divides the work of one CPU.
 
@@ -31,8 +36,7 @@ def cores(count: int | None = None) -> int:
     Raises:
       ValueError: a count below 1. RuntimeError: JAX has started with another number of CPU devices.
     """
-    if count is None:
-        count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = available() if count is None else count
     if count < 1:
         raise ValueError(f"cores: expected at least 1, found {count}")
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
