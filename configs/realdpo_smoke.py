@@ -10,7 +10,7 @@ both.
 """
 
 from vrjax.align.config import AlignConfig, Preference, Reference, Rollout
-from vrjax.models import shipped
+from vrjax.models.embedded import shipped
 from vrjax.models.wan import load_dit
 from vrjax.train.config import Checkpoint, Data, Lora, Optim
 

@@ -8,7 +8,9 @@ import pytest
 from tests.models import tiny_wan
 from vrjax import cli
 from vrjax.cli import sample, sample_prompt
-from vrjax.models import defaults, pipeline, recorder
+from vrjax.models import pipeline
+from vrjax.models.pipeline import recorder
+from vrjax.models.wan import defaults
 from vrjax.report import claims, video
 
 PROMPT = "a maze seen from above"

@@ -4,7 +4,7 @@ Command:  vrjax plan configs/pods/wan_14b_train.py --topology v5p:4x4x4
 Memory:   about 16.5 of 95.74 GiB a chip
 Time:     about 4.2 s a step, if everything ran at peak
 
-Both are estimates from shapes (`vrjax.train.advice`): the command has not been run to its end for this file yet.
+Both are estimates from shapes (`vrjax.plan.advice`): the command has not been run to its end for this file yet.
 """
 
 from vrjax.models.wan import WanConfig

@@ -8,7 +8,8 @@ import pytest
 
 from vrjax.align import cache, cost, data, pairs, separability
 from vrjax.align.preprocess import Preprocess
-from vrjax.models import codec, tensors
+from vrjax.files import tensors
+from vrjax.models.embedded import codec
 
 PRE = Preprocess(frames=5, height=32, width=32)
 CODEC = cache.Encoder("blocks-8", codec.blocks(8).encode)

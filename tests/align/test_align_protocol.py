@@ -47,7 +47,7 @@ def test_documented_commands_run(path, monkeypatch):
     assert words[:2] == ["align", f"configs/{path.name}"]
     seen = []
     monkeypatch.setattr(loop, "run", lambda config, **options: seen.append((config, options)))
-    monkeypatch.setattr("vrjax.models.memory.reuse_host_memory", lambda: None)
+    monkeypatch.setattr("vrjax.parallel.memory.reuse_host_memory", lambda: None)
     monkeypatch.chdir(path.parents[1])
     cli.main([*words, "--preference.beta", "250"])
     config, options = seen[0]

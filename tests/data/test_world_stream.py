@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from vrjax import tasks
 from vrjax.data import worlds
-from vrjax.models import codec, wan, words
+from vrjax.models import wan
+from vrjax.models.embedded import codec, words
 
 MIX = {"maze": 0.5, "pick": 0.3, "tictactoe": 0.2}
 
@@ -161,8 +162,8 @@ def test_remembered_clips_are_the_same_clips():
 
 def test_memory_is_exact_for_more_than_256_colours(monkeypatch):
     noise = np.random.default_rng(0).uniform(-1, 1, (9, 40, 40, 3)).astype(np.float32)
-    make = tasks.World.make
-    monkeypatch.setattr(tasks.World, "make", lambda *args: make(*args)._replace(video=noise, first_frame=noise[0]))
+    make = tasks.Task.make
+    monkeypatch.setattr(tasks.Task, "make", lambda *args: make(*args)._replace(video=noise, first_frame=noise[0]))
     s = stream(clips=1)
     np.testing.assert_array_equal(s[0]["latent"], s[1]["latent"])
 
@@ -171,7 +172,7 @@ def test_memory_is_exact_for_more_than_256_colours(monkeypatch):
 def test_a_bad_clip_stops_the_run_and_is_named(monkeypatch, where):
     """Bad data met in the background thread arrives as the error of `next`, after the batches before it."""
     victim = stream().clip(9)  # in the third batch
-    make = tasks.World.make
+    make = tasks.Task.make
 
     def broken(world, seed, split="train"):
         clip = make(world, seed, split)
@@ -181,7 +182,7 @@ def test_a_bad_clip_stops_the_run_and_is_named(monkeypatch, where):
         video[3, 5, 7, 1] = np.nan
         return clip._replace(video={"nan": video, "shape": clip.video[:, :36], "channels": clip.video[..., :2]}[where])
 
-    monkeypatch.setattr(tasks.World, "make", broken)
+    monkeypatch.setattr(tasks.Task, "make", broken)
     it = worlds.pipeline(MIX, batch=4, seed=0)
     assert_equal([next(it), next(it)], take(2))
     name = f"clip {victim.meta['world']}/train seed {victim.meta['seed']}"

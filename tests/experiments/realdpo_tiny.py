@@ -1,6 +1,6 @@
 """The smallest study, shared by the tests of the RealDPO study."""
 
-from experiments.rdpo.config import Study
+from experiments.realdpo.config import Study
 
 TINY = Study(
     name="tiny",

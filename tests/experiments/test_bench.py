@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from experiments import bench
-from experiments.speed import cases
+from experiments.bench import cases
+from experiments.bench import study as bench
 
 TINY = cases.Case(
     "tiny", "guided", heads=2, head_dim=12, ffn_dim=32, layers=2, latent=(2, 4, 4, 4), text=(3, 8), steps=3, axis="data"

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from configs import chain_of_steps as configs
-from experiments import chain_of_steps as experiment
-from experiments.cos import measure, subjects, suite, verdicts
+from experiments.chain_of_steps import config as configs
+from experiments.chain_of_steps import study as experiment
+from experiments.chain_of_steps import verdicts
 from vrjax import tasks
-from vrjax.models import codec, shipped, wan
+from vrjax.models import wan
+from vrjax.models.embedded import codec, shipped
 from vrjax.report import claims
+from vrjax.study import clips as suite
+from vrjax.study import subjects
+from vrjax.study import tables as measure
 
 CFG = wan.WanConfig(
     dim=12,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments import command
+from vrjax.study import command
 
 
 def test_a_run_goes_on_only_with_what_it_was_made_of(tmp_path):

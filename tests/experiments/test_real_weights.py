@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import chain_of_steps
-from experiments.cos import real
-from experiments.cos.stepping import Stepper, spread, stack
+from experiments.chain_of_steps import real
+from experiments.chain_of_steps import study as chain_of_steps
 from tests.models import tiny_wan
 from vrjax import flow, tasks
 from vrjax.bench import vbvr as bench
 from vrjax.data import mp4, vbvr
 from vrjax.models import pipeline
+from vrjax.reasoning.instruments.stepping import Stepper, spread, stack
 
 SIZE, STEPS, FRAMES = (16, 16), 4, 5
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from realdpo_tiny import TINY
 
-from experiments import realdpo
-from experiments.rdpo import config, network, suite
+from experiments.realdpo import config, network, suite
+from experiments.realdpo import study as realdpo
 from vrjax.report import claims
 
 STUDY = dataclasses.replace(

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from realdpo_tiny import TINY
 
-from experiments.rdpo import arms, network, pairs, training, verdicts, world
-from experiments.rdpo.arms import Arm
-from experiments.rdpo.config import Study, Tuned
-from experiments.rdpo.suite import BASE, BEST
+from experiments.realdpo import arms, network, pairs, training, verdicts
+from experiments.realdpo.arms import Arm
+from experiments.realdpo.config import Study, Tuned
+from experiments.realdpo.suite import BASE, BEST
 from vrjax.align import step
 from vrjax.align.config import Preference
 from vrjax.align.config import Reference as ReferenceConfig
+from vrjax.tasks.discs import physics as world
 from vrjax.train import optim
 from vrjax.train import state as states
 from vrjax.train.state import Network

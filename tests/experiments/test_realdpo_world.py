@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.rdpo import verifier, world
+from vrjax.tasks.discs import physics as world
+from vrjax.tasks.discs import verifier
 
 
 def scene(position, velocity):

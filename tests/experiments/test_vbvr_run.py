@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import vbvr as experiment
+from experiments.vbvr import study as experiment
 from tests.bench import test_vbvr_kit as stand_in
 from vrjax import tasks
 from vrjax.bench import vbvr as bench

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments import vchain as experiment
-from experiments.vch import arms, base, config, score, search, sprites, suite, thoughts, verdicts, world
+from experiments.vchain import arms, base, config, search, suite, thoughts, verdicts
+from experiments.vchain import study as experiment
 from vrjax.flow import Level
 from vrjax.models import wan
-from vrjax.reasoning import pictures
+from vrjax.reasoning.thoughts import pictures
 from vrjax.report import claims
+from vrjax.tasks.chains import scenes as world
+from vrjax.tasks.chains import score, sprites
 
 BASE = config.Base(dim=16, ffn=16, heads=1, layers=1, steps=4, stretch=2, videos=2, images=2, scenes=6)
 TINY = config.Study(

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from experiments import vchain
+from experiments.vchain import study as vchain
 from tests.models import tiny_wan
-from vrjax.models import lora_files
-from vrjax.reasoning import thought_files
-from vrjax.reasoning.keyframes import VisualThoughts
+from vrjax.models.wan import lora_files
+from vrjax.reasoning.thoughts import files as thought_files
+from vrjax.reasoning.thoughts.keyframes import VisualThoughts
 
 SMALL = ["--frames", "5", "--size", "16x16", "--updates", "3", "--steps", "2"]
 
@@ -74,9 +74,9 @@ def test_thoughts_are_asked_for_once(tmp_path, monkeypatch, folder):
     """Whole cases survive a failure between them, and a finished folder asks nobody."""
     from rich.console import Console
 
-    from experiments.vch import real
-    from vrjax.reasoning import reasoner_http
-    from vrjax.reasoning.reasoner_replay import Replay
+    from experiments.vchain import real
+    from vrjax.reasoning.thoughts.reasoners import http as reasoner_http
+    from vrjax.reasoning.thoughts.reasoners.replay import Replay
 
     told = thought_files.read(folder)
     asked = []

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from experiments.vch import score, sprites, thoughts, words, world
-from vrjax.reasoning import pictures
+from experiments.vchain import thoughts
+from vrjax.reasoning.thoughts import pictures
+from vrjax.tasks.chains import scenes as world
+from vrjax.tasks.chains import score, sprites, words
 
 FRAMES = 8
 

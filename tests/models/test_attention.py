@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from vrjax.models import attention, config
-from vrjax.models.attention import attend
+from vrjax.models.blocks import attention
+from vrjax.models.blocks.attention import attend
+from vrjax.models.wan import config
 
 
 def reference(q, k, v, grad, groups=None):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from vrjax.models import clip, wan
+from vrjax.models import wan
+from vrjax.models.wan import clip
 
 FOLDER = pathlib.Path(__file__).parent / "fixtures"
 RUN = jax.jit(lambda encoder, pixels: encoder(pixels))

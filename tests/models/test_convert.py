@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vrjax.models import clip, convert, pth_writer, tensors, umt5, vae, vae_readers, wan
+from vrjax.files import pth_writer, tensors
+from vrjax.models import wan
+from vrjax.models.wan import clip, convert, umt5, vae, vae_readers
 
 DIT = wan.WanConfig(
     dim=24,
@@ -278,7 +280,7 @@ def test_whole_models(name, tmp_path, capsys, monkeypatch):
     """diffusers -> Wan's own -> diffusers by the command: the same model, the same bits, by `folders.find` too."""
     from tests.models import tiny_wan
     from vrjax import cli
-    from vrjax.models import convert_model, folders
+    from vrjax.models.wan import convert_model, folders
 
     monkeypatch.setattr(convert_model, "_heads", lambda path: None if path.is_dir() else 2)  # the fixture is no ViT-H
     tiny_wan.build(tmp_path / "a", **MODELS[name])

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from vrjax.models import flops, wan
+from vrjax.models import wan
+from vrjax.models.wan import flops
 
 
 def products(jaxpr) -> int:

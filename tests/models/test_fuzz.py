@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from vrjax.models import tensors, wan
+from vrjax.files import tensors
+from vrjax.models import wan
 
 FOLDER = pathlib.Path(__file__).parent / "fixtures"
+PTH = FOLDER.parents[1] / "files" / "fixtures"
 rng = np.random.default_rng(0)
 ARRAYS = {f"blocks.{i}.w": rng.standard_normal((3, i + 1)).astype(np.float32) for i in range(4)} | {
     "bias": np.arange(6, dtype=np.int64),
@@ -170,7 +172,7 @@ def test_safetensors(tmp_path):
 @pytest.mark.parametrize("container", ["zip", "stream"])
 def test_pth(container, tmp_path):
     """200 mutations of each of torch's containers."""
-    data = (FOLDER / f"{container}.pth").read_bytes()
+    data = (PTH / f"{container}.pth").read_bytes()
     assert outcome(tensors.read, _written(tmp_path / "weights.pth", data)) == "read"
     results = []
     for batch in seeds(3, 200):
@@ -182,7 +184,7 @@ def test_pickles_inside_sound_archives(tmp_path):
     """200 mutations of the pickle alone, in an archive whose checksums are right."""
     import zipfile
 
-    with zipfile.ZipFile(FOLDER / "zip.pth") as file:
+    with zipfile.ZipFile(PTH / "zip.pth") as file:
         members = {info.filename: file.read(info) for info in file.infolist()}
     name = next(name for name in members if name.endswith("data.pkl"))
     results = []

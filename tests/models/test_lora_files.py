@@ -10,8 +10,9 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from vrjax.models import lora_files, wan
-from vrjax.models.lora_files import merge
+from vrjax.models import wan
+from vrjax.models.wan import lora_files
+from vrjax.models.wan.lora_files import merge
 
 CFG = wan.WanConfig(
     dim=12, ffn_dim=20, heads=1, layers=2, in_channels=3, out_channels=2, text_dim=5, freq_dim=8, image_dim=6

@@ -10,7 +10,9 @@ import pytest
 from tests.models import tiny_wan
 from tests.models.test_tokenizer import written
 from vrjax import flow, parallel
-from vrjax.models import conditions, defaults, denoise, folders, lora_files, pipeline, recorder, text, wan
+from vrjax.models import pipeline, wan
+from vrjax.models.pipeline import denoise, recorder
+from vrjax.models.wan import conditions, defaults, folders, lora_files, text
 
 SMALL = {"size": (16, 32), "frames": 5, "steps": 3}
 PROMPT = "a maze seen from above"

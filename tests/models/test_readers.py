@@ -10,8 +10,9 @@ import pytest
 from flax import nnx
 from safetensors.numpy import load_file, save_file
 
-from vrjax.models import tensors, wan
-from vrjax.models.readers import key_of
+from vrjax.files import tensors
+from vrjax.models import wan
+from vrjax.models.wan.readers import key_of
 
 CFG = wan.WanConfig(
     dim=24,
@@ -122,7 +123,7 @@ def test_training_checkpoints(dit, tmp_path):
         wan.load_dit(tmp_path / "two.safetensors", heads=3)
     chosen = wan.load_dit(tmp_path / "two.safetensors", prefix="generator_ema.model.", heads=3)
     assert same(dit, chosen)
-    torch_file = pathlib.Path(__file__).parent / "fixtures" / "zip.pth"
+    torch_file = pathlib.Path(__file__).parents[1] / "files" / "fixtures" / "zip.pth"
     assert zipfile.is_zipfile(torch_file)
     with pytest.raises(ValueError, match="zip.pth: not a Wan transformer: neither .* among its 17 tensors"):
         wan.load_dit(torch_file)

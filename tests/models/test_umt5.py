@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from vrjax.models import umt5, wan
+from vrjax.models import wan
+from vrjax.models.wan import umt5
 
 FOLDER = pathlib.Path(__file__).parent / "fixtures"
 RUN = jax.jit(lambda encoder, ids, mask: encoder(ids, mask))

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from vrjax.models import fill, vae, vae_readers, wan
+from vrjax.files import fill
+from vrjax.models import wan
+from vrjax.models.wan import vae, vae_readers
 
 FOLDER = pathlib.Path(__file__).parent / "fixtures"
 CASES = ("21", "22")

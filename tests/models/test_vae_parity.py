@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from vrjax.models import vae, vae_readers, wan
+from vrjax.models import wan
+from vrjax.models.wan import vae, vae_readers
 
 pytestmark = pytest.mark.parity
 

@@ -14,7 +14,8 @@ from safetensors.numpy import load_file
 
 from vrjax.flow import Level, Prediction, cfg, grids, sample
 from vrjax.flow.guidance import rescale
-from vrjax.models import attention, wan
+from vrjax.models import wan
+from vrjax.models.blocks import attention
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 GRID = (2, 4, 4)  # 8 tokens
@@ -351,7 +352,7 @@ PUBLIC = {
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_sizes(name):
-    from vrjax.models.readers import every_parameter
+    from vrjax.models.wan.readers import every_parameter
 
     fields, parameters, tensors = PUBLIC[name]
     cfg = wan.WanConfig(**fields)

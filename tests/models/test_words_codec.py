@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vrjax.models import codec, words
-from vrjax.models.memory import reuse_host_memory
+from vrjax.models.embedded import codec, words
+from vrjax.parallel.memory import reuse_host_memory
 
 
 def test_words_are_the_same_everywhere():

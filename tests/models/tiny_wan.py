@@ -12,8 +12,9 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from tests.models.test_tokenizer import written
-from vrjax.models import umt5, vae_readers, wan
-from vrjax.models.vae import VAEConfig
+from vrjax.models import wan
+from vrjax.models.wan import umt5, vae_readers
+from vrjax.models.wan.vae import VAEConfig
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 Z, TEXT = 2, 12  # the fixtures' latent channels and text width

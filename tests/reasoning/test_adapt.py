@@ -12,8 +12,8 @@ from vrjax import flow
 from vrjax.flow import Level
 from vrjax.models import wan
 from vrjax.models.wan import WanConfig
-from vrjax.reasoning import adapt as stage
-from vrjax.reasoning.keyframes import VisualThoughts
+from vrjax.reasoning.thoughts import adapt as stage
+from vrjax.reasoning.thoughts.keyframes import VisualThoughts
 from vrjax.train import lora, objectives
 from vrjax.train.optim import path_name
 

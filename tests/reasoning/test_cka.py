@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrjax.flow import grids, sample
-from vrjax.reasoning import cells, cka, perturb
+from vrjax.reasoning.instruments import cells, cka, perturb
 
 linear_cka = jax.jit(cka.linear_cka)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from vrjax.reasoning import counts
+from vrjax.reasoning.instruments import counts
 
 T, F = True, False
 tables = hnp.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 6)))

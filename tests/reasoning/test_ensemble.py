@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from vrjax.flow import Level, Phase, Record, grids, sample
 from vrjax.models import wan
 from vrjax.parallel.seeds import over_seeds
-from vrjax.reasoning import arms as table
-from vrjax.reasoning import ensemble, null
+from vrjax.reasoning.instruments import arms as table
+from vrjax.reasoning.instruments import ensemble, null
 
 SHAPE = (2, 4, 4, 3)
 LAYERS, STEPS = 3, 4

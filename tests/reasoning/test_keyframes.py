@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vrjax.reasoning import keyframes, pictures, thought_files
-from vrjax.reasoning.keyframes import FirstThought, NextThought, VisualThoughts, think
+from vrjax.reasoning.thoughts import files as thought_files
+from vrjax.reasoning.thoughts import keyframes, pictures
+from vrjax.reasoning.thoughts.keyframes import FirstThought, NextThought, VisualThoughts, think
 
 
 def frame(seed, h=4, w=6):
@@ -115,7 +116,8 @@ def test_bad_arguments_and_frames_are_named():
 
 def test_importing_the_loop_needs_neither_jax_nor_pillow_nor_openai():
     code = (
-        "import sys, vrjax.reasoning.keyframes, vrjax.reasoning.thought_files, vrjax.reasoning.reasoner_http\n"
+        "import sys, vrjax.reasoning.thoughts.keyframes, vrjax.reasoning.thoughts.files\n"
+        "import vrjax.reasoning.thoughts.reasoners.http\n"
         "print(sorted({'jax', 'PIL', 'openai', 'httpx2'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,7 +10,7 @@ from flax import nnx
 
 from vrjax.flow import Phase, Record, grids, sample
 from vrjax.models import wan
-from vrjax.reasoning import layers
+from vrjax.reasoning.instruments import layers
 
 SHAPE, LAYERS, STEPS, TOKENS = (2, 4, 4, 3), 3, 2, 8
 GRID = grids.shifted(STEPS, shift=3.0)

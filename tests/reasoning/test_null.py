@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vrjax.flow import Level, Record, grids, sample
-from vrjax.reasoning import cells, null, perturb
+from vrjax.reasoning.instruments import cells, null, perturb
 
 
 def blobs() -> np.ndarray:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrjax.flow import Prediction, euler, grids, sample
-from vrjax.reasoning import cells, perturb
+from vrjax.reasoning.instruments import cells, perturb
 
 STEPS, FRAMES = 6, 4
 GRID = grids.shifted(STEPS, shift=3.0)

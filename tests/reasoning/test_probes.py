@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vrjax.reasoning import probes
+from vrjax.reasoning.instruments import probes
 
 N, STEPS, BLOCKS, TOKENS, DIM, CLASSES = 40, 2, 3, 6, 5, 3
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from vrjax.flow import grids, sample
-from vrjax.reasoning import null, readout
+from vrjax.reasoning.instruments import null, readout
 
 RNG = np.random.default_rng(0)
 CANDIDATES = RNG.standard_normal((4, 3, 4, 4, 2)).astype(np.float32)

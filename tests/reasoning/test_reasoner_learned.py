@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vrjax.reasoning import reasoner_learned as learned
-from vrjax.reasoning.keyframes import Imager, Reasoner, think
+from vrjax.reasoning.thoughts.keyframes import Imager, Reasoner, think
+from vrjax.reasoning.thoughts.reasoners import learned as learned
 
 SYMBOLS = 4  # 0 and 1: standing and fallen domino; 2: a wall; 3: a lit lamp, which is never reached
 

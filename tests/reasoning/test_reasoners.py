@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrjax import tasks
-from vrjax.reasoning import pictures, reasoner_noisy, reasoner_replay, thought_files
-from vrjax.reasoning.keyframes import FirstThought, NextThought, VisualThoughts, think
-from vrjax.reasoning.reasoner_noisy import NoisyImager, NoisyReasoner
-from vrjax.reasoning.reasoner_oracle import Oracle, state_words
+from vrjax.reasoning.thoughts import files as thought_files
+from vrjax.reasoning.thoughts import pictures
+from vrjax.reasoning.thoughts.keyframes import FirstThought, NextThought, VisualThoughts, think
+from vrjax.reasoning.thoughts.reasoners import noisy as reasoner_noisy
+from vrjax.reasoning.thoughts.reasoners import replay as reasoner_replay
+from vrjax.reasoning.thoughts.reasoners.noisy import NoisyImager, NoisyReasoner
+from vrjax.reasoning.thoughts.reasoners.oracle import Oracle, state_words
 from vrjax.tasks.core import Draws
 
 

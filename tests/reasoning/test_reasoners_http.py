@@ -15,9 +15,11 @@ import traceback
 import numpy as np
 import pytest
 
-from vrjax.reasoning import endpoint, pictures, reasoner_http, thought_files
-from vrjax.reasoning.keyframes import think
-from vrjax.reasoning.reasoner_http import ChatReasoner, ImageMaker
+from vrjax.reasoning.thoughts import endpoint, pictures
+from vrjax.reasoning.thoughts import files as thought_files
+from vrjax.reasoning.thoughts.keyframes import think
+from vrjax.reasoning.thoughts.reasoners import http as reasoner_http
+from vrjax.reasoning.thoughts.reasoners.http import ChatReasoner, ImageMaker
 
 pytest.importorskip("openai", reason="needs the `vchain` extra")
 

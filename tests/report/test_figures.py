@@ -8,7 +8,8 @@ import pytest
 import report_samples as samples
 from PIL import Image
 
-from vrjax.report import _files, figures
+from vrjax.files import writing as _files
+from vrjax.report import figures
 from vrjax.report.parts import Arm, Curve, Forest, HeatMap, Series
 
 

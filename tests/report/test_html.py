@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from vrjax.report import _files, _payload, html
+from vrjax.files import writing as _files
+from vrjax.report import _payload, html
 
 
 class Reader(HTMLParser):

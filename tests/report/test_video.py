@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vrjax.report import _files, video
+from vrjax.files import writing as _files
+from vrjax.report import video
 
 
 def clip(frames: int = 9, height: int = 40, width: int = 40, block: int = 4) -> np.ndarray:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrjax import tasks
-from vrjax.models import codec
+from vrjax.models.embedded import codec
 from vrjax.tasks import core
 
 # name -> (out-of-distribution splits, fingerprint of the clips 0 ... 4 of every split)
@@ -217,7 +217,7 @@ def test_fast_enough_to_feed_training(world):
 
 
 def test_a_new_world_is_five_functions():
-    class Lamp(core.World):
+    class Lamp(core.Task):
         """Switch on the lamp."""
 
         name = "lamp"

@@ -27,8 +27,9 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import train_tiny as tiny  # noqa: E402
 
+from vrjax.files import runs  # noqa: E402
 from vrjax.train import config as configs  # noqa: E402
-from vrjax.train import loop, runs  # noqa: E402
+from vrjax.train import loop  # noqa: E402
 
 
 def config_of(steps: int) -> configs.TrainConfig:

@@ -12,7 +12,8 @@ from tests.models import tiny_wan
 from vrjax import tasks
 from vrjax.cli import main
 from vrjax.data import latents, vbvr
-from vrjax.models import lora_files, pipeline, vae, wan
+from vrjax.models import pipeline, wan
+from vrjax.models.wan import lora_files, vae
 from vrjax.train import loop, objectives
 from vrjax.train.config import Checkpoint, Data, TrainConfig
 

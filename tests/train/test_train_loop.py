@@ -13,10 +13,11 @@ import train_tiny as tiny
 
 from vrjax import tasks
 from vrjax.data import worlds
+from vrjax.files import runs
 from vrjax.models import wan
 from vrjax.report import claims
 from vrjax.train import config as configs
-from vrjax.train import evaluate, loop, runs
+from vrjax.train import evaluate, loop
 
 
 @pytest.fixture(scope="module")

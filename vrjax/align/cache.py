@@ -24,8 +24,8 @@ import numpy as np
 
 from vrjax.align.pairs import Pair
 from vrjax.align.preprocess import Preprocess
-from vrjax.data.store import Store, file_digest, key
-from vrjax.models import tensors
+from vrjax.files import tensors
+from vrjax.files.store import Store, file_digest, key
 
 SCHEMA = 1
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from vrjax.align import references
-from vrjax.train import plan as plans
+from vrjax.plan import slices as plans
 from vrjax.train.config import Ema, Objective, Optim, TrainConfig, Validate
 
 LOSSES = (
@@ -201,7 +201,7 @@ class AlignConfig(TrainConfig):
 
 
 def _plan(*arguments: Any) -> plans.Job:
-    from vrjax.align import plan  # it imports this module
+    from vrjax.plan import preference as plan
 
     return plan.preference(*arguments)
 

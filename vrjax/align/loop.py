@@ -16,12 +16,12 @@ import numpy as np
 from vrjax.align import data, logs, methods, separability, step, stored
 from vrjax.align.cache import Encoded
 from vrjax.align.config import AlignConfig
-from vrjax.data.store import key
+from vrjax.files import runs
+from vrjax.files.store import key
 from vrjax.parallel import processes
 from vrjax.report import claims
 from vrjax.train import config as configs
 from vrjax.train import loop as training
-from vrjax.train import runs
 from vrjax.train import state as states
 from vrjax.train.loop import Diverged as Diverged
 from vrjax.train.loop import Stopped as Stopped

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from vrjax.data import mp4
-from vrjax.models import tensors
+from vrjax.files import tensors
 
 FPS = 8  # of the published losers
 

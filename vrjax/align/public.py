@@ -20,7 +20,7 @@ import numpy as np
 
 from vrjax.align import cache, pairs
 from vrjax.align.preprocess import Preprocess
-from vrjax.models import conditions, text, umt5, vae_readers
+from vrjax.models.wan import conditions, text, umt5, vae_readers
 
 
 def sample_losers(

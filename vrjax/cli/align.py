@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     from vrjax.align import loop
     from vrjax.align.config import AlignConfig
-    from vrjax.models.memory import reuse_host_memory
+    from vrjax.parallel.memory import reuse_host_memory
 
     config = loop.load(args.config)
     if args.overrides:

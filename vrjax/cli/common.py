@@ -16,7 +16,7 @@ def model_folder(given: pathlib.Path | None) -> pathlib.Path:
         if not given.exists():
             raise FileNotFoundError(f"no model {given}: expected a folder such as runs/worlds/model")
         return given
-    from vrjax.models import shipped
+    from vrjax.models.embedded import shipped
 
     return shipped.path("worlds")
 
@@ -76,7 +76,7 @@ def save_npz(path: pathlib.Path, **arrays: Any) -> None:
     """Writes named arrays, whole or not at all."""
     import numpy as np
 
-    from vrjax.report._files import atomic
+    from vrjax.files.writing import atomic
 
     with atomic(path) as scratch:
         np.savez_compressed(scratch, **arrays)

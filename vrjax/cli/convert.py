@@ -39,7 +39,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    from vrjax.models import convert, convert_model
+    from vrjax.models.wan import convert, convert_model
 
     if not args.shard_gb > 0:
         raise ValueError(f"--shard-gb {args.shard_gb}: expected a positive number")

@@ -36,9 +36,9 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from vrjax import tasks
+    from vrjax.files import runs
     from vrjax.models import wan
     from vrjax.report import tables
-    from vrjax.train import runs
     from vrjax.train.evaluate import Evaluator
 
     path = model_folder(args.model)

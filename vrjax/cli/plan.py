@@ -47,9 +47,10 @@ def add(sub: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the process computes nothing; it must not look for accelerators
+    from vrjax.files import runs
+    from vrjax.plan import single
+    from vrjax.plan import slices as plans
     from vrjax.report import claims
-    from vrjax.train import plan as plans
-    from vrjax.train import runs, single
 
     config, topology, latent = plans.load(args.config)
     topology, latent = args.topology or topology, args.latent or latent

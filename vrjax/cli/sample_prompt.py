@@ -25,7 +25,8 @@ _MAY_CHANGE = ("seeds", "mesh")  # a run may go on with more seeds, or elsewhere
 def run(args: argparse.Namespace) -> None:
     """Samples what is not yet there, then writes the report."""
     from vrjax import parallel
-    from vrjax.models import conditions, pipeline
+    from vrjax.models import pipeline
+    from vrjax.models.wan import conditions
 
     if args.model is None:
         raise ValueError("sample: --prompt needs --model, the folder of a public Wan model")
@@ -67,8 +68,8 @@ def _mesh(words: list[str]) -> dict[str, int]:
 
 def _settings(args: argparse.Namespace, pipe: Any) -> tuple[Any, tuple[int, ...], tuple[str, ...]]:
     """The run's settings, and which steps and fields of it are kept."""
-    from vrjax.models import conditions, defaults
-    from vrjax.models.recorder import FIELDS
+    from vrjax.models.pipeline.recorder import FIELDS
+    from vrjax.models.wan import conditions, defaults
 
     options = {name: getattr(args, name) for name in ("size", "frames", "fps", "steps", "solver", "grid", "guidance")}
     options |= {"shift": args.shift, "negative": args.negative, "times": args.steps_list}
@@ -113,7 +114,7 @@ def recorded(text: str | None, count: int) -> tuple[int, ...]:
 
 def _config(args: Any, pipe: Any, settings: Any, seeds: list[int], steps: Any, fields: Any) -> dict[str, Any]:
     """What decides the numbers of a run, in JSON."""
-    from vrjax.models import text
+    from vrjax.models.wan import text
 
     folder, content = pipe.folder, lambda path: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     return {
@@ -141,7 +142,7 @@ def _adopted(out: pathlib.Path, config: dict[str, Any], *, fresh: bool) -> Itera
     """
     import jax
 
-    from vrjax.train import runs
+    from vrjax.files import runs
 
     path = out / "config.json"
     if out.is_dir() and not path.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
@@ -184,7 +185,7 @@ def _sample(pipe: Any, settings: Any, inputs: Any, seeds: list[int], together: i
     import jax.numpy as jnp
     import numpy as np
 
-    from vrjax.models import recorder as recorders
+    from vrjax.models.pipeline import recorder as recorders
     from vrjax.report import video
 
     together = min(together, len(seeds))

@@ -15,7 +15,8 @@ def run(args: argparse.Namespace) -> None:
 
     from vrjax import flow, tasks
     from vrjax.data import worlds
-    from vrjax.models import codec, wan
+    from vrjax.models import wan
+    from vrjax.models.embedded import codec
     from vrjax.report import claims, html, video
 
     steps, shift = args.steps or STEPS, SHIFT if args.shift is None else args.shift

@@ -49,7 +49,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
-    from vrjax.models.memory import reuse_host_memory
+    from vrjax.parallel.memory import reuse_host_memory
     from vrjax.train import config as configs
 
     config = configs.load(args.config)

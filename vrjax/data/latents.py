@@ -20,8 +20,8 @@ import grain
 import jax.numpy as jnp
 import numpy as np
 
-from vrjax.data.store import DTYPES, Store, file_digest, key
-from vrjax.models import tensors
+from vrjax.files import tensors
+from vrjax.files.store import DTYPES, Store, file_digest, key
 
 SCHEMA = 1
 INDEX = "clips.json"
@@ -63,7 +63,7 @@ def encode(
     import jax
 
     from vrjax.data import vbvr
-    from vrjax.models import conditions, text, vae_readers
+    from vrjax.models.wan import conditions, text, vae_readers
 
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
@@ -126,7 +126,7 @@ def encode(
 
 
 def _text_files() -> tuple[str, ...]:
-    from vrjax.models import umt5
+    from vrjax.models.wan import umt5
 
     return umt5._FILES
 

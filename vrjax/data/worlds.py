@@ -14,7 +14,7 @@ import grain
 import numpy as np
 
 from vrjax import tasks
-from vrjax.models import words
+from vrjax.models.embedded import words
 
 _ENDLESS = 2**53  # clips in a stream without end: no run gets there, and every reader of JSON can hold the number
 

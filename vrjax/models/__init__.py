@@ -1,14 +1,15 @@
-"""Video models as frozen Flax NNX pytrees, and the readers and writers of public weights.
+"""Networks and their public weights, one folder a family, over common blocks. Video models are frozen NNX pytrees.
 
-| what | modules |
+| folder | what is in it |
 | --- | --- |
-| networks | `wan` (the diffusion transformer of Wan 2.1 / 2.2; every embedded model is a small config of it) with `layers`, `attention`, `sequence`, `sites`; `vae`, `umt5`, `clip` |
-| embedded worlds | `words` and `codec`, text encoder and video codec without parameters; `shipped` |
-| from a folder to a video | `pipeline`, and its parts `folders`, `defaults`, `settings`, `text`, `conditions`, `denoise`, `recorder` |
-| files | `readers`, `tensors`, `pth` and `pickles`, `fill` and `placing`, `vae_readers`, `lora_files`, `convert`, `convert_model`, `pth_writer`, `tokenizer` |
-| counts | `flops`, `memory` |
-"""  # noqa: E501
+| `blocks` | what families share: attention, norms, the stack of equal blocks, named sites, logical axes |
+| `wan` | Wan 2.1 / 2.2: the diffusion transformer, its encoders, VAE, readers and writers |
+| `embedded` | codec and words without parameters, and the small trained models that are shipped |
+| `pipeline` | from a folder and a prompt to a trajectory and a video |
+"""
 
-from vrjax.models import attention, codec, wan, words
+from vrjax.models import wan
+from vrjax.models.blocks import attention
+from vrjax.models.embedded import codec, shipped, words
 
-__all__ = ["attention", "codec", "wan", "words"]
+__all__ = ["attention", "codec", "shipped", "wan", "words"]

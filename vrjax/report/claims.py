@@ -25,8 +25,8 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from vrjax.files.writing import atomic
 from vrjax.report import tables
-from vrjax.report._files import atomic
 
 if TYPE_CHECKING:
     Text: TypeAlias = str

@@ -25,8 +25,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from vrjax.files.writing import atomic
 from vrjax.report import video
-from vrjax.report._files import atomic
 from vrjax.report.parts import Arm, Array, Curve, Forest, HeatMap, Number, pixels
 
 __all__ = ["COLOURS", "curve", "curves", "film_strip", "forest", "heat_map", "propagation", "save"]

@@ -27,8 +27,8 @@ import jinja2
 import markupsafe
 import numpy as np
 
+from vrjax.files.writing import atomic
 from vrjax.report import _payload
-from vrjax.report._files import atomic
 from vrjax.report.parts import (
     Arm,
     Case,

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from vrjax import tasks
-from vrjax.report._files import atomic
+from vrjax.files.writing import atomic
 
 DPI = 100
 GAP, MARGIN, TITLE, HEAD, NOTE, REST = 8, 28, 70, 44, 20, 16  # pixels: between frames, round all, and lines of text
@@ -18,7 +18,7 @@ GOOD, HALF, BAD = "#1e7d46", "#a86a00", "#b3322b"
 
 
 def contact_sheet(
-    world: tasks.World | str,
+    world: tasks.Task | str,
     split: str = "test",
     seeds: Iterable[int] = range(6),
     path: str | os.PathLike[str] | None = None,
@@ -124,7 +124,7 @@ class _Pen:
         self.figure.text(*where, text, parse_math=False, **style)
 
 
-def _judge(world: tasks.World, clip: tasks.Clip, video: Any) -> tuple[float, bool]:
+def _judge(world: tasks.Task, clip: tasks.Clip, video: Any) -> tuple[float, bool]:
     return world.score(clip, video), world.solved(clip, video)
 
 

@@ -19,7 +19,7 @@ import av.error
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from vrjax.report._files import atomic
+from vrjax.files.writing import atomic
 from vrjax.report.parts import Array, Integer, Number, pixels
 
 _LONGEST = 16_384  # H.264 and GIF both stop near here

@@ -2,7 +2,7 @@
 
     world = tasks.get("maze")                 # tasks.names(); options as keywords: tasks.get("maze", size=6)
     clip = world.make(seed, split="test")     # Clip(video, first_frame, prompt, answer, meta)
-    world.score(clip, video)                  # 1.0 for a right answer with every frame right; see `World`
+    world.score(clip, video)                  # 1.0 for a right answer with every frame right; see `Task`
     world.solved(clip, video)                 # right answer in the last frame: what the experiments count
 
 Every clip has 9 frames of 40 x 40 pixels, drawn in blocks of 4 x 4 pixels (48 x 48 in the `large` splits).
@@ -21,7 +21,7 @@ Every clip has 9 frames of 40 x 40 pixels, drawn in blocks of 4 x 4 pixels (48 x
 """
 
 from vrjax.tasks.ball import Ball
-from vrjax.tasks.core import BLOCK, Answer, Clip, World, get, names
+from vrjax.tasks.core import BLOCK, Answer, Clip, Task, get, names
 from vrjax.tasks.maze import Maze
 from vrjax.tasks.maze_goals import MazeGoals
 from vrjax.tasks.occluder import Occluder
@@ -38,7 +38,7 @@ __all__ = [
     "Occluder",
     "Pick",
     "TicTacToe",
-    "World",
+    "Task",
     "get",
     "names",
 ]

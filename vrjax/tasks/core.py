@@ -12,7 +12,7 @@ A world is five pure functions of a *layout* (a JSON-able dict that holds all th
     film(layout, move) -> raster     what the video of that answer looks like
     prompt(layout) -> str            the question
 
-Everything else (making clips, candidates, priors, scoring) follows from these and is written once, in `World`.
+Everything else (making clips, candidates, priors, scoring) follows from these and is written once, in `Task`.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def fold(key: bytes) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class World(ABC):
+class Task(ABC):
     """A video reasoning task: generator, renderer and exact verifier.
 
     `make` is a pure function of (world options, seed, split). The layouts of train, val and test are disjoint, and
@@ -361,8 +361,8 @@ def token_grid(film: np.ndarray, *values: int) -> np.ndarray:
     return np.asarray(tokens.any(axis=(2, 4)), np.int64)
 
 
-_WORLDS: dict[str, type[World]] = {}
-W = TypeVar("W", bound=World)
+_WORLDS: dict[str, type[Task]] = {}
+W = TypeVar("W", bound=Task)
 
 
 def register(world: type[W]) -> type[W]:
@@ -376,7 +376,7 @@ def names() -> tuple[str, ...]:
     return tuple(_WORLDS)
 
 
-def get(name: str, **options: Any) -> World:
+def get(name: str, **options: Any) -> Task:
     """The world of that name.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vrjax.tasks.core import INDEX, Answer, Clip, Draws, Layout, World, canonical, register
+from vrjax.tasks.core import INDEX, Answer, Clip, Draws, Layout, Task, canonical, register
 
 FLOOR, WALL, PATH, START, GOAL = (INDEX[c] for c in ("floor", "wall", "red", "green", "blue"))
 STEPS = {"R": (0, 1), "D": (1, 0), "L": (0, -1), "U": (-1, 0)}
@@ -103,7 +103,7 @@ def ground_plan(maze: list[str]) -> np.ndarray:
 
 @register
 @dataclasses.dataclass(frozen=True)
-class Maze(World):
+class Maze(Task):
     """Find the only path from start to goal, drawn at constant speed.
 
     Frame f shows the first `speed * f` steps; the longest path drawn has `speed * (frames - 1)` steps (24 by default:

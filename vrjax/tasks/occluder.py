@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vrjax.tasks.core import INDEX, INKS, SHAPES, Answer, Clip, Draws, Layout, World, canonical, register, token_grid
+from vrjax.tasks.core import INDEX, INKS, SHAPES, Answer, Clip, Draws, Layout, Task, canonical, register, token_grid
 
 FLOOR, SCREEN = INDEX["floor"], INDEX["grey"]
 
@@ -36,7 +36,7 @@ def passages(blocks: int, frames: int, widths: tuple[int, ...]) -> list[tuple[in
 
 @register
 @dataclasses.dataclass(frozen=True)
-class Occluder(World):
+class Occluder(Task):
     """An object of one token slides along its lane, is wholly hidden for at least one frame, and reappears.
 
     The film must remember colour and shape while nothing of them is to be seen. The object moves 1 ("slowly") or 2

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vrjax.tasks.core import INDEX, INKS, SHAPES, Answer, Clip, Draws, Layout, World, canonical, register, token_grid
+from vrjax.tasks.core import INDEX, INKS, SHAPES, Answer, Clip, Draws, Layout, Task, canonical, register, token_grid
 
 FLOOR, RING = INDEX["floor"], INDEX["wall"]
 
@@ -23,7 +23,7 @@ def ring(y: int, x: int, n: int) -> list[tuple[int, int]]:
 
 @register
 @dataclasses.dataclass(frozen=True)
-class Pick(World):
+class Pick(Task):
     """Draw a dark ring around the object that the prompt names by colour and shape.
 
     Each object fills one token; the objects share few colours and shapes, so that both words are needed. The ring grows

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vrjax.tasks.core import INDEX, INKS, NAMES, Answer, Clip, Draws, Layout, World, canonical, register
+from vrjax.tasks.core import INDEX, INKS, NAMES, Answer, Clip, Draws, Layout, Task, canonical, register
 
 FLOOR, LINE = INDEX["floor"], INDEX["sand"]
 
@@ -36,7 +36,7 @@ def winning_cells(own: int, rival: int, n: int) -> list[int]:
 
 @register
 @dataclasses.dataclass(frozen=True)
-class TicTacToe(World):
+class TicTacToe(Task):
     """Put one mark of the named colour so that three stand in a row, across, down or diagonally.
 
     Cell (i, j) is block (2i, 2j), its lines the three blocks right and below: one token per cell, as in the maze. Both

@@ -19,7 +19,7 @@ class Data:
     """Training clips: a mixture of procedural worlds, or encoded clips; one Grain pipeline."""
 
     mix: dict[str, float] = field(default_factory=lambda: {"maze": 1.0})
-    """World name to weight; weights are normalised."""
+    """Task name to weight; weights are normalised."""
     batch: int = 32
     """Clips in one update, over all devices and hosts."""
     split: str = "train"

@@ -13,7 +13,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from vrjax import parallel, tasks
 from vrjax.data import worlds as data
 from vrjax.flow import Record, euler, grids, sample
-from vrjax.models import codec, wan
+from vrjax.models import wan
+from vrjax.models.embedded import codec
 from vrjax.report import statistics
 
 

@@ -20,11 +20,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vrjax import tasks
 from vrjax.data import latents, worlds
-from vrjax.models import lora_files, wan
+from vrjax.files import runs
+from vrjax.models import wan
+from vrjax.models.wan import lora_files
 from vrjax.parallel import processes
 from vrjax.report import claims
 from vrjax.train import config as configs
-from vrjax.train import runs
 from vrjax.train import state as states
 from vrjax.train import step as steps
 from vrjax.train.checkpoints import Checkpoints

@@ -1,0 +1,8 @@
+"""`python -m experiments.bench`."""
+
+import sys
+
+from experiments.bench.study import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""Peak memory of a large model on a small machine: a random checkpoint is written, loaded, sampled and measured.
+
+    python -m experiments.bench.memory                       Wan 1.3B's shapes in float32: 6 GB on disk, 6 GB of memory
+    python -m experiments.bench.memory --layers 2            the same in seconds
+
+A process of its own loads the checkpoint and samples 5 frames of 128 x 128 pixels with guidance, every field of every
+step recorded, and says at each stage what it holds at most (`ru_maxrss`: its own memory and what it has mapped of
+files). Beside it stand the bytes that must be there: parameters, what is recorded, and the process as it was before
+anything was loaded. The checkpoint lies in a temporary folder and is deleted.
+"""
+
+import argparse
+import json
+import pathlib
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+SHAPES = {
+    "1.3b": {"dim": 1536, "ffn_dim": 8960, "heads": 12, "layers": 30},
+    "5b": {"dim": 3072, "ffn_dim": 14336, "heads": 24, "layers": 30, "in_channels": 48, "out_channels": 48},
+}
+LATENT = (2, 16, 16)  # of 5 frames, 128 x 128 pixels, by Wan's VAE 2.1
+
+
+def write(folder: pathlib.Path, shapes: dict, dtype: str) -> None:
+    """A random checkpoint in diffusers' layout, made tensor by tensor."""
+    import numpy as np
+
+    from vrjax.files import tensors
+    from vrjax.models import wan
+    from vrjax.models.wan import readers
+
+    cfg = wan.WanConfig(**shapes, param_dtype=dtype)
+    rng = np.random.default_rng(0)
+    rows = list(readers.every_parameter(cfg, "diffusers"))
+    listed = {key: (shape, np.dtype(leaf.dtype)) for _, leaf, keys, shape in rows for key in keys}
+
+    def arrays():
+        for attributes, leaf, keys, shape in rows:
+            scale = 1.0 if attributes[-1] == "scale" or "norm" in attributes[-1] else shape[-1] ** -0.5
+            for _ in keys:
+                yield (scale * rng.standard_normal(shape, np.float32)).astype(leaf.dtype)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors.write(folder / "diffusion_pytorch_model.safetensors", listed, arrays(), {"format": "pt"})
+    text = json.dumps(readers.public_config(cfg, "diffusers"))
+    tensors.write_bytes(folder / "config.json", [text.encode()])
+
+
+def peak() -> int:
+    """Most bytes that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measure(folder: pathlib.Path, steps: int) -> dict:
+    """Loads, samples, and says what it took: the peak after each stage, in bytes."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from vrjax import flow
+    from vrjax.models import wan
+
+    jnp.zeros(1).block_until_ready()
+    found: dict = {"start": peak()}
+    began = time.monotonic()
+    dit = wan.load_dit(folder)
+    found |= {"load": peak(), "load_seconds": time.monotonic() - began}
+    cfg = dit.cfg
+    rng = np.random.default_rng(1)
+    text = rng.standard_normal((2, cfg.text_len, cfg.text_dim), np.float32)
+    grid = flow.grids.wan_unipc(steps, shift=5.0)
+
+    @jax.jit
+    def run(dit, text, key):
+        x = jax.random.normal(key, (*LATENT, cfg.out_channels))
+        velocity = dit.guided(text[0], text[1], 5.0)
+        return flow.sample(velocity, x, grid, solver=flow.unipc(), record=flow.Record())
+
+    began = time.monotonic()
+    compiled = run.lower(dit, text, jax.random.key(0)).compile()
+    found |= {"compile": peak(), "compile_seconds": time.monotonic() - began}
+    began = time.monotonic()
+    trajectory = jax.block_until_ready(compiled(dit, text, jax.random.key(0)))
+    found |= {"sample": peak(), "sample_seconds": time.monotonic() - began}
+    stats = compiled.memory_analysis()
+    found |= {
+        "parameters": sum(leaf.nbytes for leaf in jax.tree.leaves(dit)),
+        "recorded": sum(leaf.nbytes for leaf in jax.tree.leaves(trajectory)),
+        "temporaries": 0 if stats is None else stats.temp_size_in_bytes,
+        "count": sum(leaf.size for leaf in jax.tree.leaves(dit)),
+        "finite": all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(trajectory)),
+        "steps": steps,
+    }
+    return found
+
+
+def table(found: dict) -> str:
+    """For people."""
+    must = found["parameters"] + found["recorded"] + found["start"]
+    gib = lambda n: f"{n / 2**30:9.3f}"
+    rows = [
+        (f"parameters ({found['count'] / 1e9:.3f} B)", gib(found["parameters"])),
+        (f"trajectory of {found['steps']} steps, all fields", gib(found["recorded"])),
+        ("the process before", gib(found["start"])),
+        ("must be there", gib(must)),
+        (f"peak after loading ({found['load_seconds']:.0f} s)", gib(found["load"])),
+        (f"peak after compiling ({found['compile_seconds']:.0f} s)", gib(found["compile"])),
+        (f"peak after sampling ({found['sample_seconds']:.0f} s)", gib(found["sample"])),
+        ("of it XLA's temporaries", gib(found["temporaries"])),
+        ("peak over what must be there", f"{found['sample'] / must:9.3f}"),
+        ("peak over parameters and trajectory alone", f"{found['sample'] / (must - found['start']):9.3f}"),
+    ]
+    return "\n".join([f"{'GiB':>53}", *(f"{name:<44}{value}" for name, value in rows)])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; exit status 1 where the peak exceeds 1.15 times what must be there."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.bench.memory",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--shape", choices=sorted(SHAPES), default="1.3b", help="which model's (1.3b)")
+    parser.add_argument("--layers", type=int, help="blocks (the model's own)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the file (float32)")
+    parser.add_argument("--steps", type=int, default=3, help="denoising steps (3)")
+    parser.add_argument("--scratch", type=pathlib.Path, help="where the checkpoint may lie for a while")
+    parser.add_argument("--json", type=pathlib.Path, help="also write the numbers here")
+    parser.add_argument("--measure", type=pathlib.Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.measure is not None:
+        print(json.dumps(measure(options.measure, options.steps)))
+        return 0
+    shapes = SHAPES[options.shape] | ({} if options.layers is None else {"layers": options.layers})
+    with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
+        began = time.monotonic()
+        write(pathlib.Path(scratch), shapes, options.dtype)
+        print(f"wrote the checkpoint in {time.monotonic() - began:.0f} s", flush=True)
+        command = [
+            sys.executable,
+            "-m",
+            "experiments.bench.memory",
+            "--measure",
+            scratch,
+            "--steps",
+            str(options.steps),
+        ]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    print(table(found))
+    must = found["parameters"] + found["recorded"] + found["start"]
+    found["ratio"] = found["sample"] / must
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    return int(found["ratio"] > 1.15 or not found["finite"])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,123 @@
+"""The PyTorch side: diffusers' WanTransformer3DModel, used as its pipelines use it."""
+
+import importlib
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from experiments.bench.cases import Case
+
+
+def library(name: str) -> Any:
+    """A module that need not be installed where types are checked."""
+    return importlib.import_module(name)
+
+
+def start(cores: int, devices: int) -> None:
+    """Sets the number of threads of one operation."""
+    torch = library("torch")
+
+    torch.set_num_threads(cores)
+
+
+def initialise(case: Case, folder: pathlib.Path) -> None:
+    """Writes a model with random weights, which both sides then load. Its output is of order 1."""
+    torch = library("torch")
+    diffusers = library("diffusers")
+
+    torch.manual_seed(0)
+    diffusers.WanTransformer3DModel(**case.diffusers()).save_pretrained(folder)
+
+
+def sgemm(size: int) -> Callable[[], Any]:
+    """One float32 matrix product."""
+    torch = library("torch")
+
+    a, b = (torch.from_numpy(np.random.default_rng(i).standard_normal((size, size), np.float32)) for i in range(2))
+    return lambda: a @ b
+
+
+def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.ndarray | None]:
+    """The timed call of a case; sampling and forward return what the two sides compare."""
+    torch = library("torch")
+    diffusers = library("diffusers")
+    load_file = library("safetensors.torch").load_file
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = getattr(torch, case.dtype)
+    model: Any = diffusers.WanTransformer3DModel(**case.diffusers())
+    model.load_state_dict(load_file(folder / "diffusion_pytorch_model.safetensors"))
+    for name, parameter in model.named_parameters():  # as from_pretrained does, which wants a further package for it
+        keep = any(part in name.split(".") for part in model._keep_in_fp32_modules)
+        parameter.data = parameter.data.to(device, torch.float32 if keep else dtype)
+    model.to(device)
+    arrays = {k: torch.from_numpy(v).to(device) for k, v in case.arrays().items()}
+    first = lambda x: x.permute(0, 4, 1, 2, 3).contiguous()  # channels first
+    x, noise = first(arrays["x"]), first(arrays["noise"])
+    text, negative = arrays["text"].to(dtype), arrays["negative"].to(dtype)
+    net = torch.compile(model) if compiled else model
+
+    def velocity(x, t, text):
+        return net(x.to(dtype), t.expand(len(x)), text.expand(len(x), -1, -1), return_dict=False)[0]
+
+    def numpy(x):
+        return x.float().permute(0, 2, 3, 4, 1).cpu().numpy()
+
+    def wait():
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    if case.work == "forward":
+        time = torch.tensor(500.0, device=device)
+
+        @torch.inference_mode()
+        def forward():
+            out = velocity(x, time, text)
+            wait()
+            return numpy(out)
+
+        return forward
+
+    if case.work == "train":
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.98), weight_decay=0.01)
+        sigma = arrays["sigma"]
+
+        def train():
+            s = sigma.view(-1, 1, 1, 1, 1)
+            noisy = (1 - s) * x + s * noise
+            out = net(noisy.to(dtype), 1000 * sigma, text, return_dict=False)[0]
+            loss = torch.mean((out.float() - (noise - x)) ** 2)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            return np.asarray(loss.item())
+
+        return train
+
+    if case.work == "ensemble":
+
+        def couple(module, args, out):
+            return out.mean(0, keepdim=True).expand_as(out)
+
+        model.blocks[1].register_forward_hook(couple)
+
+    @torch.inference_mode()
+    def loop():
+        scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=case.shift)
+        scheduler.set_timesteps(case.steps, device=device)
+        state, record = noise, []
+        for i, t in enumerate(scheduler.timesteps):
+            v = velocity(state, t, text)
+            if case.work == "guided":
+                other = velocity(state, t, negative)
+                v = other + case.scale * (v - other)
+            v = v.float()
+            if case.work == "guided":  # what a trajectory holds
+                record.append((state, v, state - scheduler.sigmas[i] * v))
+            state = scheduler.step(v, t, state, return_dict=False)[0]
+        wait()
+        return numpy(state)
+
+    return loop

@@ -1,0 +1,117 @@
+"""The vrjax side: each case is one compiled program."""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from experiments.bench.cases import Case
+
+
+def start(cores: int, devices: int) -> None:
+    """XLA takes as many threads as the process may run on cores; the bench pins both sides alike."""
+    from vrjax import parallel
+
+    if devices > 1:
+        parallel.cores(devices)
+
+
+def sgemm(size: int) -> Callable[[], Any]:
+    """One float32 matrix product."""
+    import jax
+    import jax.numpy as jnp
+
+    a, b = (jnp.asarray(np.random.default_rng(i).standard_normal((size, size), np.float32)) for i in range(2))
+    multiply = jax.jit(jnp.matmul)
+    return lambda: jax.block_until_ready(multiply(a, b))
+
+
+def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.ndarray | None]:
+    """The timed call of a case; sampling and forward return what the two sides compare."""
+    import dataclasses
+
+    import jax
+    import jax.numpy as jnp
+    import optax
+    from flax import nnx
+    from jax import lax
+
+    from vrjax import flow, parallel
+    from vrjax.models import wan
+    from vrjax.train import objectives
+
+    dit = wan.load_dit(folder)
+    on_cpu = jax.default_backend() == "cpu"
+    mesh = parallel.mesh({case.axis: -1}) if case.axis and on_cpu else parallel.mesh({}, devices=jax.devices()[:1])
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    arrays = {k: jax.device_put(v, everywhere) for k, v in case.arrays().items()}
+
+    def options(**new) -> wan.WanDiT:
+        like = wan.abstract(dataclasses.replace(dit.cfg, dtype=case.dtype, param_dtype=case.dtype, **new))
+        leaves = [x.astype(to.dtype) for x, to in zip(jax.tree.leaves(dit), jax.tree.leaves(like), strict=True)]
+        net = jax.tree.unflatten(jax.tree.structure(like), leaves)
+        return net if mesh.size == 1 else wan.shard(net, mesh)
+
+    if case.work == "forward":
+        net = options(unroll=on_cpu)
+        forward = jax.jit(lambda dit, x, text: dit(x, 500.0, text).v)
+        one = lambda: forward(net, arrays["x"][0], arrays["text"][0])
+        return lambda: np.asarray(one())[None]
+
+    if case.work == "train":
+        net = options(unroll=on_cpu)
+        graph, params = nnx.split(net)
+        tx = optax.adamw(1e-4, 0.9, 0.98, weight_decay=0.01)
+
+        def update(params, moments, x, noise, sigma, text):
+            def loss(params):
+                dit = nnx.merge(graph, params)
+
+                def one(x, noise, sigma, text):
+                    velocity = lambda x, level: dit(x, level.time, text)
+                    return objectives.flow_error(velocity, x, noise, objectives.level_of(sigma))
+
+                return jnp.mean(parallel.batch(None, one)(x, noise, sigma, text))
+
+            value, grad = jax.value_and_grad(loss)(params)
+            change, moments = tx.update(grad, moments, params)
+            return optax.apply_updates(params, change), moments, value
+
+        step = jax.jit(update, donate_argnums=(0, 1))
+        held: list[Any] = [params, tx.init(params)]
+        data = [arrays[k] for k in ("x", "noise", "sigma", "text")]
+
+        def train():
+            *held[:], value = step(*held, *data)
+            return np.asarray(value)
+
+        return train
+
+    net = options(unroll=on_cpu)
+    grid = flow.grids.diffusers_euler(case.steps, shift=case.shift)
+    nothing = flow.Record(steps=())
+
+    if case.work == "guided":
+
+        def guided(dit, noise, text, negative):
+            velocity = dit.guided(text, negative, case.scale)
+            return flow.sample(velocity, noise, grid, record=flow.Record())
+
+        run = jax.jit(guided)
+        inputs = (arrays["noise"][0], arrays["text"][0], arrays["negative"][0])
+        return lambda: np.asarray(jax.block_until_ready(run(net, *inputs)).final)[None]
+
+    def sampler(edits):
+        def one(dit, noise, text):
+            return flow.sample(dit.velocity(text, edits=edits), noise, grid, record=nothing).final
+
+        return one
+
+    if case.work == "single":
+        run = jax.jit(sampler({}))
+        inputs = (arrays["noise"][0], arrays["text"][0])
+        return lambda: np.asarray(run(net, *inputs))[None]
+    coupled = sampler({"block.1": lambda h: lax.pmean(h, "seed")})
+    run = jax.jit(jax.vmap(coupled, in_axes=(None, 0, None), axis_name="seed"))
+    return lambda: np.asarray(run(net, arrays["noise"], arrays["text"][0]))

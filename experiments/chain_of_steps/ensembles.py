@@ -1,0 +1,54 @@
+"""The training-free ensemble over seeds among its rivals, every arm on the same instances and noises."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from vrjax.flow import grids
+from vrjax.reasoning.instruments import arms as table
+from vrjax.reasoning.instruments.ensemble import AXIS
+from vrjax.study.clips import Suite
+from vrjax.study.subjects import Subject
+from vrjax.study.tables import Bench, Tables
+
+
+def measure(bench: Bench, subject: Subject, suite: Suite, rows: Sequence[table.Arm], *, shift: float) -> Tables:
+    """Runs every arm; arms that differ only in scoring share their samples.
+
+    Returns:
+        `solved` [arm, instance, seed] float (0 or 1; the seed that continues rotates), `answer` [arm, instance, seed],
+        `arms` (names) and `nfe`. The suite must have as many noises as the arms have members.
+    """
+    members = suite.rows["noise"].shape[1]
+    answers: dict[table.Arm, np.ndarray] = {}
+    for arm in rows:
+        if arm.program in answers:
+            continue
+
+        def one(weights: Any, row: Any, arm: table.Arm = arm) -> Any:
+            problem = table.Problem(
+                model=lambda edits: subject.velocity(weights, row, {}, edits),
+                grid=functools.partial(grids.shifted, shift=shift),
+            )
+            keys = jax.random.split(row["key"], members)
+            final = jax.vmap(lambda x, k: table.run(arm, problem, x, k).final[-1], axis_name=AXIS)(row["noise"], keys)
+            return final
+
+        label = f"{subject.name}: {suite.world.name}, {arm.name}"
+        answers[arm.program] = suite.answers(bench.over(one, subject.weights, suite.rows, label, (arm.program, shift)))
+    solved, shown = [], []
+    for arm in rows:
+        answer = answers[arm.program]
+        right = suite.solved(answer).astype(float)
+        coded = [[None if a < 0 else int(a) for a in line] for line in answer]
+        solved.append([table.outcomes(arm, r, a) for r, a in zip(right, coded, strict=True)])
+        shown.append(answer)
+    return {
+        "solved": np.array(solved),
+        "answer": np.array(shown),
+        "arms": np.array([arm.name for arm in rows]),
+        "nfe": np.array([arm.nfe for arm in rows]),
+    }

@@ -1,0 +1,173 @@
+"""The arms of the study, what they cost, and how many updates each gets.
+
+Compute is counted in forward equivalents (F): one forward pass on one clip is 1, a backward pass 2, and sampling a clip
+one per sampler step (`vrjax.align.cost`). The budget of every arm is the whole bill of DPO with one loser and a live
+reference over `study.steps` updates, the sampling of its losers included. An arm with another price gets the number of
+updates that the budget buys ("equal compute") and, where that differs by more than a tenth, its state after
+`study.steps` updates as a second row.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from experiments.realdpo.config import Study
+from vrjax.align import cost
+
+HALF = 0.5  # the released code trains on the cleaner half of the noise levels only
+OTHER_RANGE = "cleaner half"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way to post-train a base.
+
+    Attributes:
+        name: unique, as in the tables.
+        method: the compiled program: a loss of `vrjax.align`, or "grpo".
+        group: where it stands in the tables: "baseline", "method", "ablation", "null" or "upper".
+        data: "real" (real winners, base samples lose), "invalid" (losers that the verifier calls valid are left out),
+            "flipped" (a fair coin swaps the sides of each pair), "other" (losers are the real continuations of other
+            clips), "own" (winners are base samples that the verifier calls valid).
+        losers, shared: of a pair; one noise for both sides or one each.
+        lr, beta, anchor: learning rate, inverse temperature, weight of the anchor.
+        high: largest noise level trained on.
+        rate, every: the reference goes `rate` of the way to the policy every `every` updates; 0 is frozen.
+        reals: real clips used; None for `study.reals`.
+        note: what a reader must know.
+    """
+
+    name: str
+    method: str
+    group: str
+    data: str = "real"
+    losers: int = 1
+    shared: bool = True
+    lr: float
+    beta: float = 1.0
+    anchor: float = 0.0
+    high: float = 1.0
+    rate: float = 0.0
+    every: int = 1
+    reals: int | None = None
+    note: str = ""
+
+
+class Bill(NamedTuple):
+    """What an arm costs, in forward equivalents for one base.
+
+    Attributes:
+        update: one update on a whole batch.
+        sampling: base samples made before training.
+        looks: verifier calls on samples, not counted as compute (the verifier is exact arithmetic).
+    """
+
+    update: float
+    sampling: float
+    looks: int = 0
+
+    def total(self, steps: int) -> float:
+        """The bill of `steps` updates."""
+        return self.sampling + steps * self.update
+
+
+def bill(arm: Arm, study: Study) -> Bill:
+    """Price of an arm."""
+    reals = arm.reals or study.reals
+    sampled = lambda each: float(cost.sampling(study.sampler_steps, clips=reals * each))
+    if arm.method == "sft":
+        own = study.losers if arm.data == "own" else 0
+        return Bill(float(cost.sft(study.batch)), sampled(own), reals * own)
+    if arm.method == "grpo":
+        trajectory = cost.policy_gradient(study.sampler_steps, study.sampler_steps - 1)
+        trajectories = study.prompts * study.group
+        return Bill(float(trajectories * trajectory), 0.0, trajectories)
+    reference = "none" if arm.method == "reference_free" else "frozen"
+    each = study.batch * cost.preference(arm.losers, reference)
+    # Only an invalid sample is wanted: all candidates are made and judged.
+    made = {"other": 0, "invalid": study.losers}.get(arm.data, arm.losers)
+    return Bill(float(each), sampled(made), reals * made if arm.data == "invalid" else 0)
+
+
+def budget(study: Study) -> float:
+    """The bill that equal compute refers to, in forward equivalents for one base."""
+    return bill(Arm(name="", method="dpo", group="", lr=1.0), study).total(study.steps)
+
+
+def updates(arm: Arm, study: Study) -> int:
+    """Updates that the budget buys; at least 1.
+
+    Raises:
+        ValueError: the budget does not pay for the samples the arm needs.
+    """
+    price = bill(arm, study)
+    left = budget(study) - price.sampling
+    if left < price.update:
+        raise ValueError(f"arm {arm.name!r}: the budget of {budget(study):.0f} F does not pay for one update")
+    return int(left // price.update)
+
+
+def rows(arm: Arm, study: Study) -> dict[str, int]:
+    """Snapshots of an arm that are scored: row name to number of updates.
+
+    SFT's own best point on the validation conditions is found while it runs and is not among them.
+    """
+    equal = updates(arm, study)
+    out = {arm.name: equal}
+    if abs(equal - study.steps) > 0.1 * study.steps and arm.method != "grpo":
+        out[f"{arm.name}, equal steps"] = study.steps
+    return out
+
+
+def looks(study: Study) -> list[int]:
+    """Numbers of updates at which SFT is looked at on validation conditions: evenly up to twice its equal compute."""
+    last = 2 * updates(Arm(name="", method="sft", group="", lr=1.0), study)
+    return [round(last * (k + 1) / study.looks) for k in range(study.looks)]
+
+
+def catalogue(study: Study) -> tuple[Arm, ...]:
+    """Every arm, in the order of the tables."""
+    t = study.tuned
+    sft = Arm(name="SFT", method="sft", group="baseline", lr=t.sft_lr)
+    plain = Arm(name="RealDPO", method="reg_dpo", group="method", lr=t.dpo_lr, beta=t.beta)
+    plain = replace(plain, rate=0.001, every=100, high=t.high)
+    anchored = replace(plain, name="RealDPO + SFT anchor", lr=t.anchored_lr, beta=t.anchored_beta, anchor=t.anchor)
+    dpop = replace(plain, name="RealDPO + DPOP anchor", method="dpop", lr=t.dpop_lr, beta=t.dpop_beta, anchor=t.penalty)
+    vary = lambda base, name, **changes: replace(base, name=f"{base.name}, {name}", group="ablation", **changes)
+    found = (
+        sft,
+        plain,
+        anchored,
+        replace(plain, name="null: RealDPO, coin-flipped pairs", group="null", data="flipped"),
+        replace(anchored, name="null: anchored, coin-flipped pairs", group="null", data="flipped"),
+        replace(plain, name="null: RealDPO, other real clips lose", group="null", data="other"),
+        replace(anchored, name="null: anchored, other real clips lose", group="null", data="other"),
+        vary(plain, "invalid losers only", data="invalid", note="the verifier chooses its losers"),
+        vary(anchored, "invalid losers only", data="invalid", note="the verifier chooses its losers"),
+        vary(plain, OTHER_RANGE, high=HALF),
+        vary(anchored, OTHER_RANGE, high=HALF),
+        vary(plain, "frozen reference", rate=0.0, every=1),
+        vary(anchored, "frozen reference", rate=0.0, every=1),
+        vary(anchored, "TR-DPO reference", rate=0.6, every=max(1, study.steps // 6)),
+        vary(anchored, "beta / 10", beta=t.anchored_beta / 10),
+        vary(anchored, "beta x 10", beta=t.anchored_beta * 10),
+        replace(sft, name="SFT, 16 real clips", group="ablation", reals=16),
+        replace(anchored, name="RealDPO + SFT anchor, 16 real clips", group="ablation", reals=16),
+        replace(sft, name="SFT on valid base samples", data="own", note="the verifier chooses its clips"),
+        replace(plain, name="KTO", method="kto", lr=t.kto_lr, beta=t.kto_beta),
+        dpop,
+        vary(anchored, "3 losers", losers=3),
+        vary(plain, "3 losers", losers=3),
+        vary(anchored, "independent noise", shared=False),
+        replace(plain, name="reference-free", method="reference_free", lr=t.free_lr, beta=t.free_beta),
+        Arm(
+            name="GRPO with the verifier",
+            method="grpo",
+            group="upper",
+            lr=t.grpo_lr,
+            note="its reward is the test's verifier",
+        ),
+    )
+    wanted = set(study.arms)
+    if unknown := sorted(wanted - {arm.name for arm in found}):
+        raise ValueError(f"realdpo: unknown arms {unknown}, expected some of {[arm.name for arm in found]}")
+    return tuple(arm for arm in found if not wanted or arm.name in wanted)

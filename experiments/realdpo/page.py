@@ -1,0 +1,174 @@
+"""Tables, the figure and the report page of a run."""
+
+import dataclasses
+import json
+import pathlib
+import tempfile
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image
+
+from experiments.realdpo import arms, scoring, verdicts
+from experiments.realdpo.config import Study
+from experiments.realdpo.scoring import Tables
+from experiments.realdpo.suite import BASE, CURVE, Suite, separable
+from experiments.realdpo.verdicts import Row
+from vrjax.files.writing import atomic
+from vrjax.report import claims as claim_files
+from vrjax.report import figures, html, parts
+from vrjax.tasks.discs import physics as world
+
+INTRO = """A base model has watched discs move in a box. Half of what it saw was true, the other half broke physics in
+one of four ways: weak gravity, bounces that gain energy, a floor that lets through, bodies that freeze in mid-air. Its
+samples are such a mixture. Post-training has a few true clips to take the wrong ways out again.
+
+RealDPO prefers each true clip to the base's own samples of the same first frames. Supervised fine-tuning (SFT) learns
+from the true clips alone and is cheaper per update, so it gets more updates for the same compute. The null models keep
+all of RealDPO but the preference (a coin decides which side wins) or the base's samples (other real clips lose)."""
+
+NOTES = (
+    "Valid: the largest position error over all frames is below one disc radius, 0.06 of the box. The one true future "
+    "is known, because frames 0 and 1 give position and velocity. Two discs, a family without real clips, are judged "
+    "with twice the tolerance.",
+    "Intervals are 95 % hierarchical bootstraps over bases, conditions and noises; p-values are paired permutation "
+    "tests over conditions, Holm-corrected over all rows against SFT at equal compute.",
+    "Compute is in forward equivalents (forward 1, backward 2) and bills the sampling of losers. Learning rates, betas "
+    "and anchors were chosen on a validation world with bases, real clips and conditions of its own.",
+    "Gaps are means over the last 50 updates: error of the policy minus error of the reference, on winners and on "
+    "losers. Loser-dominant: pairs that are won only because the loser's error rose more than the winner's.",
+    "GRPO is given the verifier that also scores the test; it is no rival but an upper reference.",
+)
+ROLES: dict[str, parts.Role] = {"null": "null", "baseline": "control", "base": "control", "upper": "control"}
+
+
+def forest(rows: Mapping[str, Row], found: verdicts.Comparisons) -> parts.Forest:
+    """All rows with their intervals."""
+    return parts.Forest(
+        "Every arm: share of valid samples, one disc",
+        [
+            parts.Arm(
+                f"{name}  ({row.cost / 1000:.0f} kF)",
+                found[name]["valid"],
+                found[name]["valid_low"],
+                found[name]["valid_high"],
+                scoring.valid(row.scores).size,
+                role=ROLES.get(row.group, "model"),
+                note=row.note,
+            )
+            for name, row in rows.items()
+        ],
+        "95 % intervals over bases, conditions and noises; the reference line is SFT at equal compute.",
+        x_label="share of valid samples",
+        reference=found[verdicts.SFT]["valid"],
+        reference_label="SFT, equal compute",
+    )
+
+
+def curve(study: Study, measured: Mapping[str, Tables]) -> parts.Curve:
+    """Valid share on validation conditions over compute, for the arms that were looked at on the way."""
+    series = []
+    start = measured[BASE]["look_rates"]
+    for arm in arms.catalogue(study):
+        table = measured.get(arm.name, {})
+        if arm.name not in CURVE or "looks" not in table:
+            continue
+        price = arms.bill(arm, study)
+        x = np.array([0.0, *(price.total(int(s)) for s in table["looks"])]) / 1000
+        rates = np.concatenate([start, table["look_rates"]])  # (looks, bases)
+        half = 1.96 * rates.std(1, ddof=1) / np.sqrt(rates.shape[1]) if rates.shape[1] > 1 else np.zeros(len(rates))
+        role: parts.Role = "control" if arm.name == "SFT" else "model"
+        series.append(parts.Series(arm.name, rates.mean(1), x, rates.mean(1) - half, rates.mean(1) + half, role=role))
+    return parts.Curve(
+        "Valid samples over compute",
+        series,
+        "Validation conditions, from the bases on. Bands: plus and minus 1.96 standard errors over bases.",
+        x_label="compute, 1000 forward equivalents per base (losers included)",
+        y_label="share valid",
+        sync=False,
+    )
+
+
+def figure(folder: pathlib.Path, above: parts.Forest, below: parts.Curve) -> pathlib.Path:
+    """`realdpo.png`: all arms, and the curve under them."""
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [pathlib.Path(scratch) / f"{i}.png" for i in range(2)]
+        figures.save(figures.forest(above), files[0])
+        figures.save(figures.curve(below, size=(8.4, 3.6)), files[1])
+        images = [Image.open(file).convert("RGB") for file in files]
+        canvas = Image.new("RGB", (max(i.width for i in images), sum(i.height for i in images)), "white")
+        top = 0
+        for image in images:
+            canvas.paste(image, (0, top))
+            top += image.height
+    target = folder / "realdpo.png"
+    with atomic(target) as out:
+        canvas.save(out, optimize=True)
+    return target
+
+
+def case(study: Study, suite: Suite) -> parts.Case:
+    """One test condition to look at: the first base's own samples, drawn, beside the truth."""
+    clips = scoring.exam(study).clips["bounce"].take(np.arange(1))
+    paths = suite.sampler(suite.params, [clips] * study.bases, study.noises, scoring.exam(study).seed)[0, 0]
+    errors = np.abs(paths - clips.truth).max((1, 2, 3))
+    video = lambda path: world.render(path, world.RADIUS["bounce"], size=48)
+    return parts.Case(
+        name="A base before post-training",
+        prompt=f"gravity {clips.gravity[0]:.2f}, restitution {clips.restitution[0]:.2f}, one disc",
+        x0=video(paths)[:, None],
+        truth=video(clips.truth)[0],
+        scores=[float(e < verdicts.verifier.TOLERANCE) for e in errors],
+        outcomes=[f"largest error {e:.3f}" for e in errors],
+        world="moving bodies",
+        note="The first test condition; every seed is another sample of the first base.",
+    )
+
+
+def write(
+    folder: pathlib.Path,
+    study: Study,
+    suite: Suite,
+    measured: Mapping[str, Tables],
+    rows: Mapping[str, Row],
+    found: Sequence[claim_files.Claim],
+    missing: Sequence[str],
+) -> None:
+    """`results.json`, `arms.md`, `claims.md`, `realdpo.png` and `report.html`."""
+    losers = measured[BASE]["valid_losers"]
+    checks = separable(study, suite.material)
+    extra = {
+        "valid_losers": float(losers.mean()),
+        "false_positives": {
+            family: verdicts.verifier.false_positives(clips) for family, clips in scoring.exam(study).clips.items()
+        },
+        "separable": list(checks.notes),
+        "missing": list(missing),
+    }
+    one, two = verdicts.comparisons(study, rows), verdicts.comparisons(study, rows, "collide")
+    claim_files.write(folder, found, details=verdicts.details(study, rows, one, two, extra))
+    notes = [
+        *NOTES,
+        f"{losers.mean():.0%} of the base's samples of the real clips' first frames are valid: false losers.",
+    ]
+    with atomic(folder / "arms.md") as scratch:
+        scratch.write_text(verdicts.arms_markdown(rows, one, " ".join(notes)))
+    with atomic(folder / "claims.md") as scratch:
+        scratch.write_text(verdicts.short(found))
+    above, below = forest(rows, one), curve(study, measured)
+    figure(folder, above, below)
+    html.write(
+        folder / "report.html",
+        parts.Page(
+            title="RealDPO among moving bodies",
+            subtitle="Post-training a model that has learned wrong physics, judged by the exact simulator.",
+            intro=INTRO,
+            scrubbers=[parts.Scrubber([case(study, suite)])],
+            claims=list(found),
+            curves=[below],
+            forests=[above],
+            tables=[parts.Table("Arms", list(verdicts.HEAD), verdicts.arm_cells(rows, one), "All arms that were run.")],
+            notes=[*notes, *missing],
+            config=json.loads(json.dumps(dataclasses.asdict(study))),
+        ),
+    )

@@ -1,0 +1,161 @@
+"""The run: bases, then arm after arm, every one kept on disk as soon as it is done."""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.progress import Progress
+
+from experiments.realdpo import arms, grpo, network, pairs, scoring, training
+from experiments.realdpo.arms import Arm
+from experiments.realdpo.config import Study
+from experiments.realdpo.scoring import Tables
+from vrjax.study.tables import Bench
+from vrjax.tasks.discs import physics as world
+
+BASE, BEST = "base", "SFT, best validation point"
+CURVE = ("SFT", "RealDPO", "RealDPO + SFT anchor", "RealDPO + DPOP anchor")  # arms drawn over compute
+
+
+class Suite:
+    """Everything of one study that is measured; each part is made once and then read from the run folder.
+
+    Args:
+        study: its sizes.
+        folder: the run folder.
+        progress: a rich progress bar, or None.
+    """
+
+    def __init__(self, study: Study, folder: pathlib.Path, progress: Progress | None = None):
+        self.study, self.progress = study, progress
+        self.bench = Bench(folder / "tables", progress=progress)
+        self.sampler = network.Sampler(study)
+        self._params: Any = None
+        self._material: list[pairs.Material] | None = None
+
+    def _bar(self, label: str, total: int) -> Callable[[int], None]:
+        if self.progress is None:
+            return lambda done: None
+        task, progress, count = self.progress.add_task(label, total=total), self.progress, [0]
+
+        def tick(done: int) -> None:
+            count[0] += done
+            progress.update(task, completed=count[0])
+            if count[0] >= total:
+                progress.remove_task(task)
+
+        return tick
+
+    def bases(self) -> list[Tables]:
+        """Weights of every base by dotted name, and its training curve."""
+        study, seeds = self.study, [self.study.first + i for i in range(self.study.bases)]
+        trainer: list[network.Bases] = []  # made for the first base that is missing
+
+        def make(seed: int) -> Tables:
+            if not trainer:
+                trainer.append(network.Bases(study))
+            return trainer[0].train(seed, self._bar(f"training base {seed}", study.base_steps))
+
+        return [self.bench.part(f"base-{seed}", lambda seed=seed: make(seed)) for seed in seeds]
+
+    @property
+    def params(self) -> Any:
+        """Stacked weights of the bases."""
+        if self._params is None:
+            self._params = network.stack(self.study, self.bases())
+        return self._params
+
+    @property
+    def material(self) -> list[pairs.Material]:
+        if self._material is None:
+            self._material = pairs.material(self.study, self.params, self.sampler)
+        return self._material
+
+    def base(self) -> Tables:
+        """Scores of the bases, and the share of their samples of real conditions that are valid."""
+
+        def make() -> Tables:
+            out = {f"{BASE}|{k}": v for k, v in self._score(self.params).items()}
+            out["look_rates"] = self._look(self.params)[None]
+            return out | {"valid_losers": np.stack([m.valid for m in self.material])}
+
+        return self.bench.part("arm-base", make)
+
+    def arm(self, arm: Arm) -> Tables:
+        """Scores of every row of an arm, "<row>|<family>/<measure>"; its log, "log|<name>"; for SFT its looks."""
+        return self.bench.part(f"arm-{slug(arm.name)}", lambda: self._arm(arm))
+
+    def _score(self, params: Any) -> Tables:
+        return scoring.score(self.study, self.sampler, params, scoring.exam(self.study))
+
+    def _look(self, params: Any) -> np.ndarray:
+        """(bases,): valid share on the validation conditions."""
+        found = scoring.score(self.study, self.sampler, params, scoring.look(self.study))
+        return scoring.valid(found).mean((1, 2))
+
+    def _arm(self, arm: Arm) -> Tables:
+        study, out = self.study, {}
+        wanted = {steps: row for row, steps in arms.rows(arm, study).items()}
+        looks = set(arms.looks(study)) if arm.name == "SFT" else set()
+        if arm.name in CURVE[1:]:
+            looks = {round(arms.updates(arm, study) * k / 4) for k in range(1, 5)}
+        last = max([*wanted, *looks])
+        run, log = self.train(arm, last), {}
+        seen: list[tuple[int, np.ndarray]] = []
+        best: tuple[float, int, Any] = (-1.0, 0, None)
+        while True:
+            try:
+                done, params = next(run)
+            except StopIteration as stop:
+                log = stop.value
+                break
+            if done in wanted:
+                out |= {f"{wanted[done]}|{k}": v for k, v in self._score(params).items()}
+            if done in looks:
+                rate = self._look(params)
+                seen.append((done, rate))
+                if arm.name == "SFT" and rate.mean() > best[0]:
+                    best = (float(rate.mean()), done, jax.tree.map(jnp.copy, params))  # the next update donates them
+        if best[2] is not None:
+            out |= {f"{BEST}|{k}": v for k, v in self._score(best[2]).items()} | {"best": np.asarray(best[1])}
+        if seen:
+            out |= {"looks": np.asarray([s for s, _ in seen]), "look_rates": np.stack([r for _, r in seen])}
+        return out | {f"log|{k}": v.astype(np.float32) for k, v in log.items()}
+
+    def train(self, arm: Arm, until: int):
+        """Post-trains all bases; see `training.train`."""
+        bar = self._bar(arm.name, until)
+        if arm.method == "grpo":
+            return grpo.train(self.study, arm, self.params, self.material, until, bar)
+        data = [pairs.rows(arm, own) for own in self.material]
+        return training.train(self.study, arm, self.params, data, until, bar)
+
+    def run(self, say: Callable[[str], None] = lambda text: None) -> dict[str, Tables]:
+        """Measures what is missing; tables by arm name, the bases' under "base". `say` is told what is done."""
+        out = {BASE: self.base()}
+        rate = lambda table, row: scoring.valid({"bounce/error": table[f"{row}|bounce/error"]}).mean()
+        say(f"{BASE}: {rate(out[BASE], BASE):.3f} of the samples are valid")
+        for arm in arms.catalogue(self.study):
+            out[arm.name] = self.arm(arm)
+            say(f"{arm.name}: {rate(out[arm.name], arm.name):.3f}")
+        return out
+
+
+def slug(name: str) -> str:
+    """An arm's name as a file name."""
+    words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
+    return "-".join(words)
+
+
+def separable(study: Study, material: list[pairs.Material]) -> Any:
+    """`vrjax.align.separability` of the real clips and the base samples of all bases together."""
+    from vrjax.align import separability
+
+    couples = []
+    for own in material:
+        lose = np.stack([world.latents(one) for one in own.samples])
+        couples += list(zip(world.latents(own.real.truth), lose, strict=True))
+    return separability.check(couples)

@@ -1,0 +1,109 @@
+"""The search on the validation world: its own bases, real clips and conditions; what it finds is written into `Tuned`.
+
+Every method has a grid of its own, fixed here; a setting is judged by the share of valid samples of one disc at equal
+compute. The whole table is published, not the best rows.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from experiments.realdpo import arms, scoring
+from experiments.realdpo.arms import Arm
+from experiments.realdpo.config import Study, Tuned
+from experiments.realdpo.suite import Suite, slug
+from vrjax.report import tables
+
+HEAD = ("method", "learning rate", "beta", "anchor", "noise levels up to", "valid", "per base", "win gap", "lose gap")
+
+
+def study(**changes) -> Study:
+    """The validation world: two bases whose seeds no test base has."""
+    unused = Tuned(**{field.name: 1.0 for field in dataclasses.fields(Tuned)})  # the grid brings its own numbers
+    fixed: dict[str, Any] = dict(name="realdpo_tune", world="val", first=1000, bases=2, conditions=100, noises=2)
+    return Study(**{**fixed, "held_noises": 1, "tuned": unused, **changes})
+
+
+def grid() -> tuple[Arm, ...]:
+    """The settings of the search, by method."""
+    found: list[Arm] = []
+
+    def add(method: str, name: str, *settings: tuple[float, ...], **changes: Any) -> None:
+        more = "".join(f" {key} {value}" for key, value in changes.items())
+        for lr, beta, anchor, high in settings:
+            found.append(
+                Arm(
+                    name=f"{name} lr {lr:g} beta {beta:g} anchor {anchor:g} to {high:g}{more}",
+                    method=method,
+                    group=name + more,
+                    lr=lr,
+                    beta=beta,
+                    anchor=anchor,
+                    high=high,
+                    rate=0.0 if method in ("sft", "grpo") else 0.001,
+                    every=100,
+                    **changes,
+                )
+            )
+
+    anchored, dpop = "RealDPO + SFT anchor", "RealDPO + DPOP anchor"
+    add("sft", "SFT", *((lr, 1, 0, 1) for lr in (1e-4, 3e-4, 1e-3)))
+    add("reg_dpo", anchored, *((3e-4, b, 5, 1) for b in (3, 10, 30)), (3e-4, 3, 1, 1), (1e-4, 10, 5, 1))
+    add("reg_dpo", "RealDPO", (1e-4, 100, 0, 1), *((3e-5, b, 0, 1) for b in (10, 100, 1000)), (1e-5, 100, 0, 1))
+    add("kto", "KTO", *((1e-4, b, 0, 1) for b in (3, 10, 30)), (3e-5, 10, 0, 1))
+    add("dpop", dpop, (1e-4, 100, 30, 1), (1e-4, 10, 30, 1), (3e-4, 10, 30, 1), (1e-4, 10, 3, 1))
+    # In which regime does a loser help at all? Cleaner levels, chosen losers, more of them, few real clips.
+    add("reg_dpo", anchored, (3e-4, 10, 5, 0.5))
+    add("reg_dpo", "RealDPO", (3e-5, 100, 0, 0.5))
+    add("reg_dpo", anchored, (3e-4, 10, 5, 1), data="invalid")
+    add("reg_dpo", "RealDPO", (3e-5, 100, 0, 1), (1e-4, 100, 0, 1), data="invalid")
+    add("sft", "SFT", (3e-4, 1, 0, 1), (1e-4, 1, 0, 1), reals=16)
+    add("reg_dpo", anchored, (3e-4, 10, 5, 1), (1e-4, 10, 5, 1), reals=16)
+    add("grpo", "GRPO", *((lr, 1, 0, 1) for lr in (1e-5, 3e-5, 1e-4)))
+    add("reference_free", "reference-free", (1e-5, 100, 0, 1), (3e-5, 10, 0, 1))
+    add("reg_dpo", anchored, (3e-4, 10, 5, 1), losers=3)
+    return tuple(found)
+
+
+def measure(suite: Suite, arm: Arm) -> scoring.Tables:
+    """Scores of a setting after its equal-compute updates, on one disc only; kept in the run folder."""
+
+    def make() -> scoring.Tables:
+        until = arms.updates(arm, suite.study)
+        run, params, log = suite.train(arm, until), None, {}
+        while True:
+            try:
+                _, params = next(run)
+            except StopIteration as stop:
+                log = stop.value
+                break
+        exam = scoring.exam(suite.study)
+        one = dataclasses.replace(exam, clips={"bounce": exam.clips["bounce"]})
+        found = scoring.score(suite.study, suite.sampler, params, one)
+        return found | {f"log|{k}": v for k, v in log.items()}
+
+    return suite.bench.part(f"tune-{slug(arm.name)}", make)
+
+
+def run(suite: Suite, say: Callable[[str], None]) -> str:
+    """Measures every setting of the grid; returns the table in markdown."""
+    rate = scoring.valid
+    all_of = lambda: scoring.score(suite.study, suite.sampler, suite.params, scoring.exam(suite.study))
+    base = suite.bench.part("tune-base", all_of)
+    say(f"base: {rate(base).mean():.3f} valid of one disc, {scoring.valid(base, 'collide').mean():.3f} of two")
+    rows = [["base", "", "", "", "", f"{rate(base).mean():.3f}", _each(rate(base)), "", ""]]
+    for arm in grid():
+        found = measure(suite, arm)
+        last = lambda name, found=found: f"{np.mean(found[f'log|{name}'][-50:]):+.3g}" if f"log|{name}" in found else ""
+        numbers = [f"{x:g}" for x in (arm.lr, arm.beta, arm.anchor, arm.high)]
+        rows.append(
+            [arm.group, *numbers, f"{rate(found).mean():.3f}", _each(rate(found)), last("win_gap"), last("lose_gap")]
+        )
+        say(f"{arm.name}: {rate(found).mean():.3f} ({_each(rate(found))}) {last('win_gap')} {last('lose_gap')}")
+    return tables.markdown(HEAD, rows)
+
+
+def _each(valid: np.ndarray) -> str:
+    return " ".join(f"{x:.2f}" for x in valid.mean((1, 2)))

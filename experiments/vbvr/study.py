@@ -1,0 +1,236 @@
+"""VBVR-Bench with any model of ours: videos as its evaluation kit expects them, the kit's scores, three control rows.
+
+    python -m experiments.vbvr --bench VBVR-Bench --model Wan2.2-I2V-A14B --evalkit VBVR-EvalKit
+    python -m experiments.vbvr --bench VBVR-Bench --model Wan2.2 --lora high=a.safetensors --lora low=b.safetensors
+    python -m experiments.vbvr --bench worlds-bench --worlds          the shipped small model, on a tree of our worlds
+
+Writes `runs/<name>/`: `videos/<row>/{split}/{task}/{00000}.mp4` for the model and for ground truth, frozen first and
+frozen final frame; `scores/` (the kit's own files); `results.json` and the table. The kit is run unchanged, in its own
+environment; its entry point, commit and versions stand in the table's note. The same command goes on after a kill.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vrjax.bench import vbvr as bench
+from vrjax.cli import sample as options_of
+from vrjax.data import vbvr
+from vrjax.files.writing import atomic
+from vrjax.report import claims, tables
+from vrjax.study import command
+
+MAX_FRAMES = 209  # of the paper's fine-tune; videos beyond it are cut
+
+Make = Callable[[Any], np.ndarray]
+"""A benchmark's clip -> a video (t, h, w, 3) in [-1, 1]."""
+
+
+def public(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str, Make, dict[str, Any]]:
+    """A public Wan model: its name, how it makes a video, and what decides the numbers."""
+    from vrjax import flow
+    from vrjax.models import pipeline
+    from vrjax.models.wan import text
+
+    pipe = pipeline.open(args.model, dtype=args.dtype, loras=[pipeline.Lora(*lora) for lora in args.lora or ()])
+    chosen = {name: getattr(args, name) for name in ("size", "steps", "shift", "solver", "guidance")}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    # All prompts at once: the text encoder is loaded once, and its rows are kept on disk.
+    prompts = [(sample.folder / "prompt.txt").read_text("utf-8").strip() for sample in found]
+    size = args.size or pipe.defaults.size
+    negative = pipe.settings(picture=None, frames=1, **(chosen | {"size": size})).negative
+    pipe.text([*dict.fromkeys(prompts), *([] if negative is None else [negative])])
+
+    def make(clip: Any) -> np.ndarray:
+        picture = picture_of(clip)
+        record = flow.Record(steps=())
+        run = {
+            "image": picture,
+            "frames": frames_of(clip, pipe, args.frames),
+            "seeds": [args.seed],
+            "record": record,
+            **chosen,
+        }
+        video = pipe.decode(np.asarray(pipe.sample(clip.prompt, **run).final))[0]
+        return video[: args.frames or clip.meta["vbvr"]["frames"] or None]
+
+    weights = [text.fingerprint(path)[:16] for path in pipe.folder.networks]
+    loras = [[str(x.path), x.weight, x.expert, text.fingerprint(pathlib.Path(x.path))[:16]] for x in pipe.loras]
+    about = {"model": pipe.name, "weights": weights, "loras": loras, "dtype": pipe.dtype, "frames": args.frames}
+    about |= {
+        "options": json.loads(json.dumps(chosen)),
+        "defaults": json.loads(json.dumps(dataclasses.asdict(pipe.defaults))),
+    }
+    return args.name or pipe.name, make, about
+
+
+def frames_of(clip: Any, pipe: Any, asked: int | None) -> int:
+    """As many as the true video has (or was asked for), and a few more to fill the last latent frame."""
+    factor = pipe.vae_config.time_factor
+    count = min(asked or clip.meta["vbvr"]["frames"] or pipe.defaults.frames, MAX_FRAMES)
+    return -(-(count - 1) // factor) * factor + 1
+
+
+def picture_of(clip: Any) -> np.ndarray:
+    """The first frame, 8-bit."""
+    return np.round((np.asarray(clip.first_frame) + 1) * 127.5).astype(np.uint8)
+
+
+def worlds(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str, Make, dict[str, Any]]:
+    """An embedded model, for trees that `vbvr.write` made of procedural worlds."""
+    import jax
+
+    from vrjax import flow
+    from vrjax.cli.common import training_of
+    from vrjax.data import worlds as data
+    from vrjax.models import wan
+    from vrjax.models.embedded import codec, shipped
+
+    path = args.model or shipped.path("worlds")
+    dit, trained = wan.load_dit(path), training_of(path)
+    factor = trained.get("data", {}).get("codec_factor", 4)
+    grid = flow.grids.shifted(args.steps or 20, shift=args.shift or 3.0)
+
+    @jax.jit
+    def run(dit, given, key):
+        velocity = dit.velocity(given["text"], image=given["image"])
+        x = jax.random.normal(key, given["latent"].shape)
+        return codec.blocks(factor).decode(flow.sample(velocity, x, grid, record=flow.Record(steps=())).final)
+
+    def make(clip: Any) -> np.ndarray:
+        meta = clip.meta["vbvr"]
+        upscale = meta["metadata"].get("parameters", {}).get("upscale")
+        if not isinstance(upscale, int) or "world" not in clip.meta:
+            raise ValueError(f"{meta['folder']}: not a clip of a procedural world, which --worlds needs")
+        size = tuple(side // upscale for side in meta["size"])
+        (clip,) = vbvr.read(meta["folder"], size=size)
+        film = np.broadcast_to(clip.first_frame, (meta["frames"], *size, 3))  # the model sees its first frame only
+        clip = clip._replace(video=film)
+        given = data.example(clip, codec_factor=factor, text_len=dit.cfg.text_len, text_dim=dit.cfg.text_dim)
+        seed = int.from_bytes(
+            hashlib.sha256(f"{args.seed}/{meta['task']}/{meta['index']}".encode()).digest()[:4], "little"
+        )
+        return np.asarray(run(dit, given, jax.random.key(seed)))
+
+    weights = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(path.glob("*.safetensors")))).hexdigest()[:16]
+    return args.name or "worlds", make, {"model": str(path.name), "weights": weights, "steps": grid.steps}
+
+
+# ----------------------------------------------------------------------------------------------------------------- run
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    """Videos, control rows, scores, table."""
+    found = bench.samples(args.bench, tasks=args.tasks, limit=args.limit)
+    if args.evalkit is not None:
+        bench.kit_of(args.evalkit, args.evalkit_python)  # a wrong kit is said before hours of sampling
+    row, make, about = (worlds if args.worlds else public)(args, found)
+    if row in bench.CONTROLS or row.startswith(("checkpoint-", ".")) or pathlib.PurePath(row).name != row:
+        raise ValueError(f"--name {row!r}: expected a plain folder name that is not one of {', '.join(bench.CONTROLS)}")
+    folder = args.out / f"vbvr-{row}"
+    about |= {"kind": "vbvr", "row": row, "seed": args.seed, "samples": [s.file for s in found]}
+    command.settle(folder, about, fresh=args.fresh)
+    videos = folder / "videos"
+    columns = (TextColumn("{task.description:<50}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(row, total=len(found))
+        for sample in found:
+            progress.update(task, description=f"{row}: {sample.task[:30]} {sample.index}")
+            if not (videos / row / sample.file).is_file():
+                (clip,) = vbvr.read(sample.folder, max_frames=1)  # `frames` still counts them all
+                where: dict[str, Any] = {"upscale": None if args.worlds else 1}
+                vbvr.write_prediction(videos / row, sample.split, sample.task, sample.index, make(clip), **where)
+            progress.advance(task)
+        bench.controls(progress.track(found, description="control rows"), videos)
+    console.print(f"{len(found)} videos in {videos / row}, control rows beside them")
+    if args.evalkit is None:
+        console.print("no scores: run it again with --evalkit PATH (github.com/Video-Reason/VBVR-EvalKit)")
+        return
+    rows = [row, *bench.CONTROLS]
+    scored = bench.evaluate(
+        args.evalkit, videos, args.bench, folder / "scores", rows=rows, python=args.evalkit_python, say=console.print
+    )
+    write(folder, about, scored, found, console)
+
+
+def write(folder: pathlib.Path, about: dict[str, Any], scored: bench.Evaluation, found: Any, console: Console) -> None:
+    """results.json and the table, with what the kit did not score."""
+    lines = bench.summary(scored.scores)
+    kit = scored.kit
+    note = (
+        f"Evaluation kit {kit['entry']} (task-specific score), commit {kit['commit']}, numpy "
+        f"{kit['environment']['numpy']}, OpenCV {kit['environment']['cv2']}. Intervals: 95 %, tasks, samples redrawn."
+    )
+    unscored = len(found) - lines[0]["n"]
+    if unscored:
+        names = {(s.split, s.task, s.index) for s in scored.scores[about["row"]]}
+        split = bench.SPLIT_NAMES
+        tasks = sorted({s.task for s in found if (split[s.split], s.task, s.index) not in names})
+        note += f" The kit has no evaluator for {unscored} videos: {', '.join(tasks)}."
+    errors = [
+        {"row": row, "task": s.task, "index": s.index, "error": s.error}
+        for row, scores in scored.scores.items()
+        for s in scores
+        if s.error is not None
+    ]
+    if errors:
+        note += f" {len(errors)} videos were scored 0 because their evaluator failed (results.json lists them)."
+    details = {**about, "kit": kit, "rows": lines, "errors": errors, "note": note}
+    claims.write(folder / "results.json", [], details=details)
+    head, body = bench.cells(lines)
+    with atomic(folder / "table.md") as scratch:
+        scratch.write_text(tables.markdown(head, body, note) + "\n", encoding="utf-8")
+    console.print(tables.rich(head, body, note, colours={}))
+    console.print(f"{folder / 'results.json'}, {folder / 'table.md'}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status (2 for a mistake in what was asked)."""
+    parser = command.parser("vbvr", __doc__)
+    parser.add_argument(
+        "--bench", type=pathlib.Path, required=True, help="the benchmark's data: {split}/{task}/{00000}/"
+    )
+    parser.add_argument(
+        "--model", type=pathlib.Path, help="a public Wan model's folder (with --worlds: an embedded one)"
+    )
+    parser.add_argument("--worlds", action="store_true", help="an embedded model on a tree of procedural worlds")
+    parser.add_argument("--evalkit", type=pathlib.Path, help="a clone of VBVR-EvalKit")
+    parser.add_argument("--evalkit-python", type=pathlib.Path, help="its interpreter (EVALKIT/.venv/bin/python)")
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="only these, by the beginning of the name: O-39 G-3")
+    parser.add_argument("--limit", type=int, metavar="N", help="at most N samples of a task")
+    parser.add_argument("--seed", type=int, default=0, help="of the starting noise (0)")
+    parser.add_argument("--name", help="of the row and the run folder (the model's)")
+    group = parser.add_argument_group("sampling (by default as the model's authors publish it)")
+    group.add_argument("--size", type=options_of.size, metavar="HxW", help="pixels, such as 384x384")
+    group.add_argument("--frames", type=int, help="of every video (as many as the true one has)")
+    group.add_argument("--steps", type=int, help="of the noise grid")
+    group.add_argument("--shift", type=float, help="of the noise grid")
+    group.add_argument("--solver", help="unipc, euler, ...")
+    group.add_argument("--guidance", type=options_of.floats, help="scale, or HIGH,LOW of two experts")
+    group.add_argument(
+        "--lora", action="append", type=options_of.lora, metavar="[high=|low=]FILE[:WEIGHT]", help="merge"
+    )
+    group.add_argument("--dtype", help="float32, bfloat16")
+    options = parser.parse_args(argv)
+
+    def job() -> None:
+        if options.model is None and not options.worlds:
+            raise ValueError("give --model DIR, or --worlds for the shipped small model")
+        for name in ("limit", "frames", "steps"):
+            if getattr(options, name) is not None and getattr(options, name) < 1:
+                raise ValueError(f"--{name} {getattr(options, name)}: expected at least 1")
+        run(options, Console())
+
+    return command.status("vbvr", job)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

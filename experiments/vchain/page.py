@@ -1,0 +1,104 @@
+"""The report page of the study: scrub the arms' videos scene by scene, then arms, trade-off, claims."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.vchain import suite, verdicts
+from experiments.vchain.config import Study
+from vrjax.report import html, parts
+from vrjax.report.claims import Claim
+from vrjax.study.tables import Tables
+
+INTRO = """Dominoes, taps, cups, lamps and scales stand in a row; each passes on what happens to it. The small video
+models here have two flaws. With a short prompt they follow a wrong rule more often than not, and they have a wrong idea
+of what a broken egg or a duck afloat looks like.
+
+VChain asks a reasoner for a few keyframes of what will follow, tunes a low-rank adapter on these stills for this one
+prompt, and samples with all captions in order. Choose an arm below and move through its frames. A clip counts when it
+ends as it must and breaks no rule on the way."""
+
+NOTES = (
+    "Intervals are 95 % bootstraps over bases, then scenes; p-values flip the signs of scenes, Holm over arms.",
+    "F is one pass of the network over one whole video. An update of the adapters costs three passes over its stills.",
+    "The scenes shown are the first of the first base.",
+)
+
+
+def cases(on: suite.Scenes, tables: Mapping[str, Tables]) -> list[parts.Case]:
+    """The first scenes, an arm in the place of a seed."""
+    arms = [arm for arm in tables if arm != "curve"]
+    out = []
+    for i in range(min(suite.SHOWN, len(on.clips))):
+        films = np.stack([tables[arm]["shown"][i] for arm in arms])[:, None]
+        right = [bool(tables[arm]["primary"][i, 0]) for arm in arms]
+        out.append(
+            parts.Case(
+                name=f"Scene {on.seeds[i]}" + (", something unseen happens" if on.novel[i] else ""),
+                prompt=on.clips[i].prompt,
+                x0=films.repeat(4, axis=-3).repeat(4, axis=-2),
+                truth=np.rint((on.clips[i].video + 1) * 127.5).astype(np.uint8).repeat(4, axis=-3).repeat(4, axis=-2),
+                seeds=[suite.label(arm) for arm in arms],
+                outcomes=["complete and lawful" if r else "wrong" for r in right],
+                world="chains",
+                note=f"The story: {on.chains[i].story}",
+                truth_label="True film",
+            )
+        )
+    return out
+
+
+def write(
+    folder: pathlib.Path,
+    on: suite.Scenes,
+    tables: Mapping[str, Tables],
+    rows: Sequence[Mapping[str, Any]],
+    curve: Sequence[Mapping[str, float]],
+    found: Sequence[Claim],
+    study: Study,
+) -> None:
+    """`report.html`."""
+    x = np.array([row["updates"] for row in curve], float)
+    series = [
+        parts.Series(
+            name, [row[key] for row in curve], x, [r[f"{key}_low"] for r in curve], [r[f"{key}_high"] for r in curve]
+        )
+        for key, name in (("primary", "complete and lawful"), ("motion", "motion, 1: as the true film"))
+    ]
+    forest = parts.Forest(
+        "All arms",
+        [
+            parts.Arm(
+                f"{r['label']} ({r['cost']:.0f} F)",
+                r["difference"],
+                *r["difference_interval"],
+                role="control" if r["label"].startswith("control") else "model",
+                note=f"complete and lawful {r['primary']:.3f}",
+            )
+            for r in rows
+            if r["arm"] != "t2v"
+        ],
+        "Share of complete and lawful clips minus T2V's, on the same scenes and noises.",
+        x_label="difference to T2V",
+        reference=0.0,
+        reference_label="T2V",
+    )
+    html.write(
+        folder / "report.html",
+        parts.Page(
+            title="VChain in a world of causal chains",
+            subtitle="Do visual thoughts make a video model follow cause and effect?",
+            intro=INTRO,
+            scrubbers=[parts.Scrubber(cases(on, tables), title="Look at the arms")],
+            claims=list(found),
+            curves=[parts.Curve("Tuning too short, too long", series, "Over updates of the adapters.", sync=False)],
+            forests=[forest],
+            tables=[parts.Table("All arms", verdicts.HEAD, [verdicts.arm_cells(row) for row in rows])],
+            pictures=[parts.Picture("Film strips", folder / "vchain.png", "Frames of the arms and the outcome of all")],
+            notes=list(NOTES),
+            config=dataclasses.asdict(study),
+        ),
+    )

@@ -1,0 +1,185 @@
+"""VChain as the paper ran it, on a public Wan text-to-video model: think, tune, sample.
+
+Stage 1 reads visual thoughts from a folder in the paper's layout (`vrjax.reasoning.thoughts.files`), or has them made
+by an OpenAI-compatible server and keeps them there. Stage 2 tunes fresh adapters on every case's keyframes, in one
+program for all cases. Stage 3 samples each case's story with its adapters; beside it the rows that need no tuning: the
+short prompt, and the story without adapters. Everything is a file of its own: the same command goes on after a kill.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vrjax.files.writing import atomic
+from vrjax.flow import Record
+from vrjax.models.wan import lora_files
+from vrjax.reasoning.thoughts import adapt, keyframes
+from vrjax.reasoning.thoughts import files as thought_files
+from vrjax.reasoning.thoughts.keyframes import VisualThoughts
+from vrjax.study import command
+
+ARMS = {"t2v": "short prompt", "text": "ordered thoughts, no tuning", "vchain": "VChain"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a run is made. The paper: 81 frames of 480 x 832, rank and alpha 16, rate 1e-4; updates are not stated."""
+
+    frames: int = 81
+    size: tuple[int, int] = (480, 832)
+    updates: int = 200
+    rank: int = 16
+    lr: float = 1e-4
+    seed: int = 0
+    steps: int | None = None
+    guidance: float | None = None
+    arms: tuple[str, ...] = tuple(ARMS)
+
+
+def ask(prompts: pathlib.Path, folder: pathlib.Path, *, server: Mapping[str, Any], console: Console) -> None:
+    """Has the thoughts of prompts made by a server, and keeps them in a folder; no case is asked for twice.
+
+    Args:
+        prompts: JSON {case: prompt}.
+        folder: in the paper's layout.
+        server: of `vrjax.reasoning.thoughts.endpoint.Endpoint`, and `chat` and `image`, names of the models.
+
+    Raises:
+        ValueError: a file that is no such object; and what the reasoner raises.
+    """
+    from vrjax.reasoning.thoughts.reasoners.http import ChatReasoner, ImageMaker
+
+    try:
+        wanted = json.loads(prompts.read_text("utf-8"))
+    except ValueError:
+        raise ValueError(f"{prompts}: not JSON") from None
+    if not isinstance(wanted, dict) or not wanted or not all(isinstance(v, str) for v in wanted.values()):
+        raise ValueError(f"{prompts}: expected an object of cases and their prompts")
+    if folder.exists():
+        if missing := sorted(set(wanted) - set(thought_files.read(folder))):
+            raise ValueError(f"{folder} exists and lacks {', '.join(missing)}: choose another --thoughts")
+        return
+    models = {name: value for name in ("chat", "image") if (value := server.get(name))}
+    rest = {name: value for name, value in server.items() if name not in ("chat", "image")}
+    parts, done, clients = folder.with_name(folder.name + ".parts"), {}, []
+    for case, prompt in wanted.items():
+        part = parts / case
+        if not part.exists():
+            if not clients:
+                clients = [
+                    ChatReasoner(*([models["chat"]] if "chat" in models else []), **rest),
+                    ImageMaker(*([models["image"]] if "image" in models else []), **rest),
+                ]
+            found = keyframes.think(prompt, *clients)
+            parts.mkdir(parents=True, exist_ok=True)
+            thought_files.write(part, {case: found.thoughts})
+            frames = len(found.thoughts.frames)
+            console.print(f"{case}: {frames} keyframes, {found.calls} calls, stopped by {found.stopped}")
+        done |= thought_files.read(part)
+    thought_files.write(folder, done)
+    shutil.rmtree(parts)
+
+
+def run(
+    pipe: Any, folder: pathlib.Path, out: pathlib.Path, options: Options, console: Console, *, fresh: bool = False
+) -> None:
+    """Tunes and samples all cases of a folder of thoughts. `fresh`: forget an earlier run in `out`.
+
+    Raises:
+        ValueError: a model that is not a text-to-video model of one network, unknown arms, or another run in `out`.
+    """
+    if pipe.folder.kind != "t2v" or len(pipe.folder.networks) != 1:
+        raise ValueError(f"{pipe.name}: VChain tunes a text-to-video model of one network")
+    if unknown := sorted(set(options.arms) - set(ARMS)):
+        raise ValueError(f"vchain: unknown arms {unknown}, expected some of {sorted(ARMS)}")
+    cases = thought_files.read(folder)
+    chosen = {k: v for k, v in (("steps", options.steps), ("guidance", options.guidance)) if v is not None}
+    settings = pipe.settings(frames=options.frames, size=options.size, **chosen)
+    about = dataclasses.asdict(options) | {"model": pipe.name, "cases": {c: t.story for c, t in cases.items()}}
+    command.settle(out, about, fresh=fresh)
+    columns = (TextColumn("{task.description:<40}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        if "vchain" in options.arms:
+            _tune(pipe, cases, out, options, progress)
+        task = progress.add_task("sampling", total=len(cases) * len(options.arms))
+        program = pipe.program(settings, record=Record(steps=()))
+        for case, thoughts in cases.items():
+            for arm in options.arms:
+                progress.update(task, description=f"{case}: {ARMS[arm]}")
+                path = out / arm / f"{case}.mp4"
+                if not path.is_file():
+                    _sample(
+                        pipe, program, settings, thoughts, arm, out / "adapters" / f"{case}.safetensors", path, options
+                    )
+                progress.advance(task)
+    rows = [f"| {case} | {thoughts.input_prompt} | {len(thoughts.frames)} |" for case, thoughts in cases.items()]
+    with atomic(out / "cases.md") as scratch:
+        scratch.write_text("\n".join(["| case | prompt | keyframes |", "| --- | --- | --- |", *rows, ""]))
+    console.print(f"{len(cases)} cases in {out}: {', '.join(options.arms)}")
+
+
+def _tune(
+    pipe: Any, cases: Mapping[str, VisualThoughts], out: pathlib.Path, options: Options, progress: Progress
+) -> None:
+    """Adapters of every case, from fresh ones: nothing of one case reaches another."""
+    todo = {case: t for case, t in cases.items() if not (out / "adapters" / f"{case}.safetensors").is_file()}
+    if not todo:
+        return
+    task = progress.add_task("keyframes are encoded", total=len(todo))
+    encode = jax.jit(lambda vae, video: vae.encode(video))
+    # All cases' chains are filled up to the longest, so that one program tunes them, whichever are left to do.
+    data = adapt.tuning_set(
+        list(cases.values()),
+        lambda video: np.asarray(encode(pipe.vae, video)),
+        lambda caption: pipe.text([caption])[0],
+        size=options.size,
+    )
+    tune = jax.jit(
+        functools.partial(adapt.adapt, steps=options.updates, rank=options.rank, lr=options.lr),
+    )
+    for number, case in enumerate(cases):
+        if case not in todo:
+            continue
+        progress.update(task, description=f"{case}: {options.updates} updates on {data.count[number]} keyframes")
+        key = jax.random.fold_in(jax.random.key(options.seed), number)
+        found = tune(pipe.dit, data.latents[number], data.texts[number], key, count=data.count[number])
+        losses = np.asarray(found.loss)
+        if not np.isfinite(losses).all():
+            raise FloatingPointError(f"{case}: the adapters' loss is not finite")
+        path = out / "adapters" / f"{case}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        lora_files.save_lora(jax.device_get(found.adapter), path)
+        progress.advance(task)
+    progress.remove_task(task)
+
+
+def _sample(
+    pipe: Any,
+    program: Any,
+    settings: Any,
+    thoughts: VisualThoughts,
+    arm: str,
+    adapter: pathlib.Path,
+    path: pathlib.Path,
+    options: Options,
+) -> None:
+    from vrjax.data import mp4
+
+    dit = pipe.dit
+    if arm == "vchain":
+        dit = lora_files.merge(dit, [(lora_files.load_lora(adapter), 1.0)])
+    prompt = thoughts.input_prompt if arm == "t2v" else thoughts.story
+    inputs = pipe.prepare(prompt, settings)
+    latent = program((dit,), inputs, pipe.noise(settings, [options.seed]), np.asarray([options.seed])).final
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mp4.write(path, np.clip(pipe.decode(latent)[0], -1, 1), fps=pipe.defaults.fps)

@@ -1,0 +1,237 @@
+"""Weight files as named arrays: read lazily and checked, written whole or not at all. No code in a file is run.
+
+safetensors here; PyTorch's `.pth` in `vrjax.files.pth`, behind the same interface (`Source`).
+"""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Protocol, runtime_checkable
+
+import jax.numpy as jnp
+import numpy as np
+
+_DTYPES = {
+    "F64": np.dtype(np.float64),
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(jnp.bfloat16),
+    "F8_E4M3": np.dtype(jnp.float8_e4m3fn),
+    "F8_E5M2": np.dtype(jnp.float8_e5m2),
+    "I64": np.dtype(np.int64),
+    "I32": np.dtype(np.int32),
+    "I16": np.dtype(np.int16),
+    "I8": np.dtype(np.int8),
+    "U8": np.dtype(np.uint8),
+    "BOOL": np.dtype(bool),
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_MAX_HEADER = 100_000_000  # bytes; the format's own limit
+_MAX_AXES = 32  # of a tensor
+PICKLED = (".pth", ".pt", ".bin", ".ckpt")  # suffixes of files that torch.save wrote
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Named arrays of an open file: `path` for messages, string `metadata`, `shapes`, and the arrays by name."""
+
+    path: pathlib.Path
+    metadata: dict[str, str]
+    shapes: dict[str, tuple[int, ...]]
+
+    def __getitem__(self, name: str, /) -> np.ndarray: ...
+
+
+class Tensors:
+    """Named arrays of one safetensors file or of several shards.
+
+    Attributes:
+        path: what was opened, for messages.
+        metadata: the string metadata of the (first) file.
+        shapes: name -> shape.
+    """
+
+    def __init__(self, path: pathlib.Path, files: list[pathlib.Path]):
+        self.path, self.metadata = path, {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._where: dict[str, tuple[pathlib.Path, int, np.dtype]] = {}
+        for file in files:
+            header, start = _header(file)
+            self.metadata = self.metadata or header.pop("__metadata__", {})
+            header.pop("__metadata__", None)
+            for name, entry in header.items():
+                if name in self.shapes:
+                    raise ValueError(f"{file}: tensor {name!r:.99} is also in another shard")
+                self.shapes[name] = tuple(entry["shape"])
+                self._where[name] = file, start + entry["data_offsets"][0], _DTYPES[entry["dtype"]]
+
+    def file_of(self, name: str) -> pathlib.Path:
+        """The file that holds the named tensor."""
+        return self._where[name][0]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The named tensor as a read-only view of the file."""
+        file, offset, dtype = self._where[name]
+        shape = self.shapes[name]
+        if not math.prod(shape):
+            return np.empty(shape, dtype)
+        return np.memmap(file, dtype, "r", offset, shape)
+
+
+def _header(file: pathlib.Path) -> tuple[dict, int]:
+    """Parses and checks a safetensors header; returns it with the position of the first data byte."""
+    if not file.is_file():
+        raise ValueError(f"{file}: not a file")
+    size = file.stat().st_size
+    with open(file, "rb") as f:
+        length = int.from_bytes(f.read(8), "little")
+        if size < 8 or length > min(size - 8, _MAX_HEADER):
+            raise ValueError(f"{file}: not a whole safetensors file (header of {length} bytes in a file of {size})")
+        try:
+            header = json.loads(f.read(length))
+            if not isinstance(header, dict):
+                raise TypeError
+        except (ValueError, TypeError, RecursionError):
+            raise ValueError(f"{file}: not a safetensors file (the header is not a JSON object)") from None
+    end = 0
+    spans = []
+    for name, entry in header.items():
+        if name == "__metadata__":
+            if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
+                raise ValueError(f"{file}: the header's __metadata__ is not a table of strings")
+            continue
+        try:
+            dtype, shape, (first, last) = entry["dtype"], entry["shape"], entry["data_offsets"]
+            sizes = [first, last, *shape]
+            if not isinstance(dtype, str) or not all(type(n) is int and n >= 0 for n in sizes):
+                raise ValueError
+            if len(shape) > _MAX_AXES:
+                raise ValueError
+        except (TypeError, KeyError, ValueError):
+            raise ValueError(f"{file}: the header entry of {name!r:.99} is malformed") from None
+        if dtype not in _DTYPES:
+            raise ValueError(f"{file}: {name!r:.99} has dtype {dtype!r:.99}, expected one of {sorted(_DTYPES)}")
+        if last - first != math.prod(shape) * _DTYPES[dtype].itemsize:
+            raise ValueError(
+                f"{file}: {name!r:.99} has {last - first} bytes, which does not fit {dtype} {tuple(shape)}"
+            )
+        spans.append((first, last, name))
+    for first, last, name in sorted(spans):
+        if first < end:
+            raise ValueError(f"{file}: the data of {name!r:.99} overlaps another tensor")
+        end = last
+    if end != size - 8 - length:
+        raise ValueError(f"{file}: torn or padded: {size - 8 - length} data bytes, expected {end}")
+    return header, 8 + length
+
+
+def read(path: str | os.PathLike) -> Source:
+    """Opens a `.safetensors` file, an `.index.json`, a folder that holds either, or a file that torch.save wrote.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: more than one candidate, or a torn or malformed file; names the file.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        found = sorted(path.glob("*.safetensors.index.json")) or sorted(path.glob("*.safetensors"))
+        if not found:
+            raise FileNotFoundError(f"{path}: no *.safetensors file in this folder")
+        if len(found) > 1:
+            raise ValueError(f"{path}: {len(found)} candidates, expected one: {', '.join(f.name for f in found[:4])}")
+        return _open(path, found[0])
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    if path.suffix in PICKLED:
+        from vrjax.files import pth
+
+        return pth.read(path)
+    return _open(path, path)
+
+
+def _open(path: pathlib.Path, file: pathlib.Path) -> Tensors:
+    if file.suffix != ".json":
+        return Tensors(path, [file])
+    shards, table = _index(file)
+    found = Tensors(path, shards)
+    for name, shard in table.items():
+        if name not in found.shapes or found.file_of(name).name != shard:
+            raise ValueError(f"{file}: tensor {name!r:.99} is not in its shard {shard}")
+    return found
+
+
+def _index(file: pathlib.Path) -> tuple[list[pathlib.Path], dict[str, str]]:
+    """The shards of an index, and the shard's name of each tensor."""
+    index = read_json(file)
+    table = index.get("weight_map")
+    if not isinstance(table, dict) or not table or not all(isinstance(v, str) for v in table.values()):
+        raise ValueError(f"{file}: no weight_map in this index")
+    shards = []
+    for name in sorted(set(table.values())):
+        shard = file.parent / name
+        if pathlib.PurePath(name).name != name or "\\" in name or "\0" in name:
+            raise ValueError(f"{file}: shard {name!r:.99} lies outside the folder")
+        if not shard.exists():
+            raise FileNotFoundError(f"{shard}: this shard is listed in {file.name} but missing")
+        shards.append(shard)
+    return shards, table
+
+
+def read_json(file: pathlib.Path) -> dict:
+    """A JSON object; ValueError naming the file where it is anything else."""
+    try:
+        value = json.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        raise ValueError(f"{file}: not valid JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{file}: expected a JSON object")
+    return value
+
+
+def write_bytes(file: pathlib.Path, chunks: Iterable[bytes | memoryview]) -> None:
+    """Writes a file under a temporary name in the same folder and renames it: whole, or not at all."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as f:
+            for chunk in chunks:
+                f.write(chunk)
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write(
+    file: str | os.PathLike,
+    shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]],
+    tensors: Iterable[np.ndarray],
+    metadata: Mapping[str, str],
+) -> None:
+    """Writes one safetensors file, tensor by tensor, so that no second copy of the weights is held.
+
+    Args:
+        file: final name.
+        shapes: name -> (shape, dtype), in the order of `tensors`.
+        tensors: the arrays themselves; may be a generator.
+        metadata: string to string.
+    """
+    header: dict = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, (shape, dtype) in shapes.items():
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        header[name] = {"dtype": _NAMES[np.dtype(dtype)], "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # readers map the data aligned
+
+    def chunks():
+        yield len(text).to_bytes(8, "little") + text
+        for (name, (shape, dtype)), tensor in zip(shapes.items(), tensors, strict=True):
+            tensor = np.asarray(tensor, dtype)
+            if tensor.shape != shape:
+                raise ValueError(f"{name}: shape {tensor.shape}, expected {shape}")
+            yield tensor.tobytes()
+
+    write_bytes(pathlib.Path(file), chunks())

@@ -1,0 +1,383 @@
+"""The video diffusion transformer of Wan 2.1 / 2.2: one class from half a million to 14 billion parameters.
+
+    dit = WanDiT(WanConfig(dim=64, ffn_dim=256, heads=2, layers=6, ...), rngs=nnx.Rngs(0))
+    v, taps = dit(x, time, text, image=image)          # x (t, h, w, c); one example, batches by jax.vmap
+
+The module is a frozen pytree: it is never mutated in a call, and goes through raw `jax.jit`, `grad`, `vmap` and
+`lax.scan`. Blocks are stacked on a leading axis of their parameters. The architecture is Wan's own, so public weights
+load into it (`load_dit`): text-to-video, image-to-video by channel concatenation, the CLIP image branch, and one time
+per token. Text of any length is taken as given: Wan's pipelines pad it with zero rows to 512 and do not mask them.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from flax import nnx
+from jax import lax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from vrjax import parallel
+from vrjax.flow import Prediction
+from vrjax.flow import cfg as cfg_of
+from vrjax.models.blocks import axes
+from vrjax.models.blocks.layers import Block, LayerNorm, Linear, layer_norm, rotary_angles, sinusoid, spread
+from vrjax.models.blocks.sites import Sites
+from vrjax.models.wan.config import REMAT, WanConfig
+from vrjax.parallel.layout import Layout, place
+
+IMAGE_EPS = 1e-5  # of the image branch's two norms, whatever the config's eps
+
+
+class Image(NamedTuple):
+    """Image conditions: `channels` (t, h, w, c) is concatenated to x, `clip` (n, image_dim) feeds the image branch."""
+
+    channels: Any = None
+    clip: Any = None
+
+
+class Context(NamedTuple):
+    """What cross-attention reads, computed from the conditions once: see `WanDiT.context`.
+
+    `rows` are embedded text (l, dim) and CLIP rows (n, dim) or None. `pairs`, if not None, are every block's keys and
+    values of them, (layers, l | n, heads, head_dim) each. `blocks`, if not None, are the weights of every block by
+    itself, for unrolled blocks.
+    """
+
+    rows: tuple
+    pairs: tuple | None = None
+    blocks: list | None = None
+
+
+def first_frame_condition(latent_first: Float[Array | np.ndarray, "h w c"], frames: int) -> Float[Array, "t h w c1"]:
+    """The embedded models' `image`: a mask channel (1 on frame 0, else 0), then the first frame's latent everywhere.
+
+    Args:
+        latent_first: clean latent of the first frame.
+        frames: number of frames t of the video.
+
+    Returns:
+        (t, h, w, 1 + c), mask first.
+    """
+    latent_first = jnp.asarray(latent_first)
+    h, w, c = latent_first.shape
+    mask = jnp.zeros((frames, h, w, 1), latent_first.dtype).at[0].set(1)
+    return jnp.concatenate([mask, jnp.broadcast_to(latent_first, (frames, h, w, c))], -1)
+
+
+class ImageEmbedding(nnx.Module):
+    """CLIP rows (n, image_dim) to context rows (n, dim): norm, two linear layers with the exact (erf) GELU, norm."""
+
+    def __init__(self, cfg: WanConfig, key: jax.Array):
+        keys = jax.random.split(key)
+        xavier = nnx.initializers.xavier_uniform()
+        assert cfg.image_dim is not None
+        self.norm_in, self.norm_out = LayerNorm(cfg.image_dim, IMAGE_EPS), LayerNorm(cfg.dim, IMAGE_EPS)
+        self.linear_in = Linear(xavier, keys[0], cfg.image_dim, cfg.image_dim, cfg.param_dtype)
+        self.linear_out = Linear(xavier, keys[1], cfg.image_dim, cfg.dim, cfg.param_dtype)
+        rows = cfg.image_positions
+        self.positions = None if rows is None else nnx.Param(jnp.zeros((rows, cfg.image_dim)))
+
+    def __call__(self, cfg: WanConfig, clip: Array) -> Array:
+        if self.positions is not None:
+            clip = clip + self.positions[...]
+        x = jax.nn.gelu(self.linear_in(self.norm_in(clip), cfg.dtype), approximate=False)
+        return self.norm_out(self.linear_out(x, cfg.dtype)).astype(cfg.dtype)
+
+
+class WanDiT(nnx.Module):
+    """Wan's diffusion transformer. See the module docstring; `WanConfig` states every option.
+
+    `layout` says where activations live on a mesh (`shard` sets it together with the parameters'); None: one device.
+    """
+
+    def __init__(self, cfg: WanConfig, *, rngs: nnx.Rngs, layout: Layout | None = None):
+        self.cfg, self.layout = cfg, layout
+        keys = jax.random.split(rngs.params(), 9)
+        xavier = nnx.initializers.xavier_uniform()
+        small = nnx.initializers.normal(0.02) if cfg.gate_init is None else xavier
+        self.patch_embedding = Linear(xavier, keys[0], cfg.in_channels * cfg.patch_size, cfg.dim, cfg.param_dtype)
+        self.text_in = Linear(small, keys[1], cfg.text_dim, cfg.dim, cfg.param_dtype)
+        self.text_out = Linear(small, keys[2], cfg.dim, cfg.dim, cfg.param_dtype)
+        self.time_in = Linear(small, keys[3], cfg.freq_dim, cfg.dim)
+        self.time_out = Linear(small, keys[4], cfg.dim, cfg.dim)
+        self.time_projection = Linear(xavier, keys[5], cfg.dim, 6 * cfg.dim)
+        self.image_embedding = ImageEmbedding(cfg, keys[6]) if cfg.image_dim is not None else None
+        self.blocks = jax.vmap(lambda key: Block(cfg, key))(jax.random.split(keys[7], cfg.layers))
+        self.head_modulation = nnx.Param(jax.random.normal(keys[8], (2, cfg.dim)) / np.sqrt(cfg.dim))
+        zeros = nnx.initializers.zeros_init()
+        self.head = Linear(zeros, keys[8], cfg.dim, cfg.patch_size * cfg.out_channels, cfg.param_dtype)
+
+    def __call__(
+        self,
+        x: Float[Array | np.ndarray, "t h w c"],
+        time: Any,
+        text: Float[Array | np.ndarray, "l d"],
+        *,
+        image: Any = None,
+        taps: Mapping[str, Callable] = {},  # noqa: B006 (never mutated)
+        edits: Mapping[str, Callable] = {},  # noqa: B006
+    ) -> Prediction:
+        """Velocity of one example.
+
+        Args:
+            x: noisy latent (t, h, w, c), each of t, h, w a multiple of the patch.
+            time: 0 .. 1000, a scalar, or one per latent patch-frame (t / patch_t,), or one per token (tokens,) in
+                (t, h, w) row-major order. Kept in float32. One per frame costs no more than a scalar.
+            text: (l, text_dim), any l >= 1, no mask.
+            image: channels (t, h, w, c_y) concatenated after those of x, or an `Image`.
+            taps: site -> fn(h); results in `Prediction.taps`, those of `block.*` sites stacked over blocks.
+            edits: site -> fn(h) -> h, applied before the taps of the same site. Sites: `embed`, `block.I`, and
+                `block.I.self_attn`, `.cross_attn`, `.ffn` (the gated increments), with `*` for every block.
+
+        Returns:
+            Prediction(v (t, h, w, out_channels) float32, taps).
+
+        Raises:
+            ValueError: shapes that do not fit the config, or an unknown site.
+        """
+        image = image if isinstance(image, Image) else Image(channels=image)
+        return self._run(x, time, self.context(text, image.clip), image.channels, taps, edits)
+
+    def context(self, text: Any, clip: Any = None, *, ahead: bool = False) -> Context:
+        """Embeds the conditions that depend on neither x nor time.
+
+        Args:
+            text: (l, text_dim).
+            clip: (n, image_dim), or None.
+            ahead: also compute every block's keys and values, which then are read by each call instead of computed in
+                it. That pays when the network is asked more than once; it keeps 2 * layers * (l + n) * dim numbers.
+
+        Raises:
+            ValueError: shapes that do not fit the config.
+        """
+        cfg = self.cfg
+        text, clip = self._check_context(text, clip)
+        rows = self.text_out(jax.nn.gelu(self.text_in(text, cfg.dtype), approximate=True), cfg.dtype)
+        pictures = None if self.image_embedding is None or clip is None else self.image_embedding(cfg, clip)
+        if not ahead:
+            return Context((rows, pictures))
+        # Cut up here, outside of the sampler's loop: XLA would cut (and copy) the stacked weights again in every step.
+        blocks = _unstacked(self.blocks) if cfg.unroll else None
+        # One block after the other: sharded weights are then gathered a block at a time.
+        pairs = lax.map(lambda block: block.cross_attn.keys_values(cfg, rows, pictures), self.blocks)
+        return Context((rows, pictures), pairs, blocks)
+
+    def _run(self, x, time, context: Context, channels, taps, edits) -> Prediction:
+        cfg = self.cfg
+        x, grid = self._check(x, channels)
+        tokens = grid[0] * grid[1] * grid[2]
+        sites = Sites(taps, edits, cfg.layers)
+        out: dict[str, Any] = {}
+
+        p, q, r = cfg.patch
+        layout = self.layout
+        patches = rearrange(x, "(t p) (h q) (w r) c -> (t h w) (c p q r)", p=p, q=q, r=r)
+        h = place(layout, self.patch_embedding(place(layout, patches, "tokens", None), cfg.dtype), "tokens", None)
+        h = sites.embed(h, out)
+        time = jnp.asarray(time, jnp.float32)
+        if time.shape not in ((), (grid[0],), (tokens,)):
+            raise ValueError(
+                f"time: shape {time.shape}, expected () or ({grid[0]},) per frame or ({tokens},) per token"
+            )
+        f32 = jnp.float32
+        e = self.time_out(jax.nn.silu(self.time_in(sinusoid(time.reshape(-1), cfg.freq_dim), f32)), f32)
+        rows = "tokens" if len(e) == tokens else None
+        e = place(layout, e, rows, None)
+        time6 = place(layout, self.time_projection(jax.nn.silu(e), f32).reshape(-1, 6, cfg.dim), rows, None, None)
+        rope = rotary_angles(grid, cfg.head_dim)
+        groups = np.repeat(np.arange(grid[0]), grid[1] * grid[2]) if cfg.causal else None
+
+        h, inside = self._stack(h, time6, context, (rope, groups, layout), sites)
+        out.update(inside)
+
+        m = self.head_modulation[...].astype(f32) + e[:, None]
+        shift, scale = spread(m[:, 0], tokens), spread(m[:, 1], tokens)
+        v = self.head((layer_norm(h, cfg.eps) * (1 + scale) + shift).astype(h.dtype), cfg.dtype).astype(f32)
+        t, hh, w = grid
+        v = place(layout, v, "tokens", None)
+        v = rearrange(v, "(t h w) (p q r c) -> (t p) (h q) (w r) c", t=t, h=hh, w=w, p=p, q=q, r=r)
+        return Prediction(v if layout is None else layout.video(v), out)
+
+    def velocity(
+        self,
+        text: Any,
+        image: Any = None,
+        taps: Mapping[str, Callable] = {},  # noqa: B006
+        edits: Mapping[str, Callable] = {},  # noqa: B006
+    ) -> Callable:
+        """Closes the conditions over: a velocity `(x, level) -> Prediction` that shows the network `level.time`.
+
+        For sampling: keys and values of the conditions are computed here, once for all calls. Where the network is
+        asked a single time, as in training, call the module itself.
+        """
+        image = image if isinstance(image, Image) else Image(channels=image)
+        context = self.context(text, image.clip, ahead=True)
+
+        def velocity(x, level):
+            return self._run(x, level.time, context, image.channels, taps, edits)
+
+        return velocity
+
+    def guided(
+        self,
+        text: Any,
+        negative: Any,
+        scale: Any,
+        image: Any = None,
+        *,
+        renorm: Callable | None = None,
+        taps: Mapping[str, Callable] = {},  # noqa: B006
+        edits: Mapping[str, Callable] = {},  # noqa: B006
+    ) -> Callable:
+        """Classifier-free guidance with both branches as one batch of two: `flow.cfg` of two `velocity`s, in one pass.
+
+        On a mesh the branches are divided like examples, where the axes of "batch" are not taken by a batch around it.
+
+        Args:
+            text, negative: conditions of the two branches, of one shape (l, text_dim).
+            scale, renorm: see `vrjax.flow.cfg`.
+            image: as in a call, the same for both branches.
+            taps, edits: as in a call; edits act on both branches, taps read the conditional one.
+
+        Raises:
+            ValueError: conditions that do not fit the config or each other.
+        """
+        image = image if isinstance(image, Image) else Image(channels=image)
+        text, negative = jnp.asarray(text), jnp.asarray(negative)
+        if text.shape != negative.shape:
+            raise ValueError(f"guided: text {text.shape} and negative {negative.shape}, expected one shape")
+        of_blocks = (0, 1, None)  # keys and values stay block by block, as they are used
+        contexts = jax.vmap(lambda rows: tuple(self.context(rows, image.clip, ahead=True)), out_axes=of_blocks)(
+            jnp.stack([text, negative])
+        )
+
+        def velocity(x, level):
+            run = lambda *context: self._run(x, level.time, Context(*context), image.channels, taps, edits)
+            both = parallel.batch(self.layout, run, of_blocks)(*contexts)
+            cond = Prediction(both.v[0], jax.tree.map(lambda a: a[0], both.taps))
+            return cfg_of(lambda x, level: cond, lambda x, level: both.v[1], scale, renorm=renorm)(x, level)
+
+        return velocity
+
+    def _stack(self, h: Array, time6: Array, context: Context, rest: tuple, sites: Sites) -> tuple[Array, dict]:
+        """Runs the blocks and gathers the taps inside them."""
+        cfg = self.cfg
+
+        def step(index, carry, row):
+            block, pairs = row
+            h, slots = carry
+            slots, rows = dict(slots), {}
+            visit = lambda part, h: sites.visit(part, h, index, slots, rows)
+            if pairs is None:
+                pairs = block.cross_attn.keys_values(cfg, *context.rows)
+            return (block(cfg, h, time6, pairs, *rest, visit), slots), rows
+
+        def remat(step):
+            if cfg.remat == "none":
+                return step
+            # A scan body is compiled on its own: nothing outside it could be merged with the recomputation.
+            return jax.checkpoint(step, policy=REMAT[cfg.remat], prevent_cse=cfg.unroll)
+
+        if not cfg.unroll:
+            index = jnp.arange(cfg.layers) if sites.inside else None
+            body = remat(lambda carry, row: step(row[0], carry, row[1]))
+            (h, slots), rows = lax.scan(body, (h, sites.slots(h)), (index, (self.blocks, context.pairs)))
+            return h, {**slots, **rows}
+
+        blocks = context.blocks or _unstacked(self.blocks)
+        pairs = [None] * cfg.layers if context.pairs is None else _unstacked(context.pairs)
+        carry, stacked = (h, {}), []
+        for i, row in enumerate(zip(blocks, pairs, strict=True)):
+            carry, rows = remat(functools.partial(step, i))(carry, row)
+            stacked.append(rows)
+        return carry[0], {**carry[1], **jax.tree.map(lambda *r: jnp.stack(r), *stacked)}
+
+    def _check(self, x: Any, channels: Any) -> tuple[Array, tuple[int, int, int]]:
+        """x with the image's channels joined to it, and the token grid; ValueError where a shape does not fit."""
+        cfg = self.cfg
+        x = jnp.asarray(x)
+        if x.ndim != 4:
+            raise ValueError(f"x: shape {x.shape}, expected (t, h, w, c); batches go through jax.vmap")
+        if channels is not None:
+            channels = jnp.asarray(channels)
+            if channels.shape[:-1] != x.shape[:-1]:
+                raise ValueError(f"image: shape {channels.shape} does not match x {x.shape} in (t, h, w)")
+            x = jnp.concatenate([x, channels.astype(x.dtype)], -1)
+        if x.shape[-1] != cfg.in_channels:
+            raise ValueError(f"x (with image) has {x.shape[-1]} channels, expected in_channels={cfg.in_channels}")
+        t, h, w = x.shape[:-1]
+        if t % cfg.patch[0] or h % cfg.patch[1] or w % cfg.patch[2] or not x.size:
+            raise ValueError(f"x: (t, h, w) = {(t, h, w)} is not divisible by the patch {cfg.patch}")
+        return x, (t // cfg.patch[0], h // cfg.patch[1], w // cfg.patch[2])
+
+    def _check_context(self, text: Any, clip: Any) -> tuple[Array, Array | None]:
+        cfg = self.cfg
+        text = jnp.asarray(text)
+        if text.ndim != 2 or text.shape[-1] != cfg.text_dim or not len(text):
+            raise ValueError(f"text: shape {text.shape}, expected (l, text_dim={cfg.text_dim}) with l >= 1")
+        if clip is not None:
+            clip = jnp.asarray(clip)
+            if cfg.image_dim is None:
+                raise ValueError("image.clip: this model has no image branch (image_dim is None)")
+            if clip.ndim != 2 or clip.shape[-1] != cfg.image_dim or not len(clip):
+                raise ValueError(f"image.clip: shape {clip.shape}, expected (n, image_dim={cfg.image_dim})")
+            if cfg.image_positions not in (None, len(clip)):
+                raise ValueError(f"image.clip: {len(clip)} rows, expected image_positions={cfg.image_positions}")
+        return text, clip
+
+
+def _unstacked(tree: Any) -> list[Any]:
+    """The trees of single blocks of a tree whose leaves stack them."""
+    leaves, structure = jax.tree.flatten(tree)
+    return [jax.tree.unflatten(structure, row) for row in zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True)]
+
+
+def abstract(cfg: WanConfig, layout: Layout | None = None) -> WanDiT:
+    """A WanDiT whose parameters are shapes only: no memory is allocated, whatever the config."""
+    return jax.eval_shape(lambda: WanDiT(cfg, rngs=nnx.Rngs(0), layout=layout))
+
+
+def shard(dit: WanDiT, mesh: Mesh, rules: Mapping[str, Any] = {}, *, uneven: str = "warn") -> WanDiT:  # noqa: B006
+    """The module on a mesh: parameters placed by their logical axes, activations by the module's layout.
+
+        dit = wan.shard(dit, parallel.mesh({"fsdp": 4, "context": 2}))
+        run = jax.jit(lambda dit, x: flow.sample(dit.velocity(text), x, grid))       # unchanged
+
+    It is called as before, on whole (logical) arrays; taps and edits see whole arrays. Batches by
+    `parallel.batch(dit.layout, fn)`, which is `jax.vmap` with the examples divided over ("data", "fsdp").
+
+    Args:
+      dit: a module, or one of shapes (`abstract`): then the result holds shapes with shardings, for a compilation
+        without arrays, also for devices that are not here.
+      mesh: see `vrjax.parallel.mesh`.
+      rules: logical axis -> mesh axes; replace single entries of `vrjax.parallel.DEFAULT_RULES`.
+      uneven: see `vrjax.parallel.shardings`.
+
+    Raises:
+      ValueError: rules that do not fit; when called, heads that the mesh does not divide.
+    """
+    rules = parallel.as_rules(rules)
+    where = parallel.shardings(logical_axes(dit.cfg), mesh, rules, like=dit, uneven=uneven)
+
+    def put(x, sharding):
+        if isinstance(x, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+        return jax.device_put(x, sharding)
+
+    leaves = [put(x, s) for x, s in zip(jax.tree.leaves(dit), jax.tree.leaves(where), strict=True)]
+    return jax.tree.unflatten(jax.tree.structure(abstract(dit.cfg, Layout.of(mesh, rules))), leaves)
+
+
+def logical_axes(cfg: WanConfig) -> dict:
+    """Logical axis names of every parameter, as a nested dict `{"blocks": {"ffn_in": {"kernel": (...)}}}`.
+
+    Keys are the attribute names of the module, leaves tuples with one name (or None) per array axis; use it with
+    `jax.tree_util.tree_flatten_with_path(dit)`, whose paths are the same names with a trailing `.value`.
+    """
+    return axes.named(abstract(cfg))

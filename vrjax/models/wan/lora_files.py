@@ -1,0 +1,336 @@
+"""LoRA files of others: read in every common key style, merged into a WanDiT or kept apart.
+
+    style = wan.load_lora("lightx2v.safetensors")
+    dit = merge(dit, [(style, 1.0), (wan.load_lora("vbvr_high.safetensors"), 0.8)])
+    adapter = style.adapter(dit.cfg)                   # {"blocks.self_attn.q.kernel": {"a": ..., "b": ...}}
+
+Styles: PEFT and diffusers (`transformer.*.lora_A.weight`, diffusers or original names), DiffSynth
+(`*.lora_A.default.weight`), Kijai and LightX2V (`diffusion_model.*.lora_down.weight` with `alpha`, and the full
+differences `diff`, `diff_b`, `diff_m`), musubi (`lora_unet_blocks_0_*`). What is added is `alpha / rank * B A`; the
+factor is folded into `b`, so that an adapter is used with a factor of one.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+import os
+import pathlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vrjax.files import fill, tensors
+from vrjax.models.wan.config import WanConfig
+from vrjax.models.wan.dit import abstract
+from vrjax.models.wan.readers import key_of
+
+Place = tuple[str, int | None]  # dotted parameter of a WanDiT, and block
+
+_PREFIX = re.compile(r"(base_model\.model\.|pipe\.|dit\.|model\.diffusion_model\.|diffusion_model\.|transformer\.)*")
+_MUSUBI = re.compile(r"lora_unet__?")
+_BLOCK = re.compile(r"blocks([._])(\d{1,5})[._]")
+_KINDS = {  # ending of a key -> what it is; a name may stand where an adapter has one ("default")
+    "down": re.compile(r"\.(lora_A(\.\w+)?|lora_down|lora\.down)\.weight"),
+    "up": re.compile(r"\.(lora_B(\.\w+)?|lora_up|lora\.up)\.weight"),
+    "alpha": re.compile(r"\.alpha"),
+    "diff": re.compile(r"\.diff"),
+    "bias": re.compile(r"\.(diff_b|lora_B(\.\w+)?\.bias)"),
+    "modulation": re.compile(r"\.diff_m"),
+}
+
+
+class _Pair(NamedTuple):
+    """A low-rank difference of a kernel (in, out): a (in, rank), b (rank, out) with its factor, and the file's key."""
+
+    a: np.ndarray
+    b: np.ndarray
+    factor: float
+    key: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Lora:
+    """The differences of one file, on the host.
+
+    Attributes:
+        path: the file, for messages.
+        pairs: low-rank differences.
+        diffs: full differences, as the module stores the parameter, with their keys.
+    """
+
+    path: pathlib.Path
+    pairs: Mapping[Place, _Pair]
+    diffs: Mapping[Place, tuple[np.ndarray, str]]
+
+    def adapter(self, cfg: WanConfig) -> dict[str, dict[str, jax.Array]]:
+        """The low-rank part as `vrjax.train.lora` has it: float32, stacked over blocks, factor one.
+
+        Blocks that the file leaves out are zero, and ranks are padded with zeros to the largest of the parameter.
+
+        Raises:
+            ValueError: it does not fit the config, or the file holds full differences, which an adapter cannot hold.
+        """
+        if self.diffs:
+            keys = [key for _, key in self.diffs.values()]
+            raise ValueError(f"{self.path}: {len(keys)} full differences ({fill.some(keys)}) fit no adapter: use merge")
+        self._check(cfg)
+        return jax.tree.map(jnp.asarray, _stacked([(self, 1.0)], cfg))
+
+    def _check(self, cfg: WanConfig) -> None:
+        """ValueError where a difference has no parameter, or another shape."""
+        shapes = _shapes(cfg)
+        for (name, block), shape, key in [
+            *((place, (len(pair.a), pair.b.shape[1]), pair.key) for place, pair in self.pairs.items()),
+            *((place, diff.shape, key) for place, (diff, key) in self.diffs.items()),
+        ]:
+            if name not in shapes or (block or 0) >= cfg.layers:
+                raise ValueError(f"{self.path}: {key} changes {name} of block {block}, which this model does not have")
+            expected = shapes[name][1:] if block is not None else shapes[name]
+            if shape != expected:
+                raise ValueError(
+                    f"{self.path}: {key} changes a weight of shape {shape}, the model's {name} has {expected}"
+                )
+
+
+def load_lora(path: str | os.PathLike, *, alpha: float | int | None = None) -> Lora:
+    """Reads a LoRA file for Wan's transformer.
+
+    Args:
+        path: a `.safetensors` or torch file, or a PEFT folder (`adapter_model.safetensors`, `adapter_config.json`).
+        alpha: strength of adapters for which the file states none; their rank (a factor of one) by default. PEFT's
+            config and diffusers' metadata count as a statement.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: a torn or hostile file; keys of no known style or of no part of the transformer; half of a pair;
+            shapes that do not fit together. Names the file and the key.
+    """
+    path = pathlib.Path(path)
+    source = tensors.read(path)
+    found: dict[str, dict[Place, str]] = {kind: {} for kind in _KINDS}
+    for key in source.shapes:
+        kind, place = _place(key, source.path)
+        if place in found[kind]:
+            raise ValueError(f"{source.path}: {key} and {found[kind][place]} change the same parameter")
+        found[kind][place] = key
+
+    down, up = found["down"], found["up"]
+    if not any(found[kind] for kind in _KINDS if kind != "alpha"):
+        raise ValueError(f"{source.path}: no LoRA tensors in it")
+    halves = [*(down[place] for place in down.keys() - up.keys()), *(up[place] for place in up.keys() - down.keys())]
+    halves += [found["alpha"][place] for place in found["alpha"].keys() - down.keys()]
+    if halves:
+        raise ValueError(f"{source.path}: {len(halves)} keys without their partner ({fill.some(sorted(halves))})")
+
+    stated = _stated_alpha(source, path)
+    pairs = {}
+    for place, key in down.items():
+        a, b = source[key], source[up[place]]
+        if a.ndim < 2 or b.ndim < 2 or len(a) != b.shape[1] or math.prod(b.shape[2:]) != 1 or not a.size * b.size:
+            raise ValueError(f"{source.path}: {key} {a.shape} and {up[place]} {b.shape} do not fit together")
+        rank = len(a)
+        strength = alpha if stated is None else stated(rank)
+        if place in found["alpha"]:
+            value = source[found["alpha"][place]]
+            if value.size != 1 or not np.isfinite(np.float32(value).item()):
+                raise ValueError(f"{source.path}: {found['alpha'][place]} has shape {value.shape}, expected one number")
+            strength = np.float32(value).item()
+        factor = 1.0 if strength is None else strength / rank
+        pairs[place] = _Pair(a.reshape(rank, -1).T, b.reshape(len(b), rank).T, factor, key)
+    diffs = {}
+    for kind in ("diff", "bias", "modulation"):
+        for place, key in found[kind].items():
+            if place in diffs:
+                raise ValueError(f"{source.path}: {key} and {diffs[place][1]} change the same parameter")
+            diffs[place] = _oriented(source[key], place[0]), key
+    return Lora(source.path, pairs, diffs)
+
+
+def save_lora(adapter: Mapping[str, Mapping[str, Any]], path: str | os.PathLike, *, alpha: float | None = None) -> None:
+    """Writes adapters as others read them: `blocks.3.self_attn.q.lora_A.weight`, in Wan's own names, float32.
+
+    Args:
+        adapter: as `vrjax.train.lora` has it, `{dotted kernel: {"a": (..., in, rank), "b": (..., rank, out)}}`.
+        path: a name ending in `.safetensors`; the file appears whole or not at all.
+        alpha: strength that the adapters were trained with, their rank if None. `alpha / rank` is folded into B, since
+            not every reader asks for it.
+    """
+    shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+    arrays: list[np.ndarray] = []
+    for name in sorted(adapter):
+        a, b = (np.asarray(adapter[name][part], np.float32) for part in "ab")
+        b = b if alpha is None else b * np.float32(alpha / a.shape[-1])
+        *path_, leaf = name.split(".")
+        if leaf != "kernel":
+            raise ValueError(f"save_lora: {name} is no matrix of a WanDiT, expected a name ending in .kernel")
+        stacked = path_[0] == "blocks"
+        for i, (down, up) in enumerate(zip(a, b, strict=True) if stacked else [(a, b)]):
+            module = key_of((*path_, leaf), "original", i if stacked else None).removesuffix(".weight")
+            for end, array in (("A", down.T), ("B", up.T)):
+                shapes[f"{module}.lora_{end}.weight"] = (array.shape, np.dtype(np.float32))
+                arrays.append(array)
+    tensors.write(path, shapes, arrays, {"format": "pt"})
+
+
+def merge(dit: Any, loras: Lora | Iterable[tuple[Lora, float]], *, donate: bool = False) -> Any:
+    """The transformer with the differences of one or several files added: `W + sum_i weight_i * difference_i`.
+
+    Sums are float32, one block of one parameter at a time; parameters that no file changes are the module's own arrays.
+
+    Args:
+        dit: a WanDiT; its parameters keep their dtype and placement.
+        loras: one file, or pairs of a file and its weight.
+        donate: change the module's arrays in place, so that no second model is needed; `dit` cannot be used after.
+
+    Raises:
+        ValueError: a difference of a parameter that the model does not have, or of another shape; names file and key.
+    """
+    loras = [(loras, 1.0)] if isinstance(loras, Lora) else list(loras)
+    for lora, _ in loras:
+        lora._check(dit.cfg)
+    adapters = _stacked(loras, dit.cfg)
+    diffs: dict[str, list[tuple[int | None, np.ndarray, float]]] = {}
+    for lora, weight in loras:
+        for (name, block), (diff, _) in lora.diffs.items():
+            diffs.setdefault(name, []).append((block, diff, weight))
+
+    def add(path, leaf):
+        name = ".".join(fill.names(path))
+        own = donate  # whether the array may be overwritten
+        if name in adapters:
+            leaf, own = _add[own](leaf, adapters[name]["a"], adapters[name]["b"]), True
+        for block, diff, weight in diffs.get(name, ()):
+            block = () if block is None else block
+            leaf, own = _plus[own](leaf, np.asarray(diff), np.float32(weight), block), True
+        return leaf
+
+    return jax.tree_util.tree_map_with_path(add, dit)
+
+
+def _sum(w: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+    """w + a b, block by block where they are stacked: the difference of all blocks at once is never held."""
+    one = lambda w, a, b: (w.astype(jnp.float32) + a @ b).astype(w.dtype)
+    if w.ndim == 2:
+        return one(w, a, b)
+    put = lambda i, w: w.at[i].set(one(w[i], a[i], b[i]))
+    return jax.lax.fori_loop(0, len(w), put, w)
+
+
+def _difference(w: jax.Array, diff: jax.Array, weight: jax.Array, block: Any) -> jax.Array:
+    """w with the full difference of one block, or of all of it."""
+    f32 = jnp.float32
+    return w.at[block].set((w[block].astype(f32) + weight * diff.astype(f32)).astype(w.dtype))
+
+
+_add = {own: jax.jit(_sum, donate_argnums=0 if own else ()) for own in (False, True)}
+_plus = {own: jax.jit(_difference, donate_argnums=0 if own else ()) for own in (False, True)}
+
+
+def _stacked(loras: list[tuple[Lora, float]], cfg: WanConfig) -> dict[str, dict[str, np.ndarray]]:
+    """The low-rank parts of all files side by side, weights and factors folded into b."""
+    parts: dict[str, list[list[tuple[_Pair, float]]]] = {}
+    for lora, weight in loras:
+        for (name, block), pair in lora.pairs.items():
+            rows = parts.setdefault(name, [[] for _ in range(1 if block is None else cfg.layers)])
+            rows[block or 0].append((pair, weight * pair.factor))
+    out = {}
+    for name, rows in parts.items():
+        *_, n_in, n_out = _shapes(cfg)[name]
+        rank = max(sum(len(pair.b) for pair, _ in row) for row in rows)
+        a, b = np.zeros((len(rows), n_in, rank), np.float32), np.zeros((len(rows), rank, n_out), np.float32)
+        for i, row in enumerate(rows):
+            end = 0
+            for pair, factor in row:
+                start, end = end, end + len(pair.b)
+                a[i, :, start:end] = pair.a
+                b[i, start:end] = np.float32(factor) * pair.b.astype(np.float32)
+        out[name] = {"a": a, "b": b} if name.startswith("blocks.") else {"a": a[0], "b": b[0]}
+    return out
+
+
+# ------------------------------------------------------------------------------------------------------------- names
+
+
+@functools.cache
+def _known() -> dict[str, tuple[str, ...]]:
+    """Every weight's key in either layout, its block written as `#`, also with underscores -> attributes."""
+    known: dict[str, tuple[str, ...]] = {}
+    full = WanConfig(dim=12, ffn_dim=12, heads=1, layers=1, text_dim=1, freq_dim=2, image_dim=1, image_positions=1)
+    for path, _ in jax.tree_util.tree_leaves_with_path(abstract(full)):
+        attributes = fill.names(path)
+        for layout in ("original", "diffusers"):
+            key = key_of(attributes, layout, 0)
+            key = re.sub(r"^blocks\.0\.", "blocks.#.", key)
+            known[key] = attributes
+            known[key.replace(".", "_")] = attributes
+    return known
+
+
+def _place(key: str, path: pathlib.Path) -> tuple[str, Place]:
+    """Kind of a key and the parameter that it changes."""
+    for kind, pattern in _KINDS.items():
+        end = re.search(f"(?:{pattern.pattern})$", key)
+        if end is None:
+            continue
+        module = key[: end.start()]
+        musubi = _MUSUBI.match(module)
+        module = module[musubi.end() :] if musubi else _PREFIX.sub("", module, count=1)
+        match = _BLOCK.match(module + ".")
+        block = int(match[2]) if match else None
+        if match:
+            module = f"blocks{match[1]}#{match[1]}{(module + '.')[match.end() :]}".rstrip("._")
+        leaves = {"bias": ("bias",), "modulation": ("modulation", "scale_shift_table"), "diff": ("weight", "")}
+        for leaf in leaves.get(kind, ("weight",)):
+            name = "_".join(filter(None, (module, leaf))) if musubi else ".".join(filter(None, (module, leaf)))
+            attributes = _known().get(name)
+            if attributes is not None and (kind not in ("down", "up") or attributes[-1] == "kernel"):
+                return kind, (".".join(attributes), block)
+        raise ValueError(f"{path}: {key} belongs to no part of a Wan transformer")
+    raise ValueError(f"{path}: {key} is no LoRA tensor, expected an ending such as .lora_A.weight, .alpha or .diff")
+
+
+def _oriented(diff: np.ndarray, name: str) -> np.ndarray:
+    """A full difference as the module stores the parameter."""
+    if name.endswith(".kernel"):
+        return diff.reshape(len(diff), -1).T if diff.ndim > 1 else diff
+    if diff.ndim and diff.shape[0] == 1 and name.endswith(("modulation", "positions")):
+        return diff[0]
+    return diff
+
+
+@functools.lru_cache(maxsize=8)
+def _shapes(cfg: WanConfig) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(abstract(cfg))
+    return {".".join(fill.names(path)): leaf.shape for path, leaf in leaves}
+
+
+def _stated_alpha(source: tensors.Source, path: pathlib.Path) -> Any:
+    """rank -> alpha as diffusers' metadata or PEFT's config state it, or None."""
+    text, origin = source.metadata.get("lora_adapter_metadata"), f"{source.path} (metadata)"
+    folder = path if path.is_dir() else path.parent
+    if text is not None:
+        try:
+            table = json.loads(text)
+        except (ValueError, RecursionError):
+            table = None
+    elif (folder / "adapter_config.json").exists() and (path.is_dir() or path.name.startswith("adapter_model.")):
+        origin = str(folder / "adapter_config.json")
+        table = tensors.read_json(folder / "adapter_config.json")
+    else:
+        return None
+    if not isinstance(table, dict):
+        raise ValueError(f"{origin}: not a JSON object")
+    plain = {key.rsplit(".", 1)[-1]: value for key, value in table.items()}
+    if plain.get("alpha_pattern"):
+        raise ValueError(f"{origin}: alpha_pattern is not supported, expected one lora_alpha")
+    value = plain.get("lora_alpha")
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError(f"{origin}: lora_alpha is {value!r}, expected a number")
+    return lambda rank: value * (rank**0.5 if plain.get("use_rslora") else 1)

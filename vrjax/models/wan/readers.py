@@ -1,0 +1,326 @@
+"""Reads and writes WanDiT weights in the two public layouts, diffusers' and Wan's original (safetensors only)."""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from vrjax.files import fill, placing, tensors
+from vrjax.models.wan.config import WanConfig
+from vrjax.models.wan.dit import abstract, shard
+
+# Ours (attribute path), original, diffusers. Note the swap: the affine norm before cross-attention is norm3 in the
+# original and norm2 in diffusers (whose norm1 and norm3 have no parameters).
+_TOP = (
+    ("patch_embedding", "patch_embedding", "patch_embedding"),
+    ("text_in", "text_embedding.0", "condition_embedder.text_embedder.linear_1"),
+    ("text_out", "text_embedding.2", "condition_embedder.text_embedder.linear_2"),
+    ("time_in", "time_embedding.0", "condition_embedder.time_embedder.linear_1"),
+    ("time_out", "time_embedding.2", "condition_embedder.time_embedder.linear_2"),
+    ("time_projection", "time_projection.1", "condition_embedder.time_proj"),
+    ("image_embedding.norm_in", "img_emb.proj.0", "condition_embedder.image_embedder.norm1"),
+    ("image_embedding.linear_in", "img_emb.proj.1", "condition_embedder.image_embedder.ff.net.0.proj"),
+    ("image_embedding.linear_out", "img_emb.proj.3", "condition_embedder.image_embedder.ff.net.2"),
+    ("image_embedding.norm_out", "img_emb.proj.4", "condition_embedder.image_embedder.norm2"),
+    ("image_embedding.positions", "img_emb.emb_pos", "condition_embedder.image_embedder.pos_embed"),
+    ("head", "head.head", "proj_out"),
+    ("head_modulation", "head.modulation", "scale_shift_table"),
+)
+_ATTENTION = tuple(
+    (f"{ours}.{a}", f"{ours}.{a}{w}", f"{theirs}.{b}{w}")
+    for ours, theirs in (("self_attn", "attn1"), ("cross_attn", "attn2"))
+    for a, b, w in (
+        ("q", "to_q", ""),
+        ("k", "to_k", ""),
+        ("v", "to_v", ""),
+        ("o", "to_out.0", ""),
+        ("norm_q", "norm_q", ".weight"),
+        ("norm_k", "norm_k", ".weight"),
+        ("k_img", "add_k_proj", ""),
+        ("v_img", "add_v_proj", ""),
+        ("norm_k_img", "norm_added_k", ".weight"),
+    )
+)
+_BLOCK = (
+    *_ATTENTION,
+    ("norm3", "norm3", "norm2"),
+    ("ffn_in", "ffn.0", "ffn.net.0.proj"),
+    ("ffn_out", "ffn.2", "ffn.net.2"),
+    ("modulation", "modulation", "scale_shift_table"),
+)
+_LAYOUTS = {"original": 1, "diffusers": 2}
+_NAMES = {layout: {row[0]: row[i] for row in _TOP} for layout, i in _LAYOUTS.items()}
+_BLOCK_NAMES = {layout: {row[0]: row[i] for row in _BLOCK} for layout, i in _LAYOUTS.items()}
+_LEAF = {"kernel": ".weight", "scale": ".weight", "bias": ".bias"}
+ANCHORS = {"diffusers": "condition_embedder.time_proj.weight", "original": "time_projection.1.weight"}
+_UNUSED = re.compile(r"blocks\.\d+\.attn2\.norm_added_q\.weight")  # in old image-to-video files, read by nobody
+
+_DIFFUSERS_CONFIG = {
+    "num_attention_heads": "heads",
+    "in_channels": "in_channels",
+    "out_channels": "out_channels",
+    "text_dim": "text_dim",
+    "freq_dim": "freq_dim",
+    "ffn_dim": "ffn_dim",
+    "num_layers": "layers",
+    "cross_attn_norm": "cross_norm",
+    "eps": "eps",
+    "image_dim": "image_dim",
+    "pos_embed_seq_len": "image_positions",
+}
+_ORIGINAL_CONFIG = {
+    "dim": "dim",
+    "ffn_dim": "ffn_dim",
+    "freq_dim": "freq_dim",
+    "in_dim": "in_channels",
+    "out_dim": "out_channels",
+    "num_heads": "heads",
+    "num_layers": "layers",
+    "text_len": "text_len",
+    "eps": "eps",
+}
+
+
+def _attributes(path) -> tuple[str, ...]:
+    return tuple(key.name for key in path if key.name != "value")
+
+
+def key_of(attributes: tuple[str, ...], layout: str, block: int | None = None) -> str:
+    """File key of a parameter: `key_of(("blocks", "self_attn", "q", "kernel"), "diffusers", 3)`."""
+    inside = attributes[0] == "blocks"
+    names, start = (_BLOCK_NAMES[layout], f"blocks.{block}.") if inside else (_NAMES[layout], "")
+    names_left = attributes[1:] if inside else attributes
+    leaf = _LEAF.get(names_left[-1], "")
+    return start + names[".".join(names_left[: -1 if leaf else None])] + leaf
+
+
+def _file_shape(attributes: tuple[str, ...], shape: tuple[int, ...], cfg) -> tuple[int, ...]:
+    """Shape in the file of one layer's parameter of the given shape."""
+    if attributes == ("patch_embedding", "kernel"):
+        return (shape[1], cfg.in_channels, *cfg.patch)
+    if attributes[-1] == "kernel":
+        return shape[::-1]
+    if attributes[-1] in ("modulation", "head_modulation", "positions"):
+        return (1, *shape)
+    return shape
+
+
+def every_parameter(
+    cfg, layout: str
+) -> Iterator[tuple[tuple[str, ...], jax.ShapeDtypeStruct, list[str], tuple[int, ...]]]:
+    """Every parameter: attributes, abstract leaf, the file keys it is made of (one per block), their shape."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(abstract(cfg)):
+        attributes = _attributes(path)
+        if attributes[0] == "blocks":
+            keys = [key_of(attributes, layout, i) for i in range(cfg.layers)]
+            yield attributes, leaf, keys, _file_shape(attributes, leaf.shape[1:], cfg)
+        else:
+            yield attributes, leaf, [key_of(attributes, layout)], _file_shape(attributes, leaf.shape, cfg)
+
+
+def opened(
+    path: str | os.PathLike, *, prefix: str | None = None, **options: Any
+) -> tuple[tensors.Source, Any, str, str, list]:
+    """A transformer's file, checked: the source, its config, layout and prefix, and `every_parameter` of it.
+
+    Arguments and errors are those of `load_dit`.
+    """
+    source = tensors.read(path)
+    layout, prefix = fill.layout(source, ANCHORS, "a Wan transformer", prefix)
+    # Bundled single files hold other networks beside the transformer; only the prefixed part is ours.
+    shapes = {key[len(prefix) :]: shape for key, shape in source.shapes.items() if key.startswith(prefix)}
+    cfg = _config(source, shapes, layout, options)
+
+    if cfg.layers > len(shapes):  # before a list of that length is made
+        raise ValueError(f"{source.path}: the config says {cfg.layers} layers, the file has {len(shapes)} tensors")
+    parameters = list(every_parameter(cfg, layout))
+    expected = {key: shape for _, _, keys, shape in parameters for key in keys}
+    linear = (cfg.dim, cfg.in_channels * cfg.patch_size)  # some files store the patch embedding as a matrix
+    wrong = {key: shape for key, shape in expected.items() if key in shapes and shapes[key] != shape}
+    if shapes.get("patch_embedding.weight") == linear:
+        wrong.pop("patch_embedding.weight", None)
+    missing = [key for key in expected if key not in shapes]
+    unexpected = [key for key in shapes if key not in expected and not _UNUSED.fullmatch(key)]
+    complaints = []
+    if missing:
+        complaints.append(f"{len(missing)} missing tensors ({fill.some(missing)})")
+    if unexpected:
+        complaints.append(f"{len(unexpected)} unexpected tensors ({fill.some(unexpected)})")
+    for key, shape in list(wrong.items())[:3]:
+        complaints.append(f"{key} has shape {shapes[key]}, expected {shape}")
+    if complaints:
+        raise ValueError(f"{source.path}: not the weights of this config ({layout} layout): {'; '.join(complaints)}")
+    return source, cfg, layout, prefix, parameters
+
+
+def load_dit(
+    path: str | os.PathLike,
+    *,
+    prefix: str | None = None,
+    mesh: Mesh | None = None,
+    rules: Mapping[str, Any] = {},  # noqa: B006
+    uneven: str = "warn",
+    **options: Any,
+):
+    """Loads a WanDiT from a transformer folder, a safetensors or torch file, or a sharded index.
+
+    The layout (diffusers, original) and a prefix before it (ComfyUI's, a training checkpoint's) are told by the keys.
+    The config comes from the file's own metadata if vrjax wrote it, else from `config.json` beside it, else from the
+    tensors' shapes with Wan's head size of 128. Weights are cast to `param_dtype`, norms and modulation to float32.
+    They are read and placed tensor by tensor (`vrjax.files.placing`): a mesh of accelerators may hold a model that the
+    host could not.
+
+    Args:
+        path: folder, `.safetensors`, `.safetensors.index.json`, or a file that torch.save wrote (`.pth`, `.pt`).
+        prefix: of the transformer's keys, where a file holds several ("generator.model.", "generator_ema.model.").
+        mesh: places the module on a mesh while it is read; the result is that of `wan.shard`. None: one device.
+        rules, uneven: see `wan.shard`.
+        **options: fields of WanConfig that override what was found, such as dtype, remat, attention, heads.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a torn file; missing, unexpected or misshapen tensors (names the first of them and the file); a
+            config that cannot be read.
+    """
+    source, cfg, _, prefix, parameters = opened(path, prefix=prefix, **options)
+    target = abstract(cfg) if mesh is None else shard(abstract(cfg), mesh, rules, uneven=uneven)
+    leaves = []
+    for leaf, (attributes, _, keys, shape) in zip(jax.tree.leaves(target), parameters, strict=True):
+        rows = functools.partial(_row, source, prefix, attributes, keys, shape)
+        leaves.append(placing.array(leaf, rows, stacked=attributes[0] == "blocks"))
+    return jax.tree.unflatten(jax.tree.structure(target), leaves)
+
+
+def _row(source: tensors.Source, prefix: str, attributes: tuple, keys: list[str], shape: tuple, i: int) -> np.ndarray:
+    """A file's tensor as the module stores the parameter: a view."""
+    array = source[prefix + keys[i]]
+    if attributes == ("patch_embedding", "kernel"):
+        array = array.reshape(shape[0], -1)
+    if attributes[-1] == "kernel":
+        return array.T
+    return array[0] if attributes[-1] in ("modulation", "head_modulation", "positions") else array
+
+
+def save_dit(dit, path: str | os.PathLike, layout: str = "diffusers") -> None:
+    """Saves a WanDiT so that diffusers, Wan's own code, or `load_dit` can read it.
+
+    Args:
+        dit: the model.
+        path: a name ending in `.safetensors` gives one file; any other a folder with `config.json` and
+            `diffusion_pytorch_model.safetensors`. Missing folders are made. Every file appears whole or not at all.
+        layout: "diffusers" or "original".
+    """
+    if layout not in _LAYOUTS:
+        raise ValueError(f"save_dit: unknown layout {layout!r}, expected one of {sorted(_LAYOUTS)}")
+    cfg, path = dit.cfg, pathlib.Path(path)
+    if layout == "diffusers" and not cfg.qk_norm:
+        raise ValueError("save_dit: diffusers' Wan always has qk_norm; this model does not. Use layout='original'")
+    leaves = {_attributes(p): leaf for p, leaf in jax.tree_util.tree_leaves_with_path(dit)}
+    parameters = list(every_parameter(cfg, layout))
+    shapes = {key: (shape, np.dtype(leaf.dtype)) for _, leaf, keys, shape in parameters for key in keys}
+
+    def arrays():
+        for attributes, _, keys, shape in parameters:
+            value = np.asarray(leaves[attributes])
+            for row in value if attributes[0] == "blocks" else [value]:
+                yield (row.T if attributes[-1] == "kernel" else row).reshape(shape)
+            del keys
+
+    single = path.suffix == ".safetensors"
+    file = path if single else path / "diffusion_pytorch_model.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {"format": "pt", "vrjax": json.dumps(dataclasses.asdict(cfg))}
+    tensors.write(file, shapes, arrays(), metadata)
+    if not single:
+        text = json.dumps(public_config(cfg, layout), indent=2) + "\n"
+        tensors.write_bytes(path / "config.json", [text.encode()])
+
+
+def public_config(cfg, layout: str) -> dict:
+    """The `config.json` of a layout."""
+    if layout == "original":
+        kind = "i2v" if cfg.image_dim is not None else "t2v"
+        fields = {theirs: getattr(cfg, ours) for theirs, ours in _ORIGINAL_CONFIG.items()}
+        return {"_class_name": "WanModel", "model_type": kind, **fields}
+    fields = {theirs: getattr(cfg, ours) for theirs, ours in _DIFFUSERS_CONFIG.items()}
+    return {
+        "_class_name": "WanTransformer3DModel",
+        "patch_size": list(cfg.patch),
+        "attention_head_dim": cfg.head_dim,
+        "qk_norm": "rms_norm_across_heads",
+        "added_kv_proj_dim": cfg.dim if cfg.image_dim is not None else None,
+        "rope_max_seq_len": 1024,
+        **fields,
+    }
+
+
+def _config(source: tensors.Source, shapes: dict, layout: str, options: dict):
+    folder = source.path if source.path.is_dir() else source.path.parent
+    file = folder / "config.json"
+    if "vrjax" in source.metadata:
+        origin = f"{source.path} (metadata)"
+        try:
+            found = json.loads(source.metadata["vrjax"])
+        except ValueError:
+            raise ValueError(f"{origin}: not valid JSON") from None
+    else:
+        found, origin = _inferred(shapes, layout, source.path, options), f"{source.path} (shapes)"
+        if file.exists() and (public := tensors.read_json(file)).get("_class_name", "").startswith("Wan"):
+            origin = str(file)
+            table = _DIFFUSERS_CONFIG if "num_attention_heads" in public else _ORIGINAL_CONFIG
+            found.update({ours: public[theirs] for theirs, ours in table.items() if theirs in public})
+            if "patch_size" in public:
+                found["patch"] = public["patch_size"]
+            if "attention_head_dim" in public:
+                found["dim"] = public["attention_head_dim"] * public["num_attention_heads"]
+    found.update(options)
+    if not found.get("heads"):
+        raise ValueError(f"{source.path}: no config.json, and dim {found['dim']} is not a multiple of 128: pass heads=")
+    try:
+        found["patch"] = tuple(found.get("patch", (1, 2, 2)))  # JSON knows no tuples
+        return WanConfig(**found)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{origin}: not a WanDiT config: {error}") from None
+
+
+def _inferred(shapes: dict, layout: str, path: pathlib.Path, options: dict) -> dict:
+    """What the tensors' shapes say about the config."""
+
+    def shape(*attributes: str, axis: int):
+        key = key_of(attributes, layout, 0)
+        if key not in shapes:
+            raise ValueError(f"{path}: not the weights of a Wan transformer: tensor {key} is missing")
+        if len(shapes[key]) <= axis:
+            raise ValueError(f"{path}: {key} has shape {shapes[key]}, expected more than {axis} axes")
+        return shapes[key][axis]
+
+    patch = tuple(options.get("patch", shapes.get("patch_embedding.weight", ())[2:] or (1, 2, 2)))
+    size = int(np.prod(patch))
+    dim = shape("patch_embedding", "kernel", axis=0)
+    channels = shape("patch_embedding", "kernel", axis=1)
+    has = lambda *attributes: key_of(attributes, layout, 0) in shapes
+    image = has("image_embedding", "norm_in", "scale")
+    positions = has("image_embedding", "positions")
+    return {
+        "dim": dim,
+        "ffn_dim": shape("blocks", "ffn_in", "kernel", axis=0),
+        "heads": dim // 128 if dim % 128 == 0 else None,
+        "layers": fill.blocks(shapes, "blocks.", path),
+        "in_channels": channels if len(shapes["patch_embedding.weight"]) == 5 else channels // size,
+        "out_channels": shape("head", "kernel", axis=0) // size,
+        "patch": patch,
+        "freq_dim": shape("time_in", "kernel", axis=1),
+        "text_dim": shape("text_in", "kernel", axis=1),
+        "image_dim": shape("image_embedding", "norm_in", "scale", axis=0) if image else None,
+        "image_positions": shape("image_embedding", "positions", axis=1) if positions else None,
+        "qk_norm": has("blocks", "self_attn", "norm_q"),
+        "cross_norm": has("blocks", "norm3", "scale"),
+    }

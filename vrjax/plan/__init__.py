@@ -1,0 +1,1 @@
+"""What a job needs of a pod or of one GPU, without having it."""

@@ -1,0 +1,84 @@
+"""What is measured on: held-out clips of one world as arrays, and its verifier for whole arrays of estimates."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from vrjax import tasks
+from vrjax.data import worlds as data
+from vrjax.models.wan import WanConfig
+from vrjax.tasks.core import block_mean, nearest
+from vrjax.train.evaluate import clip_noise
+
+FACTOR = tasks.BLOCK  # side of the codec's blocks: latents are block means, exact on the embedded worlds
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+    """N clips of a world, as the models see them.
+
+    Attributes:
+        world: the verifier.
+        clips: the N clips.
+        rows: arrays with leading axis N: `image`, `text` (the conditions), `solution` [t, h, w, c] and `candidates`
+            [K, t, h, w, c] as latents, `prior` [K], `mask` [K] (candidates that exist), `noise` [M, t, h, w, c]
+            (initial
+            states of M seeds), `key` (randomness of perturbations).
+        films: palette indices [N, K, h, w] of the candidates' last frames.
+    """
+
+    world: tasks.Task
+    clips: tuple[tasks.Clip, ...]
+    rows: dict[str, Any]
+    films: np.ndarray
+
+    def answers(self, x0: np.ndarray) -> np.ndarray:
+        """Which candidate the last frame of each estimate shows.
+
+        Args:
+            x0: [N, ..., h, w, c], last frames as latents.
+
+        Returns:
+            int [N, ...], a candidate's index, or -1 for a frame that is none of them. Equals what `world.solved` reads:
+            a latent is the mean of its block.
+        """
+        rasters = nearest(np.asarray(x0, np.float32), self.world.colours)
+        n = len(self.clips)
+        flat = rasters.reshape(n, -1, *rasters.shape[-2:])
+        same = (flat[:, :, None] == self.films[:, None]).all((-1, -2))  # [N, ..., K]
+        same &= np.asarray(self.rows["mask"])[:, None]
+        found = np.where(same.any(-1), same.argmax(-1), -1)
+        return found.reshape(rasters.shape[:-2])
+
+    def solved(self, answers: np.ndarray) -> np.ndarray:
+        """Whether each answer [N, ...] is a right one (positive prior)."""
+        prior = np.asarray(self.rows["prior"])
+        flat = answers.reshape(len(self.clips), -1)
+        right = np.take_along_axis(prior > 0, np.maximum(flat, 0), 1) & (flat >= 0)
+        return right.reshape(answers.shape)
+
+
+def make(world: str, split: str, n: int, seeds: int, cfg: WanConfig, first: int = 0, seed: int = 0) -> Suite:
+    """The clips `first` ... `first + n - 1` of a split with `seeds` initial noises each.
+
+    The noise of a clip depends on the clip and the seed number alone, so all subjects start from the same states.
+    """
+    here = tasks.get(world)
+    clips = [here.make(first + i, split) for i in range(n)]
+    given = [data.example(c, codec_factor=FACTOR, text_len=cfg.text_len, text_dim=cfg.text_dim) for c in clips]
+    films = np.stack([np.stack([block_mean(v) for v in here.candidates(c)]) for c in clips]).astype(np.float32)
+    shape = given[0]["latent"].shape
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), n)
+    rows = {
+        "image": np.stack([g["image"] for g in given]),
+        "text": np.stack([g["text"] for g in given]),
+        "solution": np.stack([g["latent"] for g in given]),
+        "candidates": films,
+        "prior": np.stack([here.prior(c) for c in clips]).astype(np.float32),
+        "mask": np.stack([[bool(label) for label in here.labels(c)] for c in clips]),
+        "noise": np.stack([[clip_noise(c, shape, seed + m) for m in range(seeds)] for c in clips]),
+        "key": keys,
+    }
+    return Suite(here, tuple(clips), rows, nearest(films[:, :, -1], here.colours))

@@ -1,0 +1,1 @@
+"""Rows of elements in which each passes on what happened to it (VChain's study)."""
