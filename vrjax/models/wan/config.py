@@ -1,6 +1,7 @@
 """The shape and run-time options of a WanDiT."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 
@@ -49,6 +50,8 @@ class WanConfig:
             to it (1.0 switches all residual branches on from the start) and every linear layer by Xavier's rule, for
             small models trained from scratch. The output projection starts at zero either way.
     """
+
+    family: ClassVar[str] = "wan"
 
     dim: int = 1536
     ffn_dim: int = 8960

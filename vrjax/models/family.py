@@ -1,0 +1,141 @@
+"""The protocol of a model family: what training, alignment, planning and the pipelines ask of a network.
+
+A family is a folder of `vrjax.models` with a file `family.py` whose functions are those of `Family`; it is found by its
+folder's name, so a new family touches its own folder and one row of `tests/laws/test_families.py`.
+
+    of = family.of(config.model)                  # or family.get("wan")
+    dit = of.init(config.model, key)
+    velocity = of.velocity(dit, {"text": text, "image": image})
+
+Everything is written for one example: x (t, h, w, c), or whatever shape the family's latents have; conditions are a
+dict of arrays by name, the same names in a batch of training data.
+"""
+
+import importlib
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import jax
+
+from vrjax import models
+from vrjax.flow import Level, Prediction, Velocity
+from vrjax.parallel.layout import Layout
+
+NONE: Mapping[str, Any] = {}
+
+
+class Family(Protocol):
+    """What `family.py` of a family's folder defines.
+
+    Attributes:
+        Config: a frozen dataclass, the shape and run-time options of a network. Its class attribute `family` is the
+            folder's name; fields are what JSON can hold, and among them is `dtype`, of matrix products.
+        TARGETS: regular expressions on dotted parameter paths: the matrices that adapters change.
+        MUON: the same, of the matrices that Muon updates.
+    """
+
+    Config: Any
+    TARGETS: tuple[str, ...]
+    MUON: tuple[str, ...]
+
+    def init(self, cfg: Any, key: jax.Array) -> Any:
+        """A network with random weights: a frozen NNX pytree with attributes `cfg` and `layout`."""
+        ...
+
+    def abstract(self, cfg: Any, layout: Layout | None = None) -> Any:
+        """A network whose parameters are shapes only; `layout` says where activations live on a mesh."""
+        ...
+
+    def load(self, path: Any) -> Any:
+        """A network from its public files. Raises ValueError or FileNotFoundError that names the file."""
+        ...
+
+    def save(self, model: Any, folder: Any) -> None:
+        """Writes what `load` reads, into a folder that does not exist yet or is empty."""
+        ...
+
+    def save_adapters(self, adapters: Mapping[str, Any], path: Any, *, alpha: float | None) -> None:
+        """Writes adapters (`vrjax.train.lora`) in the key style that the family's users have."""
+        ...
+
+    def logical_axes(self, cfg: Any) -> dict:
+        """Logical axis names of every parameter, a nested dict by attribute."""
+        ...
+
+    def training(self, cfg: Any, dtype: str) -> Any:
+        """The config for a training step: products in `dtype`, the run-time options as they are."""
+        ...
+
+    def sampling(self, cfg: Any) -> Any:
+        """The config for sampling and for what is exported: nothing recomputed, and what compiles fast."""
+        ...
+
+    def conditions(self, cfg: Any, latent: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Shapes of one example's conditions, by name, beside a latent of this shape."""
+        ...
+
+    def predict(self, model: Any, x: Any, level: Level, conditions: Mapping[str, Any]) -> Prediction:
+        """One question: as in training, where nothing is worth computing ahead."""
+        ...
+
+    def velocity(
+        self, model: Any, conditions: Mapping[str, Any], *, taps: Mapping = NONE, edits: Mapping = NONE
+    ) -> Velocity:
+        """Closes the conditions over, for sampling: what depends on neither x nor time is computed here, once."""
+        ...
+
+    def guided(
+        self,
+        model: Any,
+        conditions: Mapping[str, Any],
+        negative: Mapping[str, Any],
+        scale: Any,
+        *,
+        renorm: Callable | None = None,
+        taps: Mapping = NONE,
+        edits: Mapping = NONE,
+    ) -> Velocity:
+        """Classifier-free guidance; `negative` holds the conditions that differ in the unconditional branch."""
+        ...
+
+    def tokens(self, cfg: Any, latent: tuple[int, ...]) -> int:
+        """Tokens of one latent."""
+        ...
+
+    def flops(self, cfg: Any, latent: tuple[int, ...]) -> int:
+        """Operations of the matrix products of one forward pass of one example, one multiply-add being two."""
+        ...
+
+    def sites(self, cfg: Any) -> list[str]:
+        """Every site that taps read and edits rewrite."""
+        ...
+
+
+def names() -> tuple[str, ...]:
+    """The families there are, sorted: folders of `vrjax.models` that hold a `family.py`."""
+    folders = (folder for place in models.__path__ for folder in pathlib.Path(place).iterdir())
+    return tuple(sorted({folder.name for folder in folders if (folder / "family.py").is_file()}))
+
+
+def get(name: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in names():
+        raise ValueError(f"unknown model family {name!r}, expected one of {names()}")
+    return importlib.import_module(f"{models.__name__}.{name}.family")  # type: ignore[return-value]
+
+
+def of(cfg: Any) -> Family:
+    """The family of a network's config.
+
+    Raises:
+        ValueError: the object is no family's config.
+    """
+    name = getattr(type(cfg), "family", None)
+    if name is None:
+        raise ValueError(f"a model's config is expected, found {type(cfg).__name__}")
+    return get(name)
