@@ -8,7 +8,6 @@ import pickle
 import zipfile
 
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 import pytest
 
@@ -257,4 +256,4 @@ def test_against_torch(tmp_path):
     assert list(file.shapes) == list(state)
     for key, value in state.items():
         np.testing.assert_array_equal(file[key].view(np.int16), value.view(torch.int16).numpy())
-        assert file[key].dtype == ml_dtypes.bfloat16
+        assert file[key].dtype == jnp.bfloat16
