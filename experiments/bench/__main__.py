@@ -2,7 +2,7 @@
 
 import sys
 
-from experiments.bench.study import main
+from experiments.bench.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,6 @@
 """What is timed: shapes that both sides read, and nothing that belongs to one of them."""
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -123,11 +122,13 @@ def gpu() -> tuple[Case, ...]:
     )
 
 
-def order_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Distribution-free interval of the median from order statistics: the narrowest symmetric pair that covers it
-    with probability `level` under independent draws; the range where there are too few of them."""
-    ordered = np.sort(values)
-    n = len(ordered)
-    tail = lambda k: sum(math.comb(n, i) for i in range(k)) / 2**n  # P(fewer than k below the median)
-    k = max((k for k in range(1, n // 2 + 1) if 1 - 2 * tail(k) >= level), default=1)
-    return float(ordered[k - 1]), float(ordered[n - k])
+# What vrjax is measured for alone (`costs_side`, `memory_side`): the row's name, and what its ratio is of.
+COSTS = {
+    "recording": "time, recording x, v and x0 of every step / recording nothing",
+    "recorded_bytes": "bytes returned more / bytes of what is recorded",
+    "compiling": "compile time, 200 steps / 10 steps",
+    "preference_1": "a preference step, 1 loser, live reference / what its forwards cost in training steps",
+    "preference_3": "the same with 3 losers",
+    "preference_stored": "the same with 1 loser and stored reference errors",
+    "memory": "peak memory / what must be there",
+}

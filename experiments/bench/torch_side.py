@@ -121,3 +121,13 @@ def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.n
         return numpy(state)
 
     return loop
+
+
+def watch(call: Callable[[], Any], calls: int) -> dict[str, tuple[float, float]]:
+    """Milliseconds and number of ATen's operations in a call, each without those that it calls."""
+    profiler = library("torch.profiler")
+    with profiler.profile(activities=[profiler.ProfilerActivity.CPU]) as watched:
+        for _ in range(calls):
+            call()
+    rows = watched.key_averages()
+    return {row.key: (row.self_cpu_time_total / 1e3 / calls, row.count / calls) for row in rows}

@@ -115,3 +115,32 @@ def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.n
     coupled = sampler({"block.1": lambda h: lax.pmean(h, "seed")})
     run = jax.jit(jax.vmap(coupled, in_axes=(None, 0, None), axis_name="seed"))
     return lambda: np.asarray(run(net, arrays["noise"], arrays["text"][0]))
+
+
+def watch(call: Callable[[], Any], calls: int) -> dict[str, tuple[float, float]]:
+    """Milliseconds and number of XLA's operations in a call, without those that contain others."""
+    import collections
+    import glob
+    import re
+    import tempfile
+
+    import jax
+
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            for _ in range(calls):
+                call()
+        (path,) = glob.glob(f"{folder}/**/*.xplane.pb", recursive=True)
+        data = jax.profiler.ProfileData.from_file(path)
+        times: dict[str, list[float]] = collections.defaultdict(lambda: [0.0, 0.0])
+        for plane in data.planes:
+            for line in plane.lines:
+                for event in line.events:
+                    if "hlo_op" not in {name for name, _ in event.stats}:
+                        continue
+                    name = re.sub(r"(\.(\d+|clone|remat\d*))+$", "", event.name)
+                    if name in ("while", "call", "conditional"):
+                        continue
+                    times[name][0] += event.duration_ns / 1e6 / calls
+                    times[name][1] += 1 / calls
+    return {name: (spent, count) for name, (spent, count) in times.items()}

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from experiments.bench import cases
-from experiments.bench import study as bench
+from experiments.bench import cases, command, paired, sides, timing
 
 TINY = cases.Case(
     "tiny", "guided", heads=2, head_dim=12, ffn_dim=32, layers=2, latent=(2, 4, 4, 4), text=(3, 8), steps=3, axis="data"
@@ -18,7 +17,7 @@ TINY = cases.Case(
 
 @given(st.integers(6, 60))
 def test_order_interval_is_the_narrowest_that_covers(n):
-    low, high = cases.order_interval(np.arange(n, dtype=float))
+    low, high = timing.order_interval(np.arange(n, dtype=float))
     covered = lambda k: 1 - 2 * stats.binom.cdf(k, n, 0.5)  # of the k-th from below to the k-th from above, from 0
     assert low + high == n - 1 and covered(low) >= 0.95
     assert covered(low + 1) < 0.95
@@ -26,10 +25,10 @@ def test_order_interval_is_the_narrowest_that_covers(n):
 
 def test_results_that_differ_are_no_number():
     ours = np.ones((1, 2, 3))
-    assert bench.compare(TINY, ours, ours * (1 + 1e-4)) < 2e-4
+    assert paired.compare(TINY, ours, ours * (1 + 1e-4)) < 2e-4
     for theirs in (ours * 1.01, ours[..., :2], ours * np.nan):
-        with pytest.raises(bench.Failed):
-            bench.compare(TINY, ours, theirs)
+        with pytest.raises(sides.Failed):
+            paired.compare(TINY, ours, theirs)
 
 
 @pytest.mark.parametrize(
@@ -39,20 +38,30 @@ def test_results_that_differ_are_no_number():
         (["--pairs", "2", "--rounds", "3"], "pairs >= rounds"),
         (["--devices", "999"], "--devices 999"),
         (["--cores", "998"], "not all among"),
+        (["--profile", "memory"], "unknown 'memory'"),
     ],
 )
 def test_misuse(options, message, capsys, tmp_path):
-    assert bench.main([*options, "--out", str(tmp_path)]) == 2
+    assert command.main([*options, "--out", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
+def test_pairs_alternate_after_a_warm_up():
+    called = []
+    timer = lambda name, wall: lambda: called.append(name) or (wall, 2 * wall)
+    found = timing.pairs(timer("a", 3.0), timer("b", 1.5), 3)
+    assert called == ["a", "b", *"ab", *"ba", *"ab"]
+    np.testing.assert_array_equal(found["wall"], [[3.0, 1.5]] * 3)
+    np.testing.assert_array_equal(found["cpu"], [[6.0, 3.0]] * 3)
+
+
 @pytest.mark.parity
 def test_a_row_beside_diffusers(monkeypatch):
-    monkeypatch.setattr(bench, "SGEMM", 64)
-    monkeypatch.setattr(bench, "PAUSE", 0.0)
+    monkeypatch.setattr(paired, "SGEMM", 64)
+    monkeypatch.setattr(sides, "PAUSE", 0.0)
     monkeypatch.delenv("XLA_FLAGS", raising=False)  # each core a device, not eight
     available = sorted(os.sched_getaffinity(0))[:2]
-    rows = {r["name"]: r for r in bench.measure([TINY], available, 3, rounds=2, devices=len(available))}
+    rows = {r["name"]: r for r in paired.measure([TINY], available, 3, rounds=2, devices=len(available))}
     assert rows["tiny"]["pairs"] == 3 and len(rows["tiny"]["rounds"]) == 2
     assert rows["tiny"]["ratio"] > 0 and 0 <= rows["tiny"]["difference"] < 1e-4

@@ -122,7 +122,7 @@ def test_mistakes(place, cache, tmp_path):
     good = {"name": "a", "model": tiny_wan.config("i2v"), "steps": 1, "data": Data(cache=str(cache), batch=1)}
     with pytest.raises(ValueError, match="encoded clips have no verifier"):
         TrainConfig(**good)
-    recipe = runpy.run_path("configs/vbvr_lora.py")["config"]()
+    recipe = runpy.run_path("configs/vbvr/lora.py")["config"]()
     with pytest.raises(ValueError, match="needs 0 <= low < high <= 1, found 0.9 and 0.5"):
         dataclasses.replace(recipe, objective=dataclasses.replace(recipe.objective, low=0.9, high=0.5))
     other = dataclasses.replace(recipe, model=tiny_wan.config("t2v"), data=Data(cache=str(cache), batch=1), mesh={})
@@ -134,7 +134,7 @@ def test_mistakes(place, cache, tmp_path):
 
 def test_experts_levels():
     """The published part of the unshifted levels is the boundary of 0.9 after the shift; the two parts meet there."""
-    recipe = runpy.run_path("configs/vbvr_lora.py")["config"]()
+    recipe = runpy.run_path("configs/vbvr/lora.py")["config"]()
     spec = recipe.objective
     draw = lambda low, high: np.asarray(
         objectives.sample_sigmas(jax.random.key(0), 1000, kind=spec.times, shift=spec.shift, low=low, high=high)
@@ -153,7 +153,7 @@ def test_experts_levels():
 def test_the_recipe(place, tmp_path, capsys):
     """From the tree by two commands to adapters that `vrjax sample` takes; both experts; killed runs aside."""
     root, model = place
-    recipe = runpy.run_path("configs/vbvr_lora.py")["config"]()
+    recipe = runpy.run_path("configs/vbvr/lora.py")["config"]()
     main(
         [
             "encode",

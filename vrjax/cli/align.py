@@ -11,8 +11,8 @@ Trains on preferences: real clips against a model's own samples (RealDPO and its
 command goes on with a killed run, bit for bit. Its config() returns an AlignConfig.
 
 examples:
-  vrjax align configs/realdpo_smoke.py
-  vrjax align configs/realdpo_smoke.py --name anchored --preference.loss dpop --preference.anchor 10
+  vrjax align configs/realdpo/smoke.py
+  vrjax align configs/realdpo/smoke.py --name anchored --preference.loss dpop --preference.anchor 10
 """
 
 

@@ -11,7 +11,7 @@ interrupted encoding, and encodes nothing twice. Training reads the folder: `--d
 
 examples:
   vrjax encode VBVR/questions vbvr-cache --model Wan2.2-I2V-A14B --size 384x384 --frames 81
-  vrjax train configs/vbvr_lora.py --data.cache vbvr-cache --start Wan2.2-I2V-A14B/high_noise_model
+  vrjax train configs/vbvr/lora.py --data.cache vbvr-cache --start Wan2.2-I2V-A14B/high_noise_model
 """
 
 

@@ -12,7 +12,7 @@ text encoder and picture condition. The same command goes on with an interrupted
 examples:
   vrjax losers train_data --model Wan2.1-T2V-1.3B --count 3 --frames 49 --size 480x832 --pairs realdpo_pairs
   vrjax losers train_data --model Wan2.1-T2V-1.3B --count 0 --frames 49 --size 480x832 --pairs realdpo_pairs
-  vrjax align configs/realdpo_wan.py --start Wan2.1-T2V-1.3B/transformer --pairs realdpo_pairs
+  vrjax align configs/realdpo/wan.py --start Wan2.1-T2V-1.3B/transformer --pairs realdpo_pairs
 """
 
 

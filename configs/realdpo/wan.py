@@ -1,6 +1,6 @@
 """RealDPO on Wan 2.1 T2V 1.3B: encoded pairs of real clips and the base model's samples, LoRA, the base as reference.
 
-Command:        vrjax align configs/realdpo_wan.py --start PATH/TO/Wan2.1-T2V-1.3B-Diffusers/transformer --pairs PAIRS
+Command:        vrjax align configs/realdpo/wan.py --start PATH/TO/Wan2.1-T2V-1.3B-Diffusers/transformer --pairs PAIRS
 Expected time:  not measured: it needs the public weights, encoded pairs and accelerators.
 Expected score: none published for this base (RealDPO's own is CogVideoX-5B).
 

@@ -1,29 +1,31 @@
 """Peak memory of a large model on a small machine: a random checkpoint is written, loaded, sampled and measured.
 
-    python -m experiments.bench.memory                       Wan 1.3B's shapes in float32: 6 GB on disk, 6 GB of memory
-    python -m experiments.bench.memory --layers 2            the same in seconds
-
 A process of its own loads the checkpoint and samples 5 frames of 128 x 128 pixels with guidance, every field of every
 step recorded, and says at each stage what it holds at most (`ru_maxrss`: its own memory and what it has mapped of
 files). Beside it stand the bytes that must be there: parameters, what is recorded, and the process as it was before
 anything was loaded. The checkpoint lies in a temporary folder and is deleted.
 """
 
-import argparse
 import json
 import pathlib
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 
+from experiments.bench import timing
+from experiments.bench.sides import Side
+
+LIMIT = 1.15  # of the peak over what must be there
 SHAPES = {
     "1.3b": {"dim": 1536, "ffn_dim": 8960, "heads": 12, "layers": 30},
     "5b": {"dim": 3072, "ffn_dim": 14336, "heads": 24, "layers": 30, "in_channels": 48, "out_channels": 48},
 }
 LATENT = (2, 16, 16)  # of 5 frames, 128 x 128 pixels, by Wan's VAE 2.1
+
+
+def start(cores: int, devices: int) -> None:
+    """Nothing to set."""
 
 
 def write(folder: pathlib.Path, shapes: dict, dtype: str) -> None:
@@ -118,47 +120,25 @@ def table(found: dict) -> str:
     return "\n".join([f"{'GiB':>53}", *(f"{name:<44}{value}" for name, value in rows)])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; exit status 1 where the peak exceeds 1.15 times what must be there."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.bench.memory",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--shape", choices=sorted(SHAPES), default="1.3b", help="which model's (1.3b)")
-    parser.add_argument("--layers", type=int, help="blocks (the model's own)")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the file (float32)")
-    parser.add_argument("--steps", type=int, default=3, help="denoising steps (3)")
-    parser.add_argument("--scratch", type=pathlib.Path, help="where the checkpoint may lie for a while")
-    parser.add_argument("--json", type=pathlib.Path, help="also write the numbers here")
-    parser.add_argument("--measure", type=pathlib.Path, help=argparse.SUPPRESS)
-    options = parser.parse_args(argv)
-    if options.measure is not None:
-        print(json.dumps(measure(options.measure, options.steps)))
-        return 0
-    shapes = SHAPES[options.shape] | ({} if options.layers is None else {"layers": options.layers})
-    with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
-        began = time.monotonic()
-        write(pathlib.Path(scratch), shapes, options.dtype)
-        print(f"wrote the checkpoint in {time.monotonic() - began:.0f} s", flush=True)
-        command = [
-            sys.executable,
-            "-m",
-            "experiments.bench.memory",
-            "--measure",
-            scratch,
-            "--steps",
-            str(options.steps),
-        ]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    found = json.loads(done.stdout.strip().splitlines()[-1])
+def row(
+    cores: Sequence[int], shape: str, layers: int | None, dtype: str, steps: int, scratch: pathlib.Path | None
+) -> dict:
+    """The row "memory": peak over what must be there.
+
+    Args:
+        cores: those that the processes run on.
+        shape: name of the model's sizes, one of `SHAPES`.
+        layers: blocks, where not the model's own number.
+        dtype: of the file.
+        steps: denoising steps.
+        scratch: where the checkpoint may lie for a while.
+    """
+    shapes = SHAPES[shape] | ({} if layers is None else {"layers": layers})
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        with Side("memory", cores) as writer:
+            writer.ask("write", pathlib.Path(folder), shapes, dtype)
+        with Side("memory", cores) as fresh:
+            found = fresh.ask("measure", pathlib.Path(folder), steps)
     print(table(found))
-    must = found["parameters"] + found["recorded"] + found["start"]
-    found["ratio"] = found["sample"] / must
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
-    return int(found["ratio"] > 1.15 or not found["finite"])
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    ratio = found["sample"] / (found["parameters"] + found["recorded"] + found["start"])
+    return timing.row("memory", [ratio], **found, within=ratio <= LIMIT and found["finite"])

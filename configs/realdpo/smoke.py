@@ -1,6 +1,6 @@
 """Every part of a preference run in a minute: real winners, losers sampled in the update, a slow reference.
 
-Command:        vrjax align configs/realdpo_smoke.py
+Command:        vrjax align configs/realdpo/smoke.py
 Expected time:  about a minute on one core, most of it compilation.
 Expected score: none; the first loss is log 2 (0.693), and it learns nothing worth keeping.
 

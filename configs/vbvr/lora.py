@@ -1,8 +1,8 @@
 """VBVR's recipe on Wan 2.2 I2V A14B: adapters of rank 32 for each of the two experts, on encoded clips.
 
 Commands:       vrjax encode VBVR/questions vbvr-cache --model Wan2.2-I2V-A14B --size 384x384 --frames 81
-                vrjax train configs/vbvr_lora.py
-                vrjax train configs/vbvr_lora.py --name vbvr_lora_low --start Wan2.2-I2V-A14B/low_noise_model \
+                vrjax train configs/vbvr/lora.py
+                vrjax train configs/vbvr/lora.py --name vbvr_lora_low --start Wan2.2-I2V-A14B/low_noise_model \
                     --objective.low 0 --objective.high 0.642
 Expected time:  not measured: it needs the public weights, encoded clips and accelerators.
 Expected score: none of ours. Published: VBVR-Bench 0.371 for the base model, 0.685 after 1,000,000 clips.
