@@ -1,1 +1,16 @@
-"""Bytes on disk: whole-or-not writes, run folders, fingerprints, safetensors and .pth, arrays by content."""
+"""Bytes on disk.
+
+| file | what is in it |
+| --- | --- |
+| `writing` | files and folders that appear whole or not at all: `atomic`, `folder`, `text`, `json`, `chunks` |
+| `content` | `fingerprint` of a file or folder, in which every byte counts; `key` of named parts |
+| `kept` | results reused only when everything they came from is the same; `source`, an instrument's hash |
+| `records` | frozen dataclasses as JSON and back, with types checked; differences by name |
+| `runs` | a run's folder: lock, config, resume, `fresh`; rows that survive a kill |
+| `store` | arrays in a folder, addressed by what they depend on |
+| `tensors` | safetensors, read lazily and checked; any weight file as named arrays (`Source`) |
+| `pth`, `pickles`, `pth_writer` | what `torch.save` wrote, read without running pickle code; and written |
+| `fill`, `placing` | named arrays into a model's parameters, whole or each device's part |
+"""
+
+from vrjax.files.content import fingerprint as fingerprint
