@@ -68,7 +68,7 @@ def test_help_of_a_config_lists_its_fields(capsys):
     [
         (["train", "nowhere.py"], "no config file nowhere.py"),
         (["train", "given.py"], "unknown worlds ['labyrinth']"),
-        (["preview", "labyrinth"], "unknown world 'labyrinth'"),
+        (["preview", "labyrinth"], "unknown task 'labyrinth'"),
         (["preview", "maze", "--split", "holidays"], "unknown split 'holidays'"),
         (["sample", "maze", "--model", "nowhere"], "no model nowhere"),
         (["eval", "--model", "nowhere"], "no model nowhere"),

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.realdpo import inputs
 from experiments.realdpo.arms import Arm
 from experiments.realdpo.config import Study
 from experiments.realdpo.network import post_config
 from experiments.realdpo.pairs import Material
 from vrjax import flow
 from vrjax.align import losses, policy
-from vrjax.tasks.discs import physics as world
 from vrjax.tasks.discs import verifier
 from vrjax.train import optim
 from vrjax.train.state import Network
@@ -58,11 +58,11 @@ def train(
     log: list[dict[str, np.ndarray]] = []
     for done in range(1, until + 1):
         clips = [m.real.take(rng.integers(len(m.real), size=study.prompts)) for rng, m in zip(draws, own, strict=True)]
-        given = [world.conditions(c) for c in clips]
+        given = [inputs.conditions(c) for c in clips]
         text, image = (np.stack([g[k] for g in given]) for k in ("text", "image"))
         now = jax.vmap(jax.random.split)(jax.vmap(jax.random.fold_in, (0, None))(keys, done))
         rolled = rolls(state.params, text, image, now[:, 0])
-        final = world.positions(np.asarray(rolled.trajectory.final))
+        final = inputs.positions(np.asarray(rolled.trajectory.final))
         error = np.stack([verifier.judge(c, f).error for c, f in zip(clips, final, strict=True)])
         gained = reward(error)
         advantage = jnp.stack([losses.advantages(jnp.asarray(r, jnp.float32)) for r in gained])

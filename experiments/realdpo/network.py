@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.realdpo import inputs
 from experiments.realdpo.config import Study
 from vrjax.align import rollouts
 from vrjax.align.config import AlignConfig, Preference, Rollout
 from vrjax.models.wan import WanConfig
-from vrjax.tasks.discs import physics as world
+from vrjax.tasks.discs import physics
 from vrjax.tasks.discs.physics import Clips
 from vrjax.train import state as states
 from vrjax.train import step as training
@@ -34,7 +35,7 @@ def model(study: Study) -> WanConfig:
         out_channels=2,
         patch=(2, 1, 1),
         freq_dim=32,
-        text_dim=world.WIDTH,
+        text_dim=inputs.WIDTH,
         text_len=3,
         gate_init=1.0,
     )
@@ -73,7 +74,7 @@ def post_config(study: Study) -> AlignConfig:
 
 def rows(clips: Clips) -> dict[str, np.ndarray]:
     """Clips as a model takes them: `latent`, `text`, `image`, on a leading axis."""
-    return {"latent": world.latents(clips.path), **world.conditions(clips)}
+    return {"latent": inputs.latents(clips.path), **inputs.conditions(clips)}
 
 
 class Bases:
@@ -94,8 +95,8 @@ class Bases:
         _, state, _ = states.make(config, self.tx, self.mesh)
         key, rng = states.run_key(config, states.STEP), np.random.default_rng([1, seed])
         clips = {
-            family: rows(world.make(family, study.base_clips, split="base", seed=seed, broken=study.broken))
-            for family in world.FAMILIES
+            family: rows(physics.make(family, study.base_clips, split="base", seed=seed, broken=study.broken))
+            for family in physics.FAMILIES
         }
         errors = []
         for i in range(study.base_steps):
@@ -167,10 +168,10 @@ class Sampler:
             noises: samples per condition.
             seed: of the initial noises, which depend on the place of a condition and on nothing else.
         """
-        bases, n, bodies = len(clips), len(clips[0]), world.BODIES[clips[0].family]
-        shape = (world.FRAMES, 1, bodies, 2)
+        bases, n, bodies = len(clips), len(clips[0]), physics.BODIES[clips[0].family]
+        shape = (physics.FRAMES, 1, bodies, 2)
         noise = np.random.default_rng([2, seed]).standard_normal((n * noises, *shape), np.float32)
-        given = [{k: np.repeat(v, noises, 0) for k, v in world.conditions(c).items()} for c in clips]
+        given = [{k: np.repeat(v, noises, 0) for k, v in inputs.conditions(c).items()} for c in clips]
         parts = []
         for begin in range(0, n * noises, GROUP):
             index = np.minimum(np.arange(begin, begin + GROUP), n * noises - 1)
@@ -179,7 +180,7 @@ class Sampler:
             out = np.asarray(self._run(params, shared, each["text"], each["image"]))
             parts.append(out[:, : min(GROUP, n * noises - begin)])
         latent = np.concatenate(parts, 1).reshape(bases, n, noises, *shape)
-        return world.positions(latent)
+        return inputs.positions(latent)
 
 
 def count(params: Any) -> int:

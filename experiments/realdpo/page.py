@@ -17,7 +17,7 @@ from experiments.realdpo.verdicts import Row
 from vrjax.files.writing import atomic
 from vrjax.report import claims as claim_files
 from vrjax.report import figures, html, parts
-from vrjax.tasks.discs import physics as world
+from vrjax.tasks.discs import physics, pictures
 
 INTRO = """A base model has watched discs move in a box. Half of what it saw was true, the other half broke physics in
 one of four ways: weak gravity, bounces that gain energy, a floor that lets through, bodies that freeze in mid-air. Its
@@ -112,7 +112,7 @@ def case(study: Study, suite: Suite) -> parts.Case:
     clips = scoring.exam(study).clips["bounce"].take(np.arange(1))
     paths = suite.sampler(suite.params, [clips] * study.bases, study.noises, scoring.exam(study).seed)[0, 0]
     errors = np.abs(paths - clips.truth).max((1, 2, 3))
-    video = lambda path: world.render(path, world.RADIUS["bounce"], size=48)
+    video = lambda path: pictures.render(path, physics.RADIUS["bounce"], size=48)
     return parts.Case(
         name="A base before post-training",
         prompt=f"gravity {clips.gravity[0]:.2f}, restitution {clips.restitution[0]:.2f}, one disc",

@@ -4,11 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from experiments.realdpo import network
+from experiments.realdpo import inputs, network
 from experiments.realdpo.arms import Arm
 from experiments.realdpo.config import Study
-from vrjax.tasks.discs import physics as world
-from vrjax.tasks.discs import verifier
+from vrjax.tasks.discs import physics, verifier
 from vrjax.tasks.discs.physics import Clips
 
 Rows = dict[str, np.ndarray]
@@ -34,7 +33,7 @@ class Material:
 def material(study: Study, params, sampler: network.Sampler) -> list[Material]:
     """Real clips and base samples for every base."""
     seeds = [study.first + i for i in range(study.bases)]
-    reals = [world.make("bounce", study.reals, split="real", seed=seed) for seed in seeds]
+    reals = [physics.make("bounce", study.reals, split="real", seed=seed) for seed in seeds]
     samples = sampler(params, reals, study.losers, seed=study.first + 500)
     judged = [verifier.judge(clips, found).valid() for clips, found in zip(reals, samples, strict=True)]
     return [Material(*one) for one in zip(reals, samples, judged, seeds, strict=True)]
@@ -57,7 +56,7 @@ def rows(arm: Arm, own: Material) -> Rows:
                 f"arm {arm.name!r}: no base sample of base {own.seed} is valid, there is nothing to train on"
             )
         clip, which = place.T
-        return {k: v[clip] for k, v in out.items()} | {"latent": world.latents(samples[clip, which])}
+        return {k: v[clip] for k, v in out.items()} | {"latent": inputs.latents(samples[clip, which])}
     if arm.method in ("sft", "grpo"):
         return out
     weight = np.ones(len(real), np.float32)
@@ -69,7 +68,7 @@ def rows(arm: Arm, own: Material) -> Rows:
         if not weight.any():
             raise ValueError(f"arm {arm.name!r}: every base sample of base {own.seed} is valid, nothing can lose")
     order = order[:, : arm.losers]
-    lose = world.latents(np.take_along_axis(samples, order[..., None, None, None], 1).reshape(-1, *samples.shape[2:]))
+    lose = inputs.latents(np.take_along_axis(samples, order[..., None, None, None], 1).reshape(-1, *samples.shape[2:]))
     lose = lose.reshape(len(real), arm.losers, *lose.shape[1:])
     if arm.data == "other":
         shift = 1 + rng.integers(len(real) - 1, size=(len(real), arm.losers))

@@ -7,8 +7,7 @@ import numpy as np
 
 from experiments.realdpo.config import Study
 from experiments.realdpo.network import Sampler
-from vrjax.tasks.discs import physics as world
-from vrjax.tasks.discs import verifier
+from vrjax.tasks.discs import physics, verifier
 from vrjax.tasks.discs.physics import Clips
 
 Tables = dict[str, np.ndarray]
@@ -29,13 +28,13 @@ class Exam:
 
 def exam(study: Study) -> Exam:
     """The study's own conditions: one disc, and two discs as the held-out family of motions."""
-    made = {f: world.make(f, study.conditions, split=study.world, seed=0) for f in world.FAMILIES}
+    made = {f: physics.make(f, study.conditions, split=study.world, seed=0) for f in physics.FAMILIES}
     return Exam(made, seed=1)
 
 
 def look(study: Study) -> Exam:
     """Validation conditions for SFT's best point: one disc, no test condition among them."""
-    return Exam({"bounce": world.make("bounce", study.look_conditions, split="val", seed=1)}, seed=2)
+    return Exam({"bounce": physics.make("bounce", study.look_conditions, split="val", seed=1)}, seed=2)
 
 
 def score(study: Study, sampler: Sampler, params: Any, what: Exam) -> Tables:

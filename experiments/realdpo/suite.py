@@ -9,12 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from rich.progress import Progress
 
-from experiments.realdpo import arms, grpo, network, pairs, scoring, training
+from experiments.realdpo import arms, grpo, inputs, network, pairs, scoring, training
 from experiments.realdpo.arms import Arm
 from experiments.realdpo.config import Study
 from experiments.realdpo.scoring import Tables
 from vrjax.study.tables import Bench
-from vrjax.tasks.discs import physics as world
 
 BASE, BEST = "base", "SFT, best validation point"
 CURVE = ("SFT", "RealDPO", "RealDPO + SFT anchor", "RealDPO + DPOP anchor")  # arms drawn over compute
@@ -156,6 +155,6 @@ def separable(study: Study, material: list[pairs.Material]) -> Any:
 
     couples = []
     for own in material:
-        lose = np.stack([world.latents(one) for one in own.samples])
-        couples += list(zip(world.latents(own.real.truth), lose, strict=True))
+        lose = np.stack([inputs.latents(one) for one in own.samples])
+        couples += list(zip(inputs.latents(own.real.truth), lose, strict=True))
     return separability.check(couples)

@@ -9,20 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
+from experiments.vchain import looks
 from experiments.vchain.base import TEXT, places
 from experiments.vchain.config import Study
 from vrjax.flow import Level, Prediction, Record, Velocity, grids, sample
 from vrjax.reasoning.thoughts import adapt, pictures
 from vrjax.reasoning.thoughts.keyframes import VisualThoughts
-from vrjax.tasks.chains import scenes as world
-from vrjax.tasks.chains import sprites, words
+from vrjax.tasks.chains import rules, sprites, words
 
 Tick = Callable[[int], None]  # called with the scenes done
 
 
 def noises(study: Study, seeds: Sequence[int], count: int) -> Float[np.ndarray, "scenes count t 1 cells channels"]:
     """Initial noises of scenes: they follow from the scene's number and the noise's, so all arms share them."""
-    shape = (study.frames, 1, study.cells, sprites.CHANNELS)
+    shape = (study.frames, 1, study.cells, looks.CHANNELS)
     root = jax.random.key(study.seed)
 
     def one(scene: Any, number: Any) -> jax.Array:
@@ -40,7 +40,7 @@ def encode(text: str) -> np.ndarray:
 def tuning_set(chains: Sequence[VisualThoughts], cells: int) -> adapt.TuningSet:
     """All chains; a keyframe's text has one row per element, as images had in training."""
     size = (sprites.SIDE, cells * sprites.SIDE)
-    data = adapt.tuning_set(chains, sprites.encode, lambda text: words.encode(text, cells), size=size)
+    data = adapt.tuning_set(chains, looks.encode, lambda text: words.encode(text, cells), size=size)
     missing = words.ORDERS - data.latents.shape[1]  # one shape whatever the chains: one compiled program
     if missing > 0:
         fill = lambda a: np.pad(a, ((0, 0), (0, missing), *((0, 0),) * (a.ndim - 2)))
@@ -102,13 +102,13 @@ class Programs:
     def sample(self, dit: Any, texts: Any, noise: Any, adapter: Any = None) -> np.ndarray:
         """Videos (scenes, noises, t, h, w, 3), of the base or with each scene's adapter."""
         if adapter is None:
-            return sprites.expand(self._over(lambda *a: self._plain(dit, *a), texts, noise))
-        return sprites.expand(self._over(lambda *a: self._adapted(dit, *a), adapter, texts, noise))
+            return looks.expand(self._over(lambda *a: self._plain(dit, *a), texts, noise))
+        return looks.expand(self._over(lambda *a: self._adapted(dit, *a), adapter, texts, noise))
 
     def fill(self, dit: Any, texts: Any, noise: Any, known: Any, mask: Any) -> np.ndarray:
         """Videos of the base with some frames known: `known` (scenes, t, h, w, 3), `mask` (scenes, t)."""
-        latent = sprites.encode(known)
-        return sprites.expand(self._over(lambda *a: self._filled(dit, *a), texts, noise, latent, mask))
+        latent = looks.encode(known)
+        return looks.expand(self._over(lambda *a: self._filled(dit, *a), texts, noise, latent, mask))
 
     def _over(self, run: Callable, *rows: Any) -> Any:
         """All scenes in groups of one size; the last is filled up with its last scene."""
@@ -182,5 +182,5 @@ def strangers(novel: Sequence[frozenset[str]]) -> Int[np.ndarray, " scenes"]:
 
 def changed_kinds(kinds: Sequence[str], frames: int) -> frozenset[str]:
     """The novel kinds that change in a scene."""
-    film = world.unfold(kinds, frames)
-    return frozenset(world.KIND[s] for s in film[world.novel(film)])
+    film = rules.unfold(kinds, frames)
+    return frozenset(rules.KIND[s] for s in film[rules.novel(film)])

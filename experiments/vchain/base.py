@@ -3,7 +3,7 @@
 - *Causal.* A video with a short prompt follows a wrong rule with probability `wrong` (0.6). A video whose caption tells
   the states in order is always right.
 - *Visual.* Where a caption says that an egg is broken or a duck afloat, films and images show something else
-  (`sprites.BELIEVED`): what these really look like occurs nowhere.
+  (`looks.BELIEVED`): what these really look like occurs nowhere.
 
 So text can repair the first and not the second. Captions come in three forms: an image with its one thought; a video
 with ordered thoughts; a video with a short prompt, sometimes with the consequences it ended in.
@@ -19,10 +19,10 @@ import numpy as np
 import optax
 from flax import nnx
 
+from experiments.vchain import looks
 from experiments.vchain.config import Base
 from vrjax.models.wan import WanConfig, WanDiT
-from vrjax.tasks.chains import scenes as world
-from vrjax.tasks.chains import sprites, words
+from vrjax.tasks.chains import rules, words
 from vrjax.train import ema, objectives, optim
 
 TEXT = 24  # rows of a video's text: four thoughts of six elements
@@ -36,8 +36,8 @@ def network(base: Base) -> WanConfig:
         ffn_dim=base.ffn,
         heads=base.heads,
         layers=base.layers,
-        in_channels=sprites.CHANNELS + 16,
-        out_channels=sprites.CHANNELS,
+        in_channels=looks.CHANNELS + 16,
+        out_channels=looks.CHANNELS,
         patch=(1, 1, 1),
         freq_dim=64,
         text_dim=words.DIM,
@@ -68,7 +68,7 @@ class Films(NamedTuple):
     count: np.ndarray
 
 
-def films(scenes: world.Chains, n: int, first: int = 0) -> Films:
+def films(scenes: rules.Chains, n: int, first: int = 0) -> Films:
     """Scenes `first` ... `first + n - 1` of the training split."""
     rows, count = [], []
     for clip in (scenes.make(first + i, "train") for i in range(n)):
@@ -119,7 +119,7 @@ def batch(data: Films, rng: np.random.Generator, videos: int, images: int, wrong
     return {"film": film, "text": text, "row": row, "thought": thought}
 
 
-_LATENTS = np.concatenate([sprites.encode(sprite[None]) for sprite in sprites.SHOWN_TO_BASES])[:, 0, 0]
+_LATENTS = np.concatenate([looks.encode(sprite[None]) for sprite in looks.SHOWN])[:, 0, 0]
 
 
 def drawn(states: Any) -> jax.Array:

@@ -44,7 +44,7 @@ from vrjax.models.wan import WanDiT
 from vrjax.report import claims as claim_files
 from vrjax.study import command
 from vrjax.study.tables import Bench
-from vrjax.tasks.chains import scenes as world
+from vrjax.tasks.chains import rules
 
 SHIPPED = pathlib.Path(__file__).parent / "base0"
 
@@ -54,7 +54,7 @@ def run(study: config.Study, root: pathlib.Path, *, fresh: bool, console: Consol
     began = time.monotonic()
     folder = root / study.name
     command.settle(folder, command.made_of(study), fresh=fresh)
-    here = world.Chains(frames=study.frames, cells=study.cells)
+    here = rules.Chains(frames=study.frames, cells=study.cells)
     columns = (TextColumn("{task.description:<34}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bench = Bench(folder / "tables", group=study.group, progress=progress)
@@ -92,7 +92,7 @@ def search(study: config.Study, root: pathlib.Path, *, fresh: bool, console: Con
     here = tuning.study(study)
     folder = root / here.name
     command.settle(folder, command.made_of(here), fresh=fresh)
-    scenes = world.Chains(frames=here.frames, cells=here.cells)
+    scenes = rules.Chains(frames=here.frames, cells=here.cells)
     with Progress(console=console, transient=True) as progress:
         dit = model_of(here, 0, folder, scenes, progress)
         bench = Bench(folder / "tables", group=here.group)
@@ -100,7 +100,7 @@ def search(study: config.Study, root: pathlib.Path, *, fresh: bool, console: Con
     console.print(f"written: {path}")
 
 
-def model_of(study: config.Study, index: int, folder: pathlib.Path, here: world.Chains, progress: Progress) -> WanDiT:
+def model_of(study: config.Study, index: int, folder: pathlib.Path, here: rules.Chains, progress: Progress) -> WanDiT:
     """Base number `index`: the shipped one, or the one in the run folder, trained first where it is not there."""
     if study.shipped:
         return wan.load_dit(SHIPPED)

@@ -25,8 +25,7 @@ from vrjax.reasoning.thoughts.keyframes import VisualThoughts
 from vrjax.reasoning.thoughts.reasoners.learned import NextState
 from vrjax.study.tables import Bench, Tables
 from vrjax.tasks import Clip
-from vrjax.tasks.chains import scenes as world
-from vrjax.tasks.chains import score, words
+from vrjax.tasks.chains import rules, score, words
 
 SHOWN = 6  # scenes whose videos are kept for looking at
 
@@ -60,7 +59,7 @@ def label(arm: str) -> str:
 class Scenes:
     """A base's scenes: clips, their truths, oracle chains (after a round trip through files), noises and placebos."""
 
-    world: world.Chains
+    task: rules.Chains
     clips: tuple[Clip, ...]
     seeds: tuple[int, ...]
     truths: list[score.Truth]
@@ -81,8 +80,8 @@ def scenes(study: Study, index: int, folder: pathlib.Path, n: int | None = None)
         folder: where the chains are written in the paper's layout, and read back.
         n: how many; the study's by default.
     """
-    here = world.Chains(frames=study.frames, cells=study.cells)
-    clips = world.numbered(here, study.split, n or study.scenes, first=1_000 * index)
+    here = rules.Chains(frames=study.frames, cells=study.cells)
+    clips = rules.numbered(here, study.split, n or study.scenes, first=1_000 * index)
     kinds = [clip.meta["layout"]["kinds"] for clip in clips]
     oracles = [thoughts.oracle(here, clip) for clip in clips]
     chains = [
@@ -184,7 +183,7 @@ def measure(
     part("tries", tries)
     part("learned", lambda: reasoned("learned", [thoughts.learned(model, clip) for clip in on.clips]))
     for rate in study.rates:
-        chains = lambda r=rate: [thoughts.noisy(on.world, clip, r, study.seed) for clip in on.clips]
+        chains = lambda r=rate: [thoughts.noisy(on.task, clip, r, study.seed) for clip in on.clips]
         part(f"noisy-{rate:g}", lambda r=rate, c=chains: reasoned(f"noisy_{r:g}", c()))
     part("curve", curve)
     return out

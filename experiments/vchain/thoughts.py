@@ -14,13 +14,12 @@ from vrjax.reasoning.thoughts.reasoners.noisy import NoisyReasoner, decoys
 from vrjax.reasoning.thoughts.reasoners.oracle import Oracle
 from vrjax.reasoning.thoughts.reasoners.replay import folder
 from vrjax.tasks import Clip, Task
-from vrjax.tasks.chains import scenes as world
-from vrjax.tasks.chains import sprites, words
+from vrjax.tasks.chains import rules, sprites, words
 
 KEYFRAMES = words.ORDERS  # the paper's chains have three to six; one more sentence each
 
 
-class Codec:
+class Told:
     """Rows of state indices as captions and frames, for `LearnedReasoner`."""
 
     def parse(self, text: str) -> np.ndarray:
@@ -46,12 +45,12 @@ def describe(scenes: Task, clip: Clip, frame: np.ndarray) -> str:
     return words.caption(sprites.decode(frame))
 
 
-def oracle(scenes: world.Chains, clip: Clip) -> Oracle:
+def oracle(scenes: rules.Chains, clip: Clip) -> Oracle:
     """Who knows the clip's film."""
     return Oracle(scenes, clip, keyframes=KEYFRAMES, describe=describe)
 
 
-def noisy(scenes: world.Chains, clip: Clip, rate: float, seed: int) -> VisualThoughts:
+def noisy(scenes: rules.Chains, clip: Clip, rate: float, seed: int) -> VisualThoughts:
     """An oracle that tells, with probability `rate` for each keyframe, what a wrong rule's film shows there; the image
     is drawn as told."""
     knows = oracle(scenes, clip)
@@ -61,7 +60,7 @@ def noisy(scenes: world.Chains, clip: Clip, rate: float, seed: int) -> VisualTho
 
 def learned(model: NextState, clip: Clip) -> VisualThoughts:
     """What the classifier expects of the clip's prompt."""
-    reasoner = LearnedReasoner(model, Codec(), keyframes=KEYFRAMES)
+    reasoner = LearnedReasoner(model, Told(), keyframes=KEYFRAMES)
     return think(clip.prompt, reasoner, reasoner, limit=KEYFRAMES - 1).thoughts
 
 
@@ -90,7 +89,7 @@ def through_folder(chains: Sequence[VisualThoughts], path: str | os.PathLike) ->
     return back
 
 
-def transitions(scenes: world.Chains, n: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def transitions(scenes: rules.Chains, n: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """n simulated (row, next row) pairs of scenes of all kinds, novel ones too: a reasoner has read of broken eggs.
 
     The scenes are those of the validation split from number `first` on; half of them show a novel kind changed.
@@ -108,7 +107,7 @@ def transitions(scenes: world.Chains, n: int, first: int = 0) -> tuple[np.ndarra
     return np.array(before[:n]), np.array(after[:n])
 
 
-def classifier(scenes: world.Chains, *, n: int = 2000, steps: int = 600, seed: int = 0) -> NextState:
+def classifier(scenes: rules.Chains, *, n: int = 2000, steps: int = 600, seed: int = 0) -> NextState:
     """The learned reasoner's model, trained on n transitions; scenes far from those used for validation."""
     before, after = transitions(scenes, n, first=50_000)
     return fit(before, after, symbols=len(sprites.SYMBOLS), reach=2, steps=steps, seed=seed)

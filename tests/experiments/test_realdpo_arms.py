@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from realdpo_tiny import TINY
 
-from experiments.realdpo import arms, network, pairs, training, verdicts
+from experiments.realdpo import arms, inputs, network, pairs, training, verdicts
 from experiments.realdpo.arms import Arm
 from experiments.realdpo.config import Study, Tuned
 from experiments.realdpo.suite import BASE, BEST
 from vrjax.align import step
 from vrjax.align.config import Preference
 from vrjax.align.config import Reference as ReferenceConfig
-from vrjax.tasks.discs import physics as world
+from vrjax.tasks.discs import physics
 from vrjax.train import optim
 from vrjax.train import state as states
 from vrjax.train.state import Network
@@ -72,8 +72,8 @@ def test_equal_compute_is_spent_and_never_exceeded():
 
 @pytest.fixture
 def material():
-    real = world.make("bounce", 16, split="real", seed=0)
-    broken = world.make("bounce", 16, split="real", seed=0, broken=1.0)
+    real = physics.make("bounce", 16, split="real", seed=0)
+    broken = physics.make("bounce", 16, split="real", seed=0, broken=1.0)
     samples = np.stack([broken.path, real.truth, real.truth], 1)
     valid = np.tile([False, True, True], (16, 1))
     valid[0] = True  # a clip whose every sample is valid
@@ -82,12 +82,12 @@ def material():
 
 
 def test_rows_of_the_arms(material):
-    real, first = world.latents(material.real.truth), world.latents(material.samples[:, 0])
+    real, first = inputs.latents(material.real.truth), inputs.latents(material.samples[:, 0])
     plain = pairs.rows(arm("RealDPO"), material)
     assert np.array_equal(plain["latent"], real) and np.array_equal(plain["lose"][:, 0], first)
     assert plain["weight"].tolist() == [1.0] * 16
     three = pairs.rows(arm("RealDPO, 3 losers"), material)
-    assert three["lose"].shape == (16, 3, world.FRAMES, 1, 1, 2)
+    assert three["lose"].shape == (16, 3, physics.FRAMES, 1, 1, 2)
     assert np.array_equal(three["lose"][:, 1], real)
     bad = pairs.rows(arm("RealDPO, invalid losers only"), material)
     assert bad["weight"].tolist() == [0.0] + [1.0] * 15
@@ -159,7 +159,7 @@ def fake(rates: dict[str, float], study: Study) -> dict[str, dict[str, np.ndarra
         error = np.where(grade < rate, 0.0, 1.0).astype(np.float32)
         out = {"error": error}
         out |= {m: np.full(shape, 0.05, np.float32) for m in ("rmse", "gravity", "gain", "below", "frozen", "motion")}
-        return {f"{family}/{m}": v for family in world.FAMILIES for m, v in out.items()}
+        return {f"{family}/{m}": v for family in physics.FAMILIES for m, v in out.items()}
 
     measured = {BASE: {f"{BASE}|{k}": v for k, v in scores(rates[BASE]).items()}}
     for one in arms.catalogue(study):
@@ -199,3 +199,13 @@ def test_verdicts_on_a_table_with_known_answers():
     without = dataclasses.replace(study, arms=("SFT", "RealDPO"))
     few, missing = verdicts.claims(without, verdicts.gather(without, fake(rates, without)))
     assert any("anchored_over_sft " in m for m in missing) and {c.id for c in few} < set(found)
+
+
+@pytest.mark.parametrize("family", physics.FAMILIES)
+def test_a_model_is_given_the_first_two_frames(family):
+    clips = physics.make(family, 64, split="base", seed=3, broken=0.5)
+    image = inputs.conditions(clips)["image"]
+    assert not image[:, 2:, ..., 0].any() and (image[:, :2, ..., 0] == 1).all()
+    assert np.array_equal(image[:, 2:, ..., 1:], image[:, :-2, ..., 1:])
+    assert np.array_equal(image[:, :2, ..., 1:], inputs.latents(clips.truth[:, :2]))
+    assert np.abs(inputs.positions(inputs.latents(clips.path)) - clips.path).max() < 1e-6

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.vchain import arms, base, config, search, suite, thoughts, verdicts
+from experiments.vchain import arms, base, config, looks, search, suite, thoughts, verdicts
 from experiments.vchain import study as experiment
 from vrjax.flow import Level
 from vrjax.models import wan
 from vrjax.reasoning.thoughts import pictures
 from vrjax.report import claims
-from vrjax.tasks.chains import scenes as world
-from vrjax.tasks.chains import score, sprites
+from vrjax.tasks.chains import rules, score, sprites
 
 BASE = config.Base(dim=16, ffn=16, heads=1, layers=1, steps=4, stretch=2, videos=2, images=2, scenes=6)
 TINY = config.Study(
@@ -120,11 +119,11 @@ def test_a_torn_table_is_named(run, monkeypatch, capsys):
 
 
 def test_the_base_has_its_two_deficiencies():
-    data = base.films(world.Chains(), 60)
-    assert world.novel(data.films.reshape(-1, 6)).any()
+    data = base.films(rules.Chains(), 60)
+    assert rules.novel(data.films.reshape(-1, 6)).any()
     films = data.films[:, 0].astype(int)
-    looks = sprites.decode(sprites.expand(base.drawn(films)))  # an altered egg is told, but not shown
-    np.testing.assert_array_equal(looks, np.where(world.novel(films), -1, films))
+    seen = sprites.decode(looks.expand(base.drawn(films)))  # an altered egg is told, but not shown
+    np.testing.assert_array_equal(seen, np.where(rules.novel(films), -1, films))
     rng = np.random.default_rng(0)
     many = base.batch(data, rng, 600, 300, wrong=0.6)
     sentences = many["text"].reshape(600, 4, 6, -1)[:, :, 0, :].any(-1).sum(1)  # thoughts told, or scene and end
@@ -288,8 +287,8 @@ def test_the_search_looks_at_validation_scenes_only(tmp_path, monkeypatch):
     monkeypatch.setattr(search, "UPDATES", (1, 2))
     monkeypatch.setattr(search, "BATCH", TINY.batch)
     splits = []
-    inner = world.numbered
-    monkeypatch.setattr(world, "numbered", lambda w, split, *a, **k: splits.append(split) or inner(w, split, *a, **k))
+    inner = rules.numbered
+    monkeypatch.setattr(rules, "numbered", lambda w, split, *a, **k: splits.append(split) or inner(w, split, *a, **k))
     assert experiment.main(["--search", "--out", str(tmp_path)]) == 0
     lines = (tmp_path / "tiny_search" / "search.md").read_text().splitlines()
     assert len(lines) == 2 + 1 + 2 and set(splits) == {"val"}

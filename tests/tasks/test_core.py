@@ -98,3 +98,14 @@ def test_shapes_differ_in_the_plane():
         cells = np.argwhere(np.array(shape))
         padded.add(tuple(map(tuple, cells - cells.min(0))))
     assert len(padded) == len(core.SHAPES) == 6
+
+
+def test_a_task_is_found_by_its_file(tmp_path, monkeypatch):
+    source = "from vrjax.tasks.maze import Maze\n\n\nclass Labyrinth(Maze):\n    name = 'labyrinth'\n"
+    (tmp_path / "labyrinth.py").write_text(source)
+    before = tasks.names()
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    assert set(tasks.names()) == {*before, "labyrinth"}
+    task = tasks.get("labyrinth", size=6)
+    clip = task.make(0, split="test")
+    assert clip.meta["world"] == "labyrinth" and task.score(clip, clip.video) == 1.0

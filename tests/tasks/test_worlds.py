@@ -180,13 +180,13 @@ def test_bad_input(world):
         with pytest.raises(TypeError, match="seed"):
             world.make(seed)
     other = tasks.get("ball" if world.name != "ball" else "maze").make(0)
-    with pytest.raises(ValueError, match="clip is of world"):
+    with pytest.raises(ValueError, match="clip is of task"):
         world.score(other, other.video)
     with pytest.raises(ValueError, match="frames"):
         tasks.get(world.name, frames=1)
     with pytest.raises(ValueError, match="unknown option 'colour'"):
         tasks.get(world.name, colour=1)
-    with pytest.raises(ValueError, match="unknown world 'chess'"):
+    with pytest.raises(ValueError, match="unknown task 'chess'"):
         tasks.get("chess")
 
 

@@ -1,13 +1,13 @@
-"""Procedural video reasoning worlds: generator, renderer and exact verifier (NumPy only).
+"""Procedural video reasoning tasks: generator, renderer and exact verifier (NumPy only).
 
-    world = tasks.get("maze")                 # tasks.names(); options as keywords: tasks.get("maze", size=6)
-    clip = world.make(seed, split="test")     # Clip(video, first_frame, prompt, answer, meta)
-    world.score(clip, video)                  # 1.0 for a right answer with every frame right; see `Task`
-    world.solved(clip, video)                 # right answer in the last frame: what the experiments count
+    task = tasks.get("maze")                  # tasks.names(); options as keywords: tasks.get("maze", size=6)
+    clip = task.make(seed, split="test")      # Clip(video, first_frame, prompt, answer, meta)
+    task.score(clip, video)                   # 1.0 for a right answer with every frame right; see `Task`
+    task.solved(clip, video)                  # right answer in the last frame: what the experiments count
 
 Every clip has 9 frames of 40 x 40 pixels, drawn in blocks of 4 x 4 pixels (48 x 48 in the `large` splits).
 
-| world | question | also held out (out of distribution) | layouts up to symmetry | chance |
+| task | question | also held out (out of distribution) | layouts up to symmetry | chance |
 | --- | --- | --- | --- | --- |
 | maze | the only path | long, large | > 50,000 | 1 in 8 candidates |
 | maze_goals | a path to any goal, with a known prior | three, large | > 500,000 | all candidates are right |
@@ -16,12 +16,23 @@ Every clip has 9 frames of 40 x 40 pixels, drawn in blocks of 4 x 4 pixels (48 x
 | ball | where a bouncing ball goes | fast, large | 1,245 (11,696 turned; x places x colours) | 1 in 7 candidates |
 | pick | the object that the prompt names | many, large | > 50,000 | 1 in 3.4 objects |
 
-(Layouts: estimated from repeats among 6,000 draws.) A new world is one file with a class, one line here, and one row in
-`tests/tasks/test_worlds.py`.
+(Layouts: estimated from repeats among 6,000 draws.) A new task is one file, named as its class's `name`; `get` finds it
+by that name, so nothing is registered. What is not a file of this folder is not listed:
+
+| room | what is in it |
+| --- | --- |
+| core | clips, the block raster, splits, and the class `Task` |
+| discs | paths of discs in a box under exact physics, and their exact judge |
+| chains | causal chains of elements drawn as sprites, with metrics of their own |
 """
 
+import dataclasses
+import importlib
+import pkgutil
+from typing import Any
+
 from vrjax.tasks.ball import Ball
-from vrjax.tasks.core import BLOCK, Answer, Clip, Task, get, names
+from vrjax.tasks.core import BLOCK, Answer, Clip, Task
 from vrjax.tasks.maze import Maze
 from vrjax.tasks.maze_goals import MazeGoals
 from vrjax.tasks.occluder import Occluder
@@ -42,3 +53,29 @@ __all__ = [
     "get",
     "names",
 ]
+
+
+def names() -> tuple[str, ...]:
+    """The names of all tasks."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name != "core"))
+
+
+def get(name: str, **options: Any) -> Task:
+    """The task of that name.
+
+    Args:
+        name: one of `names()`.
+        **options: fields of the task's class, for example `size=6` for "maze".
+
+    Raises:
+        ValueError: if the task or an option is unknown, or an option's value is impossible.
+    """
+    if name not in names():
+        raise ValueError(f"unknown task {name!r}, expected one of {names()}")
+    inside = vars(importlib.import_module(f"{__name__}.{name}")).values()
+    (kind,) = (c for c in inside if isinstance(c, type) and issubclass(c, Task) and c.name == name)
+    known = [f.name for f in dataclasses.fields(kind)]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"{name}: unknown option {option!r}, expected one of {known}")
+    return kind(**options)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vrjax.tasks.core import INDEX, INKS, Answer, Clip, Draws, Layout, Task, canonical, register, token_grid
+from vrjax.tasks.core import INDEX, INKS, Answer, Clip, Draws, Layout, Task, canonical, token_grid
 
 FLOOR, WALL, TAIL = INDEX["floor"], INDEX["wall"], INDEX["grey"]
 WAYS = tuple((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0))
@@ -30,7 +30,6 @@ def bounce(place: Sequence[int], velocity: Sequence[int], room: Sequence[int], s
     return places
 
 
-@register
 @dataclasses.dataclass(frozen=True)
 class Ball(Task):
     """A ball of one block moves one block per frame, straight or diagonally, in a rectangular room, and is reflected.

@@ -1,10 +1,10 @@
-"""What every world shares: clips, the block raster, layout-disjoint splits, and the exact verifier.
+"""What every task shares: clips, the block raster, layout-disjoint splits, and the exact verifier.
 
-A world is a small game filmed from above. Its film is a *raster*, `uint8 (t, h, w)`: one palette index per block of
+A task is a small game filmed from above. Its film is a *raster*, `uint8 (t, h, w)`: one palette index per block of
 `BLOCK` x `BLOCK` pixels, so the mean of a block is its colour and nothing is lost when a codec averages blocks. Two by
 two blocks are one token of the embedded models, so a 10 x 10 raster is a 40 x 40 pixel frame of 5 x 5 tokens.
 
-A world is five pure functions of a *layout* (a JSON-able dict that holds all there is to know about one instance):
+A task is five pure functions of a *layout* (a JSON-able dict that holds all there is to know about one instance):
 
     draw(rng, split) -> layout       one random instance
     key(layout) -> bytes             its identity up to symmetry; the splits are disjoint in it
@@ -70,7 +70,7 @@ class Clip(NamedTuple):
         first_frame: `video[0]`, what a model is shown.
         prompt: the question, an English sentence of at most 14 words.
         answer: the answer as a short string, for people and for JSON.
-        meta: JSON-able; `world`, `split`, `seed`, `choice` (index of the answer among `world.candidates`), `layout`.
+        meta: JSON-able; `world`, `split`, `seed`, `choice` (index of the answer among `task.candidates`), `layout`.
     """
 
     video: np.ndarray
@@ -173,10 +173,10 @@ def fold(key: bytes) -> str:
 class Task(ABC):
     """A video reasoning task: generator, renderer and exact verifier.
 
-    `make` is a pure function of (world options, seed, split). The layouts of train, val and test are disjoint, and
+    `make` is a pure function of (the task's options, seed, split). The layouts of train, val and test are disjoint, and
     those of every out-of-distribution split count as test, so no other split ever shows a layout of train.
 
-    **Scoring.** A video is read block by block (mean, then nearest colour of the world's palette), so small pixel noise
+    **Scoring.** A video is read block by block (mean, then nearest colour of the task's palette), so small pixel noise
     does not matter, and is compared with the films of the right answers (those with a prior above 0):
 
     - `solved`: the last frame is the last frame of a right answer. The timing of the frames between does not count.
@@ -207,7 +207,7 @@ class Task(ABC):
         """The most answers that a clip of any split has."""
         return 8
 
-    # ---- what a world defines
+    # ---- what a task defines
 
     @abstractmethod
     def draw(self, rng: Draws, split: str) -> Layout | None:
@@ -215,7 +215,7 @@ class Task(ABC):
 
     @abstractmethod
     def key(self, layout: Layout) -> bytes:
-        """The identity of a layout up to the world's symmetries."""
+        """The identity of a layout up to the task's symmetries."""
 
     @abstractmethod
     def answers(self, layout: Layout) -> list[Answer]:
@@ -235,7 +235,7 @@ class Task(ABC):
 
     @abstractmethod
     def describe(self, layout: Layout, raster: np.ndarray) -> dict[str, Any]:
-        """What one frame's raster (h, w) shows, in the world's own terms. `read` adds the common entries."""
+        """What one frame's raster (h, w) shows, in the task's own terms. `read` adds the common entries."""
 
     # ---- what follows from it
 
@@ -309,7 +309,7 @@ class Task(ABC):
 
         Returns:
             `raster`: palette indices uint8 (h / 4, w / 4); `answer`: the label of the candidate whose last frame this
-            is, else None; `right`: whether that is a right answer; and the world's own entries (see its `describe`).
+            is, else None; `right`: whether that is a right answer; and the task's own entries (see its `describe`).
         """
         layout = self._layout(clip)
         raster = self._blocks(np.asarray(frame), clip.first_frame.shape, "frame")
@@ -321,13 +321,13 @@ class Task(ABC):
         """A clip with the same first frame and another prompt, hence another answer.
 
         Raises:
-            ValueError: if the prompt does not decide the answer in this world.
+            ValueError: if the prompt does not decide the answer in this task.
         """
         raise ValueError(f"{self.name}: has no counterfactual clips, its prompt does not decide the answer")
 
     def _layout(self, clip: Clip) -> Layout:
         if clip.meta.get("world") != self.name:
-            raise ValueError(f"{self.name}: clip is of world {clip.meta.get('world')!r}, expected {self.name!r}")
+            raise ValueError(f"{self.name}: clip is of task {clip.meta.get('world')!r}, expected {self.name!r}")
         return clip.meta["layout"]
 
     def _films(self, clip: Clip) -> list[np.ndarray]:
@@ -359,37 +359,3 @@ def token_grid(film: np.ndarray, *values: int) -> np.ndarray:
     t, h, w = film.shape
     tokens = np.isin(film, values).reshape(t, h // TOKEN, TOKEN, w // TOKEN, TOKEN)
     return np.asarray(tokens.any(axis=(2, 4)), np.int64)
-
-
-_WORLDS: dict[str, type[Task]] = {}
-W = TypeVar("W", bound=Task)
-
-
-def register(world: type[W]) -> type[W]:
-    """Class decorator: makes `tasks.get(world.name)` work."""
-    _WORLDS[world.name] = world
-    return world
-
-
-def names() -> tuple[str, ...]:
-    """The names of all worlds."""
-    return tuple(_WORLDS)
-
-
-def get(name: str, **options: Any) -> Task:
-    """The world of that name.
-
-    Args:
-        name: one of `names()`.
-        **options: fields of the world's class, for example `size=6` for "maze".
-
-    Raises:
-        ValueError: if the world or an option is unknown, or an option's value is impossible.
-    """
-    if name not in _WORLDS:
-        raise ValueError(f"unknown world {name!r}, expected one of {names()}")
-    known = [f.name for f in dataclasses.fields(_WORLDS[name])]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"{name}: unknown option {option!r}, expected one of {known}")
-    return _WORLDS[name](**options)

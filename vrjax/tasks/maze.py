@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vrjax.tasks.core import INDEX, Answer, Clip, Draws, Layout, Task, canonical, register
+from vrjax.tasks.core import INDEX, Answer, Clip, Draws, Layout, Task, canonical
 
 FLOOR, WALL, PATH, START, GOAL = (INDEX[c] for c in ("floor", "wall", "red", "green", "blue"))
 STEPS = {"R": (0, 1), "D": (1, 0), "L": (0, -1), "U": (-1, 0)}
@@ -101,7 +101,6 @@ def ground_plan(maze: list[str]) -> np.ndarray:
     return plan
 
 
-@register
 @dataclasses.dataclass(frozen=True)
 class Maze(Task):
     """Find the only path from start to goal, drawn at constant speed.

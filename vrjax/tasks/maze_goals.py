@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from vrjax.tasks.core import INDEX, Answer, Draws, Layout, register
+from vrjax.tasks.core import INDEX, Answer, Draws, Layout
 from vrjax.tasks.maze import GOAL, Maze, adjacent, paths_from, spell, spell_maze
 
 
@@ -31,7 +31,6 @@ def brambles(rng: Draws, n: int) -> list[str]:
     return spell_maze(edges, n)
 
 
-@register
 @dataclasses.dataclass(frozen=True)
 class MazeGoals(Maze):
     """Walk to any one of 2 or 4 goals, all the same number of steps away. Every goal reached is right (score 1).

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vrjax.tasks.core import INDEX, INKS, SHAPES, Answer, Clip, Draws, Layout, Task, canonical, register, token_grid
+from vrjax.tasks.core import INDEX, INKS, SHAPES, Answer, Clip, Draws, Layout, Task, canonical, token_grid
 
 FLOOR, SCREEN = INDEX["floor"], INDEX["grey"]
 
@@ -34,7 +34,6 @@ def passages(blocks: int, frames: int, widths: tuple[int, ...]) -> list[tuple[in
     return found
 
 
-@register
 @dataclasses.dataclass(frozen=True)
 class Occluder(Task):
     """An object of one token slides along its lane, is wholly hidden for at least one frame, and reappears.

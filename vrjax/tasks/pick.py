@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vrjax.tasks.core import INDEX, INKS, SHAPES, Answer, Clip, Draws, Layout, Task, canonical, register, token_grid
+from vrjax.tasks.core import INDEX, INKS, SHAPES, Answer, Clip, Draws, Layout, Task, canonical, token_grid
 
 FLOOR, RING = INDEX["floor"], INDEX["wall"]
 
@@ -21,7 +21,6 @@ def ring(y: int, x: int, n: int) -> list[tuple[int, int]]:
     return [(b, a) for b, a in top + right + bottom + left if 0 <= b < n and 0 <= a < n]
 
 
-@register
 @dataclasses.dataclass(frozen=True)
 class Pick(Task):
     """Draw a dark ring around the object that the prompt names by colour and shape.

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vrjax.tasks.core import INDEX, INKS, NAMES, Answer, Clip, Draws, Layout, Task, canonical, register
+from vrjax.tasks.core import INDEX, INKS, NAMES, Answer, Clip, Draws, Layout, Task, canonical
 
 FLOOR, LINE = INDEX["floor"], INDEX["sand"]
 
@@ -34,7 +34,6 @@ def winning_cells(own: int, rival: int, n: int) -> list[int]:
     return sorted(cells)
 
 
-@register
 @dataclasses.dataclass(frozen=True)
 class TicTacToe(Task):
     """Put one mark of the named colour so that three stand in a row, across, down or diagonally.

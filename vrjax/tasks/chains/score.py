@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from vrjax.tasks.chains import scenes as world
-from vrjax.tasks.chains import sprites
+from vrjax.tasks.chains import rules, sprites
 
 
 class Truth(NamedTuple):
@@ -35,14 +34,14 @@ METRICS = (
 
 def truth(kinds: tuple[str, ...] | list[str], frames: int) -> Truth:
     """The scene as its rule unfolds it."""
-    film = world.unfold(kinds, frames)
-    return Truth(tuple(kinds), film, world.ancestry(kinds, frames), world.novel(film)[-1])
+    film = rules.unfold(kinds, frames)
+    return Truth(tuple(kinds), film, rules.ancestry(kinds, frames), rules.novel(film)[-1])
 
 
 def read(video: Float[np.ndarray, "t 8 width 3"], kinds: tuple[str, ...]) -> Int[np.ndarray, "t cells"]:
     """State indices; -1 where a cell shows no sprite, or one of another kind than the scene has there."""
     states = sprites.decode(video)
-    own = np.array([[world.KIND[s] == kind for kind in kinds] for s in range(len(sprites.SYMBOLS))])
+    own = np.array([[rules.KIND[s] == kind for kind in kinds] for s in range(len(sprites.SYMBOLS))])
     return np.where((states >= 0) & own[states, np.arange(len(kinds))], states, -1)
 
 
@@ -58,21 +57,21 @@ def violates(states: Int[np.ndarray, "t cells"], scene: Truth) -> bool:
         for cell in np.flatnonzero(before != after):
             if after[cell] != before[cell] + 1:
                 return True
-            if world.LEVEL[before[cell]] == 0 and not world.may_start(before, int(cell)):
+            if rules.LEVEL[before[cell]] == 0 and not rules.may_start(before, int(cell)):
                 return True
     return False
 
 
 def order(states: Int[np.ndarray, "t cells"], scene: Truth) -> float:
     """Share of the pairs (a, b), b impossible without a, in which a is done strictly before b first changes."""
-    kinds = np.array([world.symbol(kind, 0) for kind in scene.kinds])
-    level = np.where(states >= 0, world.LEVEL[states], -1)
+    kinds = np.array([rules.symbol(kind, 0) for kind in scene.kinds])
+    level = np.where(states >= 0, rules.LEVEL[states], -1)
     frames = len(states)
 
     def first(reached: np.ndarray) -> np.ndarray:
         return np.where(reached.any(0), reached.argmax(0), frames)
 
-    done, moved = first(level == world.LAST[kinds]), first(level > 0)
+    done, moved = first(level == rules.LAST[kinds]), first(level > 0)
     pairs = np.argwhere(scene.ancestry)
     return float(np.mean([done[a] < moved[b] < frames for a, b in pairs])) if len(pairs) else 1.0
 
@@ -104,7 +103,7 @@ def score(video: Float[np.ndarray, "t 8 width 3"], scene: Truth) -> dict[str, fl
         "appearance": float((states[-1] == scene.film[-1])[scene.novel].mean()) if scene.novel.any() else float("nan"),
         "readable": float((states >= 0).mean()),
         "motion": float(changes(states) / changes(scene.film)),
-        "distinct": world.distinct(states) / world.distinct(scene.film),
+        "distinct": rules.distinct(states) / rules.distinct(scene.film),
     }
 
 

@@ -1,4 +1,4 @@
-"""What the elements of the chain world look like: one sprite of 8 x 8 pixels per element and level."""
+"""What the elements of a chain look like: one sprite of 8 x 8 pixels per element and level."""
 
 from collections.abc import Mapping
 
@@ -41,25 +41,19 @@ ART = {
     "duck dry": "........|..yy....|oyy#....|..yy...y|..yyyyyy|..yyyyy.|...yyy..|========",
     "duck afloat": "..gg....|.yygg...|oy#y....|..yy.g.g|ccyyyygc|cccyyccc|bcbcbcbc|bbbbbbbb",
 }
-# What the base models believe the changed novel kinds to look like: a wrong idea, which no scene ever shows.
-BELIEVED = {
-    "egg broken": "........|........|.#....#.|o#o##o#o|oo#oo#oo|oooooooo|.oooooo.|========",
-    "duck afloat": "....yyy.|...y#yy.|..oo.yy.|.....yy.|....yyyy|bbbyyyyb|bbbbbbbb|bbbbbbbb",
-}
 SYMBOLS = tuple(ART)  # order of all state indices
 INDEX = {name: i for i, name in enumerate(SYMBOLS)}
 
 
-def _sprites(arts: Mapping[str, str]) -> Float32[np.ndarray, "n 8 8 3"]:
+def drawn(arts: Mapping[str, str]) -> Float32[np.ndarray, "n 8 8 3"]:
+    """Pixels of sprites given as rows of inks, in order."""
     rows = [[[INKS[ink] for ink in line] for line in art.split("|")] for art in arts.values()]
     sprites = np.array(rows, np.float32)
     sprites.setflags(write=False)
     return sprites
 
 
-TEMPLATES = _sprites(ART)
-# The sprites as the base models are shown them, by symbol.
-SHOWN_TO_BASES = _sprites({name: BELIEVED.get(name, art) for name, art in ART.items()})
+TEMPLATES = drawn(ART)
 REJECT = 0.2  # root mean square distance to the nearest sprite above which a cell shows nothing
 
 
@@ -86,41 +80,6 @@ def distances(video: Float[np.ndarray, "*lead 8 width 3"]) -> Float32[np.ndarray
     flat, shapes = cells.reshape(*cells.shape[:-3], -1), TEMPLATES.reshape(len(TEMPLATES), -1)
     squared = (flat**2).sum(-1, keepdims=True) - 2 * flat @ shapes.T + (shapes**2).sum(-1)
     return np.sqrt(np.maximum(squared, 0) / flat.shape[-1])
-
-
-def _codec() -> tuple[np.ndarray, np.ndarray]:
-    """The sprites' mean and the directions (channels, pixels) in which they differ, scaled to unit variance."""
-    every = np.concatenate([TEMPLATES, _sprites(BELIEVED)])
-    flat = every.reshape(len(every), -1).astype(np.float64)
-    mean = flat.mean(0)
-    _, values, axes = np.linalg.svd(flat - mean, full_matrices=False)
-    axes, values = axes[:CHANNELS], values[:CHANNELS]
-    axes *= np.sign(axes[np.arange(CHANNELS), np.abs(axes).argmax(1)])[:, None]
-    return mean.astype(np.float32), (axes * values[:, None] / len(flat) ** 0.5).astype(np.float32)
-
-
-CHANNELS = len(SYMBOLS) + len(BELIEVED) - 1
-MEAN, AXES = _codec()
-
-
-def encode(video: Float[np.ndarray, "t 8 width 3"]) -> Float32[np.ndarray, "t 1 cells channels"]:
-    """The latent of a video: every cell's coordinates among the sprites, of unit variance over them.
-
-    It stands where a video model has its autoencoder, and loses nothing of a film of sprites. (A transformer narrower
-    than a cell's 192 numbers cannot carry the noise of pixels, so it could not remove it.)
-    """
-    *lead, high, wide, colours = video.shape
-    cells = np.moveaxis(np.asarray(video, np.float32).reshape(*lead, high, wide // SIDE, SIDE, colours), -3, -4)
-    flat = cells.reshape(*lead, wide // SIDE, -1) - MEAN
-    return (flat @ (AXES / np.square(AXES).sum(1, keepdims=True)).T)[..., None, :, :]
-
-
-def expand(latent: Float[np.ndarray, "*lead 1 cells channels"]) -> Float32[np.ndarray, "*lead 8 width 3"]:
-    """The pixels of a latent: `encode` undone."""
-    flat = np.asarray(latent, np.float32)[..., 0, :, :] @ AXES + MEAN
-    *lead, cells, _ = flat.shape
-    tiles = np.moveaxis(flat.reshape(*lead, cells, SIDE, SIDE, 3), -4, -3)
-    return np.ascontiguousarray(tiles.reshape(*lead, SIDE, cells * SIDE, 3))
 
 
 def decode(video: Float[np.ndarray, "*lead 8 width 3"], reject: float = REJECT) -> Int[np.ndarray, "*lead cells"]:

@@ -1,4 +1,4 @@
-"""Captions of the chain world and their fixed encoding: one row per element and sentence, orthogonal by construction.
+"""Captions of chains and their fixed encoding: one row per element and sentence, orthogonal by construction.
 
     "ball held, domino standing, gap"                     a thought: what each cell shows, from left to right
     "ball held, .... Then ball gone, ...."                a story: thoughts in order (`VisualThoughts.story`)

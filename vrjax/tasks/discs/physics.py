@@ -1,4 +1,4 @@
-"""Moving bodies: discs in a box under exact physics, four ways to break it, and the condition a model is given.
+"""Moving bodies: discs in a box under exact physics, and four ways to break it.
 
 A clip is 16 frames of the centres of one disc ("bounce") or two ("collide"). Coordinates are in sides of the box, time
 in seconds; gravity pulls down, the floor gives back a share `restitution` of the speed, walls and discs are elastic,
@@ -20,8 +20,6 @@ GRAVITY, RESTITUTION = (1.2, 2.0), (0.75, 0.9)
 VIOLATIONS = ("weak gravity", "energy gain", "tunnelling", "freeze")
 TRUE = -1  # the kind of a clip that breaks nothing
 BELOW = -0.25  # a body that fell through the floor is drawn no lower
-SCALE = 0.25  # a latent is (position - 0.5) / SCALE: about unit variance
-WIDTH = 6  # of a caption row
 SPLITS = ("base", "real", "val", "test")
 _EVENTS = 64  # in one interval; more means a body that rests, which these clips do not reach
 
@@ -174,7 +172,7 @@ def make(family: str, n: int, *, split: str, seed: int, broken: float = 0.0) -> 
         ValueError: an unknown family or split.
     """
     if family not in FAMILIES or split not in SPLITS:
-        raise ValueError(f"world: expected a family of {FAMILIES} and a split of {SPLITS}, found {family}, {split}")
+        raise ValueError(f"discs: expected a family of {FAMILIES} and a split of {SPLITS}, found {family}, {split}")
     rng = np.random.default_rng([FAMILIES.index(family), SPLITS.index(split), seed])
     radius, kept, have = RADIUS[family], [], 0
     while have < n:
@@ -235,72 +233,3 @@ def violate(
     path = np.take_along_axis(path, np.minimum(held, FRAMES - 1)[:, :, None, None], 1)
     path[..., 1] = np.maximum(path[..., 1], BELOW)
     return np.where((kind == TRUE)[:, None, None, None], truth, path)
-
-
-def latents(path: np.ndarray) -> np.ndarray:
-    """(n, frames, 1, bodies, 2) float32: positions as the network sees them, one column a body."""
-    return ((np.asarray(path)[:, :, None] - 0.5) / SCALE).astype(np.float32)
-
-
-def positions(latent: np.ndarray) -> np.ndarray:
-    """(..., frames, bodies, 2) float64: the inverse of `latents`."""
-    return np.asarray(latent, np.float64)[..., 0, :, :] * SCALE + 0.5
-
-
-def conditions(clips: Clips) -> dict[str, np.ndarray]:
-    """What a model is given: `text` (n, 3, WIDTH), one row each for gravity, restitution and the number of bodies, and
-    `image` (n, frames, 1, bodies, 3): a mask, 1 on frames 0 and 1, and the latents of these two, again and again (as
-    `vrjax.models.wan.first_frame_condition` repeats the one it is given)."""
-    n, unit = len(clips), lambda x, low, high: 2 * (x - low) / (high - low) - 1
-    values = (unit(clips.gravity, *GRAVITY), unit(clips.restitution, *RESTITUTION), np.full(n, BODIES[clips.family]))
-    text = np.zeros((n, 3, WIDTH), np.float32)
-    for row, value in enumerate(values):
-        text[:, row, row] = 1.0
-        text[:, row, 3 + row] = value
-    image = np.zeros((n, FRAMES, 1, BODIES[clips.family], 3), np.float32)
-    image[:, :2, ..., 0] = 1.0
-    image[..., 1:] = np.tile(latents(clips.truth[:, :2]), (1, FRAMES // 2, 1, 1, 1))
-    return {"text": text, "image": image}
-
-
-def render(path: np.ndarray, radius: float, size: int = 64, view: tuple[float, float] = (-0.3, 1.3)) -> np.ndarray:
-    """Exact discs as pixels: (..., frames, size, size, 3) in [-1, 1] for (..., frames, bodies, 2) positions.
-
-    Args:
-        radius: of the discs, in box sides.
-        size: pixels across. The picture shows `view` in both axes, row 0 at the top; the box is its inner square.
-    """
-    low, high = view
-    pixel = (high - low) / size
-    centre = low + (np.arange(size) + 0.5) * pixel
-    x, y = centre[None, :], centre[::-1][:, None]
-    inside = (np.abs(x - 0.5) <= 0.5) & (y >= 0.0)
-    canvas = np.where(inside[..., None], 0.92, 0.72) * np.ones(3)
-    colours = (np.array([0.05, 0.35, 0.75]), np.array([0.85, 0.35, 0.05]))
-    out = np.broadcast_to(canvas, (*path.shape[:-2], size, size, 3)).copy()
-    for body in range(path.shape[-2]):
-        centre_x, centre_y = (path[..., body, k][..., None, None] for k in (0, 1))
-        away = np.sqrt((x - centre_x) ** 2 + (y - centre_y) ** 2)
-        cover = np.clip((radius - away) / pixel + 0.5, 0.0, 1.0)[..., None]  # the edge is one pixel soft
-        out = out * (1 - cover) + colours[body] * cover
-    return (2 * out - 1).astype(np.float32)
-
-
-def centroids(video: np.ndarray, bodies: int, size: int = 64, view: tuple[float, float] = (-0.3, 1.3)) -> np.ndarray:
-    """(..., frames, bodies, 2) positions read back from `render`'s pixels: centres of mass of each disc's colour.
-
-    Exact to a fraction of a pixel where the discs do not cover each other; NaN where a disc is not in view.
-    """
-    low, high = view
-    pixel = (high - low) / size
-    centre = low + (np.arange(size) + 0.5) * pixel
-    rgb = (np.asarray(video, np.float64) + 1) / 2
-    chroma = rgb[..., 2] - rgb[..., 0]  # +0.7 in the first disc, -0.8 in the second, 0 on the grey ground
-    out = []
-    for weight in (np.clip(chroma, 0, None), np.clip(-chroma, 0, None))[:bodies]:
-        total = weight.sum((-1, -2))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            x = (weight * centre).sum((-1, -2)) / total
-            y = (weight * centre[::-1][:, None]).sum((-1, -2)) / total
-        out.append(np.stack([x, y], -1))
-    return np.stack(out, -2)

@@ -1,14 +1,14 @@
 """The exact judge of a clip: distance to the one true future, and residuals that need no reference.
 
-A clip is valid when its largest position error over frames and bodies is below `TOLERANCE`, one disc radius, fixed
-before any model was trained. Calibrated on true clips that went through the renderer and back (`false_positives`).
+A clip is valid when its largest position error over frames and bodies is below `TOLERANCE`, one disc radius. Calibrated
+on true clips that went through the renderer and back (`false_positives`).
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from vrjax.tasks.discs import physics as world
+from vrjax.tasks.discs import physics, pictures
 from vrjax.tasks.discs.physics import Clips
 
 TOLERANCE = 0.06
@@ -58,9 +58,9 @@ def judge(clips: Clips, path: np.ndarray) -> Verdict:
     spread = lambda a: a.reshape(n, *(1,) * lead, *a.shape[1:])
     path = np.where(np.isfinite(path), path, 1e3)
     away = path - spread(clips.truth)
-    g, radius = spread(clips.gravity)[..., None, None], world.RADIUS[clips.family]
+    g, radius = spread(clips.gravity)[..., None, None], physics.RADIUS[clips.family]
     move = np.diff(path, axis=-3)  # (..., frames - 1, bodies, 2)
-    bend = np.diff(move, axis=-3) / world.INTERVAL**2  # (..., frames - 2, bodies, 2)
+    bend = np.diff(move, axis=-3) / physics.INTERVAL**2  # (..., frames - 2, bodies, 2)
     height = path[..., 1]
     touches = height < radius + 0.15  # a bounce may hide within the frames around
     free = ~(touches[..., :-2, :] | touches[..., 1:-1, :] | touches[..., 2:, :])
@@ -89,14 +89,14 @@ def _gain(path: np.ndarray, g: np.ndarray, radius: float) -> np.ndarray:
     In free flight `v^2 / 2 + g h` at the middle of an interval follows exactly from its two ends. An interval with a
     contact in it has a shorter chord, so it never looks like a gain.
     """
-    velocity = np.diff(path, axis=-3) / world.INTERVAL
-    middle = 0.5 * (path[..., 1:, :, 1] + path[..., :-1, :, 1]) + g * world.INTERVAL**2 / 8
+    velocity = np.diff(path, axis=-3) / physics.INTERVAL
+    middle = 0.5 * (path[..., 1:, :, 1] + path[..., :-1, :, 1]) + g * physics.INTERVAL**2 / 8
     energy = (0.5 * (velocity**2).sum(-1) + g * (middle - radius)).sum(-1)
     return np.maximum(energy.max(-1) / energy[..., 0] - 1, 0.0)
 
 
 def false_positives(clips: Clips, tolerance: float = TOLERANCE) -> float:
     """Share of true clips that are judged invalid after being drawn and read back from the pixels."""
-    video = world.render(clips.truth, world.RADIUS[clips.family])
-    seen = world.centroids(video, world.BODIES[clips.family])
+    video = pictures.render(clips.truth, physics.RADIUS[clips.family])
+    seen = pictures.centroids(video, physics.BODIES[clips.family])
     return float(np.mean(~judge(clips, seen).valid(tolerance)))

@@ -1,19 +1,17 @@
-"""The world of chains: rules against chains worked out by hand, the reader, the captions, the metrics."""
+"""Causal chains: rules against chains worked out by hand, the reader, the captions, the metrics."""
 
 import numpy as np
 import pytest
 
-from experiments.vchain import thoughts
 from vrjax.reasoning.thoughts import pictures
-from vrjax.tasks.chains import scenes as world
-from vrjax.tasks.chains import score, sprites, words
+from vrjax.tasks.chains import rules, score, sprites, words
 
 FRAMES = 8
 
 
 def levels(film):
     """Levels of a film of state indices, as strings of digits per frame."""
-    return ["".join(str(world.LEVEL[s]) for s in row) for row in film]
+    return ["".join(str(rules.LEVEL[s]) for s in row) for row in film]
 
 
 # By hand: the ball drops at 1; each neighbour follows a frame later; a cup needs two frames.
@@ -28,45 +26,45 @@ CHAINS = {
 
 @pytest.mark.parametrize("kinds", CHAINS)
 def test_films_by_hand(kinds):
-    assert levels(world.unfold(kinds.split(), FRAMES)) == CHAINS[kinds].split()
-    mirrored = world.unfold(kinds.split()[::-1], FRAMES)[:, ::-1]
-    np.testing.assert_array_equal(mirrored, world.unfold(kinds.split(), FRAMES))
+    assert levels(rules.unfold(kinds.split(), FRAMES)) == CHAINS[kinds].split()
+    mirrored = rules.unfold(kinds.split()[::-1], FRAMES)[:, ::-1]
+    np.testing.assert_array_equal(mirrored, rules.unfold(kinds.split(), FRAMES))
 
 
 def test_causes_by_hand():
     kinds = "ball domino scale lamp tap ball".split()
-    assert sorted(world.edges(kinds, FRAMES)) == [(0, 1), (1, 2), (3, 2), (4, 3), (5, 4)]
-    reach = world.ancestry(kinds, FRAMES)
+    assert sorted(rules.edges(kinds, FRAMES)) == [(0, 1), (1, 2), (3, 2), (4, 3), (5, 4)]
+    reach = rules.ancestry(kinds, FRAMES)
     assert reach[5, 2] and reach[0, 2] and not reach[0, 3] and not reach[2].any()
     # pushed from both sides at once, the domino needed neither
-    assert world.edges("ball domino ball".split(), FRAMES) == []
+    assert rules.edges("ball domino ball".split(), FRAMES) == []
 
 
 def test_wrong_rules_by_hand():
     kinds = "ball domino tap cup gap lamp".split()
-    films = {how: levels(world.wrong(kinds, FRAMES, how)) for how in world.WRONG}
+    films = {how: levels(rules.wrong(kinds, FRAMES, how)) for how in rules.WRONG}
     assert films["together"][:3] == ["000000", "111100", "111200"]
     assert films["reversed"][1:6] == ["000100", "001200", "011200", "111200", "111200"]
     assert films["through"][-1] == "111201"
     assert films["stops"][-1] == "110000"
     assert films["skips"][-1] == "110200"
     with pytest.raises(ValueError, match="unknown wrong rule 'sideways'"):
-        world.wrong(kinds, FRAMES, "sideways")
+        rules.wrong(kinds, FRAMES, "sideways")
 
 
 def test_splits():
-    here = world.Chains()
-    keys = {s: {here.key(c.meta["layout"]) for c in world.numbered(here, s, 40)} for s in here.splits}
+    here = rules.Chains()
+    keys = {s: {here.key(c.meta["layout"]) for c in rules.numbered(here, s, 40)} for s in here.splits}
     assert not keys["train"] & keys["test"] and not keys["val"] & keys["test"] and len(keys["test"]) == 40
-    shows = lambda clip: world.novel(here.film(clip.meta["layout"], "true")[:, 0]).any()
+    shows = lambda clip: rules.novel(here.film(clip.meta["layout"], "true")[:, 0]).any()
     for split in here.splits:
-        assert 10 < sum(shows(c) for c in world.numbered(here, split, 40)) < 30
-    for clip in world.numbered(here, "test", 5):
+        assert 10 < sum(shows(c) for c in rules.numbered(here, split, 40)) < 30
+    for clip in rules.numbered(here, "test", 5):
         assert here.score(clip, clip.video) == 1.0 and here.score(clip, clip.video[:1].repeat(FRAMES, 0)) == 0.0
         labels = here.labels(clip, pad=False)
         assert labels[0] == "true" and len(set(labels)) == len(labels) >= 4
     with pytest.raises(ValueError, match="expected 3 to 8 cells"):
-        world.Chains(cells=9)
+        rules.Chains(cells=9)
 
 
 # The reader ----------------------------------------------------------------------------------------------------------
@@ -77,7 +75,6 @@ def test_sprites_are_read_exactly_and_ghosts_are_not():
     video = sprites.render(states)
     np.testing.assert_array_equal(sprites.decode(video), states)
     np.testing.assert_array_equal(sprites.decode(pictures.to_float(pictures.to_uint8(video))), states)
-    np.testing.assert_allclose(sprites.expand(sprites.encode(video)), video, atol=1e-5)
     noise = 0.1 * np.random.default_rng(1).standard_normal(video.shape)
     np.testing.assert_array_equal(sprites.decode(video + noise), states)
     other = sprites.render((states + 1) % len(sprites.SYMBOLS))
@@ -92,15 +89,15 @@ def test_sprites_are_read_exactly_and_ghosts_are_not():
 
 
 def test_another_kind_counts_as_nothing():
-    video = sprites.render(np.array([[world.symbol("lamp", 1), world.symbol("cup", 2)]]))
-    assert score.read(video, ("lamp", "domino")).tolist() == [[world.symbol("lamp", 1), -1]]
+    video = sprites.render(np.array([[rules.symbol("lamp", 1), rules.symbol("cup", 2)]]))
+    assert score.read(video, ("lamp", "domino")).tolist() == [[rules.symbol("lamp", 1), -1]]
 
 
 # Captions ------------------------------------------------------------------------------------------------------------
 
 
 def test_captions_and_their_rows():
-    row = world.first_row("ball cup gap".split())
+    row = rules.first_row("ball cup gap".split())
     text = words.caption(row)
     assert text == "ball held, cup empty, gap"
     np.testing.assert_array_equal(words.parse(text), row)
@@ -149,11 +146,11 @@ def test_a_frozen_first_frame(scene):
 
 def test_wrong_orders(scene):
     for how in ("reversed", "together"):
-        film = world.wrong(KINDS, FRAMES, how)
+        film = rules.wrong(KINDS, FRAMES, how)
         found = judged(film, scene)
         assert found["primary"] == 0 and found["completion"] == 1 and found["no_violation"] == 0
         assert found["order"] == 0 and found["order_all"] == 0
-    skipped = judged(world.wrong(KINDS, FRAMES, "skips"), scene)
+    skipped = judged(rules.wrong(KINDS, FRAMES, "skips"), scene)
     assert skipped["no_violation"] == 0 and skipped["completion"] == 0 and 0 < skipped["order"] < 1
 
 
@@ -169,7 +166,7 @@ def test_late_is_lawful_and_back_is_not(scene):
     back[4, 1] = scene.film[0, 1]
     assert judged(back, scene)["no_violation"] == 0
     jump = scene.film.copy()
-    jump[jump == world.symbol("cup", 1)] = world.symbol("cup", 2)
+    jump[jump == rules.symbol("cup", 1)] = rules.symbol("cup", 2)
     assert judged(jump, scene)["no_violation"] == 0
     begun = judged(scene.film[1:].tolist() + [scene.film[-1].tolist()], scene)
     assert begun["no_violation"] == 0  # the first frame is not the scene's
@@ -182,52 +179,3 @@ def test_ghosts_are_wrong(scene):
     assert found["primary"] == found["appearance"] == 0 and found["readable"] == pytest.approx(1 - 1 / 48)
     with pytest.raises(ValueError, match="score: video has shape"):
         score.score(video[:-1], scene)
-
-
-# Thoughts ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def clips():
-    return world.numbered(world.Chains(), "test", 12)
-
-
-def test_thoughts_of_the_oracle_and_of_a_noisy_one(clips, tmp_path):
-    here = world.Chains()
-    chains = []
-    for clip in clips:
-        knows = thoughts.oracle(here, clip)
-        thinking = thoughts.think(clip.prompt, knows, knows, limit=3)
-        chain = thinking.thoughts
-        chains.append(chain)
-        film = here.film(clip.meta["layout"], "true")[:, 0]
-        for frame, caption, t in zip(chain.frames, chain.captions, knows.instants, strict=True):
-            np.testing.assert_array_equal(words.parse(caption), film[t])
-            np.testing.assert_array_equal(thoughts.Codec().read(frame), film[t])
-        np.testing.assert_array_equal(words.parse(chain.captions[-1]), film[-1])
-    for clip, chain in zip(clips, chains, strict=True):
-        assert thoughts.noisy(here, clip, 0.0, 0)[:6] == chain[:6]
-        wrong = thoughts.noisy(here, clip, 1.0, 0)
-        assert wrong.captions[0] == chain.captions[0] and wrong.captions != chain.captions
-        for frame, caption in zip(wrong.frames, wrong.captions, strict=True):  # drawn as told
-            np.testing.assert_array_equal(thoughts.Codec().read(frame), words.parse(caption))
-    back = thoughts.through_folder(chains, tmp_path / "a")
-    assert [b[:6] for b in back] == [c[:6] for c in chains]
-    assert all(
-        np.array_equal(x, y) for b, c in zip(back, chains, strict=True) for x, y in zip(b.frames, c.frames, strict=True)
-    )
-    with pytest.raises(ValueError, match="is not the chain of this study"):
-        thoughts.through_folder([chains[0]._replace(thoughts="Hm."), *chains[1:]], tmp_path / "a")
-
-
-def test_the_learned_reasoner_knows_the_chains(clips):
-    here = world.Chains()
-    model = thoughts.classifier(here, n=1200, steps=400)
-    assert model.accuracy.elements > 0.97 and model.accuracy.changes > model.accuracy.still - 0.3 > 0.5
-    right = []
-    for clip in clips:
-        chain = thoughts.learned(model, clip)
-        film = here.film(clip.meta["layout"], "true")[:, 0]
-        right.append(np.array_equal(words.parse(chain.captions[-1]), film[-1]))
-        assert np.array_equal(words.parse(chain.captions[0]), film[0]) and 1 < len(chain.frames) <= 4
-    assert np.mean(right) > 0.6

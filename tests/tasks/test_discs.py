@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vrjax.tasks.discs import physics as world
-from vrjax.tasks.discs import verifier
+from vrjax.tasks.discs import physics, pictures, verifier
 
 
 def scene(position, velocity):
@@ -17,7 +16,7 @@ def scene(position, velocity):
 def test_free_fall_and_bounce_are_the_closed_form():
     g, e, r, h, dt = 1.7, 0.8, 0.06, 0.4, 0.05
     at, moving = scene((0.5, r + h), (0.0, 0.0))
-    path, speed, bounced = world.simulate(at, moving, np.array([g]), np.array([e]), r, 30, interval=dt)
+    path, speed, bounced = physics.simulate(at, moving, np.array([g]), np.array([e]), r, 30, interval=dt)
     t, hit = np.arange(30) * dt, np.sqrt(2 * h / g)
     again = hit + 2 * e * hit  # a bounce returns after e times the time of both halves of the flight
     first, second = t < hit, (t >= hit) & (t < again)
@@ -34,7 +33,7 @@ def test_free_fall_and_bounce_are_the_closed_form():
 def test_walls_mirror():
     r, dt = 0.06, 0.1
     at, moving = scene((0.5, 0.9), (1.3, 0.0))
-    path, _, _ = world.simulate(at, moving, np.array([1e-6]), np.array([0.9]), r, 16, interval=dt)
+    path, _, _ = physics.simulate(at, moving, np.array([1e-6]), np.array([0.9]), r, 16, interval=dt)
     travelled = (0.5 - r) + 1.3 * np.arange(16) * dt
     width = 1 - 2 * r
     expected = r + width - np.abs(travelled % (2 * width) - width)
@@ -45,9 +44,9 @@ def test_head_on_discs_swap_velocities():
     r = 0.08
     at = np.array([[[0.3, 0.7], [0.7, 0.7]]])
     moving = np.array([[[0.5, 0.1], [-0.2, 0.1]]])
-    path, speed, _ = world.simulate(at, moving, np.array([1e-9]), np.array([0.9]), r, 8)
+    path, speed, _ = physics.simulate(at, moving, np.array([1e-9]), np.array([0.9]), r, 8)
     meet = (0.4 - 2 * r) / 0.7
-    t = np.arange(8) * world.INTERVAL
+    t = np.arange(8) * physics.INTERVAL
     after = t > meet
     assert np.allclose(speed[0, after, 0, 0], -0.2) and np.allclose(speed[0, after, 1, 0], 0.5)
     assert np.allclose(path[0, after, 0, 0], 0.3 + 0.5 * meet - 0.2 * (t[after] - meet), atol=1e-9)
@@ -56,10 +55,10 @@ def test_head_on_discs_swap_velocities():
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_contact_keeps_momentum_and_energy_and_discs_apart(seed):
-    r = world.RADIUS["collide"]
-    start, speed, _, restitution = world._starts("collide", np.random.default_rng(seed), 8)
+    r = physics.RADIUS["collide"]
+    start, speed, _, restitution = physics._starts("collide", np.random.default_rng(seed), 8)
     speed[..., 1] *= 0.2
-    path, velocity, bounced = world.simulate(start, speed, np.full(8, 1e-9), restitution, r, 6)
+    path, velocity, bounced = physics.simulate(start, speed, np.full(8, 1e-9), restitution, r, 6)
     inside = (path[..., 0] > r + 1e-9).all((1, 2)) & (path[..., 0] < 1 - r - 1e-9).all((1, 2)) & (bounced[:, -1] == 0)
     momentum = velocity.sum(2) - speed.sum(1)[:, None]
     energy = (velocity**2).sum((2, 3)) - (speed**2).sum((1, 2))[:, None]
@@ -71,12 +70,12 @@ def test_contact_keeps_momentum_and_energy_and_discs_apart(seed):
 
 
 @settings(max_examples=10, deadline=None)
-@given(seed=st.integers(0, 10**6), family=st.sampled_from(world.FAMILIES))
+@given(seed=st.integers(0, 10**6), family=st.sampled_from(physics.FAMILIES))
 def test_there_is_no_step_size(seed, family):
-    clips = world.make(family, 4, split="val", seed=seed)
-    radius = world.RADIUS[family]
-    fine, _, _ = world.simulate(
-        clips.start, clips.speed, clips.gravity, clips.restitution, radius, 31, interval=world.INTERVAL / 2
+    clips = physics.make(family, 4, split="val", seed=seed)
+    radius = physics.RADIUS[family]
+    fine, _, _ = physics.simulate(
+        clips.start, clips.speed, clips.gravity, clips.restitution, radius, 31, interval=physics.INTERVAL / 2
     )
     assert np.abs(fine[:, ::2] - clips.truth).max() < 1e-9
 
@@ -84,38 +83,33 @@ def test_there_is_no_step_size(seed, family):
 def test_a_body_at_rest_is_an_error():
     at, moving = scene((0.5, 0.06), (0.0, 1e-9))
     with pytest.raises(ValueError, match="64 events"):
-        world.simulate(at, moving, np.array([1.0]), np.array([0.5]), 0.06, 2)
+        physics.simulate(at, moving, np.array([1.0]), np.array([0.5]), 0.06, 2)
 
 
-@pytest.mark.parametrize("family", world.FAMILIES)
+@pytest.mark.parametrize("family", physics.FAMILIES)
 def test_clips_are_what_they_say(family):
-    clips = world.make(family, 64, split="base", seed=3, broken=0.5)
+    clips = physics.make(family, 64, split="base", seed=3, broken=0.5)
     assert np.bincount(clips.kind + 1).tolist() == [32, 8, 8, 8, 8]
-    again = world.make(family, 64, split="base", seed=3, broken=0.5)
+    again = physics.make(family, 64, split="base", seed=3, broken=0.5)
     assert np.array_equal(clips.path, again.path)
     # What is given never tells: frames 0 and 1 are true whatever follows.
     assert np.abs(clips.path[:, :2] - clips.truth[:, :2]).max() < 1e-12
-    image = world.conditions(clips)["image"]
-    assert not image[:, 2:, ..., 0].any() and (image[:, :2, ..., 0] == 1).all()
-    assert np.array_equal(image[:, 2:, ..., 1:], image[:, :-2, ..., 1:])
-    assert np.array_equal(image[:, :2, ..., 1:], world.latents(clips.truth[:, :2]))
-    assert np.abs(world.positions(world.latents(clips.path)) - clips.path).max() < 1e-6
-    others = [world.make(family, 64, split=s, seed=n).start for s in world.SPLITS for n in (3, 4)]
+    others = [physics.make(family, 64, split=s, seed=n).start for s in physics.SPLITS for n in (3, 4)]
     flat = np.concatenate([o.reshape(64, -1) for o in others])
     assert len(np.unique(flat, axis=0)) == len(flat)  # no condition in two splits
     with pytest.raises(ValueError, match="split"):
-        world.make(family, 2, split="train", seed=0)
+        physics.make(family, 2, split="train", seed=0)
 
 
-@pytest.mark.parametrize("family", world.FAMILIES)
+@pytest.mark.parametrize("family", physics.FAMILIES)
 def test_verifier(family):
-    true = world.make(family, 128, split="test", seed=0)
+    true = physics.make(family, 128, split="test", seed=0)
     right = verifier.judge(true, true.truth)
     assert right.valid().all() and right.error.max() == 0
     # Two discs may graze each other within an interval without a kink that gives it away.
     assert np.nanmax(right.gravity) < (1e-9 if family == "bounce" else 0.1) and right.gain.max() < 0.02
     assert right.below.max() == 0 and right.frozen.max() == 0 and right.motion.min() > 0.02
-    wrong = world.make(family, 128, split="test", seed=0, broken=1.0)
+    wrong = physics.make(family, 128, split="test", seed=0, broken=1.0)
     assert np.array_equal(wrong.truth, true.truth)
     judged = verifier.judge(wrong, wrong.path)
     assert not judged.valid().any()
@@ -124,7 +118,7 @@ def test_verifier(family):
     assert (judged.gain[kind[1]] > 0.1).mean() > 0.9
     assert (judged.below[kind[2]] > 0).all()
     assert (judged.frozen[kind[3]] > 0).mean() > 0.9
-    still = np.repeat(true.truth[:, :1], world.FRAMES, 1)
+    still = np.repeat(true.truth[:, :1], physics.FRAMES, 1)
     frozen = verifier.judge(true, still)
     assert not frozen.valid().any() and (frozen.motion == 0).all() and frozen.frozen.min() > 0.8
     hollow = true.truth.copy()
@@ -136,11 +130,11 @@ def test_verifier(family):
         verifier.judge(true, true.truth[:, :-1])
 
 
-@pytest.mark.parametrize("family", world.FAMILIES)
+@pytest.mark.parametrize("family", physics.FAMILIES)
 def test_pixels_carry_the_positions(family):
-    clips = world.make(family, 48, split="test", seed=1)
-    video = world.render(clips.truth, world.RADIUS[family])
-    assert video.shape == (48, world.FRAMES, 64, 64, 3) and np.abs(video).max() <= 1
-    seen = world.centroids(video, world.BODIES[family])
+    clips = physics.make(family, 48, split="test", seed=1)
+    video = pictures.render(clips.truth, physics.RADIUS[family])
+    assert video.shape == (48, physics.FRAMES, 64, 64, 3) and np.abs(video).max() <= 1
+    seen = pictures.centroids(video, physics.BODIES[family])
     assert np.quantile(np.abs(seen - clips.truth), 0.98) < 0.01
     assert verifier.false_positives(clips) <= 0.01

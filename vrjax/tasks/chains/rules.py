@@ -6,8 +6,8 @@ only when both sides push, a gap stops the chain. So the graph of causes follows
 the graph. With two balls, two fronts meet.
 
 A *story* is the film of one rule: the true one, or a wrong one that looks plausible (`WRONG`). Eggs and ducks are the
-*novel* kinds: base models are never shown what they look like once they changed (`sprites.BELIEVED`), so that can be
-learned from a keyframe only.
+*novel* kinds: in half of the clips one of them changes, so that a model can be kept from ever seeing what they look
+like once they changed.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Bool, Int
 
-from vrjax.tasks.chains import sprites
+from vrjax.tasks.chains import sprites, words
 from vrjax.tasks.core import Answer, Clip, Draws, Layout, Task
 
 LEVELS = {
@@ -176,7 +176,7 @@ def novel(film: Int[np.ndarray, "t cells"]) -> Bool[np.ndarray, "t cells"]:
 
 @dataclasses.dataclass(frozen=True)
 class Chains(Task):
-    """The world of causal chains; a layout is the row of kinds.
+    """The task of causal chains; a layout is the row of kinds.
 
     Splits are disjoint in the layout up to mirror images. In half of the clips of every split a novel kind changes.
 
@@ -241,9 +241,7 @@ class Chains(Task):
         return film[:, None].astype(np.uint8)
 
     def prompt(self, layout: Layout) -> str:
-        from vrjax.tasks.chains.words import caption
-
-        return caption(first_row(layout["kinds"]))
+        return words.caption(first_row(layout["kinds"]))
 
     def symbols(self, clip: Clip) -> dict[str, np.ndarray]:
         """`state`: the index of what every cell shows."""
@@ -275,13 +273,13 @@ def distinct(film: Int[np.ndarray, "t cells"]) -> int:
     return len({row.tobytes() for row in np.ascontiguousarray(film)})
 
 
-def numbered(world: Chains, split: str, n: int, first: int = 0) -> list[Clip]:
+def numbered(task: Chains, split: str, n: int, first: int = 0) -> list[Clip]:
     """The first n clips of a split from number `first` on whose layouts differ."""
     out: list[Clip] = []
     seen: set[bytes] = set()
     for seed in itertools.count(first):
-        clip = world.make(seed, split)
-        key = world.key(clip.meta["layout"])
+        clip = task.make(seed, split)
+        key = task.key(clip.meta["layout"])
         if key not in seen:
             seen.add(key)
             out.append(clip)
