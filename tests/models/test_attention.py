@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from vrjax.models.blocks import attention
+from vrjax.models.blocks import attention, stack
 from vrjax.models.blocks.attention import attend
-from vrjax.models.wan import config
 
 
 def reference(q, k, v, grad, groups=None):
@@ -91,7 +90,7 @@ def live(jaxpr):
 @pytest.mark.parametrize(("policy", "forwards"), [("full", 2), ("attention", 1)])
 def test_remat_policy_keeps_attention(policy, forwards):
     """Under "attention" the backward pass runs the TPU kernel's two halves, and not its forward again."""
-    block = jax.checkpoint(functools.partial(attend, impl="splash"), policy=config.REMAT[policy])
+    block = jax.checkpoint(functools.partial(attend, impl="splash"), policy=stack.REMAT[policy])
     args = [jax.ShapeDtypeStruct((128, 1, 128), jnp.float32)] * 3
     closed = jax.make_jaxpr(jax.grad(lambda *a: block(*a).sum(), argnums=(0, 1, 2)))(*args)
     kernels = [eqn.params["name"] for eqn in live(closed.jaxpr) if eqn.primitive.name == "pallas_call"]

@@ -1,7 +1,8 @@
 """Networks and their public weights, one folder a family, over common blocks. Video models are frozen NNX pytrees.
 
-| folder | what is in it |
+| what | what is in it |
 | --- | --- |
+| `family` | the protocol of a family, by which training, alignment and planning speak to any; `shard` on a mesh |
 | `blocks` | what families share: attention, norms, the stack of equal blocks, named sites, logical axes |
 | `wan` | Wan 2.1 / 2.2: the diffusion transformer, its encoders, VAE, readers and writers |
 | `embedded` | codec and words without parameters, and the small trained models that are shipped |

@@ -14,17 +14,19 @@ dict of arrays by name, the same names in a batch of training data.
 import importlib
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
+from jax.sharding import Mesh
 
-from vrjax import models
+from vrjax import models, parallel
 from vrjax.flow import Level, Prediction, Velocity
 from vrjax.parallel.layout import Layout
 
 NONE: Mapping[str, Any] = {}
 
 
+@runtime_checkable
 class Family(Protocol):
     """What `family.py` of a family's folder defines.
 
@@ -139,3 +141,34 @@ def of(cfg: Any) -> Family:
     if name is None:
         raise ValueError(f"a model's config is expected, found {type(cfg).__name__}")
     return get(name)
+
+
+def shard(model: Any, mesh: Mesh, rules: Mapping[str, Any] = NONE, *, uneven: str = "warn") -> Any:
+    """The module on a mesh: parameters placed by their logical axes, activations by the module's layout.
+
+        dit = family.shard(dit, parallel.mesh({"fsdp": 4, "context": 2}))
+        run = jax.jit(lambda dit, x: flow.sample(dit.velocity(text), x, grid))       # unchanged
+
+    It is called as before, on whole (logical) arrays; taps and edits see whole arrays. Batches by
+    `parallel.batch(dit.layout, fn)`, which is `jax.vmap` with the examples divided over ("data", "fsdp").
+
+    Args:
+        model: a module of any family, or one of shapes (`abstract`): then the result holds shapes with shardings, for a
+            compilation without arrays, also for devices that are not here.
+        mesh: see `vrjax.parallel.mesh`.
+        rules: logical axis -> mesh axes; replace single entries of `vrjax.parallel.DEFAULT_RULES`.
+        uneven: see `vrjax.parallel.shardings`.
+
+    Raises:
+        ValueError: rules that do not fit; when called, heads that the mesh does not divide.
+    """
+    known, rules = of(model.cfg), parallel.as_rules(rules)
+    where = parallel.shardings(known.logical_axes(model.cfg), mesh, rules, like=model, uneven=uneven)
+
+    def put(x, sharding):
+        if isinstance(x, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+        return jax.device_put(x, sharding)
+
+    leaves = [put(x, s) for x, s in zip(jax.tree.leaves(model), jax.tree.leaves(where), strict=True)]
+    return jax.tree.unflatten(jax.tree.structure(known.abstract(model.cfg, Layout.of(mesh, rules))), leaves)

@@ -1,1 +1,11 @@
-"""What transformers of several families share: attention and its placement on a mesh, norms, blocks, named sites."""
+"""What transformers of several families share. Written for one example, tokens first; on a mesh by a `Layout`.
+
+| module | what is in it |
+| --- | --- |
+| `attention` | scaled dot products: one dispatch over the kernels |
+| `sequence` | the same with tokens and heads divided over a mesh: all-to-all or ring |
+| `layers` | linear layers, norms, rotary positions, attention with its projections, and a `Block` |
+| `stack` | runs equal blocks: scanned or unrolled, recomputed by policy, with taps and edits inside |
+| `sites` | the named sites of a stack, and what taps and edits do there |
+| `axes` | logical axis names of parameters, for the rules that place them on a mesh |
+"""

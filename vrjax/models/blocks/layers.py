@@ -1,8 +1,13 @@
-"""The pieces of Wan's transformer: norms, rotary positions, attention, and the block. One example, tokens first."""
+"""The pieces of a video transformer: norms, rotary positions, attention, and the block. One example, tokens first.
+
+`cfg` is the family's config. Attention and the block read of it `dim`, `heads`, `head_dim`, `ffn_dim`, `image_dim`,
+`eps`, `qk_norm`, `cross_norm`, `gate_init`, `attention`, `sequence`, `dtype` and `param_dtype`: `vrjax.models.wan`'s
+`WanConfig` says what each means.
+"""
 
 import functools
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,49 +19,8 @@ from jaxtyping import Array
 from vrjax.models.blocks import sequence
 from vrjax.parallel.layout import Layout, place
 
-
-@runtime_checkable
-class Shape(Protocol):
-    """What a family's config tells its blocks: see `vrjax.models.wan.WanConfig` for the meaning of each."""
-
-    @property
-    def head_dim(self) -> int: ...
-
-    @property
-    def dim(self) -> int: ...
-
-    @property
-    def ffn_dim(self) -> int: ...
-
-    @property
-    def heads(self) -> int: ...
-
-    @property
-    def image_dim(self) -> int | None: ...
-
-    @property
-    def eps(self) -> float: ...
-
-    @property
-    def qk_norm(self) -> bool: ...
-
-    @property
-    def cross_norm(self) -> bool: ...
-
-    @property
-    def dtype(self) -> str: ...
-
-    @property
-    def param_dtype(self) -> str: ...
-
-    @property
-    def attention(self) -> str: ...
-
-    @property
-    def sequence(self) -> str: ...
-
-    @property
-    def gate_init(self) -> float | None: ...
+PARTS = ("", ".self_attn", ".cross_attn", ".ffn")
+"""The sites of a `Block`: the residual stream behind it, and its three increments, gated."""
 
 
 class Linear(nnx.Module):
@@ -134,7 +98,7 @@ def sinusoid(time: Array, width: int) -> Array:
 class Attention(nnx.Module):
     """Self-attention with rotary positions, or cross-attention to text and, optionally, to image rows."""
 
-    def __init__(self, cfg: Shape, key: jax.Array, image: bool):
+    def __init__(self, cfg: Any, key: jax.Array, image: bool):
         keys = jax.random.split(key, 6)
         linear = lambda i: Linear(nnx.initializers.xavier_uniform(), keys[i], cfg.dim, cfg.dim, cfg.param_dtype)
         self.q, self.k, self.v, self.o = linear(0), linear(1), linear(2), linear(3)
@@ -148,7 +112,7 @@ class Attention(nnx.Module):
             x = rms_norm(x, norm[...], cfg.eps)
         return x.reshape(len(x), cfg.heads, cfg.head_dim)
 
-    def keys_values(self, cfg: Shape, text: Array, clip: Array | None) -> tuple:
+    def keys_values(self, cfg: Any, text: Array, clip: Array | None) -> tuple:
         """Keys and values of the context; they depend on neither x nor time."""
         pairs = [
             (self._split(cfg, self.k(text, cfg.dtype), self.norm_k), self._split(cfg, self.v(text, cfg.dtype), None))
@@ -158,12 +122,12 @@ class Attention(nnx.Module):
             pairs.append((self._split(cfg, k, self.norm_k_img), self._split(cfg, v, None)))
         return tuple(pairs)
 
-    def across(self, cfg: Shape, x: Array, pairs: tuple, layout: Layout | None) -> Array:
+    def across(self, cfg: Any, x: Array, pairs: tuple, layout: Layout | None) -> Array:
         q = self._split(cfg, self.q(x, cfg.dtype), self.norm_q)
         parts = [sequence.across(q, k, v, impl=cfg.attention, layout=layout) for k, v in pairs]
         return self.o(functools.reduce(jnp.add, parts).reshape(len(x), -1), cfg.dtype)
 
-    def within(self, cfg: Shape, x: Array, rope: tuple, groups: np.ndarray | None, layout: Layout | None) -> Array:
+    def within(self, cfg: Any, x: Array, rope: tuple, groups: np.ndarray | None, layout: Layout | None) -> Array:
         q = rotate(self._split(cfg, self.q(x, cfg.dtype), self.norm_q), rope)
         k = rotate(self._split(cfg, self.k(x, cfg.dtype), self.norm_k), rope)
         v = self._split(cfg, self.v(x, cfg.dtype), None)
@@ -174,7 +138,7 @@ class Attention(nnx.Module):
 class Block(nnx.Module):
     """Self-attention, cross-attention and feed-forward; the first and the last are modulated and gated by the time."""
 
-    def __init__(self, cfg: Shape, key: jax.Array):
+    def __init__(self, cfg: Any, key: jax.Array):
         keys = jax.random.split(key, 5)
         xavier = nnx.initializers.xavier_uniform()
         self.self_attn = Attention(cfg, keys[0], image=False)

@@ -13,8 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-PARTS = ("", ".self_attn", ".cross_attn", ".ffn")
-
 
 def indexed(fn: Callable) -> Callable:
     """Marks an edit or tap that wants the block index: it is called `fn(h, block)` instead of `fn(h)`.
@@ -30,10 +28,14 @@ def indexed(fn: Callable) -> Callable:
     return call
 
 
-def names(layers: int) -> list[str]:
-    """Every site of a stack of `layers` blocks, the wildcard sites first."""
-    blocks = ["*", *range(layers)]
-    return ["embed"] + [f"block.{i}{part}" for i in blocks for part in PARTS]
+def names(layers: int, parts: tuple[str, ...]) -> list[str]:
+    """Every site of a stack of `layers` blocks, the wildcard sites first.
+
+    Args:
+        layers: number of blocks.
+        parts: the sites inside a block, such as ".ffn"; "" is the residual stream behind it.
+    """
+    return ["embed"] + [f"block.{i}{part}" for i in ["*", *range(layers)] for part in parts]
 
 
 def _apply(fn, h, block):
@@ -63,29 +65,32 @@ class Sites:
     Args:
         taps: site name -> `fn(h) -> pytree` (`fn(h, block)` where marked by `indexed`).
         edits: site name -> `fn(h) -> h`, same shape.
-        layers: number of blocks.
+        layers, parts: see `names`.
 
     Raises:
         ValueError: a name is not a site, or an `indexed` function is put on `embed`.
     """
 
-    def __init__(self, taps: Mapping[str, Callable], edits: Mapping[str, Callable], layers: int):
+    def __init__(
+        self, taps: Mapping[str, Callable], edits: Mapping[str, Callable], layers: int, parts: tuple[str, ...]
+    ):
         self.layers = layers
-        valid = set(names(layers))
+        valid = set(names(layers, parts))
         for kind, table in (("taps", taps), ("edits", edits)):
             for name, fn in table.items():
                 if name not in valid:
+                    inside = ", ".join(f"block.I{part}" for part in parts if part)
                     raise ValueError(
-                        f"{kind}: unknown site {name!r}; valid sites: embed, block.I and block.*, block.I.self_attn, "
-                        f"block.I.cross_attn, block.I.ffn and the same with *, where I is 0 .. {layers - 1}"
+                        f"{kind}: unknown site {name!r}; valid sites: embed, block.I and block.*, {inside} "
+                        f"and the same with *, where I is 0 .. {layers - 1}"
                     )
                 if not callable(fn):
                     raise ValueError(f"{kind}: the value at {name!r} must be a function, found {type(fn).__name__}")
                 if name == "embed" and getattr(fn, "wants_block", False):
                     raise ValueError(f"{kind}: 'embed' lies before the blocks, an indexed function cannot stand there")
         self._embed = taps.get("embed"), edits.get("embed")
-        self._edits: dict[str, list[tuple[Callable, np.ndarray | None]]] = {part: [] for part in PARTS}
-        self._taps: dict[str, list[tuple[str, Callable, int | None]]] = {part: [] for part in PARTS}
+        self._edits: dict[str, list[tuple[Callable, np.ndarray | None]]] = {part: [] for part in parts}
+        self._taps: dict[str, list[tuple[str, Callable, int | None]]] = {part: [] for part in parts}
         for name, fn in edits.items():
             if name == "embed":
                 continue
@@ -125,22 +130,32 @@ class Sites:
             out["embed"] = tap(h)
         return h
 
-    def slots(self, h: jax.Array) -> dict[str, Any]:
-        """Zeros in the shape of every single-block tap's result: the carry that a scan fills in."""
+    @property
+    def single(self) -> bool:
+        """Whether any tap reads one block only."""
+        return any(block is not None for taps in self._taps.values() for _, _, block in taps)
+
+    def slots(self, at: Mapping[str, Any], like: jax.Array) -> dict[str, Any]:
+        """Zeros in the shape of every single-block tap's result: the carry that a scan fills in.
+
+        Args:
+            at: shape of the array at each part of a block.
+            like: varies over the same manual mesh axes.
+        """
         slots = {}
-        for taps in self._taps.values():
+        for part, taps in self._taps.items():
             for name, fn, block in taps:
                 if block is not None:
-                    shapes = jax.eval_shape(lambda h, fn=fn: _apply(fn, h, jnp.int32(0)), h)
-                    slots[name] = jax.tree.map(lambda s: vary_like(jnp.zeros(s.shape, s.dtype), h), shapes)
+                    shapes = jax.eval_shape(lambda h, fn=fn: _apply(fn, h, jnp.int32(0)), at[part])
+                    slots[name] = jax.tree.map(lambda s: vary_like(jnp.zeros(s.shape, s.dtype), like), shapes)
         return slots
 
     def visit(self, part: str, h: jax.Array, block, slots: dict, rows: dict) -> jax.Array:
         """Applies the edits and then the taps of one site of one block.
 
         Args:
-            part: one of `PARTS`.
-            h: (tokens, dim).
+            part: one of the parts that a block has.
+            h: the array at the site.
             block: the block's index; a Python int in an unrolled stack.
             slots: results of single-block taps, updated in place.
             rows: results of wildcard taps for this block, updated in place.

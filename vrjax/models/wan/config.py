@@ -3,15 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
-import jax
-
-REMAT = {
-    "none": None,
-    "full": jax.checkpoint_policies.nothing_saveable,
-    "attention": jax.checkpoint_policies.save_only_these_names("attention"),
-    "dots": jax.checkpoint_policies.dots_saveable,
-    "dots_no_batch": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-}
+from vrjax.models.blocks.stack import REMAT
 
 
 @dataclasses.dataclass(frozen=True)

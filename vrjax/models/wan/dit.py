@@ -9,7 +9,6 @@ load into it (`load_dit`): text-to-video, image-to-video by channel concatenatio
 per token. Text of any length is taken as given: Wan's pipelines pad it with zero rows to 512 and do not mask them.
 """
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -19,18 +18,36 @@ import numpy as np
 from einops import rearrange
 from flax import nnx
 from jax import lax
-from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from vrjax import parallel
 from vrjax.flow import Prediction
 from vrjax.flow import cfg as cfg_of
-from vrjax.models.blocks import axes
-from vrjax.models.blocks.layers import Block, LayerNorm, Linear, layer_norm, rotary_angles, sinusoid, spread
+from vrjax.models.blocks import axes, stack
+from vrjax.models.blocks.layers import PARTS, Block, LayerNorm, Linear, layer_norm, rotary_angles, sinusoid, spread
 from vrjax.models.blocks.sites import Sites
-from vrjax.models.wan.config import REMAT, WanConfig
+from vrjax.models.wan.config import WanConfig
 from vrjax.parallel.layout import Layout, place
 
+# Logical axes of the parameters around the blocks, see `vrjax.models.blocks.axes`. "modulation" are the six chunks.
+AXES: axes.Rows = (
+    (("patch_embedding", "kernel"), ("patch", "embed")),
+    (("text_in", "kernel"), ("text", "embed")),
+    (("time_in", "kernel"), ("time", "embed")),
+    (("text_out", "kernel"), ("embed_in", "embed")),
+    (("time_out", "kernel"), ("embed_in", "embed")),
+    (("time_projection", "kernel"), ("embed", "modulation")),
+    (("time_projection", "bias"), ("modulation",)),
+    (("linear_in", "kernel"), ("image", "image_mlp")),
+    (("linear_in", "bias"), ("image_mlp",)),
+    (("linear_out", "kernel"), ("image_mlp", "embed")),
+    (("norm_in", "scale"), ("image",)),
+    (("norm_in", "bias"), ("image",)),
+    (("positions",), (None, "image")),
+    (("head_modulation",), (None, "embed")),
+    (("head", "kernel"), ("embed", "patch")),
+    (("head", "bias"), ("patch",)),
+)
 IMAGE_EPS = 1e-5  # of the image branch's two norms, whatever the config's eps
 
 
@@ -163,7 +180,7 @@ class WanDiT(nnx.Module):
         if not ahead:
             return Context((rows, pictures))
         # Cut up here, outside of the sampler's loop: XLA would cut (and copy) the stacked weights again in every step.
-        blocks = _unstacked(self.blocks) if cfg.unroll else None
+        blocks = stack.unstacked(self.blocks) if cfg.unroll else None
         # One block after the other: sharded weights are then gathered a block at a time.
         pairs = lax.map(lambda block: block.cross_attn.keys_values(cfg, rows, pictures), self.blocks)
         return Context((rows, pictures), pairs, blocks)
@@ -172,7 +189,7 @@ class WanDiT(nnx.Module):
         cfg = self.cfg
         x, grid = self._check(x, channels)
         tokens = grid[0] * grid[1] * grid[2]
-        sites = Sites(taps, edits, cfg.layers)
+        sites = Sites(taps, edits, cfg.layers, PARTS)
         out: dict[str, Any] = {}
 
         p, q, r = cfg.patch
@@ -269,34 +286,16 @@ class WanDiT(nnx.Module):
         """Runs the blocks and gathers the taps inside them."""
         cfg = self.cfg
 
-        def step(index, carry, row):
+        def block(h, row, visit):
             block, pairs = row
-            h, slots = carry
-            slots, rows = dict(slots), {}
-            visit = lambda part, h: sites.visit(part, h, index, slots, rows)
             if pairs is None:
                 pairs = block.cross_attn.keys_values(cfg, *context.rows)
-            return (block(cfg, h, time6, pairs, *rest, visit), slots), rows
+            return block(cfg, h, time6, pairs, *rest, visit)
 
-        def remat(step):
-            if cfg.remat == "none":
-                return step
-            # A scan body is compiled on its own: nothing outside it could be merged with the recomputation.
-            return jax.checkpoint(step, policy=REMAT[cfg.remat], prevent_cse=cfg.unroll)
-
-        if not cfg.unroll:
-            index = jnp.arange(cfg.layers) if sites.inside else None
-            body = remat(lambda carry, row: step(row[0], carry, row[1]))
-            (h, slots), rows = lax.scan(body, (h, sites.slots(h)), (index, (self.blocks, context.pairs)))
-            return h, {**slots, **rows}
-
-        blocks = context.blocks or _unstacked(self.blocks)
-        pairs = [None] * cfg.layers if context.pairs is None else _unstacked(context.pairs)
-        carry, stacked = (h, {}), []
-        for i, row in enumerate(zip(blocks, pairs, strict=True)):
-            carry, rows = remat(functools.partial(step, i))(carry, row)
-            stacked.append(rows)
-        return carry[0], {**carry[1], **jax.tree.map(lambda *r: jnp.stack(r), *stacked)}
+        rows: Any = (self.blocks, context.pairs)
+        if context.blocks is not None:
+            rows = list(zip(context.blocks, stack.unstacked(context.pairs), strict=True))
+        return stack.run(block, h, rows, sites, unroll=cfg.unroll, remat=cfg.remat)
 
     def _check(self, x: Any, channels: Any) -> tuple[Array, tuple[int, int, int]]:
         """x with the image's channels joined to it, and the token grid; ValueError where a shape does not fit."""
@@ -332,52 +331,11 @@ class WanDiT(nnx.Module):
         return text, clip
 
 
-def _unstacked(tree: Any) -> list[Any]:
-    """The trees of single blocks of a tree whose leaves stack them."""
-    leaves, structure = jax.tree.flatten(tree)
-    return [jax.tree.unflatten(structure, row) for row in zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True)]
-
-
 def abstract(cfg: WanConfig, layout: Layout | None = None) -> WanDiT:
     """A WanDiT whose parameters are shapes only: no memory is allocated, whatever the config."""
     return jax.eval_shape(lambda: WanDiT(cfg, rngs=nnx.Rngs(0), layout=layout))
 
 
-def shard(dit: WanDiT, mesh: Mesh, rules: Mapping[str, Any] = {}, *, uneven: str = "warn") -> WanDiT:  # noqa: B006
-    """The module on a mesh: parameters placed by their logical axes, activations by the module's layout.
-
-        dit = wan.shard(dit, parallel.mesh({"fsdp": 4, "context": 2}))
-        run = jax.jit(lambda dit, x: flow.sample(dit.velocity(text), x, grid))       # unchanged
-
-    It is called as before, on whole (logical) arrays; taps and edits see whole arrays. Batches by
-    `parallel.batch(dit.layout, fn)`, which is `jax.vmap` with the examples divided over ("data", "fsdp").
-
-    Args:
-      dit: a module, or one of shapes (`abstract`): then the result holds shapes with shardings, for a compilation
-        without arrays, also for devices that are not here.
-      mesh: see `vrjax.parallel.mesh`.
-      rules: logical axis -> mesh axes; replace single entries of `vrjax.parallel.DEFAULT_RULES`.
-      uneven: see `vrjax.parallel.shardings`.
-
-    Raises:
-      ValueError: rules that do not fit; when called, heads that the mesh does not divide.
-    """
-    rules = parallel.as_rules(rules)
-    where = parallel.shardings(logical_axes(dit.cfg), mesh, rules, like=dit, uneven=uneven)
-
-    def put(x, sharding):
-        if isinstance(x, jax.ShapeDtypeStruct):
-            return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-        return jax.device_put(x, sharding)
-
-    leaves = [put(x, s) for x, s in zip(jax.tree.leaves(dit), jax.tree.leaves(where), strict=True)]
-    return jax.tree.unflatten(jax.tree.structure(abstract(dit.cfg, Layout.of(mesh, rules))), leaves)
-
-
 def logical_axes(cfg: WanConfig) -> dict:
-    """Logical axis names of every parameter, as a nested dict `{"blocks": {"ffn_in": {"kernel": (...)}}}`.
-
-    Keys are the attribute names of the module, leaves tuples with one name (or None) per array axis; use it with
-    `jax.tree_util.tree_flatten_with_path(dit)`, whose paths are the same names with a trailing `.value`.
-    """
-    return axes.named(abstract(cfg))
+    """Logical axis names of every parameter, see `vrjax.models.blocks.axes.named`."""
+    return axes.named(abstract(cfg), AXES)

@@ -10,6 +10,7 @@ from flax import nnx
 
 from vrjax.flow import Level, Prediction, Velocity
 from vrjax.models.blocks import sites as blocks_sites
+from vrjax.models.blocks.layers import PARTS
 from vrjax.models.wan import flops as counts
 from vrjax.models.wan import lora_files, readers
 from vrjax.models.wan.config import WanConfig
@@ -97,4 +98,4 @@ def flops(cfg: WanConfig, latent: tuple[int, ...]) -> int:
 
 def sites(cfg: WanConfig) -> list[str]:
     """See `vrjax.models.blocks.sites`."""
-    return blocks_sites.names(cfg.layers)
+    return blocks_sites.names(cfg.layers, PARTS)
