@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Integer
 
 from vrjax.tasks.chains import sprites, words
 from vrjax.tasks.core import Answer, Clip, Draws, Layout, Task
@@ -82,7 +82,7 @@ def may_start(row: Sequence[int] | np.ndarray, cell: int, *, lax: bool = False) 
     return all(pushed) if kind == "scale" and not lax else any(pushed)
 
 
-def following(row: Int[np.ndarray, " cells"], *, lax: bool = False) -> Int[np.ndarray, " cells"]:
+def following(row: Integer[np.ndarray, " cells"], *, lax: bool = False) -> Integer[np.ndarray, " cells"]:
     """The row one frame later."""
     after = row.copy()
     for cell, state in enumerate(row):
@@ -92,12 +92,12 @@ def following(row: Int[np.ndarray, " cells"], *, lax: bool = False) -> Int[np.nd
     return after
 
 
-def first_row(kinds: Sequence[str]) -> Int[np.ndarray, " cells"]:
+def first_row(kinds: Sequence[str]) -> Integer[np.ndarray, " cells"]:
     """All elements at their first level."""
     return np.array([symbol(kind, 0) for kind in kinds])
 
 
-def unfold(kinds: Sequence[str], frames: int, *, lax: bool = False) -> Int[np.ndarray, "t cells"]:
+def unfold(kinds: Sequence[str], frames: int, *, lax: bool = False) -> Integer[np.ndarray, "t cells"]:
     """The film of the rule from the first row on, as state indices."""
     rows = [first_row(kinds)]
     while len(rows) < frames:
@@ -105,13 +105,13 @@ def unfold(kinds: Sequence[str], frames: int, *, lax: bool = False) -> Int[np.nd
     return np.stack(rows)
 
 
-def starts(film: Int[np.ndarray, "t cells"]) -> dict[int, int]:
+def starts(film: Integer[np.ndarray, "t cells"]) -> dict[int, int]:
     """The frame at which each element that changes first changes."""
     moved = (LEVEL[film] > 0) & (film >= 0)
     return {int(c): int(moved[:, c].argmax()) for c in np.flatnonzero(moved.any(0))}
 
 
-def timed(kinds: Sequence[str], begin: dict[int, int], frames: int) -> Int[np.ndarray, "t cells"]:
+def timed(kinds: Sequence[str], begin: dict[int, int], frames: int) -> Integer[np.ndarray, "t cells"]:
     """The film in which given elements begin to change at given frames, whatever the rule says."""
     film = np.tile(first_row(kinds), (frames, 1))
     for cell, start in begin.items():
@@ -144,7 +144,7 @@ def ancestry(kinds: Sequence[str], frames: int) -> Bool[np.ndarray, "cells cells
     return reach
 
 
-def wrong(kinds: Sequence[str], frames: int, how: str) -> Int[np.ndarray, "t cells"]:
+def wrong(kinds: Sequence[str], frames: int, how: str) -> Integer[np.ndarray, "t cells"]:
     """The film of a wrong rule.
 
     `reversed`: the same events in the opposite order; `together`: all at once; `through`: gaps stop nothing and one
@@ -169,7 +169,7 @@ def wrong(kinds: Sequence[str], frames: int, how: str) -> Int[np.ndarray, "t cel
     raise ValueError(f"chains: unknown wrong rule {how!r}, expected one of {WRONG}")
 
 
-def novel(film: Int[np.ndarray, "t cells"]) -> Bool[np.ndarray, "t cells"]:
+def novel(film: Integer[np.ndarray, "*lead cells"]) -> Bool[np.ndarray, "*lead cells"]:
     """Where a film shows a novel kind after it changed."""
     return np.isin(film, [symbol(kind, 1) for kind in NOVEL])
 
@@ -268,7 +268,7 @@ class Chains(Task):
         return sprites.decode(pixels)[..., None, :]
 
 
-def distinct(film: Int[np.ndarray, "t cells"]) -> int:
+def distinct(film: Integer[np.ndarray, "t cells"]) -> int:
     """How many different rows a film has."""
     return len({row.tobytes() for row in np.ascontiguousarray(film)})
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 
 from vrjax.tasks.chains import rules, sprites
 
@@ -38,14 +38,14 @@ def truth(kinds: tuple[str, ...] | list[str], frames: int) -> Truth:
     return Truth(tuple(kinds), film, rules.ancestry(kinds, frames), rules.novel(film)[-1])
 
 
-def read(video: Float[np.ndarray, "t 8 width 3"], kinds: tuple[str, ...]) -> Int[np.ndarray, "t cells"]:
+def read(video: Float[np.ndarray, "t 8 width 3"], kinds: tuple[str, ...]) -> Integer[np.ndarray, "t cells"]:
     """State indices; -1 where a cell shows no sprite, or one of another kind than the scene has there."""
     states = sprites.decode(video)
     own = np.array([[rules.KIND[s] == kind for kind in kinds] for s in range(len(sprites.SYMBOLS))])
     return np.where((states >= 0) & own[states, np.arange(len(kinds))], states, -1)
 
 
-def violates(states: Int[np.ndarray, "t cells"], scene: Truth) -> bool:
+def violates(states: Integer[np.ndarray, "t cells"], scene: Truth) -> bool:
     """Whether a film breaks the scene's rule anywhere: another first frame, a cell that shows nothing of its own, a
     change that goes back or skips a level, or an element that starts without its sources done a frame earlier.
 
@@ -62,7 +62,7 @@ def violates(states: Int[np.ndarray, "t cells"], scene: Truth) -> bool:
     return False
 
 
-def order(states: Int[np.ndarray, "t cells"], scene: Truth) -> float:
+def order(states: Integer[np.ndarray, "t cells"], scene: Truth) -> float:
     """Share of the pairs (a, b), b impossible without a, in which a is done strictly before b first changes."""
     kinds = np.array([rules.symbol(kind, 0) for kind in scene.kinds])
     level = np.where(states >= 0, rules.LEVEL[states], -1)

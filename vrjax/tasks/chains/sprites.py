@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32, Integer
 
 SIDE = 8  # pixels of a sprite's side
 
@@ -57,7 +57,7 @@ TEMPLATES = drawn(ART)
 REJECT = 0.2  # root mean square distance to the nearest sprite above which a cell shows nothing
 
 
-def render(states: Int[np.ndarray, "*lead cells"]) -> Float32[np.ndarray, "*lead 8 width 3"]:
+def render(states: Integer[np.ndarray, "*lead cells"]) -> Float32[np.ndarray, "*lead 8 width 3"]:
     """State indices of a row of cells -> pixels in [-1, 1], `width` = 8 x cells."""
     tiles = np.moveaxis(TEMPLATES[states], -4, -3)  # cells beside the sprites' columns
     *lead, high, cells, wide, colours = tiles.shape
@@ -82,7 +82,7 @@ def distances(video: Float[np.ndarray, "*lead 8 width 3"]) -> Float32[np.ndarray
     return np.sqrt(np.maximum(squared, 0) / flat.shape[-1])
 
 
-def decode(video: Float[np.ndarray, "*lead 8 width 3"], reject: float = REJECT) -> Int[np.ndarray, "*lead cells"]:
+def decode(video: Float[np.ndarray, "*lead 8 width 3"], reject: float = REJECT) -> Integer[np.ndarray, "*lead cells"]:
     """The state that each cell shows: the nearest sprite, or -1 (a ghost, a blur) beyond `reject`.
 
     `reject` lies below half the smallest distance between two sprites, so an equal mixture of two is none of them.

@@ -9,7 +9,7 @@ training caption held is as clear as any other; what it looks like is the model'
 """
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Integer
 
 from vrjax.tasks.chains import sprites
 
@@ -19,7 +19,7 @@ DIM = CELLS + len(sprites.SYMBOLS) + ORDERS + 1 + 1  # the last order is "in the
 THEN, END = ". Then ", "; in the end "
 
 
-def caption(row: Int[np.ndarray, " cells"]) -> str:
+def caption(row: Integer[np.ndarray, " cells"]) -> str:
     """What each cell shows, in words.
 
     Raises:
@@ -30,7 +30,7 @@ def caption(row: Int[np.ndarray, " cells"]) -> str:
     return ", ".join(sprites.SYMBOLS[int(s)] for s in row)
 
 
-def parse(text: str) -> Int[np.ndarray, " cells"]:
+def parse(text: str) -> Integer[np.ndarray, " cells"]:
     """The row that a caption names.
 
     Raises:
