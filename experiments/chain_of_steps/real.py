@@ -28,12 +28,11 @@ import numpy as np
 from rich.console import Console
 
 from experiments.chain_of_steps import real_page as page
-from experiments.vbvr import study as bench_runs
 from vrjax.bench import vbvr as bench
 from vrjax.data import vbvr
 from vrjax.files.writing import atomic
 from vrjax.reasoning.instruments.stepping import Stepper, divergence, spread, stack
-from vrjax.study import command
+from vrjax.study import benchmark, command
 
 PARTS = ("trajectory", "noise", "swaps", "ensemble")  # layers come with the trajectory
 MODES = ("stream", "increment", "attention")
@@ -282,8 +281,8 @@ def prepare(
     steppers: dict[Any, Stepper] = {}
     clips = []
     for sample, clip in zip(found, read, strict=True):
-        picture = bench_runs.picture_of(clip)
-        count = bench_runs.frames_of(clip, pipe, frames)
+        picture = benchmark.picture(clip)
+        count = benchmark.frames(clip, pipe, frames)
         settings = pipe.settings(picture=picture.shape[:2], frames=count, **chosen)
         stepper = steppers.setdefault(settings, Stepper(pipe, settings, loader))
         if not clips:  # all prompts at once: the text encoder is loaded once

@@ -26,9 +26,7 @@ from vrjax.cli import sample as options_of
 from vrjax.data import vbvr
 from vrjax.files.writing import atomic
 from vrjax.report import claims, tables
-from vrjax.study import command
-
-MAX_FRAMES = 209  # of the paper's fine-tune; videos beyond it are cut
+from vrjax.study import benchmark, command
 
 Make = Callable[[Any], np.ndarray]
 """A benchmark's clip -> a video (t, h, w, 3) in [-1, 1]."""
@@ -50,16 +48,9 @@ def public(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str
     pipe.text([*dict.fromkeys(prompts), *([] if negative is None else [negative])])
 
     def make(clip: Any) -> np.ndarray:
-        picture = picture_of(clip)
-        record = flow.Record(steps=())
-        run = {
-            "image": picture,
-            "frames": frames_of(clip, pipe, args.frames),
-            "seeds": [args.seed],
-            "record": record,
-            **chosen,
-        }
-        video = pipe.decode(np.asarray(pipe.sample(clip.prompt, **run).final))[0]
+        count = benchmark.frames(clip, pipe, args.frames)
+        run = {"image": benchmark.picture(clip), "frames": count, "seeds": [args.seed], **chosen}
+        video = pipe.decode(np.asarray(pipe.sample(clip.prompt, record=flow.Record(steps=()), **run).final))[0]
         return video[: args.frames or clip.meta["vbvr"]["frames"] or None]
 
     weights = [text.fingerprint(path)[:16] for path in pipe.folder.networks]
@@ -70,18 +61,6 @@ def public(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str
         "defaults": json.loads(json.dumps(dataclasses.asdict(pipe.defaults))),
     }
     return args.name or pipe.name, make, about
-
-
-def frames_of(clip: Any, pipe: Any, asked: int | None) -> int:
-    """As many as the true video has (or was asked for), and a few more to fill the last latent frame."""
-    factor = pipe.vae_config.time_factor
-    count = min(asked or clip.meta["vbvr"]["frames"] or pipe.defaults.frames, MAX_FRAMES)
-    return -(-(count - 1) // factor) * factor + 1
-
-
-def picture_of(clip: Any) -> np.ndarray:
-    """The first frame, 8-bit."""
-    return np.round((np.asarray(clip.first_frame) + 1) * 127.5).astype(np.uint8)
 
 
 def worlds(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str, Make, dict[str, Any]]:

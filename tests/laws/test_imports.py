@@ -127,7 +127,6 @@ def test_no_import_runs_upward():
     assert not upward, sorted(upward)
 
 
-@MOVING(reason="chain_of_steps/real uses vbvr's study")
 def test_a_paper_never_imports_another_paper():
     def paper(name: str) -> str | None:
         parts = name.split(".")
