@@ -1,10 +1,14 @@
-"""Test session set-up: eight fake CPU devices and the persistent compilation cache, both before jax is imported."""
+"""Test session set-up: eight fake CPU devices, quick compilation and its persistent cache, all before jax is imported;
+at the end, what each room took."""
 
 import os
 import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+# Most of the suite's time is LLVM's. Programs of tiny models need no optimised machine code, only the same mathematics.
+os.environ["XLA_FLAGS"] = (
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+)
 _cache = pathlib.Path(__file__).parent.parent / ".cache" / "jax"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
@@ -33,3 +37,17 @@ def pytest_collection_modifyitems(items):
         for mark in have:
             if item.get_closest_marker(mark) and not have[mark] and mark not in required:
                 item.add_marker(pytest.mark.skip(reason=why[mark]))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """A line per room with its seconds: of all tests, their fixtures included, summed over workers."""
+    rooms: dict[str, list[float]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration") and hasattr(report, "nodeid"):
+                parts = report.nodeid.split("::")[0].split("/")
+                rooms.setdefault("/".join(parts[:2]) if len(parts) > 2 else parts[0], []).append(report.duration)
+    if rooms:
+        terminalreporter.section("seconds by room")
+    for room, found in sorted(rooms.items(), key=lambda item: -sum(item[1])):
+        terminalreporter.write_line(f"{sum(found):7.1f} s  {room}")
