@@ -306,12 +306,12 @@ def test_guidance_is_two_branches(pipe):
     inputs, noise = pipe.prepare(PROMPT, settings), pipe.noise(settings, [0])
     found = pipe.program(settings)(pipe.dits, inputs, noise, np.arange(1)).final[0]
     (dit,) = pipe.dits
-    velocity = flow.cfg(dit.velocity(inputs.text), dit.velocity(inputs.negative), 4.0)
+    velocity = flow.cfg(dit.velocity(inputs.given["text"]), dit.velocity(inputs.negative["text"]), 4.0)
     expected = flow.sample(velocity, noise[0], settings.plan.grid, solver=flow.unipc()).final
     np.testing.assert_allclose(found, expected, atol=1e-5)
     alone = pipe.settings(**SMALL, guidance=1)
     found = pipe.program(alone)(pipe.dits, pipe.prepare(PROMPT, alone), noise, np.arange(1)).final[0]
-    plain = flow.sample(dit.velocity(inputs.text), noise[0], settings.plan.grid, solver=flow.unipc()).final
+    plain = flow.sample(dit.velocity(inputs.given["text"]), noise[0], settings.plan.grid, solver=flow.unipc()).final
     np.testing.assert_allclose(found, plain, atol=1e-5)
     assert np.abs(plain - expected).max() > 0.01
 
@@ -342,15 +342,15 @@ def test_experts_are_phases(pair):
     assert 0 < plan.high_steps < 3
     found = pipe.program(settings)(pipe.dits, inputs, noise, np.arange(1))
     high, low = (
-        dit.guided(inputs.text, inputs.negative, scale, inputs.given.image)
+        dit.guided(inputs.given["text"], inputs.negative["text"], scale, inputs.given["image"])
         for dit, scale in zip(pipe.dits, (3.0, 2.0), strict=True)
     )
     run = flow.sample((flow.Phase(plan.high_steps, high), flow.Phase(3, low)), noise[0], plan.grid, solver=flow.unipc())
     np.testing.assert_allclose(found.final[0], run.final, atol=1e-5)
     with pytest.raises(ValueError, match="2 networks and guidance"):
-        denoise.phases(pipe.dits, inputs.text, None, inputs.given, denoise.Plan(plan.grid))
+        denoise.phases(pipe.dits, inputs, denoise.Plan(plan.grid))
     with pytest.raises(ValueError, match="needs the rows of a negative prompt"):
-        denoise.phases(pipe.dits, inputs.text, None, inputs.given, plan)
+        denoise.phases(pipe.dits, inputs._replace(negative=None), plan)
 
 
 def test_the_recorder_writes_what_memory_would_hold(pipe, tmp_path):

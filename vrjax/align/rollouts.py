@@ -5,7 +5,7 @@ function of weights and key, so the preference step calls it between its data an
 (`vrjax.align.generate`) calls the same function.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from vrjax import flow, parallel
 from vrjax.align.config import Rollout
+from vrjax.models.pipeline import denoise
 
 
 class Losers(NamedTuple):
@@ -38,17 +39,19 @@ def sample_batch(
     image: Array,
     rollout: Rollout,
     layout: parallel.Layout | None = None,
+    *,
+    edits: Mapping[str, Callable] = denoise.NONE,
 ) -> Float[Array, "b k t h w c"]:
-    """Final samples from given noises, k per condition: Euler, shifted grid, guidance against the empty prompt."""
-    grid = flow.grids.shifted(rollout.steps, shift=rollout.shift)
-    nothing = flow.Record(steps=(), fields=())
+    """Final samples from given noises, k per condition: Euler, shifted grid, guidance against the empty prompt.
+
+    `edits` rewrite sites of the network; inside them the axis "seed" is the k samples of one condition.
+    """
+    plan = denoise.Plan(flow.grids.shifted(rollout.steps, shift=rollout.shift), "euler", (rollout.guidance,))
+    run = denoise.run(plan, record=flow.Record(steps=(), fields=()), edits=edits)
 
     def one(noise, text, image):
-        velocity = dit.velocity(text, image=image)
-        if rollout.guidance != 1.0:
-            empty = dit.velocity(jnp.zeros_like(text), image=image)
-            velocity = flow.cfg(velocity, empty, rollout.guidance)
-        return jax.vmap(lambda x: flow.sample(velocity, x, grid, record=nothing).final)(noise)
+        inputs = denoise.Inputs({"text": text, "image": image}, {"text": jnp.zeros_like(text)})
+        return run((dit,), inputs, noise, jnp.arange(len(noise))).final
 
     return parallel.batch(layout, one)(noise, text, image)
 

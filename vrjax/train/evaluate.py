@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,9 +12,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from vrjax import parallel, tasks
 from vrjax.data import worlds as data
-from vrjax.flow import Record, euler, grids, sample
+from vrjax.flow import Record, grids
 from vrjax.models import wan
 from vrjax.models.embedded import codec
+from vrjax.models.pipeline import denoise
 from vrjax.report import statistics
 
 
@@ -36,6 +37,7 @@ class Evaluator:
       group: clips per call of the compiled program.
       seed: of the initial noise.
       layout: where the model lives, if on a mesh: clips are then divided over it, and results come to every process.
+      edits: of the network's sites; inside them the axis "seed" is the seeds of one clip.
     """
 
     def __init__(
@@ -49,24 +51,27 @@ class Evaluator:
         group: int = 16,
         seed: int = 0,
         layout: parallel.Layout | None = None,
+        edits: Mapping[str, Callable] = denoise.NONE,
     ):
         self._config, self._factor, self._group, self._seed = config, factor, group, seed
         self._decode = codec.blocks(factor).decode
-        grid = grids.shifted(steps, shift=shift)
         self._clips: dict[tuple[str, str, int], list[tasks.Clip]] = {}
+        plan = denoise.Plan(grids.shifted(steps, shift=shift), "euler", (1.0,))
+        seeds = denoise.run(plan, record=Record(steps=(), fields=()), edits=edits)
 
-        def run(weights, noise, image, text):
+        def run(weights, noise, given):
             dit = build(weights)
-            one = lambda x, i, t: (
-                sample(dit.velocity(t, image=i), x, grid, solver=euler(), record=Record(steps=(), fields=())).final
-            )
-            return parallel.batch(layout, one)(noise, image, text)
+            one = lambda x, given: seeds((dit,), denoise.Inputs(given), x, jnp.arange(len(x))).final
+            return parallel.batch(layout, one)(noise, given)
 
         whole = None if layout is None else NamedSharding(layout.mesh, PartitionSpec())
         self._run = jax.jit(run, out_shardings=whole)
 
-    def videos(self, weights: Any, clips: Sequence[tasks.Clip]) -> list[np.ndarray]:
-        """One sampled video (t, h, w, 3) per clip, in order. Clips of different sizes may be mixed."""
+    def videos(self, weights: Any, clips: Sequence[tasks.Clip], seeds: Sequence[int] | None = None) -> list[np.ndarray]:
+        """One sampled video (t, h, w, 3) per clip, in order; of several `seeds`, they are a leading axis.
+
+        Clips of different sizes may be mixed.
+        """
         out: list[Any] = [None] * len(clips)
         shapes: dict[tuple[int, ...], list[int]] = {}
         for i, clip in enumerate(clips):
@@ -77,12 +82,13 @@ class Evaluator:
             for start in range(0, len(places), self._group):
                 part = places[start : start + self._group]
                 full = part + [part[-1]] * (self._group - len(part))  # filled up: one program per shape
-                given = [self._given(clips[i]) for i in full]
-                noise = np.stack([clip_noise(clips[i], latent, self._seed) for i in full])
-                image, text = (np.stack([g[name] for g in given]) for name in ("image", "text"))
-                final = np.asarray(self._decode(np.asarray(self._run(weights, noise, image, text))))
+                rows = [self._given(clips[i]) for i in full]
+                numbers = (self._seed,) if seeds is None else seeds
+                noise = np.stack([[clip_noise(clips[i], latent, seed) for seed in numbers] for i in full])
+                given = {name: np.stack([row[name] for row in rows]) for name in ("image", "text")}
+                final = np.asarray(self._decode(np.asarray(self._run(weights, noise, given))))
                 for i, video in zip(part, final, strict=False):
-                    out[i] = video
+                    out[i] = video[0] if seeds is None else video
         return out
 
     def _given(self, clip: tasks.Clip) -> dict[str, np.ndarray]:

@@ -1,5 +1,48 @@
-"""From a folder of weights and a prompt to a trajectory and a video: `pipeline.open(folder)`."""
+"""From a model's folder and a prompt to a trajectory and a video.
 
-from vrjax.models.pipeline.public import Inputs, Lora, Pipeline, open, sample  # noqa: A004
+    pipe = pipeline.open("Wan2.2-I2V-A14B")            # nothing is loaded yet; pipe.name, pipe.defaults
+    traj = pipe.sample("the red ball reaches the exit", image="maze.png", frames=81, size=(480, 832), seeds=[0, 1])
+    videos = pipe.decode(traj.final)                   # (2, 81, 480, 832, 3) in [-1, 1]
 
-__all__ = ["Inputs", "Lora", "Pipeline", "open", "sample"]
+| file | what is in it |
+| --- | --- |
+| `base` | `Pipeline`: settings, inputs, the compiled run; seeds in memory (`sample`) or on disk (`stream`) |
+| `public` | what differs: text encoder, video codec, conditions of pictures |
+| `denoise` | the run as pure functions, for networks of any family: all who sample compile `denoise.run` |
+| `settings` | options over a model's published defaults, checked |
+| `recorder` | a trajectory written to disk step by step |
+"""
+
+import os
+from typing import Any
+
+from vrjax import flow
+from vrjax.models.pipeline.base import Lora, Pipeline
+from vrjax.models.pipeline.denoise import Inputs, Plan
+
+__all__ = ["Inputs", "Lora", "Pipeline", "Plan", "open", "sample"]
+
+
+def open(folder: str | os.PathLike, **options: Any) -> Pipeline:  # noqa: A001 (pipeline.open, like PIL.Image.open)
+    """A model's folder; its JSON and headers are read, its weights are not.
+
+    Args:
+        folder: the whole model, in diffusers' or Wan's own layout (transformers, VAE, text encoder, tokenizer, and CLIP
+            where it has one).
+        **options:
+            loras: merged into the networks when these are loaded; `Lora`s, or tuples of their fields.
+            mesh: over which the networks are divided while they are loaded, and then seeds, tokens and weights in a
+                run; `rules`: see `vrjax.models.wan.shard`.
+            dtype, cache: see `public.WanPipeline`.
+
+    Raises:
+        FileNotFoundError, ValueError: see `vrjax.models.wan.folders.find`; a LoRA for an expert that is not there.
+    """
+    from vrjax.models.pipeline.public import WanPipeline
+
+    return WanPipeline(folder, **options)
+
+
+def sample(folder: str | os.PathLike, prompt: str, **options: Any) -> flow.Trajectory:
+    """`open(folder).sample(prompt, **options)`."""
+    return open(folder).sample(prompt, **options)

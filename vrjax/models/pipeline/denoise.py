@@ -1,21 +1,39 @@
-"""A Wan model's run as pure functions: conditions to velocities, experts to phases, noise to a trajectory.
+"""A model's run as pure functions: conditions to velocities, experts to phases, noise to a trajectory, seeds together.
 
-plan = Plan(grid, "unipc", guidance=(4.0, 3.0), boundary=0.875)
-run = jax.jit(functools.partial(trajectory, plan=plan))
-traj = run(dits, text, negative, given, noise)
+    plan = Plan(grid, "unipc", guidance=(4.0, 3.0), boundary=0.875)
+    traj = jax.jit(run(plan))(dits, Inputs({"text": text}, {"text": negative}), noise, seeds)
+
+Networks are of any family (`vrjax.models.family`), conditions a dict of arrays by the family's names. Whoever samples
+(`Pipeline.sample`, the command line, evaluation, rollouts) compiles `run`, so that an edit or a tap may use collectives
+over the axis "seed" everywhere.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 from jaxtyping import Array, Float
 
-from vrjax import flow
+from vrjax import flow, parallel
 from vrjax.flow import solvers
-from vrjax.models.wan.conditions import Conditions
+from vrjax.models import family
 
 NONE: Mapping[str, Callable] = {}
+
+
+class Inputs(NamedTuple):
+    """What a run is given besides noise.
+
+    Attributes:
+        given: conditions by name, such as `text` (l, d) and `image`, see `vrjax.models.family`.
+        negative: those that differ in guidance's other branch; None where there is no guidance.
+        first: (h, w, z), the clean first latent frame that is imposed at every step, or None.
+    """
+
+    given: Mapping[str, Any]
+    negative: Mapping[str, Any] | None = None
+    first: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +66,7 @@ class Plan:
 
 def phases(
     dits: tuple[Any, ...],
-    text: Float[Array, "l d"],
-    negative: Float[Array, "l d"] | None,
-    given: Conditions,
+    inputs: Inputs,
     plan: Plan,
     *,
     taps: Mapping[str, Callable] = NONE,
@@ -59,11 +75,10 @@ def phases(
     """The run's phases for `flow.sample`: one network, or the high-noise expert's steps and then the low-noise one's.
 
     Args:
-        dits: one transformer, or the high- and the low-noise expert.
-        text, negative: rows of the prompt and the negative prompt; the latter is read only where guidance is not 1.
-        given: the pictures' conditions.
+        dits: one network, or the high- and the low-noise expert.
+        inputs: of one example.
         plan: see `Plan`.
-        taps, edits: as in a call of the transformer. With guidance, edits act on both branches, taps read the prompt's.
+        taps, edits: as in a call of the network. With guidance, edits act on both branches, taps read the prompt's.
 
     Raises:
         ValueError: networks or conditions that do not fit the plan or each other.
@@ -72,17 +87,18 @@ def phases(
         raise ValueError(f"phases: {len(dits)} networks and guidance {plan.guidance}, expected one scale per network")
 
     def velocity(dit, scale):
+        of = family.of(dit.cfg)
         if scale == 1:
-            v = dit.velocity(text, given.image, taps=taps, edits=edits)
-        elif negative is None:
+            v = of.velocity(dit, inputs.given, taps=taps, edits=edits)
+        elif inputs.negative is None:
             raise ValueError(f"phases: guidance {scale} needs the rows of a negative prompt")
         else:
-            v = dit.guided(text, negative, scale, given.image, taps=taps, edits=edits)
-        if given.first is None:
+            v = of.guided(dit, inputs.given, inputs.negative, scale, taps=taps, edits=edits)
+        if inputs.first is None:
             return v
         if dit.cfg.patch[0] != 1:
             raise ValueError(f"phases: a first frame with patches of {dit.cfg.patch[0]} latent frames, expected 1")
-        return flow.clamp_first_frame(v, given.first, tokens_per_frame=1)  # one time per latent frame
+        return flow.clamp_first_frame(v, inputs.first, tokens_per_frame=1)  # one time per latent frame
 
     velocities = [velocity(dit, scale) for dit, scale in zip(dits, plan.guidance, strict=True)]
     if plan.boundary is None:
@@ -90,22 +106,36 @@ def phases(
     return flow.experts(plan.grid, velocities[0], velocities[1], plan.boundary)
 
 
-def trajectory(
-    dits: tuple[Any, ...],
-    text: Float[Array, "l d"],
-    negative: Float[Array, "l d"] | None,
-    given: Conditions,
-    noise: Float[Array, "t h w c"],
-    *,
+def run(
     plan: Plan,
-    key: Any = None,
-    record: flow.Record | None = None,
+    *,
+    record: flow.Record | Callable[[Any], flow.Record] | None = None,
     edit: Callable | None = None,
     taps: Mapping[str, Callable] = NONE,
     edits: Mapping[str, Callable] = NONE,
-) -> flow.Trajectory:
-    """One run from noise to data, see `phases` and `vrjax.flow.sample`."""
-    layout = dits[0].layout
-    x = noise if layout is None else layout.video(noise)
-    run = phases(dits, text, negative, given, plan, taps=taps, edits=edits)
-    return flow.sample(run, x, plan.grid, solver=solvers.get(plan.solver), key=key, edit=edit, record=record)
+) -> Callable[[tuple[Any, ...], Inputs, Float[Array, "n ..."], Any], flow.Trajectory]:
+    """`(dits, inputs, noise (n, ...), seeds (n,)) -> Trajectory` of n seeds of one example, to be compiled.
+
+    Seeds are mapped under the axis name "seed", on one device and on the mesh of `dits[0].layout`. Many examples are
+    `parallel.batch(layout, functools.partial(run(plan), dits))(inputs, noise, seeds)`.
+
+    Args:
+        plan: see `Plan`.
+        record, edit: see `vrjax.flow.sample`. A function of the seed may make the record.
+        taps, edits: see `phases`.
+    """
+    solver = solvers.get(plan.solver)
+
+    def together(dits, inputs, noise, seeds):
+        layout = dits[0].layout
+
+        def one(noise, seed):
+            key = jax.random.fold_in(jax.random.key(seed), 1) if solver.stochastic or edit is not None else None
+            x = noise if layout is None else layout.video(noise)
+            steps = phases(dits, inputs, plan, taps=taps, edits=edits)
+            keep = record(seed) if callable(record) else record
+            return flow.sample(steps, x, plan.grid, solver=solver, key=key, edit=edit, record=keep)
+
+        return parallel.batch(layout, one, axis_name="seed")(noise, seeds)
+
+    return together

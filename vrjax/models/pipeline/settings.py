@@ -9,8 +9,6 @@ import numpy as np
 from vrjax.flow import grids, solvers
 from vrjax.models.pipeline.denoise import Plan
 from vrjax.models.wan import conditions, defaults
-from vrjax.models.wan.folders import Folder
-from vrjax.models.wan.vae import VAEConfig
 
 GRIDS = ("shifted", "wan_unipc", "wan_dpmpp", "diffusers_unipc", "diffusers_euler")
 
@@ -52,8 +50,8 @@ class Settings:
 
 
 def resolve(
-    folder: Folder,
-    vae: VAEConfig,
+    folder: Any,
+    vae: Any,
     *,
     size: tuple[int, int] | None = None,
     frames: int | None = None,
@@ -70,7 +68,7 @@ def resolve(
     """The settings of a run.
 
     Args:
-        folder, vae: the model.
+        folder, vae: the model's folder and its video codec's `time_factor` and `space_factor`, see `Pipeline`.
         size: (height, width) in pixels, multiples of `multiple`. By default the model's, or, for a picture of another
             aspect, one of the same area.
         frames: 4 n + 1.
@@ -87,11 +85,11 @@ def resolve(
     """
     if times is not None and (steps is not None or grid is not None):
         raise ValueError("times: a step list takes neither steps nor grid, which it sets")
-    small, count = folder.cfg.dim <= 1536, len(folder.networks)
+    count = len(folder.networks)
     if size is None:
-        size = defaults.of(folder.kind, count, small=small).size
+        size = folder.published().size
         size = size if picture is None else conditions.fit(picture, size, multiple(folder, vae))
-    found = defaults.of(folder.kind, count, small=small, size=size)
+    found = folder.published(size)
     if times is not None:
         found = dataclasses.replace(found, solver="euler", shift=5.0, guidance=(1.0,) * count)
     elif None in (solver, grid, shift):  # something is left to the folder's scheduler
@@ -121,13 +119,13 @@ def resolve(
     return out
 
 
-def multiple(folder: Folder, vae: VAEConfig) -> tuple[int, int]:
+def multiple(folder: Any, vae: Any) -> tuple[int, int]:
     """Height and width of videos are multiples of these: a token's pixels."""
     _, p, q = folder.cfg.patch
     return vae.space_factor * p, vae.space_factor * q
 
 
-def _guidance(folder: Folder, given: Any) -> tuple[float, ...]:
+def _guidance(folder: Any, given: Any) -> tuple[float, ...]:
     count = len(folder.networks)
     scales = (given,) if isinstance(given, (int, float)) else tuple(given)
     scales = scales * count if len(scales) == 1 else scales
@@ -136,7 +134,7 @@ def _guidance(folder: Folder, given: Any) -> tuple[float, ...]:
     return tuple(float(s) for s in scales)
 
 
-def _check(folder: Folder, vae: VAEConfig, out: Settings) -> None:
+def _check(folder: Any, vae: Any, out: Settings) -> None:
     time = vae.time_factor
     if out.frames < 1 or (out.frames - 1) % time:
         near = max(out.frames - 1, 0) // time * time + 1

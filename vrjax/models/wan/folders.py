@@ -47,14 +47,17 @@ class Folder:
         new = pair or self.kind == "ti2v"
         return f"Wan2.{2 if new else 1}-{self.kind.upper()}-{sizes.get(self.cfg.dim, f'dim{self.cfg.dim}')}"
 
+    def published(self, size: tuple[int, int] | None = None) -> defaults.Defaults:
+        """What the model's authors publish, for a size."""
+        return defaults.of(self.kind, len(self.networks), small=self.cfg.dim <= 1536, size=size)
+
     def defaults(self, size: tuple[int, int] | None = None) -> defaults.Defaults:
         """Published defaults; for a diffusers folder with the solver, grid and shift of its scheduler.
 
         Raises:
             ValueError: a scheduler that has no counterpart here.
         """
-        found = defaults.of(self.kind, len(self.networks), small=self.cfg.dim <= 1536, size=size)
-        return defaults.with_scheduler(found, self.scheduler, self.root / _DIFFUSERS_SCHEDULER)
+        return defaults.with_scheduler(self.published(size), self.scheduler, self.root / _DIFFUSERS_SCHEDULER)
 
     def part(self, folder: str, patterns: tuple[str, ...], what: str) -> pathlib.Path:
         """Where a part's weights are.

@@ -91,8 +91,7 @@ class Stepper:
         def one(dit: Any, inputs: Any, x: Any, level: Any, edits: Mapping[str, Callable]) -> dict[str, Any]:
             sigma, time, after = level
             plan = denoise.Plan(self.grid, "euler", (scale,))
-            text, negative, given = inputs
-            (phase,) = denoise.phases((dit,), text, negative, given, plan, taps={"block.*": tap}, edits=edits)
+            (phase,) = denoise.phases((dit,), inputs, plan, taps={"block.*": tap}, edits=edits)
             out = phase.velocity(x, Level(sigma, time))
             v = out.v.astype(jnp.float32)
             return {"next": x + (after - sigma) * v, "x0": x - sigma * v, "energy": out.taps["block.*"]}

@@ -1,0 +1,121 @@
+"""The signature move: an edit that takes `lax.pmean(h, "seed")` gives the same numbers through every front door."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+from jax import lax
+
+from tests.models import tiny_wan
+from vrjax import parallel
+from vrjax.align import rollouts
+from vrjax.align.config import Rollout
+from vrjax.flow import Record, sample
+from vrjax.models import pipeline
+from vrjax.models.pipeline import recorder
+from vrjax.parallel import over_seeds
+
+STEPS, SHIFT, SEEDS, PROMPT = 2, 3.0, (0, 1, 2, 3), "a maze seen from above"
+OPTIONS = {"size": (32, 32), "frames": 5, "steps": STEPS, "shift": SHIFT, "solver": "euler", "guidance": 1}
+EDITS = {"block.0": lambda h: lax.pmean(h, "seed")}
+MESHES = {
+    "one": {},
+    "seed": {"seed": 4},
+    "data": {"data": 4},
+    "fsdp": {"fsdp": 4},
+    "context": {"context": 2},
+    "tensor": {"tensor": 2},
+    "seed-data": {"seed": 2, "data": 2},
+    "seed-fsdp-context": {"seed": 2, "fsdp": 2, "context": 2},
+    "seed-context-tensor": {"seed": 2, "context": 2, "tensor": 2},
+    "data-fsdp-tensor": {"data": 2, "fsdp": 2, "tensor": 2},
+}
+
+
+def mesh_of(name):
+    axes = MESHES[name]
+    return parallel.mesh(axes, devices=jax.devices()[: int(np.prod(list(axes.values())))]) if axes else None
+
+
+class Scene:
+    """One tiny model on disk with one prompt, and what coupled and uncoupled runs of four seeds make of it."""
+
+    def __init__(self, root):
+        self.root = tiny_wan.build(root)
+        self.pipe = self.open("one")
+        self.settings = self.pipe.settings(**OPTIONS)
+        self.inputs = self.pipe.prepare(PROMPT, self.settings)
+        self.noise = self.pipe.noise(self.settings, SEEDS)
+        self.text = self.inputs.given["text"]
+        both = [jax.jit(functools.partial(self.vmapped, edits=edits))(self.pipe.dit) for edits in (EDITS, {})]
+        self.coupled, self.alone = (np.asarray(found) for found in both)
+
+    def open(self, name):
+        return pipeline.open(self.root, cache=self.root / "cache", mesh=mesh_of(name))
+
+    def one(self, x, dit, edits=EDITS):
+        velocity = dit.velocity(self.text, edits=edits)
+        return sample(velocity, x, self.settings.plan.grid, record=Record(steps=())).final
+
+    def vmapped(self, dit, edits):
+        return jax.vmap(lambda x: self.one(x, dit, edits), axis_name="seed")(self.noise)
+
+    # ---------------------------------------------------------------------------------------------------------- doors
+
+    def mapped(self, how, name):
+        think = lambda key, dit: self.one(jax.random.normal(key, self.noise.shape[1:]), dit)
+        keys = jax.vmap(jax.random.key)(np.array(SEEDS))
+        return over_seeds(think, keys, how, args=(self.open(name).dit,), mesh=mesh_of(name) if how == "mesh" else None)
+
+    def sampled(self, name):
+        return self.open(name).sample(PROMPT, seeds=SEEDS, edits=EDITS, record=Record(steps=()), **OPTIONS).final
+
+    def streamed(self, name, folder, edits=EDITS):
+        """What `vrjax sample` calls."""
+        pipe = self.open(name)
+        shape, grid = pipe.latent_shape(self.settings), self.settings.plan.grid
+        kept = recorder.Recorder(folder, grid=grid, steps=(STEPS - 1,), fields=("next",), shape=shape)
+        rows = list(pipe.stream(self.settings, self.inputs, SEEDS, kept, edits=edits))
+        for _, path, final in rows:  # each seed's callback wrote its own row
+            np.testing.assert_array_equal(recorder.read(path)["next"][0], final)
+        return np.stack([final for _, _, final in rows])
+
+    def rolled_out(self, name):
+        dit = self.open(name).dit
+        rollout = Rollout(steps=STEPS, shift=SHIFT, guidance=1.0)
+        twice = lambda a: np.stack([a, a])
+        image = np.zeros((2, *self.noise.shape[1:-1], 0), np.float32)
+        run = jax.jit(lambda dit, *a: rollouts.sample_batch(dit, *a, rollout, dit.layout, edits=EDITS))
+        found = run(dit, twice(self.noise), twice(self.text), image)
+        np.testing.assert_allclose(found[1], found[0], atol=1e-6)
+        return found[0]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    return Scene(tmp_path_factory.mktemp("seeds") / "model")
+
+
+def test_the_mean_couples(scene):
+    assert np.abs(scene.coupled - scene.alone).max() > 1e-2 and np.ptp(scene.coupled, axis=0).max() > 1e-2
+
+
+@pytest.mark.parametrize(("how", "name"), [("map", "one"), ("pmap", "one"), ("mesh", "seed-data")])
+def test_over_seeds(how, name, scene):
+    np.testing.assert_allclose(scene.mapped(how, name), scene.coupled, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MESHES)
+def test_pipeline(name, scene):
+    np.testing.assert_allclose(scene.sampled(name), scene.coupled, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["one", "seed", "seed-data", "seed-fsdp-context"])
+def test_command_line(name, scene, tmp_path):
+    np.testing.assert_allclose(scene.streamed(name, tmp_path), scene.coupled, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["one", "seed", "seed-data", "seed-fsdp-context", "data-fsdp-tensor"])
+def test_rollouts(name, scene):
+    np.testing.assert_allclose(scene.rolled_out(name), scene.coupled, atol=1e-5)

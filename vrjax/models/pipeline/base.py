@@ -1,0 +1,301 @@
+"""What every pipeline is: a model's folder, networks loaded on demand, and one compiled run for all who sample.
+
+`sample` is made of four calls that one may make oneself: `settings` (resolves and checks the options), `prepare` (text
+rows and picture conditions), `program` (the compiled function), and its call on noise.
+"""
+
+import functools
+import os
+import pathlib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from vrjax import flow
+from vrjax.models import wan
+from vrjax.models.pipeline import denoise
+from vrjax.models.pipeline import settings as settings_of
+from vrjax.models.pipeline.denoise import NONE, Inputs
+from vrjax.models.pipeline.recorder import Recorder
+from vrjax.models.pipeline.settings import Settings
+from vrjax.models.wan import conditions, lora_files
+from vrjax.models.wan.conditions import Conditions
+
+BOTH, HIGH, LOW = "both", "high", "low"
+_EXPERT = re.compile(r"(?<![a-z])(high|low)(?=[ _-]?noise|[_.-]|$)", re.IGNORECASE)  # in a LoRA file's name
+PROGRAMS = 8  # compiled runs that a pipeline remembers
+
+
+class Lora(NamedTuple):
+    """A LoRA file to merge, its weight, and which expert of a pair it changes: "high", "low" or "both".
+
+    None leaves it to the file's name ("..._high_noise.safetensors"). A name that speaks of the other expert is refused:
+    the two experts' files fit each other, and swapping them would only be seen in the videos.
+    """
+
+    path: str | os.PathLike
+    weight: float = 1.0
+    expert: str | None = None
+
+
+class Pipeline(ABC):
+    """A model's folder and how it is sampled, see `vrjax.models.pipeline.open`. Nothing is loaded before it is used.
+
+    Attributes:
+        folder: what was found: `name`, `root`, `networks` (files, the high-noise expert's first), `cfg`, `boundary`,
+            `published(size)` and `defaults(size)`.
+        dtype: of the networks' products and stored matrices; None: the file's own.
+        loras: merged when a network is loaded.
+        mesh: over which the networks are divided, or None.
+    """
+
+    def __init__(
+        self,
+        folder: Any,
+        *,
+        dtype: str | None,
+        loras: Sequence[Lora | tuple[Any, ...]] = (),
+        mesh: Mesh | None = None,
+        rules: Mapping[str, Any] = NONE,
+    ):
+        self.folder, self.dtype, self.mesh, self._rules = folder, dtype, mesh, rules
+        self.loras = tuple(_assigned(lora if isinstance(lora, Lora) else Lora(*lora), folder) for lora in loras)
+        self._programs: dict[Any, Callable] = {}
+
+    # ------------------------------------------------------------------------------------- what a kind of model is
+
+    @property
+    @abstractmethod
+    def vae_config(self) -> Any:
+        """Of the video codec, without loading it: `time_factor` and `space_factor`, pixels to a latent's position."""
+
+    @abstractmethod
+    def text(self, prompts: Sequence[str]) -> Float[np.ndarray, "n l d"]:
+        """Rows of each prompt."""
+
+    @abstractmethod
+    def check(self, image: bool, last: bool, frames: int) -> None:
+        """ValueError where the pictures given are not those the model takes."""
+
+    @abstractmethod
+    def conditions(
+        self, image: Any = None, last_image: Any = None, *, frames: int, size: tuple[int, int]
+    ) -> Conditions:
+        """Conditions of pictures: paths, or arrays (h, w, 3).
+
+        Raises:
+            FileNotFoundError, ValueError: pictures that cannot be read, or that the model does not take.
+        """
+
+    @abstractmethod
+    def decode(self, latents: Float[Array | np.ndarray, "*lead t h w c"]) -> Float[np.ndarray, "*lead t_x h_x w_x 3"]:
+        """Videos in [-1, 1] of latents, on the host."""
+
+    # ------------------------------------------------------------------------------------------------------ networks
+
+    @property
+    def name(self) -> str:
+        """Such as "Wan2.2-I2V-A14B"."""
+        return self.folder.name
+
+    @property
+    def defaults(self) -> Any:
+        """How the model is sampled unless one asks for something else."""
+        return self.folder.defaults()
+
+    @functools.cached_property
+    def dits(self) -> tuple[Any, ...]:
+        """The network, or the high- and the low-noise expert, LoRA files merged."""
+        return tuple(self._network(i) for i in range(len(self.folder.networks)))
+
+    @property
+    def dit(self) -> Any:
+        """The network; of a pair, the high-noise expert."""
+        return self.dits[0]
+
+    def _network(self, i: int) -> Any:
+        merged = [
+            (lora_files.load_lora(lora.path), lora.weight)
+            for lora in self.loras
+            if lora.expert in (BOTH, (HIGH, LOW)[i])
+        ]
+        dtypes = {} if self.dtype is None else {"dtype": self.dtype, "param_dtype": self.dtype}
+        dit = wan.load_dit(self.folder.networks[i], mesh=self.mesh, rules=self._rules, **dtypes)
+        return lora_files.merge(dit, merged, donate=True) if merged else dit
+
+    # ------------------------------------------------------------------------------------------------------- a run
+
+    def settings(self, *, picture: tuple[int, int] | None = None, **options: Any) -> Settings:
+        """The options of a run, see `settings.resolve`; `picture`: (height, width) of the first frame's.
+
+        Raises:
+            ValueError: an option that does not fit the model.
+        """
+        return settings_of.resolve(self.folder, self.vae_config, picture=picture, **options)
+
+    def latent_shape(self, settings: Settings) -> tuple[int, int, int, int]:
+        """(t, h, w, c) of a latent."""
+        time, space = self.vae_config.time_factor, self.vae_config.space_factor
+        h, w = settings.size
+        return (settings.frames - 1) // time + 1, h // space, w // space, self.folder.cfg.out_channels
+
+    def prepare(self, prompt: str, settings: Settings, image: Any = None, last_image: Any = None) -> Inputs:
+        """Everything a run is given besides noise."""
+        self.check(image is not None, last_image is not None, settings.frames)
+        prompts = [prompt] if settings.negative is None else [prompt, settings.negative]
+        rows = jnp.asarray(self.text(prompts))
+        given = self.conditions(image, last_image, frames=settings.frames, size=settings.size)
+        negative = {"text": rows[1]} if len(prompts) == 2 else None
+        return Inputs({"text": rows[0], "image": given.image}, negative, given.first)
+
+    def noise(self, settings: Settings, seeds: Sequence[int]) -> Float[Array, "n t h w c"]:
+        """The starting noise of each seed; a seed's noise does not depend on the others."""
+        shape = self.latent_shape(settings)
+        return jnp.stack([jax.random.normal(jax.random.key(seed), shape) for seed in seeds])
+
+    def program(
+        self,
+        settings: Settings,
+        *,
+        record: flow.Record | None = None,
+        recorder: Recorder | None = None,
+        edit: Callable | None = None,
+        taps: Mapping[str, Callable] = NONE,
+        edits: Mapping[str, Callable] = NONE,
+    ) -> Callable:
+        """The compiled run `(dits, inputs, noise (n, t, h, w, c), seeds (n,)) -> Trajectory` of n seeds at once.
+
+        One program holds both experts. `record` keeps steps in memory; a `recorder` writes them to disk instead, and
+        then the function returns the final latents alone.
+
+        Args:
+            settings: see `settings`.
+            record, edit: see `vrjax.flow.sample`.
+            taps, edits: see `denoise.phases`. Inside them the axis "seed" is the seeds of this call.
+        """
+        keep = record if recorder is None else recorder.record
+        run = denoise.run(settings.plan, record=keep, edit=edit, taps=taps, edits=edits)
+        return jax.jit(run if recorder is None else lambda *given: run(*given).final)
+
+    def sample(
+        self,
+        prompt: Any,
+        *,
+        image: Any = None,
+        last_image: Any = None,
+        seeds: Sequence[int] = (0,),
+        noise: Float[Array | np.ndarray, "n t h w c"] | None = None,
+        dits: tuple[Any, ...] | None = None,
+        record: flow.Record | None = None,
+        edit: Callable | None = None,
+        taps: Mapping[str, Callable] = NONE,
+        edits: Mapping[str, Callable] = NONE,
+        **options: Any,
+    ) -> flow.Trajectory:
+        """Trajectories of one prompt from several seeds, which are the leading axis of every field.
+
+        The same run on another prompt, from as many seeds, is compiled once.
+
+        Args:
+            prompt: the text.
+            image, last_image: pictures, as paths or arrays (h, w, 3), for the models that take them.
+            seeds: of the starting noise; all run at once.
+            noise: the starting noise itself, instead of the seeds'.
+            dits: other networks of the same shape, instead of the folder's.
+            record, edit, taps, edits: see `program`. By default x, v and x0 of every step are kept.
+            **options: see `settings`.
+
+        Raises:
+            ValueError: options or pictures that do not fit the model.
+        """
+        first, last = picture(image), picture(last_image)
+        settings = self.settings(picture=None if first is None else first.shape[:2], **options)
+        inputs = self.prepare(prompt, settings, first, last)
+        start = self.noise(settings, seeds) if noise is None else jnp.asarray(noise)
+        if start.shape[1:] != self.latent_shape(settings):
+            raise ValueError(
+                f"noise: shape {start.shape}, expected (n, {', '.join(map(str, self.latent_shape(settings)))})"
+            )
+        numbers = jnp.arange(len(start)) if noise is not None else jnp.asarray(list(seeds))
+        key = (settings, record, edit, *taps.items(), None, *edits.items())
+        if key not in self._programs:
+            self._programs = dict(list(self._programs.items())[1 - PROGRAMS :])
+            self._programs[key] = self.program(settings, record=record, edit=edit, taps=taps, edits=edits)
+        return self._programs[key](self.dits if dits is None else dits, inputs, start, numbers)
+
+    def stream(
+        self,
+        settings: Settings,
+        inputs: Inputs,
+        seeds: Sequence[int],
+        recorder: Recorder,
+        *,
+        together: int | None = None,
+        edit: Callable | None = None,
+        taps: Mapping[str, Callable] = NONE,
+        edits: Mapping[str, Callable] = NONE,
+    ) -> Iterator[tuple[int, pathlib.Path, Float[np.ndarray, "t h w c"]]]:
+        """Seeds in turn, `together` of them at the same time, each with the folder of its record and its final latent.
+
+        Args:
+            settings, inputs: see `settings` and `prepare`.
+            seeds: of the starting noise.
+            recorder: writes the steps to disk while the run goes on.
+            together: seeds computed at once, over which a collective over "seed" is taken. All, by default.
+            edit, taps, edits: see `program`.
+
+        Raises:
+            ValueError: seeds that `together` does not divide, where an edit could see them; FloatingPointError: latents
+            that are not finite; and what went wrong while a step was written.
+        """
+        together = len(seeds) if together is None else min(together, len(seeds))
+        if len(seeds) % together and (edit is not None or edits):
+            raise ValueError(f"together={together} does not divide the {len(seeds)} seeds that edits may couple")
+        dits, program = self.dits, self.program(settings, recorder=recorder, edit=edit, taps=taps, edits=edits)
+        for begin in range(0, len(seeds), together):
+            group = list(seeds[begin : begin + together])
+            whole = group + group[-1:] * (together - len(group))  # one shape, one compilation
+            try:
+                finals = np.asarray(program(dits, inputs, self.noise(settings, whole), jnp.asarray(whole)))
+            except Exception:
+                if recorder.error is not None:
+                    raise recorder.error from None
+                raise
+            if not np.isfinite(finals).all():
+                raise FloatingPointError(f"seeds {group}: the latents are not finite; try --dtype float32")
+            for seed, final in zip(group, finals, strict=False):
+                yield seed, recorder.finish(seed, final), final
+
+
+def picture(given: Any) -> np.ndarray | None:
+    """A picture as an array: a path is read."""
+    if given is None:
+        return None
+    return conditions.read_image(given) if isinstance(given, (str, os.PathLike)) else np.asarray(given)
+
+
+def _assigned(lora: Lora, folder: Any) -> Lora:
+    """The LoRA with its expert; ValueError where it has none, or its name speaks of the other."""
+    named = {m[1].lower() for m in _EXPERT.finditer(pathlib.Path(lora.path).name)}
+    if not pathlib.Path(lora.path).exists():
+        raise FileNotFoundError(f"{lora.path}: no such LoRA file")
+    if len(folder.networks) == 1:
+        if lora.expert not in (None, BOTH):
+            raise ValueError(f"{lora.path}: a LoRA for the {lora.expert} expert, {folder.name} has one network")
+        return lora._replace(expert=BOTH)
+    if lora.expert is None:
+        if len(named) != 1:
+            raise ValueError(f"{lora.path}: say which expert of {folder.name} it changes: high, low or both")
+        return lora._replace(expert=named.pop())
+    if lora.expert not in (BOTH, HIGH, LOW):
+        raise ValueError(f"{lora.path}: expert {lora.expert!r}, expected high, low or both")
+    if len(named) == 1 and lora.expert not in (BOTH, *named):
+        raise ValueError(f"{lora.path}: given to the {lora.expert} expert, but its name speaks of the other")
+    return lora
