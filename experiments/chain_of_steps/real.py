@@ -232,7 +232,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     unknown = [part for part in options.parts if part not in PARTS]
     if unknown:
         raise ValueError(f"--parts: unknown {', '.join(unknown)}, expected some of {', '.join(PARTS)}")
-    found = bench.samples(args.bench, tasks=args.tasks, limit=args.limit)
+    found = bench.read(args.bench, tasks=args.tasks, limit=args.limit)
     pipe = pipeline.open(args.model, dtype=args.dtype, loras=[pipeline.Lora(*lora) for lora in args.lora or ()])
     folder = args.out / f"chain_of_steps-{args.name or pipe.name}"
     chosen = {name: getattr(args, name) for name in ("size", "steps", "shift", "guidance")}

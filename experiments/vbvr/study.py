@@ -108,7 +108,7 @@ def worlds(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str
 
 def run(args: argparse.Namespace, console: Console) -> None:
     """Videos, control rows, scores, table."""
-    found = bench.samples(args.bench, tasks=args.tasks, limit=args.limit)
+    found = bench.read(args.bench, tasks=args.tasks, limit=args.limit)
     if args.evalkit is not None:
         bench.kit_of(args.evalkit, args.evalkit_python)  # a wrong kit is said before hours of sampling
     row, make, about = (worlds if args.worlds else public)(args, found)

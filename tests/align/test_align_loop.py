@@ -4,9 +4,9 @@ import dataclasses
 import json
 import shutil
 
-import align_tiny as tiny
 import numpy as np
 import pytest
+import tiny
 
 from vrjax.align import cache, generate, loop, step
 from vrjax.align.config import AlignConfig, Preference, Reference, Rollout
@@ -43,7 +43,7 @@ def config(base, folder, **changes):
         "reference": Reference(kind="ema", decay=0.5, every=2),
         "checkpoint": Checkpoint(every=2),
     }
-    return tiny.config(**(fields | changes))
+    return tiny.align(**(fields | changes))
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_online_runs_take_winners_from_the_worlds(base, tmp_path):
     """Real winners from a procedural world, losers sampled by the base inside the update."""
     made = Rollout(source="base", steps=2)
     trainer = loop.Loop(
-        tiny.online(start=base, rollout=made, data=Data(mix={"maze": 1.0}, batch=2), validate=tiny.config().validate),
+        tiny.online(start=base, rollout=made, data=Data(mix={"maze": 1.0}, batch=2), validate=tiny.align().validate),
         tmp_path,
     )
     batch = trainer._next_batch()

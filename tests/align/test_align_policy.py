@@ -2,12 +2,12 @@
 
 import math
 
-import align_tiny as tiny
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import tiny
 from flax import nnx
 
 from vrjax import flow
@@ -21,7 +21,7 @@ GRID = flow.grids.shifted(4, shift=3.0)
 @pytest.fixture(scope="module")
 def setup():
     """Network, weights with an alive head, two prompts, and one group of rollouts of each."""
-    config = tiny.config(start="unused")
+    config = tiny.align(start="unused")
     network = states.Network(config, {})
     dit = wan.WanDiT(tiny.MODEL, rngs=nnx.Rngs(7))
     dit.head.kernel[...] = 0.3 * jax.random.normal(jax.random.key(9), dit.head.kernel.shape)

@@ -4,11 +4,11 @@ import dataclasses
 import math
 from typing import Any
 
-import align_tiny as tiny
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 
 from vrjax.align import errors, losses, methods, references, step, stored
 from vrjax.align.config import LOSSES, Preference, Reference, Rollout
@@ -53,7 +53,7 @@ def close(found, expected, atol):
 @pytest.fixture(scope="module")
 def plain(base):
     """Two updates of plain DPO on one device."""
-    return run(tiny.config(start=base), tiny.batch())
+    return run(tiny.align(start=base), tiny.batch())
 
 
 # ------------------------------------------------------------------------------------------------------ the primitive
@@ -141,7 +141,7 @@ def test_the_first_update_of_dpo(plain):
 
 def test_the_gradient_is_that_of_the_formula(base):
     """At policy = reference the gradient is (beta / 4) grad(win - mean lose): a step lowers win - lose."""
-    config = tiny.config(start=base)
+    config = tiny.align(start=base)
     network, state, _, put, key = prepared(config)
     batch, drawn = step.draw(config, None, key, put(tiny.batch()))
     reference = references.frozen()
@@ -159,7 +159,7 @@ def test_the_gradient_is_that_of_the_formula(base):
 
 
 def test_accumulation_equals_the_big_batch(base, plain):
-    (one, first), _ = run(tiny.config(start=base, accumulate=4), tiny.batch())
+    (one, first), _ = run(tiny.align(start=base, accumulate=4), tiny.batch())
     for name, value in plain[0][1].items():
         np.testing.assert_allclose(first[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
     # Adam divides by the size of a gradient: its sign is all that is left of very small ones
@@ -175,7 +175,7 @@ def test_accumulation_equals_the_big_batch(base, plain):
 )
 def test_eight_devices_equal_one(base, plain, mesh, sequence):
     model = dataclasses.replace(tiny.MODEL, sequence=sequence)
-    found = run(tiny.config(start=base, mesh=mesh, model=model), tiny.batch())
+    found = run(tiny.align(start=base, mesh=mesh, model=model), tiny.batch())
     for (state, metrics), (expected, expected_metrics) in zip(found, plain, strict=True):
         for name, value in expected_metrics.items():
             np.testing.assert_allclose(metrics[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
@@ -184,7 +184,7 @@ def test_eight_devices_equal_one(base, plain, mesh, sequence):
 
 
 def test_the_state_is_sharded_and_donated(base):
-    config = tiny.config(start=base, mesh={"data": 4, "fsdp": 2})
+    config = tiny.align(start=base, mesh={"data": 4, "fsdp": 2})
     network, state, update, put, key = prepared(config)
     kernel = state.reference["blocks"]["ffn_in"]["kernel"]
     assert kernel.sharding == state.params["blocks"]["ffn_in"]["kernel"].sharding
@@ -200,15 +200,15 @@ def test_live_adapter_off_and_stored_references_agree(base):
     """One LoRA run, three references on one bank of draws: equal losses and equal weights."""
     spec = {"start": base, "lora": LORA}
     bank = lambda kind: Reference(kind=kind, draws=3)
-    live = tiny.config(**spec, reference=bank("frozen"))
+    live = tiny.align(**spec, reference=bank("frozen"))
     network, state, _, put, _ = prepared(live)
     rows = tiny.batch()
     tables = stored.tables(network, step.make_bank(live), state.params, network.base, [put(rows)], 8)
     assert tables["reference_win"].shape == (8, 3) and tables["reference_lose"].shape == (8, 3, 2)
     assert np.ptp(tables["reference_win"], axis=1).min() > 1e-3  # the draws differ
     expected = run(live, rows)
-    off = run(tiny.config(**spec, reference=bank("lora_off")), rows)
-    known = run(tiny.config(**spec, reference=bank("precomputed")), rows | tables)
+    off = run(tiny.align(**spec, reference=bank("lora_off")), rows)
+    known = run(tiny.align(**spec, reference=bank("precomputed")), rows | tables)
     for other in (off, known):
         for (state, metrics), (wanted, wanted_metrics) in zip(other, expected, strict=True):
             for name in (
@@ -250,7 +250,7 @@ def test_sync_moves_most_of_the_way_and_a_rate_of_one_copies():
 
 
 def test_the_moving_reference_follows_inside_the_step(base):
-    config = tiny.config(start=base, reference=Reference(kind="sync", rate=0.5, every=2))
+    config = tiny.align(start=base, reference=Reference(kind="sync", rate=0.5, every=2))
     (one, _), (two, _) = run(config, tiny.batch())
     start = jax.device_get(prepared(config)[1].reference)
     jax.tree.map(np.testing.assert_array_equal, one.reference, start)
@@ -277,7 +277,7 @@ def test_wrong_references_are_named(kind, options, message):
 def test_parts_of_clips_are_measured_in_the_step(base):
     """DenseDPO through the network: halves of the clip, verdicts of both signs and a tie."""
     spec = Preference(loss="dense_dpo", beta=20.0)
-    config = tiny.config(start=base, preference=spec)
+    config = tiny.align(start=base, preference=spec)
     network, state, _, put, key = prepared(config)
     masks = np.zeros((4, 2, 4, 1, 1, 1), np.float32)
     masks[:, 0, :2], masks[:, 1, 2:] = 1, 1
@@ -339,7 +339,7 @@ def test_every_method_takes_what_it_should_from_the_measured_errors():
 
 
 def test_a_pair_weight_of_zero_takes_the_pair_out(base):
-    config = tiny.config(start=base)
+    config = tiny.align(start=base)
     network, state, _, put, key = prepared(config)
     batch, drawn = step.draw(config, None, key, jax.tree.map(jnp.asarray, tiny.batch()))
     grad = jax.jit(lambda p, b, d: step.gradient(network, references.frozen(), p, p, {}, b, d, 1)[1])
@@ -371,10 +371,10 @@ def test_rollouts_inside_the_step_on_eight_devices_equal_one(base):
 
 def test_configs_that_cannot_be_are_refused():
     cases = [
-        (lambda: tiny.config(reference=Reference(kind="lora_off")), "lora_off needs a LoRA run"),
-        (lambda: tiny.config(reference=Reference(kind="none")), "dpo needs a reference"),
-        (lambda: tiny.config(pairs=None), "no losers: set pairs"),
-        (lambda: tiny.config(rollout=Rollout(source="policy")), "rollout.source must be 'stored'"),
+        (lambda: tiny.align(reference=Reference(kind="lora_off")), "lora_off needs a LoRA run"),
+        (lambda: tiny.align(reference=Reference(kind="none")), "dpo needs a reference"),
+        (lambda: tiny.align(pairs=None), "no losers: set pairs"),
+        (lambda: tiny.align(rollout=Rollout(source="policy")), "rollout.source must be 'stored'"),
         (
             lambda: tiny.online(reference=Reference(kind="precomputed", draws=4)),
             "stored reference errors are of stored",
@@ -394,7 +394,7 @@ def test_configs_that_cannot_be_are_refused():
 
 
 def test_levels_stay_in_their_range():
-    config = tiny.config(preference=Preference(low=0.0, high=0.5, losers=2))
+    config = tiny.align(preference=Preference(low=0.0, high=0.5, losers=2))
     sigma = step.levels(config, jax.random.key(0), 64)
     assert 0 < sigma.min() and sigma.max() < 0.5 and sigma.max() > 0.45
 

@@ -98,7 +98,7 @@ def made(tmp_path_factory):
     """A benchmark, its kit, videos of a row and of the controls."""
     root = tmp_path_factory.mktemp("bench")
     where = tree(root / "data")
-    found = bench.samples(where)
+    found = bench.read(where)
     bench.controls(found, root / "videos")
     for sample in found:
         (clip,) = vbvr.read(sample.folder)
@@ -110,26 +110,26 @@ def made(tmp_path_factory):
 
 def test_samples(made):
     root, _, _ = made
-    names = [s.file for s in bench.samples(root / "data")]
+    names = [s.file for s in bench.read(root / "data")]
     assert names[:2] == [
         "In-Domain_50/G-1_toy_data-generator/00000.mp4",
         "In-Domain_50/G-1_toy_data-generator/00001.mp4",
     ]
-    assert len(names) == 6 and len(bench.samples(root / "data", limit=1)) == 4
-    assert [s.task[:3] for s in bench.samples(root / "data", tasks=["G-1", "O-3_toy"])] == ["G-1", "G-1", "O-3"]
+    assert len(names) == 6 and len(bench.read(root / "data", limit=1)) == 4
+    assert [s.task[:3] for s in bench.read(root / "data", tasks=["G-1", "O-3_toy"])] == ["G-1", "G-1", "O-3"]
     with pytest.raises(ValueError, match="no task begins with G-9, O"):
-        bench.samples(root / "data", tasks=["G-1", "G-9", "O"])
+        bench.read(root / "data", tasks=["G-1", "G-9", "O"])
     one = root / "data" / "In-Domain_50" / "G-1_toy_data-generator" / "00000"
-    assert [sample.file for sample in bench.samples(one)] == [names[0]]
+    assert [sample.file for sample in bench.read(one)] == [names[0]]
     vbvr.write(tasks.get("maze").make(0), root / "elsewhere" / "a_0", upscale=1)
     with pytest.raises(ValueError, match=r"a_0: expected In-Domain_50\|Out-of-Domain_50/TASK/00000 in the benchmark"):
-        bench.samples(root / "elsewhere")
+        bench.read(root / "elsewhere")
 
 
 def test_controls(made):
     """The true bytes; stills of the same length, rate and size that show the two frames."""
     root, _, _ = made
-    sample = bench.samples(root / "data")[0]
+    sample = bench.read(root / "data")[0]
     truth, count, fps = mp4.decode(sample.folder / "ground_truth.mp4")
     (clip,) = vbvr.read(sample.folder)
     copied = root / "videos" / bench.TRUTH / sample.file

@@ -110,7 +110,7 @@ def test_the_study(place, capsys, monkeypatch, tmp_path):
     ]
     expected += [f"swap-{mode}-{block:02d}" for mode in real.MODES for block in (0, 1)]
     assert rows == sorted(expected)
-    names = [sample.file for sample in bench.samples(root / "data")]
+    names = [sample.file for sample in bench.read(root / "data")]
     for row in rows:
         assert (
             sorted(str(p.relative_to(folder / "videos" / row)) for p in (folder / "videos" / row).rglob("*.mp4"))

@@ -6,14 +6,15 @@ import json
 import jax
 import numpy as np
 import pytest
-from realdpo_tiny import TINY
+import tiny
 
 from experiments.realdpo import config, network, suite
 from experiments.realdpo import study as realdpo
 from vrjax.report import claims
 
 STUDY = dataclasses.replace(
-    TINY, name="tiny", arms=("SFT", "RealDPO", "null: RealDPO, coin-flipped pairs", "RealDPO, frozen reference")
+    tiny.realdpo(),
+    arms=("SFT", "RealDPO", "null: RealDPO, coin-flipped pairs", "RealDPO, frozen reference"),
 )
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from realdpo_tiny import TINY
+import tiny
 
 from experiments.realdpo import arms, inputs, network, pairs, training, verdicts
 from experiments.realdpo.arms import Arm
@@ -27,6 +27,9 @@ def quickly_compiled():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+TINY = tiny.realdpo()
 
 
 def arm(name: str, study: Study = TINY) -> Arm:

@@ -35,7 +35,7 @@ def test_worlds(place, capsys):
     folder = root / "runs" / "vbvr-worlds"
     files = sorted(p for p in (folder / "videos" / "worlds").rglob("*.mp4"))
     assert [str(p.relative_to(folder / "videos" / "worlds")) for p in files] == [
-        s.file for s in bench.samples(root / "data")
+        s.file for s in bench.read(root / "data")
     ]
     film, frames, _ = mp4.decode(files[0])
     truth, count, _ = mp4.decode(
@@ -67,7 +67,7 @@ def test_a_public_model(place, capsys, monkeypatch, tmp_path):
     command += ["--size", "16x16", "--steps", "2", "--name", "tiny"]
     assert experiment.main(command) == 0, capsys.readouterr().err
     (file,) = (tmp_path / "runs" / "vbvr-tiny" / "videos" / "tiny").rglob("*.mp4")
-    _, count, _ = mp4.decode(bench.samples(root / "data", tasks=["O-1"])[0].folder / "ground_truth.mp4")
+    _, count, _ = mp4.decode(bench.read(root / "data", tasks=["O-1"])[0].folder / "ground_truth.mp4")
     film, frames, _ = mp4.decode(file)
     assert frames == count and film.shape[1:] == (16, 16, 3) and np.ptp(film) > 0
     assert experiment.main(["--bench", str(root / "data")]) == 2 and "--model DIR" in capsys.readouterr().err

@@ -5,10 +5,10 @@ import json
 import jax
 import numpy as np
 import pytest
-from flow_oracles import FIXTURES, GRIDS, diffusers_grids
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.flow.flow_oracles import FIXTURES, GRIDS, diffusers_grids
 from vrjax.flow import Grid, experts, grids
 
 NAMED = [grids.shifted, grids.wan_unipc, grids.wan_dpmpp, grids.diffusers_unipc, grids.diffusers_euler]

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flow_oracles import curved
 
+from tests.flow.flow_oracles import curved
 from vrjax import flow
 from vrjax.flow import (
     Level,

@@ -1,14 +1,24 @@
-"""`vrjax` as a process of its own, which at step POD_KILL kills itself (-9), at step POD_STOP asks itself to stop."""
+"""`vrjax` as a process of its own, which at step POD_KILL kills itself (-9), at step POD_STOP asks itself to stop.
 
+It is also the config file that this process trains, on the mesh POD_MESH.
+"""
+
+import json
 import os
 import signal
 import sys
+
+import tiny
 
 from vrjax import cli
 from vrjax.train import loop
 
 plain = loop.Loop._look
 ENDS = {"POD_KILL": signal.SIGKILL, "POD_STOP": signal.SIGTERM}
+
+
+def config():
+    return tiny.pod(mesh=json.loads(os.environ["POD_MESH"]))
 
 
 def look(self, step, *args):

@@ -1,11 +1,13 @@
 """The library's signature move: a sampler whose network averages a middle layer over seeds, wherever the seeds run."""
 
+import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 from jax import lax
 
 from vrjax.flow import Record, euler, grids, sample
@@ -13,6 +15,7 @@ from vrjax.models import wan
 from vrjax.parallel import mesh, over_seeds, shardings
 
 GRID = grids.shifted(2, 3.0)
+CONFIG = dataclasses.replace(tiny.MODEL, patch=(1, 2, 2))
 
 
 def think(key, dit, pool=True):
@@ -23,6 +26,11 @@ def think(key, dit, pool=True):
     return sample(
         dit.velocity(text, image=image, edits=edits), x, GRID, solver=euler(), record=Record(fields=("x0",))
     ).x0
+
+
+@pytest.fixture(scope="module")
+def dit():
+    return tiny.dit(CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +61,11 @@ def test_two_seeds_on_each_device(dit, reference):
     assert np.abs(pooled - expected).max() > 1e-3
 
 
-def test_seeds_beside_sharded_parameters(config, dit, reference):
+def test_seeds_beside_sharded_parameters(dit, reference):
     """Four seeds' worth of devices, and the parameters split two ways within each."""
     keys, expected = reference
     m = mesh({"seed": 4, "tensor": 2})
-    placed = jax.device_put(dit, shardings(wan.logical_axes(config), m, like=dit, uneven="replicate"))
+    placed = jax.device_put(dit, shardings(wan.logical_axes(CONFIG), m, like=dit, uneven="replicate"))
     out = over_seeds(think, keys[:8], "mesh", args=(placed,), mesh=m)
     np.testing.assert_allclose(out, expected[:8], atol=1e-5)
 

@@ -10,8 +10,8 @@ import time
 
 import jax
 import numpy as np
-import pod_tiny as tiny
 import pytest
+import tiny
 
 from vrjax import parallel
 from vrjax.data import worlds
@@ -30,7 +30,8 @@ def launch(root, mesh, count, devices, **environment):
         address = f"localhost:{free.getsockname()[1]}"
     started = []
     for i in range(count):
-        command = [sys.executable, str(HERE / "pod_worker.py"), "train", str(HERE / "pod_tiny.py"), "--root", str(root)]
+        worker = str(HERE / "pod_worker.py")
+        command = [sys.executable, worker, "train", worker, "--root", str(root)]
         if count > 1:
             command += ["--coordinator", address, "--processes", str(count), "--process", str(i)]
             command += ["--heartbeat", str(HEARTBEAT)]
@@ -38,7 +39,7 @@ def launch(root, mesh, count, devices, **environment):
         # compiled quickly: two processes on a small machine, and nothing here is about speed
         flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
         env = os.environ | {"XLA_FLAGS": flags, "POD_MESH": json.dumps(mesh), "JAX_PLATFORMS": "cpu"} | mine
-        env |= {"PYTHONPATH": str(HERE.parent.parent)}
+        env |= {"PYTHONPATH": os.pathsep.join([str(HERE.parent.parent), str(HERE.parent)])}
         pipe = subprocess.PIPE
         started.append(subprocess.Popen(command, env=env, stdout=pipe, stderr=subprocess.STDOUT, text=True))
     ended: dict[int, float] = {}
@@ -103,7 +104,7 @@ def test_it_ends_in_two_processes_that_divide_each_clip(story):
 
 
 def test_the_result_is_that_of_one_undisturbed_process(story, tmp_path):
-    results = loop.run(tiny.config(), root=tmp_path)
+    results = loop.run(tiny.pod(), root=tmp_path)
     expected, found = metrics(tmp_path), metrics(story["root"])
     assert [row["step"] for row in found] == list(range(1, 9))
     for row, wanted in zip(found, expected, strict=True):

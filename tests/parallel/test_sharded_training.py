@@ -5,8 +5,8 @@ import functools
 
 import jax
 import numpy as np
-import pod_tiny as tiny
 import pytest
+import tiny
 
 from vrjax.train import state, step
 from vrjax.train.config import Lora
@@ -49,13 +49,13 @@ def update(config):
 
 @functools.cache
 def one_device():
-    return update(tiny.config())
+    return update(tiny.pod())
 
 
 @pytest.mark.parametrize("name", MESHES)
 def test_an_update_equals_one_device(name):
     expected, expected_metrics, _ = one_device()
-    found, metrics, params = update(tiny.config(**MESHES[name]))
+    found, metrics, params = update(tiny.pod(**MESHES[name]))
     for key, value in expected_metrics.items():
         np.testing.assert_allclose(metrics[key], value, rtol=1e-5, err_msg=key)
     close = functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-5)
@@ -68,7 +68,7 @@ def test_an_update_equals_one_device(name):
 
 def test_the_update_from_shapes_alone():
     """The same program as with arrays: what a plan for a pod compiles is what the run executes."""
-    config = tiny.config(**MESHES["tensor"])
+    config = tiny.pod(**MESHES["tensor"])
     mesh = state.make_mesh(config)
     shape_only, args = step.abstract(config, mesh, (*SIZE, 3))
     assert all(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(args))
@@ -85,7 +85,7 @@ def test_the_update_from_shapes_alone():
 
 def test_adapters_from_shapes_alone():
     """A LoRA run's base is divided like weights, its adapters are on every device; nothing is read."""
-    config = tiny.config(start="not/there", lora=Lora(rank=2), **MESHES["tensor"])
+    config = tiny.pod(start="not/there", lora=Lora(rank=2), **MESHES["tensor"])
     _, (first, base, data, _) = step.abstract(config, state.make_mesh(config), (*SIZE, 3))
     assert base["blocks"]["ffn_in"]["kernel"].sharding.shard_shape((2, 24, 16)) == (2, 24, 8)
     assert all(x.sharding.is_fully_replicated for x in jax.tree.leaves(first.params))

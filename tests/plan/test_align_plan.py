@@ -1,9 +1,9 @@
 """Plans of preference updates: costs by hand, arguments that are those of the real update, one real compilation."""
 
-import align_tiny as tiny
 import jax
 import numpy as np
 import pytest
+import tiny
 
 from vrjax import parallel
 from vrjax.align import step
@@ -22,11 +22,11 @@ LATENT = (4, 10, 10, 3)
 @pytest.mark.parametrize(
     ("config", "cost"),
     [
-        (tiny.config(preference=Preference(losers=1)), 8),  # 2 clips, 3 for the policy and 1 for the reference
-        (tiny.config(preference=Preference(losers=3)), 16),
-        (tiny.config(preference=Preference(losers=1), reference=Reference(kind="precomputed", draws=2)), 6),
-        (tiny.config(preference=Preference(loss="sft")), 3),
-        (tiny.config(preference=Preference(loss="reference_free"), reference=Reference(kind="none")), 6),
+        (tiny.align(preference=Preference(losers=1)), 8),  # 2 clips, 3 for the policy and 1 for the reference
+        (tiny.align(preference=Preference(losers=3)), 16),
+        (tiny.align(preference=Preference(losers=1), reference=Reference(kind="precomputed", draws=2)), 6),
+        (tiny.align(preference=Preference(loss="sft")), 3),
+        (tiny.align(preference=Preference(loss="reference_free"), reference=Reference(kind="none")), 6),
         (tiny.online(preference=Preference(losers=1), rollout=Rollout(source="policy", steps=20)), 28),
         (tiny.online(rollout=Rollout(source="policy", steps=5, guidance=6.0, candidates=4)), 12 + 40),
     ],
@@ -51,7 +51,7 @@ def test_abstract_arguments_are_those_of_the_run(changes, tmp_path):
     """Shapes, dtypes and shardings of `abstract` equal those of the state that a run really makes."""
     if "start" in changes:
         changes = {**changes, "start": tiny.save_base(tmp_path / "base")}
-    config = tiny.config(mesh={"data": 4, "fsdp": 2}, **changes)
+    config = tiny.align(mesh={"data": 4, "fsdp": 2}, **changes)
     mesh = states.make_mesh(config)
     tx, _ = transformation(config)
     network, state, _, _ = step.make_state(config, tx, mesh)
@@ -69,21 +69,21 @@ def test_online_runs_are_given_no_losers_and_parts_are_refused():
     _, (_, _, batch, _) = step.abstract(config, parallel.mesh({}, devices=jax.devices()[:1]), LATENT)
     assert "lose" not in batch
     with pytest.raises(ValueError, match="the masks of local_dpo come with its pairs"):
-        step.abstract(tiny.config(preference=Preference(loss="local_dpo")), states.make_mesh(config), LATENT)
+        step.abstract(tiny.align(preference=Preference(loss="local_dpo")), states.make_mesh(config), LATENT)
 
 
 def test_estimates_count_the_losers():
     from vrjax.plan import topology
 
     guess = lambda losers: advice._training(
-        tiny.config(preference=Preference(losers=losers), mesh={"fsdp": 8}), {"fsdp": 8}, topology.CHIPS["v5e"], 4096
+        tiny.align(preference=Preference(losers=losers), mesh={"fsdp": 8}), {"fsdp": 8}, topology.CHIPS["v5e"], 4096
     )
     assert guess(3).bytes > guess(1).bytes and guess(3).seconds > 1.8 * guess(1).seconds
 
 
 @pytest.mark.plan
 def test_a_real_preference_plan():
-    config = tiny.config(
+    config = tiny.align(
         data=tiny.Data(batch=4), mesh={"fsdp": 4}, preference=Preference(losers=1), reference=Reference(kind="frozen")
     )
     found = plans.make(config, "v5e:2x2", latent=LATENT)

@@ -22,10 +22,10 @@ import sys
 import tempfile
 import time
 
-sys.path[:0] = [str(pathlib.Path(__file__).parents[2]), str(pathlib.Path(__file__).parent)]
+sys.path[:0] = [str(pathlib.Path(__file__).parents[2]), str(pathlib.Path(__file__).parents[1])]
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-import train_tiny as tiny  # noqa: E402
+import tiny  # noqa: E402
 
 from vrjax.files import runs  # noqa: E402
 from vrjax.train import config as configs  # noqa: E402

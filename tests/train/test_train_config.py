@@ -5,7 +5,7 @@ import json
 import pathlib
 
 import pytest
-import train_tiny as tiny
+import tiny
 
 from vrjax import tasks
 from vrjax.train import config as configs

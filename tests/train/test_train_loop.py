@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-import train_tiny as tiny
+import tiny
 
 from vrjax import tasks
 from vrjax.data import worlds

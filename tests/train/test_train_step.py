@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import train_tiny as tiny
+import tiny
 
 from vrjax.train import optim, state, step
 from vrjax.train.config import Lora

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import train_tiny as tiny
+import tiny
 
 from vrjax.models import wan
 from vrjax.train import ema, lora, optim, state

@@ -66,7 +66,7 @@ class Evaluation(NamedTuple):
     kit: dict[str, Any]
 
 
-def samples(bench: str | os.PathLike, *, tasks: Sequence[str] | None = None, limit: int | None = None) -> list[Sample]:
+def read(bench: str | os.PathLike, *, tasks: Sequence[str] | None = None, limit: int | None = None) -> list[Sample]:
     """The samples of a benchmark tree `{split}/{task}/{00000}/`.
 
     Args:
@@ -322,7 +322,7 @@ def summary(scores: Mapping[str, list[Score]], *, resamples: int = 2000, seed: i
     if lost:
         raise ValueError(f"scores: the control rows {', '.join(lost)} are missing")
     keys = {row: {(s.split, s.task, s.index): s for s in found} for row, found in scores.items()}
-    first = list(keys[TRUTH])
+    first = sorted(keys[TRUTH])
     for row, table in keys.items():
         if set(table) != set(first) or len(table) != len(scores[row]):
             raise ValueError(f"scores: {row} has other videos than {TRUTH} ({len(scores[row])} and {len(first)})")

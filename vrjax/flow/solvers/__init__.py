@@ -1,20 +1,18 @@
 """One file per solver, named as the factory it holds. `get` finds a solver by that name, so nothing is registered."""
 
-import importlib
-import pkgutil
-
+from vrjax.files import named
 from vrjax.flow.core import Solver
 
 
 def names() -> tuple[str, ...]:
     """The solvers that exist."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__)))
+    return named.names(__name__)
 
 
 def get(name: str, **options) -> Solver:
-    """The solver called `name` with its options, e.g. `get("unipc", order=3)`. Raises ValueError for an unknown
-    name.
+    """The solver called `name` with its options, e.g. `get("unipc", order=3)`.
+
+    Raises:
+        ValueError: there is none of that name.
     """
-    if name not in names():
-        raise ValueError(f"unknown solver {name!r}, expected one of {', '.join(names())}")
-    return getattr(importlib.import_module(f"{__name__}.{name}"), name)(**options)
+    return getattr(named.module(__name__, name, "solver"), name)(**options)

@@ -213,3 +213,6 @@ def _fields(answer: Any, what: str, fields: Mapping[str, type]) -> dict[str, Any
     if "edit" in found:
         keyframes.check_text(found["edit"], f"{what}: edit", empty=found["last"])
     return found
+
+
+REASONER, IMAGER = ChatReasoner, ImageMaker

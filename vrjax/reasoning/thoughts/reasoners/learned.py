@@ -250,3 +250,6 @@ def _measure(model: NextState, before: np.ndarray, after: np.ndarray) -> Accurac
         float((before == after).mean()),
         len(before),
     )
+
+
+REASONER = IMAGER = LearnedReasoner

@@ -147,3 +147,6 @@ def _rate(rate: float) -> float:
 
 def _errs(draws: Draws, rate: float) -> bool:
     return draws.bits() < rate * 2.0**64
+
+
+REASONER, IMAGER = NoisyReasoner, NoisyImager

@@ -141,3 +141,6 @@ def _checked(instants: Sequence[int], film: np.ndarray) -> tuple[int, ...]:
     if not given or given[0] != 0 or list(given) != sorted(set(given)) or given[-1] >= len(film):
         raise ValueError(f"oracle: instants {given}, expected increasing frames 0, ... below {len(film)}")
     return given
+
+
+REASONER = IMAGER = Oracle

@@ -57,3 +57,6 @@ class Replay:
         if not 1 <= len(frames) < len(self.recorded.frames):
             raise ValueError(f"replay: asked what follows {len(frames)} frames, holds {len(self.recorded.frames)}")
         return len(frames)
+
+
+REASONER = IMAGER = Replay

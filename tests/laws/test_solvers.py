@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flow_oracles import (
+
+from tests.flow.flow_oracles import (
     CASES,
     DEVIATION,
     FIXTURES,
@@ -19,7 +20,6 @@ from flow_oracles import (
     ours,
     sigmas_of,
 )
-
 from vrjax.flow import Grid, Level, Record, Solver, ab2, dpmpp_2m, euler, grids, heun, sample, sde, solvers, unipc
 
 KEY = jax.random.key(7)

@@ -1,4 +1,4 @@
-"""What every world must do, on all of its splits. A new world is one row in WORLDS."""
+"""What every task must do, on all of its splits. A new task is one file, and one row in WORLDS."""
 
 import hashlib
 import json
@@ -73,6 +73,22 @@ def test_verifier(world, data):
     jump = np.concatenate([video[:1], still[1:]])
     assert 0.5 < world.score(clip, jump) < 1.0 and world.solved(clip, jump)
     assert world.score(clip, video + 0.3 * rng.normal(size=video.shape)) == 1.0
+
+
+def the_law(task, clips=24):
+    """Of all that `tasks.names()` lists: truth 1, frozen first frame 0, hardly another clip's truth 1; it repeats."""
+    made = [task.make(seed, "test") for seed in range(clips)]
+    for clip in made:
+        assert task.score(clip, clip.video) == 1.0 and task.score(clip, frozen(clip.video, 0)) == 0.0
+        again = task.make(clip.meta["seed"], "test")
+        assert np.array_equal(clip.video, again.video) and clip.meta == again.meta
+    right = [task.score(a, b.video) == 1.0 for a in made for b in made if a is not b]
+    assert np.mean(right) <= 0.05
+
+
+@pytest.mark.parametrize("name", tasks.names())
+def test_the_law(name):
+    the_law(tasks.get(name))
 
 
 @each_world

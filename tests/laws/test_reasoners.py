@@ -1,4 +1,7 @@
-"""Replays, oracles and noisy wrappers: exact where they must be, wrong at the rate asked for."""
+"""What every reasoner of `vrjax.reasoning.thoughts.reasoners` must do, and what each of them says it does beside.
+
+A new reasoner is one file with its `REASONER` and `IMAGER`, and one row in `ROWS`.
+"""
 
 import itertools
 
@@ -9,8 +12,8 @@ from hypothesis import strategies as st
 
 from vrjax import tasks
 from vrjax.reasoning.thoughts import files as thought_files
-from vrjax.reasoning.thoughts import pictures
-from vrjax.reasoning.thoughts.keyframes import FirstThought, NextThought, VisualThoughts, think
+from vrjax.reasoning.thoughts import pictures, reasoners
+from vrjax.reasoning.thoughts.keyframes import FirstThought, Imager, NextThought, Reasoner, VisualThoughts, think
 from vrjax.reasoning.thoughts.reasoners import noisy as reasoner_noisy
 from vrjax.reasoning.thoughts.reasoners import replay as reasoner_replay
 from vrjax.reasoning.thoughts.reasoners.noisy import NoisyImager, NoisyReasoner
@@ -31,6 +34,71 @@ def same(a, b):
     assert a[:6] == b[:6] and len(a.frames) == len(b.frames)
     for x, y in zip(a.frames, b.frames, strict=True):
         np.testing.assert_array_equal(x, y)
+
+
+# The law ------------------------------------------------------------------------------------------------------------
+
+
+class Letters:
+    """States of two letters, which fall in turn: what a learned reasoner is given to read and draw."""
+
+    def parse(self, text):
+        return np.array(["ab".index(letter) for letter in text])
+
+    def describe(self, row):
+        return "".join("ab"[s] for s in row)
+
+    def read(self, frame):
+        return frame[0, :, 0].astype(int)
+
+    def draw(self, row):
+        return np.repeat(np.asarray(row, np.uint8)[None, :, None], 3, -1)
+
+
+def asked(kind, clip):
+    """(prompt, reasoner, imager) of each kind of reasoner."""
+    reasoner, imager = reasoners.get(kind)
+    if kind == "oracle":
+        oracle = reasoner(tasks.get("ball"), clip, keyframes=3)
+        return clip.prompt, oracle, oracle
+    if kind == "replay":
+        replay = reasoner(chain(3))
+        return "p", replay, replay
+    if kind == "learned":
+        learned = reasoner(lambda row: np.maximum(row, np.roll(row, 1)), Letters(), keyframes=3)
+        return "baaa", learned, learned
+    if kind == "noisy":
+        return "p", reasoner(Counting(), 0.5, 0), imager(Counting(), 0.5, 0)
+    raise KeyError(kind)
+
+
+# http asks a server: tests/reasoning/test_reasoners_http.py holds it to this law against a local one
+ROWS = ("oracle", "replay", "learned", "noisy")
+
+
+def obeys(prompt, reasoner, imager, limit=4):
+    """The law: a pair answers its protocol, its chain is whole and ends, and asked again it says and draws the same."""
+    assert isinstance(reasoner, Reasoner) and isinstance(imager, Imager)
+    first = think(prompt, reasoner, imager, limit=limit)
+    again = think(prompt, reasoner, imager, limit=limit)
+    assert first.calls <= limit and (first.stopped, first.calls) == (again.stopped, again.calls)
+    same(first.thoughts, again.thoughts)
+    assert first.thoughts.input_prompt == prompt
+    for n in range(1, len(first.thoughts.frames)):  # stateless: asked in another order it says the same
+        before = first.thoughts.frames[: len(first.thoughts.frames) - n]
+        edit, _ = reasoner.next(prompt, first.thoughts.consequences, before)
+        assert edit == first.thoughts.key_frames[len(before) - 1]
+
+
+def test_every_reasoner_has_its_row():
+    assert {*ROWS, "http"} == set(reasoners.names())
+    with pytest.raises(ValueError, match="unknown reasoner 'guess', expected one of http, learned"):
+        reasoners.get("guess")
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_reasoner_is_stateless_and_ends(kind):
+    obeys(*asked(kind, tasks.get("ball").make(3)))
 
 
 # Replay --------------------------------------------------------------------------------------------------------------
