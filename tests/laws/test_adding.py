@@ -115,7 +115,7 @@ BENCHMARK = '''
 
 
     def summary(scores):
-        asked = {frozenset(each) for each in scores.values()}
+        asked = {frozenset(dict(each)) for each in scores.values()}
         if len(asked) > 1 or any(len(dict(each)) != len(each) for each in scores.values()):
             raise ValueError("summary: rows of different items")
         return [{"row": row, "mean": sum(v for _, v in sorted(each)) / len(each)} for row, each in scores.items()]

@@ -185,6 +185,7 @@ def declared() -> dict[str, set[str]]:
     return out | {extra: {name(line) for line in lines} for extra, lines in project["optional-dependencies"].items()}
 
 
+@functools.cache
 def tops(*folders: str) -> set[str]:
     """Top-level names from outside the standard library and the repository that the sources in folders import."""
     found = set()
