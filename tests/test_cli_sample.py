@@ -77,7 +77,7 @@ def test_a_run_and_more_of_it(model, tmp_path, capsys):
     assert not list((out / "trajectory").glob(".*")) and "seed 7" in (out / "report.html").read_text()
 
     assert call(*given, "--shift", 4) == 2
-    assert "holds a run with another shift (shift was 5.0, now 4.0)" in capsys.readouterr().err
+    assert "holds a run with another config: shift (was 5.0, now 4.0)" in capsys.readouterr().err
     assert call(*given, "--shift", 4, "--fresh") == 0
     assert not (out / "seed-6.mp4").exists() and (out / "seed-5.mp4").stat().st_mtime_ns != before
 

@@ -10,9 +10,9 @@ import tiny
 
 from vrjax.align import cache, generate, loop, step
 from vrjax.align.config import AlignConfig, Preference, Reference, Rollout
+from vrjax.files import records
 from vrjax.models import wan
 from vrjax.report import claims
-from vrjax.train import config as configs
 from vrjax.train.config import Checkpoint, Data
 
 
@@ -60,7 +60,7 @@ def rows(root):
 def test_a_run_leaves_a_policy_and_its_reference(finished, base, folder):
     run = finished / "tiny"
     stored = json.loads((run / "config.json").read_text())
-    assert configs.from_dict(AlignConfig, stored["config"]) == config(base, folder) == loop.load(run / "config.json")
+    assert records.from_dict(AlignConfig, stored["config"]) == config(base, folder) == loop.load(run / "config.json")
     assert stored["config"]["preference"]["beta"] == 20.0  # defect 2: the value that is used is the one on record
     found = rows(finished)
     assert [r["step"] for r in found] == [1, 2, 3, 4]

@@ -15,20 +15,13 @@ def test_a_run_goes_on_only_with_what_it_was_made_of(tmp_path):
     command.settle(folder, about)  # tuples and lists are one thing in JSON
     assert (folder / "table").exists()
     for other in ({**about, "weights": "b"}, {"config": about["config"]}, {**about, "more": 1}):
-        with pytest.raises(ValueError, match="was made with another (weights|more)"):
+        with pytest.raises(ValueError, match="holds a run with another config: (weights|more)"):
             command.settle(folder, other)
-    (folder / "config.json").write_text("[1]")
-    with pytest.raises(ValueError, match="not JSON"):
-        command.settle(folder, about)
+    with pytest.raises(ValueError, match="of kind 'study', not 'tour'"):
+        command.settle(folder, about, kind="tour", fresh=True)
     command.settle(folder, {"config": {}}, fresh=True)
-    assert not (folder / "table").exists() and json.loads((folder / "config.json").read_text()) == {"config": {}}
-
-
-def test_fresh_deletes_only_run_folders(tmp_path):
-    (tmp_path / "letters.txt").write_text("mine")
-    with pytest.raises(ValueError, match="no run folder"):
-        command.settle(tmp_path, {}, fresh=True)
-    assert (tmp_path / "letters.txt").exists()
+    assert not (folder / "table").exists()
+    assert json.loads((folder / "config.json").read_text())["config"] == {"config": {}}
 
 
 @pytest.mark.parametrize("error, status", [(ValueError("bad"), 2), (KeyboardInterrupt(), 130), (None, 0)])

@@ -1,7 +1,6 @@
 """The command from end to end on a tiny study: what it writes, what a kill leaves, what it refuses."""
 
 import dataclasses
-import json
 
 import jax
 import numpy as np
@@ -11,6 +10,7 @@ import tiny
 from experiments.realdpo import config, network, suite
 from experiments.realdpo import study as realdpo
 from vrjax.report import claims
+from vrjax.study import command
 
 STUDY = dataclasses.replace(
     tiny.realdpo(),
@@ -93,14 +93,13 @@ def test_bases_differ_and_weights_are_checked(study):
 
 def test_errors_are_one_line(tmp_path, study, capsys):
     folder = tmp_path / "tiny"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"config": {}, "versions": {}}))
+    command.settle(folder, {"config": {}, "versions": {}})
     assert realdpo.main(["--out", str(tmp_path)]) == 2
     said = capsys.readouterr().err
-    assert "made with another config" in said and "--fresh" in said and said.count("\n") == 1
+    assert "holds a run with another config" in said and "--fresh" in said and said.count("\n") == 1
     (folder / "config.json").write_text("{")
     assert realdpo.main(["--out", str(tmp_path)]) == 2
-    assert "not JSON" in capsys.readouterr().err
+    assert "is not a run's config" in capsys.readouterr().err
     with pytest.raises(SystemExit) as done:
         realdpo.main(["--help"])
     assert done.value.code == 0 and "--full" in capsys.readouterr().out

@@ -53,7 +53,7 @@ def test_worlds(place, capsys):
     assert [line["row"] for line in details["rows"]] == ["worlds", *bench.CONTROLS] and "normalised" in text
     assert details["kit"]["commit"] in (folder / "table.md").read_text()
     assert experiment.main([*command, "--seed", "1"]) == 2
-    assert "was made with another seed" in capsys.readouterr().err
+    assert "holds a run with another config: seed" in capsys.readouterr().err
 
 
 def test_a_public_model(place, capsys, monkeypatch, tmp_path):

@@ -52,7 +52,7 @@ def test_three_stages_and_a_kill(model, folder, tmp_path, capsys):
     assert {p.relative_to(out): p.read_bytes() for p in out.glob("*/*.mp4")} == videos
     assert (out / "vchain" / "cup.mp4").stat().st_mtime_ns == before
     capsys.readouterr()
-    assert call(*words[:-1], "3") == 2 and "made with another steps" in capsys.readouterr().err
+    assert call(*words[:-1], "3") == 2 and "with another config: steps" in capsys.readouterr().err
 
 
 def test_misuse(model, folder, tmp_path, capsys, monkeypatch):

@@ -49,7 +49,7 @@ def test_each_ingredient_alone_leads_to_measuring_again(tmp_path, monkeypatch):
         "options.size": lambda: options.update(size=(16, 24)),
         "options.seed": lambda: options.update(seed=1),
         "options.guidance.scale": lambda: options.update(guidance={"scale": 5.5}),
-        "options.more": lambda: options.update(more=None),
+        "options.more": lambda: options.update(more=0),
         "model": edit("model/w.bin", "w" * 98 + "x"),
         "lora": edit("lora.bin", "m"),
         "clip": edit("clip.mp4", "d"),

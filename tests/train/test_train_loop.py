@@ -13,7 +13,7 @@ import tiny
 
 from vrjax import tasks
 from vrjax.data import worlds
-from vrjax.files import runs
+from vrjax.files import records, runs
 from vrjax.models import wan
 from vrjax.report import claims
 from vrjax.train import config as configs
@@ -58,7 +58,7 @@ def test_a_run_leaves_what_the_design_says(finished):
     run = finished / "tiny"
     assert {"config.json", "metrics.jsonl", "checkpoints", "results.json", "model"} <= {p.name for p in run.iterdir()}
     stored = json.loads((run / "config.json").read_text())
-    assert configs.from_dict(configs.TrainConfig, stored["config"]) == tiny.config()
+    assert records.from_dict(configs.TrainConfig, stored["config"]) == tiny.config()
     assert {"jax", "optax", "vrjax", "python"} <= set(stored["versions"])
     updates = [r for r in rows(finished) if "loss" in r]
     assert [r["step"] for r in updates] == list(range(1, 9))
@@ -99,9 +99,10 @@ def test_a_torn_checkpoint_costs_only_time(finished, root, capsys):
 def test_killed_while_exporting(finished, root):
     run = root / "tiny"
     (run / "results.json").unlink()
-    (run / "model").rename(run / "model.part")
-    (run / "model.part" / "config.json").unlink()
+    (run / "model").rename(run / ".model.part")
+    (run / ".model.part" / "config.json").unlink()
     loop.run(tiny.config(), root=root)
+    assert not (run / ".model.part").exists()
     equal(finished, root)
 
 
@@ -128,9 +129,10 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 
 
 def test_one_process_at_a_time(tmp_path):
-    with runs.Run(tiny.config(), root=tmp_path), pytest.raises(BlockingIOError, match="in use by another process"):
-        runs.Run(tiny.config(), root=tmp_path)
-    runs.Run(tiny.config(), root=tmp_path).close()
+    opened = lambda: loop.folder_of(tiny.config(), tmp_path, False)
+    with opened(), pytest.raises(BlockingIOError, match="in use by another process"):
+        opened()
+    opened().close()
 
 
 def test_nan_in_the_data_stops_with_its_place(root, monkeypatch):

@@ -16,7 +16,7 @@ import numpy as np
 from vrjax.align import data, logs, methods, separability, step, stored
 from vrjax.align.cache import Encoded
 from vrjax.align.config import AlignConfig
-from vrjax.files import runs
+from vrjax.files import records, runs
 from vrjax.files.store import key
 from vrjax.parallel import processes
 from vrjax.report import claims
@@ -42,7 +42,7 @@ def run(config: AlignConfig, *, root: str | pathlib.Path = "runs", fresh: bool =
         raise ValueError(
             f"config {config.name!r}: preference runs take one process (with any number of devices) so far"
         )
-    with runs.Run(config, root=root, fresh=fresh) as folder:
+    with training.folder_of(config, root, fresh) as folder:
         done = folder.folder / "results.json"
         for note in folder.notes:
             print(f"{config.name}: {note}")
@@ -161,7 +161,7 @@ def load(path: str | pathlib.Path) -> AlignConfig:
             stored_config = json.loads(path.read_text())["config"]
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{path} is not a run's config.json") from None
-        return configs.from_dict(AlignConfig, stored_config, str(path))
+        return records.from_dict(AlignConfig, stored_config, str(path))
     config = configs.load(path)
     if not isinstance(config, AlignConfig):
         raise ValueError(f"{path}: config() returned {type(config).__name__}, expected AlignConfig")

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from vrjax import tasks
-    from vrjax.files import runs
+    from vrjax.files import writing
     from vrjax.models import wan
     from vrjax.report import tables
     from vrjax.train.evaluate import Evaluator
@@ -59,5 +59,5 @@ def run(args: argparse.Namespace) -> None:
             print(f"{name} {split}: {interval}", file=sys.stderr)
     if args.json:
         sampler = {"solver": "euler", "steps": args.steps, "shift": args.shift, "seed": args.seed}
-        runs.write_json(args.json, {"model": str(path), "sampler": sampler, "rates": found})
+        writing.json(args.json, {"model": str(path), "sampler": sampler, "rates": found})
     Console().print(tables.rich(("world", "split", "solved [95 %]", "score", "n"), rows, "", colours={}))

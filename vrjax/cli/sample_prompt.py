@@ -1,30 +1,27 @@
 """`vrjax sample --prompt`: a public model's videos, what it believed on the way, and a report; in a run folder."""
 
 import argparse
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import pathlib
 import re
-import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from vrjax.cli.common import cores_for, numbers
 
-SCHEMA = 1
 RECORDED = 8  # steps kept where none are named, first and last among them
+_MADE = ("seed-*.mp4", "trajectory", "x0", "results.json", "report.html")
 _MAY_CHANGE = ("seeds", "mesh")  # a run may go on with more seeds, or elsewhere, equal up to rounding
 
 
 def run(args: argparse.Namespace) -> None:
     """Samples what is not yet there, then writes the report."""
     from vrjax import parallel
+    from vrjax.files import runs
     from vrjax.models import pipeline
     from vrjax.models.wan import conditions
 
@@ -48,7 +45,10 @@ def run(args: argparse.Namespace) -> None:
     conditions.check(pipe.folder, args.image is not None, args.last_image is not None, settings.frames)
     config = _config(args, pipe, settings, seeds, steps, fields) | {"mesh": mesh}
     out = args.out or pathlib.Path("runs") / f"sample-{pipe.name}-{_slug(args.prompt)}"
-    with _adopted(out, config, fresh=bool(args.fresh)):
+    opened = runs.Run(out, config, kind="sample", fresh=bool(args.fresh), may_change=_MAY_CHANGE, made=_MADE)
+    with opened:
+        for note in opened.notes:
+            print(f"{out}: {note}")
         todo = [seed for seed in seeds if not (out / f"seed-{seed}.mp4").exists()]
         done = len(seeds) - len(todo)
         print(_summary(pipe, settings, len(seeds)) + (f"; {done} of {len(seeds)} seeds are there" if done else ""))
@@ -130,54 +130,6 @@ def _config(args: Any, pipe: Any, settings: Any, seeds: list[int], steps: Any, f
         "record": {"steps": list(steps), "fields": list(fields)},
         "seeds": seeds,
     }
-
-
-@contextlib.contextmanager
-def _adopted(out: pathlib.Path, config: dict[str, Any], *, fresh: bool) -> Iterator[None]:
-    """The run folder, locked, with its config written; refused where it holds something else.
-
-    Raises:
-        ValueError: the folder holds a run with another config (the fields are named), or is not a run's.
-        BlockingIOError: another process works in it.
-    """
-    import jax
-
-    from vrjax.files import runs
-
-    path = out / "config.json"
-    if out.is_dir() and not path.exists() and any(not entry.name.startswith(".") for entry in out.iterdir()):
-        raise ValueError(f"{out} exists and is not a run (no config.json); choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BlockingIOError(f"{out} is in use by another process") from None
-        old = None
-        if path.exists():
-            try:
-                old = json.loads(path.read_text())["config"]
-                assert isinstance(old, dict)
-            except (ValueError, KeyError, TypeError, AssertionError):
-                raise ValueError(f"{path} is not a run's config; choose another --out") from None
-        if old is not None and fresh:
-            for name in ("trajectory", "x0"):
-                shutil.rmtree(out / name, ignore_errors=True)
-            for file in [*out.glob("seed-*.mp4"), *(out / n for n in ("config.json", "results.json", "report.html"))]:
-                file.unlink(missing_ok=True)
-        elif old is not None:
-            names = [name for name in {**old, **config} if name not in _MAY_CHANGE]
-            changed = [name for name in names if old.get(name) != config.get(name)]
-            if changed:
-                name = changed[0]
-                raise ValueError(
-                    f"{out} holds a run with another {', '.join(changed)} ({name} was {old.get(name)!r:.60}, now "
-                    f"{config.get(name)!r:.60}); choose another --out, or start over with --fresh"
-                )
-        device = f"{jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
-        whole = {"schema": SCHEMA, "kind": "sample", "config": config, "versions": runs.versions(), "device": device}
-        runs.write_json(path, whole)
-        yield
 
 
 def _sample(pipe: Any, settings: Any, inputs: Any, seeds: list[int], together: int, steps: Any, fields: Any, out: Any):

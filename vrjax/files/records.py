@@ -118,6 +118,6 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
         a, b = old.get(key), new.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
             out += differences(a, b, f"{prefix}{key}.")
-        elif a != b or (key in old) != (key in new):
+        elif a != b:
             out.append(f"{prefix}{key} (was {a!r:.80}, now {b!r:.80})")
     return out

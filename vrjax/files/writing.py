@@ -65,6 +65,9 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 def folder(path: str | os.PathLike[str], *, replace: bool = False) -> Iterator[pathlib.Path]:
     """Yields an empty scratch folder beside `path`; moves it to `path` if the block ends well, removes it otherwise.
 
+    The scratch folder has a fixed name: what a kill left of it is removed by the next attempt, and two processes must
+    not write one folder at a time.
+
     Args:
         path: must not exist, or be an empty folder.
         replace: take the place of a folder that is there. (Between the two moves there is none for an instant.)
@@ -74,17 +77,17 @@ def folder(path: str | os.PathLike[str], *, replace: bool = False) -> Iterator[p
     """
     target = pathlib.Path(path)
     with naming(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = pathlib.Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}-", dir=target.parent))
-    old = scratch.with_name(f"{scratch.name}.old")
+        scratch, old = (target.with_name(f".{target.name}.{word}") for word in ("part", "old"))
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
     try:
         with naming(target, scratch):
             yield scratch
             for file in scratch.rglob("*"):
                 if file.is_file():
                     _sync(file)
-            scratch.chmod(0o777 & ~_umask())
             if replace and target.is_dir():
+                shutil.rmtree(old, ignore_errors=True)
                 os.replace(target, old)
             os.replace(scratch, target)
     finally:

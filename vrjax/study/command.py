@@ -2,9 +2,7 @@
 
 import argparse
 import dataclasses
-import json
 import pathlib
-import shutil
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +11,7 @@ import jax
 import numpy as np
 
 import vrjax
-from vrjax.files.writing import atomic
+from vrjax.files import runs
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -47,38 +45,16 @@ def made_of(config: Any, **more: Any) -> dict[str, Any]:
     return {"config": dataclasses.asdict(config), "versions": versions, **more}
 
 
-def settle(folder: pathlib.Path, about: dict[str, Any], *, fresh: bool = False) -> None:
+def settle(folder: pathlib.Path, about: dict[str, Any], *, fresh: bool = False, kind: str = "study") -> None:
     """Makes a run folder with `about` in its config.json, or checks that the one there was made of the same.
 
     Args:
         folder: of the run.
         about: what its content depends on; anything JSON can hold.
         fresh: forget what is there.
+        kind: of study; the folder of another kind is refused.
 
     Raises:
-        ValueError: it was made of something else, or its config.json is torn; the message says what differs. Or what is
-            to be forgotten does not look like a run folder.
+        ValueError: it was made of something else (the message says what differs), or is no run's folder.
     """
-    about = json.loads(json.dumps(about))
-    path = folder / "config.json"
-    if fresh and folder.exists():
-        if not path.exists() and any(folder.iterdir()):
-            raise ValueError(f"{folder} has files but no config.json, so it is no run folder; remove it by hand")
-        shutil.rmtree(folder)
-    if path.exists():
-        try:
-            then = json.loads(path.read_text("utf-8"))
-        except ValueError:
-            then = None
-        if not isinstance(then, dict):  # torn, or another program's
-            raise ValueError(f"{path} is not JSON; use --fresh to measure again, or another folder")
-        changed = [key for key in {**about, **then} if about.get(key) != then.get(key)]
-        if changed:
-            raise ValueError(
-                f"{folder} was made with another {' and '.join(changed)}; use --fresh to measure again, or another "
-                "folder"
-            )
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as scratch:
-        scratch.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    runs.Run(folder, about, kind=kind, fresh=fresh).close()

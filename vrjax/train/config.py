@@ -1,15 +1,13 @@
 """What a training run is: frozen dataclasses, readable from `configs/*.py`, from JSON, and from command-line flags."""
 
-import dataclasses
 import importlib.util
 import json
 import math
 import pathlib
-import types
-import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from vrjax.files import records
 from vrjax.models.wan import WanConfig
 from vrjax.train.optim import BLOCK_MATRICES, MUON_MATRICES
 
@@ -214,55 +212,6 @@ class TrainConfig:
             raise ValueError(f"config name {self.name!r} must be a plain folder name")
 
 
-def to_dict(config: Any) -> dict[str, Any]:
-    """A dataclass as JSON-ready nested dicts and lists."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-def from_dict(cls: Any, values: dict[str, Any], where: str = "config") -> Any:
-    """The inverse of `to_dict`: rebuilds dataclass `cls`, turning lists back into tuples.
-
-    Raises:
-      ValueError: an unknown field, named with its place.
-    """
-    hints = typing.get_type_hints(cls)
-    names = {f.name for f in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - names)
-    if unknown:
-        raise ValueError(f"{where}: unknown fields {unknown}, expected some of {sorted(names)}")
-
-    def convert(hint, value, place):
-        if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-            return from_dict(hint, value, place)
-        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-            for option in typing.get_args(hint):
-                if dataclasses.is_dataclass(option) and isinstance(value, dict):
-                    return from_dict(option, value, place)
-                if typing.get_origin(option) is tuple and isinstance(value, list):
-                    return freeze(value)
-            return value
-        if typing.get_origin(hint) is tuple and isinstance(value, list):
-            return freeze(value)
-        return value
-
-    def freeze(value):
-        return tuple(freeze(v) for v in value) if isinstance(value, list) else value
-
-    return cls(**{k: convert(hints[k], v, f"{where}.{k}") for k, v in values.items()})
-
-
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of the fields in which two `to_dict` results differ, each with both values."""
-    out = []
-    for key in sorted({*old, *new}):
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            out += differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            out.append(f"{prefix}{key} (was {a!r}, now {b!r})")
-    return out
-
-
 def load(path: str | pathlib.Path) -> TrainConfig:
     """The `TrainConfig` of a Python config file (its `config()` function) or of a run's `config.json`.
 
@@ -280,7 +229,7 @@ def load(path: str | pathlib.Path) -> TrainConfig:
             raise ValueError(f"{path} is not JSON: {error}") from None
         if not isinstance(stored, dict) or not isinstance(stored.get("config"), dict):
             raise ValueError(f"{path} is not a run's config.json: it has no 'config' object")
-        return from_dict(TrainConfig, stored["config"], str(path))
+        return records.from_dict(TrainConfig, stored["config"], str(path))
     if path.suffix != ".py":
         raise ValueError(f"{path}: a config is a .py file with a config() function, or a run's config.json")
     spec = importlib.util.spec_from_file_location(f"vrjax_config_{path.stem}", path)

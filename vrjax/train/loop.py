@@ -5,7 +5,6 @@ import dataclasses
 import math
 import os
 import pathlib
-import shutil
 import signal
 import threading
 import time
@@ -20,18 +19,21 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vrjax import tasks
 from vrjax.data import latents, worlds
-from vrjax.files import runs
+from vrjax.files import records, runs, writing
 from vrjax.models import wan
 from vrjax.models.wan import lora_files
 from vrjax.parallel import processes
 from vrjax.report import claims
-from vrjax.train import config as configs
 from vrjax.train import state as states
 from vrjax.train import step as steps
 from vrjax.train.checkpoints import Checkpoints
 from vrjax.train.config import TrainConfig
 from vrjax.train.evaluate import Evaluator
 from vrjax.train.progress import Line, clock
+
+MADE = ("metrics.jsonl", "timing.jsonl", "results.json", "checkpoints", "model", "adapter.safetensors")
+# where the arrays live: a run may go on elsewhere, equal up to rounding
+MAY_CHANGE = ("mesh", "rules", "model.sequence")
 
 
 class Diverged(FloatingPointError):
@@ -72,10 +74,10 @@ def run(config: TrainConfig, *, root: str | pathlib.Path = "runs", fresh: bool =
     with contextlib.ExitStack() as held:
 
         def adopt() -> dict[str, Any]:
-            opened = held.enter_context(runs.Run(config, root=root, fresh=fresh))
+            opened = held.enter_context(folder_of(config, root, fresh))
             for note in opened.notes:
                 print(f"{config.name}: {note}")
-            return {"done": (opened.folder / "results.json").exists(), "config": configs.to_dict(config)}
+            return {"done": (opened.folder / "results.json").exists(), "config": records.to_dict(config)}
 
         with processes.watched("the same command goes on from the last checkpoint"):
             found = processes.from_first(adopt)
@@ -88,10 +90,16 @@ def run(config: TrainConfig, *, root: str | pathlib.Path = "runs", fresh: bool =
             return Loop(config, folder).run()
 
 
+def folder_of(config: TrainConfig, root: str | pathlib.Path, fresh: bool) -> runs.Run:
+    """The run's folder, opened."""
+    where = pathlib.Path(root) / config.name
+    return runs.Run(where, config, kind="train", fresh=fresh, may_change=MAY_CHANGE, made=MADE, other="--name")
+
+
 def _same_everywhere(config: TrainConfig, first: dict[str, Any], folder: pathlib.Path) -> None:
     """Raises in all processes what is wrong in any: another config, or a folder that is not shared."""
     wrong = ""
-    if changed := configs.differences(first, configs.to_dict(config)):
+    if changed := records.differences(first, records.to_dict(config)):
         wrong = f"process {jax.process_index()} has another config than the first: {', '.join(changed)}"
     elif not (folder / "config.json").exists():
         wrong = f"process {jax.process_index()} does not see {folder}: --root must be a folder that all processes share"
@@ -242,7 +250,7 @@ class Loop:
 
     def _save(self, step: int) -> None:
         trees = {**self.state.trees(), "key": self.key}
-        meta = {"config": configs.to_dict(self.config), "versions": runs.versions()}
+        meta = {"config": records.to_dict(self.config), "versions": runs.versions()}
         self.checkpoints.save(step, trees, data=self.position, meta=meta)
 
     def _validate(self, clips: int) -> dict[str, dict[str, float]]:
@@ -271,8 +279,7 @@ class Loop:
             "solved": solved,
         }
         if processes.first():
-            with runs.naming(self.folder / "results.json"):
-                claims.write(self.folder / "results.json", [], details=results)
+            claims.write(self.folder / "results.json", [], details=results)
         processes.wait("finished")
         return results
 
@@ -330,16 +337,11 @@ def export(folder: pathlib.Path, network: states.Network, weights: Any, config: 
 
     The folder appears complete or not at all; one that is there is replaced.
     """
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    with runs.naming(folder):
-        part.parent.mkdir(parents=True, exist_ok=True)
-        wan.save_dit(network.build(weights, network.base, network.plain()), part, layout="diffusers")
+    with writing.folder(folder, replace=True) as scratch:
+        wan.save_dit(network.build(weights, network.base, network.plain()), scratch, layout="diffusers")
         if config.lora is not None:
             lora_files.save_lora(weights, folder.with_name("adapter.safetensors"), alpha=config.lora.alpha)
-        runs.write_json(part / "training.json", {"config": configs.to_dict(config), "versions": runs.versions()})
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(part, folder)
+        writing.json(scratch / "training.json", {"config": records.to_dict(config), "versions": runs.versions()})
 
 
 @contextlib.contextmanager
