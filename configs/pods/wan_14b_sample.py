@@ -5,11 +5,11 @@ Memory:   5.02 of 15.75 GiB a chip: weights (bfloat16) 1.69, trajectory 0.21, te
 Time:     at least 2.13 s a denoising step of both videos, 106 s a run (matrix units; HBM alone 1.12 s, network 0.19 s)
 
 These are the plan's figures (JAX 0.10.2, libtpu 0.0.42); no run on such a slice stands behind them. The same run as a
-function to call on arrays: `vrjax.plan.sampling.make`.
+function to call on arrays: `vrjax.plan.jobs.sampling.make`.
 """
 
 from vrjax.models.wan import WanConfig
-from vrjax.plan.sampling import SampleConfig
+from vrjax.plan.jobs.sampling import SampleConfig
 
 TOPOLOGY = "v5e:4x4"
 

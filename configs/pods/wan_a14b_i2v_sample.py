@@ -11,7 +11,7 @@ These are the plan's figures (JAX 0.10.2, libtpu 0.0.42; 151 s to compile); no r
 """
 
 from vrjax.models.wan import WanConfig
-from vrjax.plan.sampling import SampleConfig
+from vrjax.plan.jobs.sampling import SampleConfig
 
 TOPOLOGY = "v5p:4x4x4"
 

@@ -197,7 +197,8 @@ def _load(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def memory_plan(pipe: Any, settings: Any, options: Options) -> str:
     """What the run needs of one device, by account, with one expert on it at a time."""
-    from vrjax.plan import sampling, single
+    from vrjax.plan import single
+    from vrjax.plan.jobs import sampling
 
     pair = len(pipe.folder.networks) == 2
     guided = any(scale != 1 for scale in settings.guidance)

@@ -8,9 +8,10 @@ import tiny
 from vrjax import parallel
 from vrjax.align import step
 from vrjax.align.config import Preference, Reference, Rollout
-from vrjax.plan import advice
-from vrjax.plan import preference as plan
+from vrjax.models.wan import flops
 from vrjax.plan import slices as plans
+from vrjax.plan import topology
+from vrjax.plan.jobs import preference as plan
 from vrjax.train import state as states
 from vrjax.train.config import Lora
 from vrjax.train.step import transformation
@@ -73,10 +74,11 @@ def test_online_runs_are_given_no_losers_and_parts_are_refused():
 
 
 def test_estimates_count_the_losers():
-    from vrjax.plan import topology
-
-    guess = lambda losers: advice._training(
-        tiny.align(preference=Preference(losers=losers), mesh={"fsdp": 8}), {"fsdp": 8}, topology.CHIPS["v5e"], 4096
+    guess = lambda losers: plan.estimate(
+        tiny.align(preference=Preference(losers=losers), mesh={"fsdp": 8}),
+        {"fsdp": 8},
+        topology.CHIPS["v5e"],
+        (4, 64, 64, 3),
     )
     assert guess(3).bytes > guess(1).bytes and guess(3).seconds > 1.8 * guess(1).seconds
 
@@ -89,5 +91,5 @@ def test_a_real_preference_plan():
     found = plans.make(config, "v5e:2x2", latent=LATENT)
     assert found.fits and "preference, dpo, 1 losers, reference frozen" in found.kind
     assert found.memory["reference"] == found.memory["parameters"]
-    assert found.flops["formula"] == pytest.approx(8 * plans.flops.forward(config.model, 16, 16) * 4 / 4)
+    assert found.flops["formula"] == pytest.approx(8 * flops.forward(config.model, 16, 16) * 4 / 4)
     assert found.collectives["all-gather"][1] > 0

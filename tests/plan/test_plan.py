@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +16,13 @@ from jax.sharding import PartitionSpec as P
 from vrjax import cli, parallel
 from vrjax.models import wan
 from vrjax.models.wan import WanConfig
-from vrjax.plan import advice, hlo, topology
+from vrjax.plan import advice, hlo, jobs, shapes, topology
 from vrjax.plan import slices as plans
-from vrjax.plan.sampling import SampleConfig
+from vrjax.plan.jobs.sampling import SampleConfig
 from vrjax.train.config import Data, Lora, Optim, TrainConfig
 
 GIB = 2**30
+LATENT = (4, 64, 64, 16)  # 4096 tokens
 MODEL = WanConfig(dim=64, heads=4, ffn_dim=128, layers=2, text_dim=16, text_len=8, freq_dim=32)
 
 
@@ -57,8 +59,8 @@ def test_local_bytes():
     put = lambda shape, spec, dtype=jnp.float32: jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
     key = jax.eval_shape(lambda: jax.random.key(0))
     tree = [put((8, 6), P("fsdp", "tensor")), put((5,), P()), put((16,), P("fsdp"), jnp.bfloat16)]
-    assert plans.local_bytes(tree) == 2 * 3 * 4 + 5 * 4 + 4 * 2
-    assert plans.local_bytes(jax.ShapeDtypeStruct((), key.dtype, sharding=NamedSharding(mesh, P()))) == 8
+    assert shapes.local_bytes(tree) == 2 * 3 * 4 + 5 * 4 + 4 * 2
+    assert shapes.local_bytes(jax.ShapeDtypeStruct((), key.dtype, sharding=NamedSharding(mesh, P()))) == 8
 
 
 def test_attention_kernels_are_counted():
@@ -76,7 +78,9 @@ def test_attention_kernels_are_counted():
     assert count("something_else") is None
 
 
-def test_unknown_kinds_and_registration(monkeypatch):
+def test_a_kind_is_a_file(monkeypatch, tmp_path):
+    """One file in the folder of kinds plans its configs; those of a derived type are not taken for their parent's."""
+
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Other(TrainConfig):
         pass
@@ -84,11 +88,21 @@ def test_unknown_kinds_and_registration(monkeypatch):
     other = Other(name="o", model=MODEL, steps=1)
     with pytest.raises(ValueError, match="no plan for a Other, only for .*SampleConfig, TrainConfig"):
         plans.make(other, "v5e:2x2")
-    monkeypatch.setattr(plans, "_BUILDERS", dict(plans._BUILDERS))
-    plans.register(Other, lambda config, mesh, latent: 1 / 0)
+    (tmp_path / "others.py").write_text(
+        f"import {Other.__module__} as home\nConfig = home.Other\nlatent = lambda config: None\n"
+        "from vrjax.plan.jobs.training import estimate, examples\n"
+        "def job(config, mesh, latent): return 1 / 0\n"
+    )
+    monkeypatch.setattr(sys.modules[__name__], "Other", Other, raising=False)
+    monkeypatch.setattr(jobs, "__path__", [*jobs.__path__, str(tmp_path)])
     monkeypatch.setattr(plans, "mesh_on", lambda *a: None)
-    with pytest.raises(ZeroDivisionError):
-        plans.make(other, "v5e:2x2")
+    jobs.kinds.cache_clear()
+    try:
+        with pytest.raises(ZeroDivisionError):
+            plans.make(other, "v5e:2x2")
+    finally:
+        jobs.kinds.cache_clear()
+        sys.modules.pop(f"{jobs.__name__}.others", None)
 
 
 def test_table_and_json():
@@ -116,7 +130,7 @@ def test_options_are_runs_of_the_same_kind(chips, batch, accumulate, remat, lora
     model = dataclasses.replace(MODEL, remat=remat)
     config = training(model=model, data=Data(batch=batch), accumulate=accumulate, mesh={"fsdp": -1}, **more)
     chip = topology.CHIPS["v5e"]
-    found = advice.options(config, chip, chips, tokens=4096, needed=20 * GIB)
+    found = advice.options(config, chip, chips, latent=LATENT, needed=20 * GIB)
     for option in found:
         new, mesh = option.config, option.config.mesh
         assert math.prod(mesh.values()) == chips and option.changes
@@ -133,7 +147,7 @@ def test_options_are_runs_of_the_same_kind(chips, batch, accumulate, remat, lora
 
 def test_estimates_follow_what_is_changed():
     chip, mesh = topology.CHIPS["v5p"], {"fsdp": 4, "context": 2}
-    guess = lambda **changes: advice._training(training(**{"mesh": mesh, **changes}), mesh, chip, 4096)
+    guess = lambda **changes: jobs.of(training()).estimate(training(**{"mesh": mesh, **changes}), mesh, chip, LATENT)
     base = guess()
     full = guess(model=dataclasses.replace(MODEL, remat="full"))
     assert full.bytes < base.bytes and full.seconds > base.seconds
@@ -151,20 +165,20 @@ def test_advise_compiles_the_best_and_learns():
         size = sizes[len(asked) - 1]
         return a_plan(size * GIB, chip.hbm, changes=changes)
 
-    best, tried = advice.advise(config, chip, 8, 4096, 40 * GIB, compile)
+    best, tried = advice.advise(config, chip, 8, LATENT, 40 * GIB, compile)
     assert best is tried[-1] and len(tried) == 2 and best.changes and best.fits
-    first = advice.options(config, chip, 8, 4096, 40 * GIB)[0]
+    first = advice.options(config, chip, 8, LATENT, 40 * GIB)[0]
     assert asked[0] == first.config
 
     asked.clear()
     never = lambda new, changes: compile(new, changes, sizes=(17.0,) * 9)
-    best, tried = advice.advise(config, chip, 8, 4096, 40 * GIB, never, tries=2)
+    best, tried = advice.advise(config, chip, 8, LATENT, 40 * GIB, never, tries=2)
     assert best is None and len(tried) == 2
 
     def refuses(new, changes):
         raise ValueError("not with these heads")
 
-    assert advice.advise(config, chip, 8, 4096, 40 * GIB, refuses) == (None, [])
+    assert advice.advise(config, chip, 8, LATENT, 40 * GIB, refuses) == (None, [])
 
 
 # --------------------------------------------------------------------------------------------------------- the command
@@ -179,7 +193,7 @@ def config_file(tmp_path, body):
 SAMPLE = """
 from vrjax.models import wan
 from vrjax.models.wan import WanConfig
-from vrjax.plan.sampling import SampleConfig
+from vrjax.plan.jobs.sampling import SampleConfig
 TOPOLOGY = "v5e:2x4"
 LATENT = (2, 8, 8, 16)
 def config():

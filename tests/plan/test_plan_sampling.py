@@ -1,6 +1,7 @@
 """Guided runs on a mesh: equal to one device, sharded as promised, experts switched where the grid says."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,8 +11,8 @@ from flax import nnx
 from vrjax import flow, parallel
 from vrjax.models import wan
 from vrjax.models.wan import WanConfig
-from vrjax.plan import sampling
-from vrjax.plan.sampling import SampleConfig
+from vrjax.plan.jobs import sampling
+from vrjax.plan.jobs.sampling import SampleConfig
 
 MODEL = WanConfig(
     dim=32, heads=2, ffn_dim=48, layers=2, in_channels=6, out_channels=4, text_dim=8, text_len=4, freq_dim=16
@@ -35,10 +36,11 @@ def test_a_mesh_changes_nothing_and_the_record_stays_divided():
         mesh = parallel.mesh(shape, **sizes)
         run, arguments = sampling.make(dataclasses.replace(config, mesh=shape), mesh)
         dits = tuple(wan.shard(dit, mesh) for dit in plain)
-        given = jax.tree.leaves((dits, text, negative, image, keys))
+        inputs = (dits, {"text": text, "image": image}, {"text": negative}, keys)
+        given = jax.tree.leaves(inputs)
         for found, expected in zip(given, jax.tree.leaves(arguments), strict=True):
             assert found.shape == expected.shape and found.dtype == expected.dtype
-        out[name] = run(dits, text, negative, image, keys)
+        out[name] = run(*inputs)
     for a, b in zip(jax.tree.leaves(out["one"]), jax.tree.leaves(out["mesh"]), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
     recorded = out["mesh"].v
@@ -49,17 +51,15 @@ def test_a_mesh_changes_nothing_and_the_record_stays_divided():
 @pytest.mark.parametrize(("boundary", "shift", "high"), [(0.9, 5.0, 15), (0.875, 12.0, 26)])
 def test_experts_switch_at_the_boundary(boundary, shift, high):
     """Wan 2.2: I2V-A14B takes 15 of 40 steps with the high-noise expert, T2V-A14B 26."""
-    config = dataclasses.replace(CONFIG, steps=40, shift=shift, boundary=boundary)
-    assert [p.stop for p in sampling.phases(config, ("high", "low"))] == [high, 40]
-    assert [p.velocity for p in sampling.phases(config, ("high", "low"))] == ["high", "low"]
-    assert sampling.phases(dataclasses.replace(config, boundary=None), ("only",)) == (flow.Phase(40, "only"),)
+    grid = sampling.grid(dataclasses.replace(CONFIG, steps=40, shift=shift, boundary=boundary))
+    phases: Any = flow.experts(grid, "high", "low", boundary)  # type: ignore[arg-type]
+    assert [(p.stop, p.velocity) for p in phases] == [(high, "high"), (40, "low")]
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"seeds": 0}, "seeds must be at least 1"),
-        ({"latent": (2, 4, 4, 5)}, "5 channels"),
         ({"boundary": 1.5}, "boundary"),
         ({"solver": "magic"}, "magic"),
     ],

@@ -8,8 +8,9 @@ import pytest
 
 from vrjax import parallel
 from vrjax.models import wan
-from vrjax.plan import sampling, single
-from vrjax.plan.sampling import SampleConfig
+from vrjax.plan import single
+from vrjax.plan.jobs import sampling
+from vrjax.plan.jobs.sampling import SampleConfig
 from vrjax.plan.topology import GIB
 from vrjax.train.config import TrainConfig
 

@@ -2,10 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from vrjax.align import references
-from vrjax.plan import slices as plans
 from vrjax.train.config import Ema, Objective, Optim, TrainConfig, Validate
 
 LOSSES = (
@@ -198,12 +197,3 @@ class AlignConfig(TrainConfig):
             )
         if self.pairs is None and not online and loss != "sft":
             raise ValueError(f"{name}: no losers: set pairs to a folder, or rollout.source to 'policy' or 'base'")
-
-
-def _plan(*arguments: Any) -> plans.Job:
-    from vrjax.plan import preference as plan
-
-    return plan.preference(*arguments)
-
-
-plans.register(AlignConfig, _plan)

@@ -13,17 +13,42 @@ dict of arrays by name, the same names in a batch of training data.
 
 import importlib
 import pathlib
+import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 from jax.sharding import Mesh
 
-from vrjax import models, parallel
+from vrjax import parallel
 from vrjax.flow import Level, Prediction, Velocity
 from vrjax.parallel.layout import Layout
 
+HOME = __name__.rpartition(".")[0]
 NONE: Mapping[str, Any] = {}
+
+
+class Needs(NamedTuple):
+    """What a network, and what stands beside it in a pipeline, need of a device: formulas for `vrjax.plan`.
+
+    Attributes:
+        layers, dim, inner, heads: equal blocks, the width of the stream between them and of their feed-forward, heads.
+        context: numbers that sampling keeps of one example's conditions, in the compute dtype (keys and values).
+        beside: bytes by name of what stays on the device while the network samples (a codec's weights).
+        before: bytes by moment of what runs, and goes, before the network is loaded (an encoder of text).
+        after: bytes by moment, beside the weights, of what is done with one latent (decoding).
+        notes: what a reader of an account should know.
+    """
+
+    layers: int
+    dim: int
+    inner: int
+    heads: int
+    context: int = 0
+    beside: Mapping[str, int] = {}
+    before: Mapping[str, int] = {}
+    after: Mapping[str, int] = {}
+    notes: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -109,6 +134,10 @@ class Family(Protocol):
         """Operations of the matrix products of one forward pass of one example, one multiply-add being two."""
         ...
 
+    def needs(self, cfg: Any, latent: tuple[int, ...]) -> Needs:
+        """Sizes from which `vrjax.plan` estimates what sampling and training one latent need."""
+        ...
+
     def sites(self, cfg: Any) -> list[str]:
         """Every site that taps read and edits rewrite."""
         ...
@@ -116,7 +145,7 @@ class Family(Protocol):
 
 def names() -> tuple[str, ...]:
     """The families there are, sorted: folders of `vrjax.models` that hold a `family.py`."""
-    folders = (folder for place in models.__path__ for folder in pathlib.Path(place).iterdir())
+    folders = (folder for place in sys.modules[HOME].__path__ for folder in pathlib.Path(place).iterdir())
     return tuple(sorted({folder.name for folder in folders if (folder / "family.py").is_file()}))
 
 
@@ -128,7 +157,7 @@ def get(name: str) -> Family:
     """
     if name not in names():
         raise ValueError(f"unknown model family {name!r}, expected one of {names()}")
-    return importlib.import_module(f"{models.__name__}.{name}.family")  # type: ignore[return-value]
+    return importlib.import_module(f"{HOME}.{name}.family")  # type: ignore[return-value]
 
 
 def of(cfg: Any) -> Family:

@@ -3,10 +3,10 @@
     found = single.account(config, "gpu:80")           # the pair of 14 B experts on one 80 GB device
     print(found.table()); found.fits
 
-Exact: parameters, keys and values of the conditions, what is recorded, latents. Formulas: activations of one block, and
-of the VAE, which counts the arrays that are alive at the same time in the widest place, with attention as a fused
-kernel (no scores). The text encoder runs before the transformers are loaded and the VAE between calls of them: what is
-needed is the largest of the three moments.
+Exact: parameters, keys and values of the conditions, what is recorded, latents. Formulas: activations of one block
+(`shapes.block`), and what the family says of what stands beside its network (`family.Needs`): of Wan, the VAE by the
+arrays that are alive at the same time in its widest place. The text encoder runs before the transformers are loaded and
+the VAE between calls of them: what is needed is the largest of the moments.
 """
 
 import dataclasses
@@ -14,22 +14,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import numpy as np
+import jax.numpy as jnp
 
-from vrjax.models import wan
-from vrjax.models.wan import flops, vae
-from vrjax.plan.sampling import SampleConfig
+from vrjax.models import family
+from vrjax.plan import shapes
+from vrjax.plan.jobs import sampling
+from vrjax.plan.jobs.sampling import SampleConfig
 from vrjax.plan.topology import GIB
 
 USABLE = 0.95  # of the device; CUDA's context, its libraries and the allocator's gaps take the rest
-UMT5 = 5_680_910_336  # parameters of UMT5-XXL's encoder, kept in bfloat16
-_ATTENTION = (
-    9  # arrays of the residual stream's size around self-attention: stream, its copy in the loop, normed, q, k, v,
-)
-# rotated q and k, output
-_MLP = 4  # around the feed-forward: stream, its copy in the loop, normed, output; beside two of its inner width
-_VAE = 5  # arrays of the widest stage: input, normed with context, convolved twice, shortcut
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +45,7 @@ class Account:
     tokens: int
     hbm: float | int
     memory: Mapping[str, float | int]
-    moments: dict[str, float | int]
+    moments: Mapping[str, float | int]
     flops: float | int
     changes: dict[str, Any]
     notes: tuple[str, ...] = ()
@@ -126,39 +119,25 @@ def account(config: Any, topology: str, *, latent: Any = None, record: str = "au
 
 
 def _account(config: SampleConfig, topology: str, hbm: float | int, record: str, experts: str) -> Account:
-    model, latent = config.model, config.latent
-    branches = 1 if config.guidance == 1.0 else 2
-    networks = 1 if config.boundary is None else 2
-    width = np.dtype(jax.numpy.dtype(config.dtype)).itemsize
-    weights = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(wan.abstract(model)))
-    rows = branches * config.seeds
-    images = 0 if model.image_dim is None else model.image_positions or 257
+    model, latent, of = config.model, config.latent, family.of(config.model)
+    needs, (_, weights), width = of.needs(model, latent), shapes.weights(model), jnp.dtype(config.dtype).itemsize
+    given = sum(4 * math.prod(shape) for name, shape in of.conditions(model, latent).items() if name != "text")
+    rows = config.branches * config.seeds
     # Of both experts: a compiled run computes all conditions before its first step.
-    held = networks if experts != "one at a time" else 1
-    context = 2 * held * rows * model.layers * (model.text_len + images) * model.dim * width
-    stream = rows * config.tokens * model.dim * width
-    inner = rows * config.tokens * model.ffn_dim * width
+    held = config.networks if experts != "one at a time" else 1
     state = 4 * math.prod(latent) * config.seeds
-    steps = config.steps if config.record_steps is None else len(config.record_steps)
-    kept = steps * len(config.record_fields) * state
-    own = vae.WAN_22 if latent[-1] == vae.WAN_22.latent_channels else vae.WAN_21
-    coder = sum(4 * math.prod(leaf.shape) for leaf in jax.tree.leaves(vae.abstract(own)))
+    kept = config.kept * len(config.record_fields) * state
     memory = {
         "parameters" if held == 1 else "parameters of both experts": held * weights,
-        "VAE": coder,
-        "keys and values of the conditions": context,
-        "activations of one block": max(_ATTENTION * stream, _MLP * stream + 2 * inner),
-        "latents, solver, image channels": state * 8 + config.seeds * 4 * math.prod(latent[:3]) * model.in_channels,
+        **needs.beside,
+        "keys and values of the conditions": held * rows * needs.context * width,
+        "activations of one block": shapes.block(needs, rows * config.tokens, width),
+        "latents, solver, image channels": 9 * state + config.seeds * given,
     }
     if record == "device":
-        memory[f"recorded: {', '.join(config.record_fields)} of {steps} steps"] = kept
-    pixels = math.prod(latent[1:3]) * own.space_factor**2 / own.patch**2
-    widest = 4 * own.time_factor * pixels * own.decoder_dim * own.multipliers[0]
-    moments = {
-        "encoding text (before the rest is loaded)": 2 * UMT5,
-        "denoising": sum(memory.values()),
-        "decoding, a latent frame at a time": held * weights + coder + _VAE * widest + 2 * state,
-    }
+        memory[f"recorded: {', '.join(config.record_fields)} of {config.kept} steps"] = kept
+    after = {moment: held * weights + size + 2 * state for moment, size in needs.after.items()}
+    moments = {**needs.before, "denoising": sum(memory.values()), **after}
     changes: dict[str, Any] = {}
     notes = []
     if record == "disk":
@@ -167,9 +146,6 @@ def _account(config: SampleConfig, topology: str, hbm: float | int, record: str,
     if experts == "one at a time":
         changes["experts"] = "one at a time"
         notes.append(f"the other expert waits in the host's memory: {weights / GIB:.1f} GiB")
-    if images:
-        notes.append("the CLIP encoder (1.2 GiB) runs before the transformers are loaded")
-    notes.append("JAX takes 75 % of a device by default: set XLA_PYTHON_CLIENT_MEM_FRACTION=0.95")
-    kind = f"sampling, {config.steps} steps, {config.seeds} videos" + ("" if branches == 1 else ", guided")
-    work = branches * flops.forward(model, config.tokens, model.text_len, images) * config.seeds
-    return Account(config.name, kind, topology, config.tokens, hbm, memory, moments, work, changes, tuple(notes))
+    notes += [*needs.notes, "JAX takes 75 % of a device by default: set XLA_PYTHON_CLIENT_MEM_FRACTION=0.95"]
+    kind = sampling.kind(config).replace(" steps", f" steps, {config.seeds} videos", 1)
+    return Account(config.name, kind, topology, config.tokens, hbm, memory, moments, config.work, changes, tuple(notes))

@@ -3,15 +3,14 @@
     plan = plans.make(config, "v5p:4x4x4", latent=(21, 60, 104, 16))
     print(plan.table()); plan.fits
 
-The step is the one that `vrjax train` runs (`vrjax.train.step`) or the run of `vrjax.plan.sampling`; XLA:TPU compiles
-it ahead of time against compile-only devices. No array is made and no accelerator is needed.
+The step is the one that `vrjax train` or `vrjax align` runs, or the run of `vrjax.plan.jobs.sampling`; XLA:TPU compiles
+it ahead of time against compile-only devices. No array is made and no accelerator is needed. What can be planned are
+the kinds of `vrjax.plan.jobs`.
 
 Trusted: whether it fits, and every byte of arguments, outputs and temporaries (XLA:TPU's own buffer assignment); the
 operations and the collectives of the compiled program (`vrjax.plan.accounting`). Estimated: HBM traffic; which part
 of the temporaries is kept for the backward pass (read from the loops of the program). Seconds are lower bounds: each is
 what the chip's peak rate allows for one resource alone, and the largest bounds the step. Real steps take longer.
-
-Another kind of run joins by one call: `register(ItsConfig, builder)` where its config is defined.
 """
 
 import dataclasses
@@ -21,111 +20,18 @@ import runpy
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
 from vrjax import parallel
 from vrjax.models.blocks import attention
-from vrjax.models.wan import flops
-from vrjax.plan import accounting, advice, sampling, topology
-from vrjax.plan.sampling import SampleConfig
+from vrjax.plan import accounting, advice, jobs, shapes, topology
+from vrjax.plan.jobs import Latent
 from vrjax.plan.topology import GIB
 from vrjax.train import config as configs
-from vrjax.train import step as steps
-from vrjax.train.config import TrainConfig
-
-Latent = tuple[int, int, int, int]
-
-
-class Job(NamedTuple):
-    """A program to plan.
-
-    Attributes:
-        kind: what it is, for people.
-        lower: traces and lowers it.
-        parts: what it is given, by what it is: trees of `jax.ShapeDtypeStruct` with shardings.
-        flops: of one step on all chips together, by the formula of `vrjax.models.wan.flops`; recomputation not counted.
-        tokens: latent patches of one clip.
-        steps: steps in one call of the program.
-    """
-
-    kind: str
-    lower: Callable[[], jax.stages.Lowered]
-    parts: dict[str, Any]
-    flops: float | int
-    tokens: int
-    steps: int = 1
-
-
-Builder = Callable[[Any, Mesh, Latent | None], Job]
-
-_BUILDERS: dict[type, Builder] = {}
-
-
-def register(config: type, builder: Builder) -> None:
-    """Teaches `make` a kind of run: `builder(config, mesh, latent)` returns its `Job`."""
-    _BUILDERS[config] = builder
-
-
-def training(config: TrainConfig, mesh: Mesh, latent: Latent | None) -> Job:
-    """The update of a flow-matching run of all weights, or of adapters."""
-    config = dataclasses.replace(config, dtype="bfloat16") if config.dtype == "auto" else config
-    latent = world_latent(config) if latent is None else latent
-    update, (state, base, batch, key) = steps.abstract(config, mesh, latent)
-    parts = {
-        "parameters": base if config.lora else state.params,
-        **({"adapters": state.params} if config.lora else {}),
-        "moving average": state.ema,
-        "optimiser": state.optimizer,
-        "batch": (batch, key, state.step),
-    }
-    count = tokens(config.model, latent)
-    work = 3.0 * flops.forward(config.model, count, config.model.text_len) * config.data.batch
-    kind = "flow matching, all weights" if config.lora is None else f"flow matching, LoRA of rank {config.lora.rank}"
-    return Job(kind, lambda: update.lower(state, base, batch, key), parts, work, count)
-
-
-def guided_sampling(config: SampleConfig, mesh: Mesh, latent: Latent | None) -> Job:
-    """A guided run with what it records."""
-    config = config if latent is None else dataclasses.replace(config, latent=latent)
-    run, arguments = sampling.make(config, mesh)
-    dits, *conditions = arguments
-    branches = 1 if config.guidance == 1.0 else 2
-    work = branches * flops.forward(config.model, config.tokens, config.model.text_len) * config.seeds
-    kind = f"sampling, {config.steps} steps" + ("" if branches == 1 else ", guided")
-    parts = {"parameters": dits, "conditions": conditions}
-    return Job(kind, lambda: run.lower(*arguments), parts, work, config.tokens, config.steps)
-
-
-register(TrainConfig, training)
-register(SampleConfig, guided_sampling)
-
-
-def tokens(model: Any, latent: Latent) -> int:
-    """Patches of one clip's latent."""
-    return int(np.prod([size // patch for size, patch in zip(latent[:3], model.patch, strict=True)]))
-
-
-def world_latent(config: TrainConfig) -> Latent:
-    """The latent of the procedural worlds that the config trains on."""
-    from vrjax import tasks
-    from vrjax.data import worlds
-
-    clip = tasks.get(sorted(config.data.mix)[0]).make(0, split=config.data.split)
-    t, h, w, c = worlds.example(
-        clip,
-        codec_factor=config.data.codec_factor,
-        text_len=config.model.text_len,
-        text_dim=config.model.text_dim,
-    )["latent"].shape
-    return (t, h, w, c)
-
-
-# ------------------------------------------------------------------------------------------------------------- plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +114,7 @@ def make(config: Any, topology_name: str, *, latent: Latent | None = None, chang
     """Compiles a run's step for a slice and accounts for it.
 
     Args:
-        config: a `TrainConfig`, a `SampleConfig`, or of a kind that was registered.
+        config: of one of the kinds of `vrjax.plan.jobs`.
         topology_name: see `vrjax.plan.topology`.
         latent: (t, h, w, c) of a clip's latent; by default a config's own, or that of its procedural worlds.
         changes: noted in the plan.
@@ -218,17 +124,14 @@ def make(config: Any, topology_name: str, *, latent: Latent | None = None, chang
             not fit, or a program that XLA:TPU refuses for another reason than memory.
         ImportError: libtpu is not installed.
     """
-    if type(config) not in _BUILDERS:
-        known = sorted(kind.__name__ for kind in _BUILDERS)
-        raise ValueError(f"plan: no plan for a {type(config).__name__}, only for {', '.join(known)}")
+    kind = jobs.of(config)
     chip, _ = topology.parse(topology_name)
     mesh = mesh_on(config.mesh, topology_name)
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as raised, attention.target("tpu"):
         warnings.simplefilter("always")
-        job = _BUILDERS[type(config)](config, mesh, latent)
-        lowered = job.lower()
-        compiled, needed = _compile(lowered)
+        job = kind.job(config, mesh, latent or kind.latent(config))
+        compiled, needed = _compile(job.lower())
     notes = list(dict.fromkeys(str(w.message) for w in raised if issubclass(w.category, parallel.UnevenSharding)))
     seconds = time.perf_counter() - started
     base = Plan(
@@ -266,7 +169,8 @@ def advise(
         say(f"  {found.needed / GIB:.2f} of {found.hbm / GIB:.2f} GiB")
         return found
 
-    return advice.advise(config, chip, plan.chips, plan.tokens, plan.needed, compile, tries=tries)[0]
+    latent = latent or jobs.of(config).latent(config)
+    return advice.advise(config, chip, plan.chips, latent, plan.needed, compile, tries=tries)[0]
 
 
 def load(path: Any) -> tuple[Any, str | None, Latent | None]:
@@ -329,21 +233,11 @@ def out_of_memory(message: str) -> float | int | None:
     return float(found[1]) * 1024.0 ** " KMGT".index(found[2] or " ")
 
 
-def local_bytes(tree: Any) -> int:
-    """Bytes of a tree of shapes with shardings on one device."""
-    total = 0
-    for leaf in jax.tree.leaves(tree):
-        shape = leaf.sharding.shard_shape(leaf.shape)
-        size = 8 if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf.dtype.itemsize
-        total += int(np.prod(shape)) * size
-    return total
-
-
-def _accounted(plan: Plan, chip: topology.Chip, job: Job, compiled: jax.stages.Compiled) -> Plan:
+def _accounted(plan: Plan, chip: topology.Chip, job: jobs.Job, compiled: jax.stages.Compiled) -> Plan:
     stats, text = compiled.memory_analysis(), compiled.as_text()
     assert stats is not None and text is not None
     account = accounting.read(text, attention_flops)
-    parts = {name: float(size) for name, tree in job.parts.items() if (size := local_bytes(tree))}
+    parts = {name: float(size) for name, tree in job.parts.items() if (size := shapes.local_bytes(tree))}
     kept = min(account.saved_bytes, float(stats.temp_size_in_bytes))
     memory = {
         **parts,

@@ -1,6 +1,7 @@
 """Wan as a family: see `vrjax.models.family.Family`. Conditions are `text` (l, d) and, of image models, `image`."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,8 +12,9 @@ from flax import nnx
 from vrjax.flow import Level, Prediction, Velocity
 from vrjax.models.blocks import sites as blocks_sites
 from vrjax.models.blocks.layers import PARTS
+from vrjax.models.family import Needs
 from vrjax.models.wan import flops as counts
-from vrjax.models.wan import lora_files, readers
+from vrjax.models.wan import lora_files, readers, vae
 from vrjax.models.wan.config import WanConfig
 from vrjax.models.wan.dit import WanDiT, abstract, logical_axes
 
@@ -23,6 +25,8 @@ NONE: Mapping[str, Any] = {}
 TARGETS = (r"(^|\.)blocks\..*kernel$",)
 # The modulation of all blocks comes out of one shared matrix: Muon updates it as well.
 MUON = (*TARGETS, r"(^|\.)time_projection\.kernel$")
+UMT5 = 5_680_910_336  # parameters of UMT5-XXL's encoder
+VAE_ARRAYS = 5  # alive in the VAE's widest stage: input, normed with context, convolved twice, shortcut
 
 
 def init(cfg: WanConfig, key: jax.Array) -> WanDiT:
@@ -93,7 +97,32 @@ def tokens(cfg: WanConfig, latent: tuple[int, ...]) -> int:
 
 def flops(cfg: WanConfig, latent: tuple[int, ...]) -> int:
     """See `flops.forward`."""
-    return counts.forward(cfg, tokens(cfg, latent), cfg.text_len)
+    return counts.forward(cfg, tokens(cfg, latent), cfg.text_len, _pictures(cfg))
+
+
+def _pictures(cfg: WanConfig) -> int:
+    """Rows of CLIP that the network is given."""
+    return 0 if cfg.image_dim is None else cfg.image_positions or 257
+
+
+def needs(cfg: WanConfig, latent: tuple[int, ...]) -> Needs:
+    """With the VAE of the latent's channels in float32, UMT5-XXL in bfloat16, and CLIP where the model has it."""
+    coder = vae.WAN_22 if latent[-1] == vae.WAN_22.latent_channels else vae.WAN_21
+    weights = sum(4 * math.prod(leaf.shape) for leaf in jax.tree.leaves(vae.abstract(coder)))
+    pixels = math.prod(latent[1:3]) * coder.space_factor**2 / coder.patch**2
+    widest = int(4 * coder.time_factor * pixels * coder.decoder_dim * coder.multipliers[0])
+    pictures = _pictures(cfg)
+    return Needs(
+        layers=cfg.layers,
+        dim=cfg.dim,
+        inner=cfg.ffn_dim,
+        heads=cfg.heads,
+        context=2 * cfg.layers * (cfg.text_len + pictures) * cfg.dim,
+        beside={"VAE": weights},
+        before={"encoding text (before the rest is loaded)": 2 * UMT5},
+        after={"decoding, a latent frame at a time": weights + VAE_ARRAYS * widest},
+        notes=("the CLIP encoder (1.2 GiB) runs before the transformers are loaded",) if pictures else (),
+    )
 
 
 def sites(cfg: WanConfig) -> list[str]:
