@@ -3,7 +3,7 @@
 Recording and compilation are measured on the shipped model and one maze (225 tokens, 20 Euler steps).
 
 A training step costs 3 forwards a clip (the backward pass counts as two). A preference step with N losers and a live
-reference costs (1 + N)(3 + 1), with stored reference errors (1 + N) 3 (`vrjax.plan.preference.forwards`). Its row is
+reference costs (1 + N)(3 + 1), with stored reference errors (1 + N) 3 (`jobs.preference.forwards`). Its row is
 time(preference) / time(training) over the ratio of those counts: 1 is what the count says. The model is that of
 `configs/worlds.py`, random batches of 8, all weights trained, by AdamW: Muon has a fixed cost of its own, which would
 flatter the larger step.
@@ -26,7 +26,7 @@ from vrjax.align.config import AlignConfig, Preference, Reference
 from vrjax.data import worlds
 from vrjax.flow import Record, Trajectory, grids, sample
 from vrjax.models.embedded import shipped
-from vrjax.plan import preference as plan
+from vrjax.plan.jobs import preference as plan
 from vrjax.train import state as states
 from vrjax.train import step as training
 from vrjax.train.config import Optim, TrainConfig

@@ -114,12 +114,11 @@ def test_every_room_has_a_floor():
     assert {p.name for p in (ROOT / "vrjax").glob("*.py")} == {"__init__.py"}
 
 
-@MOVING(reason="align/config and plan/preference")
 def test_no_circles():
     assert circles(graph()) == []
 
 
-@MOVING(reason="align -> plan, files -> train")
+@MOVING(reason="files -> train")
 def test_no_import_runs_upward():
     upward = {
         f"{name} -> {other}" for name, others in graph().items() for other in others if floor(other) > floor(name)

@@ -1,7 +1,6 @@
 """Guided runs on a mesh: equal to one device, sharded as promised, experts switched where the grid says."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import numpy as np
@@ -52,8 +51,8 @@ def test_a_mesh_changes_nothing_and_the_record_stays_divided():
 def test_experts_switch_at_the_boundary(boundary, shift, high):
     """Wan 2.2: I2V-A14B takes 15 of 40 steps with the high-noise expert, T2V-A14B 26."""
     grid = sampling.grid(dataclasses.replace(CONFIG, steps=40, shift=shift, boundary=boundary))
-    phases: Any = flow.experts(grid, "high", "low", boundary)  # type: ignore[arg-type]
-    assert [(p.stop, p.velocity) for p in phases] == [(high, "high"), (40, "low")]
+    experts = (lambda x, level: x), (lambda x, level: -x)
+    assert flow.experts(grid, *experts, boundary) == (flow.Phase(high, experts[0]), flow.Phase(40, experts[1]))
 
 
 @pytest.mark.parametrize(
