@@ -18,7 +18,7 @@ from vrjax import cli
 from vrjax.models import wan
 from vrjax.report import claims
 
-CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "smoke.py"
+CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "chain_of_steps" / "smoke.py"
 TINY = ["--model.dim", "12", "--model.patch", "1", "5", "5", "--model.text-dim", "8", "--model.freq-dim", "8"]
 
 

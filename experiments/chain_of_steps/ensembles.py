@@ -22,23 +22,22 @@ def measure(bench: Bench, subject: Subject, suite: Suite, rows: Sequence[table.A
         `solved` [arm, instance, seed] float (0 or 1; the seed that continues rotates), `answer` [arm, instance, seed],
         `arms` (names) and `nfe`. The suite must have as many noises as the arms have members.
     """
-    members = suite.rows["noise"].shape[1]
+    members, velocity = suite.rows["noise"].shape[1], subject.velocity
     answers: dict[table.Arm, np.ndarray] = {}
     for arm in rows:
         if arm.program in answers:
             continue
 
-        def one(weights: Any, row: Any, arm: table.Arm = arm) -> Any:
+        def one(weights: Any, row: Any, arm: table.Arm = arm.program) -> Any:
             problem = table.Problem(
-                model=lambda edits: subject.velocity(weights, row, {}, edits),
+                model=lambda edits: velocity(weights, row, {}, edits),
                 grid=functools.partial(grids.shifted, shift=shift),
             )
             keys = jax.random.split(row["key"], members)
-            final = jax.vmap(lambda x, k: table.run(arm, problem, x, k).final[-1], axis_name=AXIS)(row["noise"], keys)
-            return final
+            return jax.vmap(lambda x, k: table.run(arm, problem, x, k).final[-1], axis_name=AXIS)(row["noise"], keys)
 
-        label = f"{subject.name}: {suite.world.name}, {arm.name}"
-        answers[arm.program] = suite.answers(bench.over(one, subject.weights, suite.rows, label, (arm.program, shift)))
+        label = f"{subject.name}: {suite.task.name}, {arm.name}"
+        answers[arm.program] = suite.answers(bench.over(one, subject.weights, suite.rows, label))
     solved, shown = [], []
     for arm in rows:
         answer = answers[arm.program]

@@ -18,11 +18,11 @@ MODES = ("stream", "tokens", "increment", "attention")
 
 def _pair(suite: Suite, cfg: WanConfig) -> dict[str, np.ndarray]:
     """The other prompt of each clip, its answer among the candidates, and the tokens of the two named objects."""
-    world = suite.world
-    others = [world.counterfactual(c) for c in suite.clips]
+    task = suite.task
+    others = [task.counterfactual(c) for c in suite.clips]
     given = [data.example(c, codec_factor=FACTOR, text_len=cfg.text_len, text_dim=cfg.text_dim) for c in others]
     tokens = [
-        (world.symbols(a)["answer"] | world.symbols(b)["answer"]).astype(bool).ravel()
+        (task.symbols(a)["answer"] | task.symbols(b)["answer"]).astype(bool).ravel()
         for a, b in zip(suite.clips, others, strict=True)
     ]
     return {
@@ -36,11 +36,10 @@ def swaps(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: fl
     """Latent swapping at the first step between two prompts on one picture, block by block.
 
     Returns:
-        For each mode `<mode>_flip` [N, block]: the answer is the other prompt's object, counted on the instances
-        where both
-        plain runs are right (else NaN); `base_solved`, `other_solved` [N]; `usable` [N].
+        For each mode `<mode>_flip` [N, block]: the answer is the other prompt's object, counted on the
+        instances where both plain runs are right (else NaN); `base_solved`, `other_solved` [N]; `usable` [N].
     """
-    grid = grids.shifted(steps, shift=shift)
+    grid, blocks = grids.shifted(steps, shift=shift), subject.layers
     pair = _pair(suite, subject.weights.cfg)
     rows = dict(suite.rows) | {k: pair[k] for k in ("other_text", "objects")}
 
@@ -52,7 +51,7 @@ def swaps(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: fl
                 model(row["other_text"]),
                 row["noise"][0],
                 grid,
-                layers=subject.layers,
+                layers=blocks,
                 mode=mode,
                 mask=row["objects"] if mode == "tokens" else None,
                 how="map",
@@ -60,9 +59,7 @@ def swaps(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: fl
             for mode in MODES
         }
 
-    out = bench.over(
-        one, subject.weights, rows, f"{subject.name}: {suite.world.name}, swapped layers", ("swaps", steps, shift)
-    )
+    out = bench.over(one, subject.weights, rows, f"{subject.name}: {suite.task.name}, swapped layers")
     answers = {mode: suite.answers(last) for mode, last in out.items()}
     target = np.array([c.meta["choice"] for c in suite.clips])
     plain = answers["stream"]
@@ -77,18 +74,12 @@ def swaps(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: fl
 
 def ablation(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float) -> Tables:
     """Solved with one block skipped at every step: `solved` [N, block] and `clean` [N]."""
-    grid = grids.shifted(steps, shift=shift)
+    grid, blocks = grids.shifted(steps, shift=shift), subject.layers
 
     def one(weights: Any, row: Any) -> Any:
         model = functools.partial(weights.velocity, row["text"], row["image"])
-        return layers.ablation_sweep(model, row["noise"][0], grid, layers=subject.layers, how="map")[:, -1]
+        return layers.ablation_sweep(model, row["noise"][0], grid, layers=blocks, how="map")[:, -1]
 
-    last = bench.over(
-        one,
-        subject.weights,
-        suite.rows,
-        f"{subject.name}: {suite.world.name}, skipped blocks",
-        ("ablation", steps, shift),
-    )
+    last = bench.over(one, subject.weights, suite.rows, f"{subject.name}: {suite.task.name}, skipped blocks")
     solved = suite.solved(suite.answers(last))
     return {"clean": solved[:, 0], "solved": solved[:, 1:]}

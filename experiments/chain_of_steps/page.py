@@ -1,57 +1,52 @@
 """The report page, figures and videos of a run."""
 
+import dataclasses
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments.chain_of_steps.verdicts import Study
-from vrjax.flow import Record, grids, sample
-from vrjax.report import figures, html, parts, statistics, video
-from vrjax.report.claims import Claim
+from experiments.chain_of_steps import verdicts
+from experiments.chain_of_steps.config import ChainOfSteps
+from experiments.chain_of_steps.verdicts import Measured
+from vrjax.flow import grids
+from vrjax.report import claims as claim_files
+from vrjax.report import parts
+from vrjax.study import page as common
 from vrjax.study.clips import Suite
-from vrjax.study.subjects import Subject
-from vrjax.study.tables import Bench, Tables
+from vrjax.study.tables import Tables
 
 NAMES = {"maze": "Maze", "maze_goals": "Many goals", "tictactoe": "Three in a row", "occluder": "Occluder"}
 NAMES |= {"ball": "Bouncing ball", "pick": "Pick the object"}
 
+INTRO = """A video diffusion model starts from noise and removes it step by step. At every step its velocity implies a
+guess of the finished video: the clean estimate. Scrub through the steps below and watch that guess form: walls first,
+then paths, sometimes wrong ones that fade.
 
-def showcase(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float) -> Tables:
-    """Whole clean estimates and layer energies of a few clips, for looking at: `x0` [n, seed, S, t, h, w, 3], `energy`
-    [n, seed, S, block, frame]."""
-    grid = grids.shifted(steps, shift=shift)
-    frames = suite.rows["solution"].shape[1]
-    energy = lambda h: jnp.linalg.norm(h.reshape(frames, -1, h.shape[-1]), axis=-1).mean(-1)
+Whether this is reasoning needs a null model: the exact denoiser that knows every possible answer of a puzzle and
+averages them by Bayes' rule. It searches nothing, and still it looks undecided early and committed late. Only what a
+trained model does beyond it counts here."""
 
-    def one(weights: Any, row: Any) -> Any:
-        def run(noise):
-            taps = {"block.*": energy} if subject.layers else {}
-            traj = sample(subject.velocity(weights, row, taps), noise, grid, record=Record(fields=("x0",)))
-            return {"x0": traj.x0} | ({"energy": traj.taps["block.*"]} if subject.layers else {})
-
-        return jax.vmap(run)(row["noise"])
-
-    rows = {k: suite.rows[k] for k in ("image", "text", "noise")}
-    return bench.over(
-        one, subject.weights, rows, f"{subject.name}: {suite.world.name}, to look at", ("shown", steps, shift)
-    )
+NOTES = (
+    "Intervals are 95 % hierarchical bootstraps over training seeds, instances and noises; levels that do not vary "
+    "are not resampled. With one model they speak of that model only.",
+    "Statistics were fixed before any test clip was sampled (the sizes of the quick run were not): margins and the "
+    "ensemble's steps and blocks stand in experiments/chain_of_steps/verdicts.py and configs/chain_of_steps/.",
+    "The clips shown are chosen by a rule: the first that corrects itself, the first that some seed does not solve.",
+)
+HEAD = ["arm", "evaluations", "solved", "minus single", "95 %", "pairs", "p (Holm)"]
 
 
-def case(suite: Suite, shown: Tables, table: Tables, i: int, *, steps: int, shift: float, note: str = "") -> parts.Case:
-    """One clip with all its seeds, ready for the scrubber."""
-    clip, grid = suite.clips[i], grids.shifted(steps, shift=shift)
-    pixels = shown["x0"][i].repeat(4, axis=-3).repeat(4, axis=-2)
-    solved = table["solved"][i]
-    labels = suite.world.labels(clip)
-    told = [labels[a] if a >= 0 else "no answer" for a in table["answer"][i][:, -1]]
+def case(suite: Suite, shown: Tables, table: Tables, *, steps: int, shift: float, note: str) -> parts.Case:
+    """The one clip of a suite with all its seeds, ready for the scrubber."""
+    clip, grid = suite.clips[0], grids.shifted(steps, shift=shift)
+    solved = table["solved"][0]
+    labels = suite.task.labels(clip)
+    told = [labels[a] if a >= 0 else "no answer" for a in table["answer"][0][:, -1]]
     outcomes = [f"solved: {t}" if s else f"not solved: {t}" for s, t in zip(solved[:, -1], told, strict=True)]
     events = []
-    for m, line in enumerate(table["answer"][i]):
+    for m, line in enumerate(table["answer"][0]):
         changes = np.flatnonzero(np.diff(line)) + 1
         events += [parts.Event(int(s), "reads differently", m) for s in changes[:-1]]
         events += [parts.Event(int(changes[-1]), "commits", m)] if len(changes) else []
@@ -60,7 +55,7 @@ def case(suite: Suite, shown: Tables, table: Tables, i: int, *, steps: int, shif
         maps.append(
             parts.LayerMap(
                 "Layers",
-                shown["energy"][i],
+                shown["energy"][0],
                 "Mean length of the token vectors after each block, per frame; every block on its own scale.",
                 relative="row",
             )
@@ -68,19 +63,19 @@ def case(suite: Suite, shown: Tables, table: Tables, i: int, *, steps: int, shif
     curves = [
         parts.Curve(
             "Candidates held",
-            [parts.Series("effective number", table["effective"][i])],
+            [parts.Series("effective number", table["effective"][0])],
             "How many of the possible answers the estimate mixes (1: committed).",
         )
     ]
     return parts.Case(
-        name=f"{NAMES.get(suite.world.name, suite.world.name)} {clip.meta['seed']}",
+        name=f"{NAMES.get(suite.task.name, suite.task.name)} {clip.meta['seed']}",
         prompt=clip.prompt,
-        x0=pixels,
+        x0=common.enlarged(shown["x0"][0]),
         truth=clip.video,
         sigma=grid.sigmas[:-1],
-        scores=[1.0 if s else 0.0 for s in solved[:, -1]],
+        scores=solved[:, -1].astype(float),
         outcomes=outcomes,
-        world=suite.world.name,
+        world=suite.task.name,
         note=note,
         events=events,
         maps=maps,
@@ -88,31 +83,23 @@ def case(suite: Suite, shown: Tables, table: Tables, i: int, *, steps: int, shif
     )
 
 
-def band(name: str, tables: Sequence[Tables], field: str, resamples: int, role: parts.Role = "model") -> parts.Series:
-    """Mean curve over steps with a cluster-bootstrap band; instances are the clusters."""
-    rows, clusters = [], []
-    for t, table in enumerate(tables):
-        values = np.asarray(table[field], np.float64)
-        values = values.reshape(len(values), -1, values.shape[-1])
-        for i, value in enumerate(values):
-            good = value[np.isfinite(value).all(-1)]
-            rows.append(good)
-            clusters += [f"{t}/{i}"] * len(good)
-    estimate = statistics.cluster_bootstrap(np.concatenate(rows), np.array(clusters), resamples=resamples)
-    return parts.Series(name, estimate.value, low=estimate.low, high=estimate.high, role=role)
-
-
-def curves(study: Study, nulls: Study, controls: Mapping[str, Study], resamples: int) -> list[parts.Curve]:
+def curves(measured: Measured, resamples: int) -> list[parts.Curve]:
     """The curves over denoising steps, each beside its null."""
+    models, nulls, controls = measured
+
+    def band(name: str, tables: Sequence[Tables], field: str, role: parts.Role = "model", n: int = 1000):
+        return common.band(name, [t[field] for t in tables], n, role)
 
     def lines(part: str, field: str) -> list[parts.Series]:
         few = min(resamples, 2000)
-        out = [band("model", study[part], field, few)]
+        out = [band("model", models[part], field, n=few)]
         if part in nulls:
-            out.append(band("null model", nulls[part], field, few, "null"))
-        return out + [band(name, c[part], field, few, "control") for name, c in controls.items() if part in c]
+            out.append(band("null model", nulls[part], field, "null", few))
+        return out + [band(name, c[part], field, "control", few) for name, c in controls.items() if part in c]
 
-    maze, goals, hidden = "maze/trajectories", "maze_goals/trajectories", "occluder/trajectories"
+    maze = "maze/trajectories"
+    contents = [band("still", models[maze], "still"), band("moving", models[maze], "moving", "control")]
+    contents.append(band("moving, null model", nulls[maze], "moving", "null"))
     return [
         parts.Curve(
             "Solved so far: maze",
@@ -122,10 +109,9 @@ def curves(study: Study, nulls: Study, controls: Mapping[str, Study], resamples:
         ),
         parts.Curve(
             "Superposition: many goals",
-            lines(goals, "superposition"),
-            "How far the estimate is from every single answer towards a mixture. The null model mixes by itself; "
-            "only the "
-            "excess over it is the network's.",
+            lines("maze_goals/trajectories", "superposition"),
+            "How far the estimate is from every single answer towards a mixture. The null model mixes by itself; only "
+            "the excess over it is the network's.",
         ),
         parts.Curve(
             "Wrong ink: maze",
@@ -134,25 +120,21 @@ def curves(study: Study, nulls: Study, controls: Mapping[str, Study], resamples:
         ),
         parts.Curve(
             "Still and moving content: maze",
-            [
-                *(band("still", study[maze], "still", 1000),),
-                *(band("moving", study[maze], "moving", 1000, "control"),),
-                *(band("moving, null model", nulls[maze], "moving", 1000, "null"),),
-            ],
+            contents,
             "Share of the scene, and of what moves in it, that the estimate already holds.",
         ),
         parts.Curve(
             "Ghost of the hidden object: occluder",
-            lines(hidden, "ghost"),
+            lines("occluder/trajectories", "ghost"),
             "Trace of the object in the estimate while it is out of sight (1: fully drawn).",
         ),
     ]
 
 
-def maps(study: Study, nulls: Study, steps: int) -> list[parts.HeatMap]:
+def maps(measured: Measured) -> list[parts.HeatMap]:
     """Propagation maps of the model and the null model."""
     out = []
-    for name, tables in (("model", study), ("null model", nulls)):
+    for name, tables in (("model", measured.models), ("null model", measured.nulls)):
         part = "maze_goals/perturbations"
         if part not in tables:
             continue
@@ -163,9 +145,8 @@ def maps(study: Study, nulls: Study, steps: int) -> list[parts.HeatMap]:
             parts.HeatMap(
                 f"Propagation of noise at a step: {name}",
                 np.where(hollow, np.nan, far),
-                "1 - CKA of later states to the undisturbed run (0 untouched, 1 destroyed), by the step at which "
-                "all frames "
-                "were replaced by noise.",
+                "1 - CKA of later states to the undisturbed run (0 untouched, 1 destroyed), by the step at which all "
+                "frames were replaced by noise.",
                 x_label="later state",
                 y_label="injected at step",
                 rows=[int(s) for s in inject],
@@ -176,23 +157,20 @@ def maps(study: Study, nulls: Study, steps: int) -> list[parts.HeatMap]:
     return out
 
 
-def site_curves(study: Study, nulls: Study) -> list[parts.Curve]:
+def site_curves(measured: Measured) -> list[parts.Curve]:
     """Answers changed by each disturbance, over its step."""
-    out = []
+    study, nulls, out = measured.models, measured.nulls, []
     for part, title in (("maze/perturbations", "maze"), ("maze_goals/perturbations", "many goals")):
         series = []
         for who, tables in (("model", study), ("null model", nulls)):
             if part not in tables:
                 continue
             for kind, words in (("step", "pure noise"), ("renoise", "level-matched")):
-                values = np.concatenate([t[f"{kind}_answer"] != t["clean_answer"][:, None] for t in tables[part]])
-                estimate = statistics.cluster_bootstrap(values.astype(float), resamples=2000)
+                changed = [t[f"{kind}_answer"] != t["clean_answer"][:, None] for t in tables[part]]
                 x = tables[part][0]["steps"].astype(float)
                 mine: parts.Role = "model" if kind == "renoise" else "control"
                 shade: parts.Role = "null" if tables is nulls else mine
-                series.append(
-                    parts.Series(f"{words}, {who}", estimate.value, x, estimate.low, estimate.high, role=shade)
-                )
+                series.append(common.band(f"{words}, {who}", changed, 2000, shade, x))
         out.append(
             parts.Curve(
                 f"Answers changed by noise at a step: {title}",
@@ -218,20 +196,14 @@ def site_curves(study: Study, nulls: Study) -> list[parts.Curve]:
             parts.Curve(
                 "Solved after a state transplant: maze",
                 series,
-                f"The state of a succeeding run put into a failing run of the same maze at one step, and the "
-                f"reverse (dotted); "
-                f"{count} mazes that some seeds solve and some do not. Given all frames, a deterministic run "
-                f"repeats its donor.",
+                "The state of a succeeding run put into a failing run of the same maze at one step, and the reverse "
+                f"(dotted); {count} mazes that some seeds solve and some do not. Given all frames, a deterministic run "
+                "repeats its donor.",
                 y_range=(0, 1),
                 sync=False,
             )
         )
     return out
-
-
-def slug(title: str) -> str:
-    """A title as a file name: lower case letters and digits, joined by underscores."""
-    return re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")
 
 
 def forest(rows: Sequence[Mapping[str, Any]]) -> parts.Forest:
@@ -240,7 +212,7 @@ def forest(rows: Sequence[Mapping[str, Any]]) -> parts.Forest:
     return parts.Forest(
         "The training-free ensemble among its rivals",
         [
-            parts.Arm(
+            parts.Effect(
                 f"{r['arm']}  ({r['nfe']} evaluations)",
                 r["difference"],
                 r["low"],
@@ -253,54 +225,49 @@ def forest(rows: Sequence[Mapping[str, Any]]) -> parts.Forest:
             if r["arm"] != "single"
         ],
         "Difference in solved mazes to a single run of the same noise, 95 % interval over training seeds, instances "
-        "and "
-        "noises. Every seed is continued once.",
+        "and noises. Every seed is continued once.",
         x_label="solved, minus single run",
         reference=0.0,
         reference_label="single run",
     )
 
 
+def arm_cells(row: Mapping[str, Any]) -> list[Any]:
+    """A line of the table of arms."""
+    holm = f"{row['holm']:.2g}" if "holm" in row else ""
+    interval = f"{row['low']:+.3f} to {row['high']:+.3f}"
+    solved, difference = f"{row['solved']:.3f}", f"{row['difference']:+.3f}"
+    return [row["arm"], row["nfe"], solved, difference, interval, row["pairs"], holm]
+
+
 def write(
-    folder: pathlib.Path,
-    *,
-    scrubber: parts.Scrubber,
-    claims: Sequence[Claim],
-    all_curves: Sequence[parts.Curve],
-    all_maps: Sequence[parts.HeatMap],
-    arms: parts.Forest,
-    tables: Sequence[parts.Table],
-    config: Mapping[str, Any],
-    intro: str,
-    notes: Sequence[str],
+    folder: pathlib.Path, study: ChainOfSteps, measured: Measured, cases: Sequence[parts.Case], *, blocks: int
 ) -> None:
-    """`report.html`, `figures/*.png` and `videos/*.mp4`."""
-    html.write(
-        folder / "report.html",
-        parts.Page(
-            title="Demystifying video reasoning: chain of steps",
-            subtitle="A small video model solves puzzles along its denoising steps. Scrub them.",
-            intro=intro,
-            scrubbers=[scrubber],
-            claims=list(claims),
-            curves=list(all_curves),
-            maps=list(all_maps),
-            forests=[arms],
-            tables=list(tables),
-            notes=list(notes),
-            config=dict(config),
-        ),
+    """Claims (`results.json`), `report.html`, `figures/*.png` and `videos/*.mp4`."""
+    found, missing = verdicts.claims(measured, members=study.seeds, resamples=study.resamples, blocks=blocks)
+    rows = verdicts.ensemble_table(measured.models["maze/ensembles"], study.resamples)
+    worlds = verdicts.world_table(measured, study.resamples)
+    depth = verdicts.layer_table(measured.models, blocks)
+    claim_files.write(folder, found, details={"ensembles": rows, "worlds": worlds, "layers": depth})
+    note = "Unique maze. Every seed is continued once; all arms that were run."
+    lines, heat, arms = [*curves(measured, study.resamples), *site_curves(measured)], maps(measured), forest(rows)
+    page = parts.Page(
+        title="Demystifying video reasoning: chain of steps",
+        subtitle="A small video model solves puzzles along its denoising steps. Scrub them.",
+        intro=INTRO,
+        scrubbers=[parts.Scrubber(cases)],
+        claims=found,
+        curves=lines,
+        maps=heat,
+        forests=[arms],
+        tables=[
+            parts.Table("Ensemble arms", HEAD, [arm_cells(r) for r in rows], note),
+            common.table("Worlds", worlds, "Solved means: the last frame is right."),
+            common.table("Blocks", depth, "One line per transformer block."),
+        ],
+        notes=[*NOTES, *missing],
+        config=dataclasses.asdict(study),
     )
-    for part in all_curves:
-        figures.save(figures.curve(part), folder / "figures" / f"{slug(part.title)}.png")
-    for i, part in enumerate(all_maps):
-        figures.save(figures.heat_map(part), folder / "figures" / f"propagation_{i}.png")
-    figures.save(figures.forest(arms), folder / "figures" / "ensembles.png")
-    for shown in scrubber.cases:
-        name = slug(shown.name)
-        video.save(folder / "videos" / f"{name}.mp4", shown.x0[0, -1], fps=4, scale=6)
-        chosen = np.unique(np.linspace(0, shown.x0.shape[1] - 1, 6).round().astype(int))
-        figures.save(
-            figures.film_strip(shown.x0[0], steps=chosen, sigma=shown.sigma, truth=shown.truth),
-            folder / "figures" / f"steps_{name}.png",
-        )
+    drawn: dict[str, common.Drawn] = {common.slug(part.title): part for part in lines}
+    drawn |= {f"propagation_{i}": part for i, part in enumerate(heat)}
+    common.write(folder, page, drawn | {"ensembles": arms})

@@ -22,8 +22,7 @@ def sites(steps: int, frames: int, every: int) -> tuple[dict[str, np.ndarray], i
         `step`: all frames at one step, every `every`-th step. `frame`: one frame at all steps.
         `frame_equal`: one frame at `frames` steps spread evenly over the run: the dose of a step.
         `step_equal`: all frames but the scored one, at one step (dose frames - 1). `frame_minus`: one frame at
-        frames - 1
-        spread steps: the same dose as `step_equal`, the pair that is compared.
+        frames - 1 spread steps, the same dose: the pair that is compared.
     Random cells of the same dose and the same levels as `frame_minus` are drawn per instance (`shuffled`).
     """
     whole = cells.allowed(steps, frames)
@@ -45,12 +44,10 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
 
     Returns:
         `clean_answer`, `clean_solved` [N]; for each condition of `sites`, of `shuffled` and of `renoise`
-        (level-matched,
-        per step) `<condition>_answer` [N, site] and `_solved`; `cka`, `l2` [N, inject step, later state] of `step`
-        noise;
-        `transplant_solved` [N, site]: from a failing run (noise 1 or higher) given the state of a succeeding one.
+        (level-matched, per step) `<condition>_answer` [N, site] and `_solved`; `cka`, `l2` [N, inject step, later
+        state] of `step` noise; `steps` and `dose`.
     """
-    grid = grids.shifted(steps, shift=shift)
+    grid, model = grids.shifted(steps, shift=shift), subject.velocity
     frames = suite.rows["solution"].shape[1]
     stack, dose = sites(steps, frames, every)
     names, counts = list(stack), [len(v) for v in stack.values()]
@@ -59,7 +56,7 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
     chosen = jnp.arange(0, steps, every)
 
     def one(weights: Any, row: Any) -> dict[str, Any]:
-        velocity = subject.velocity(weights, row)
+        velocity = model(weights, row)
         noise = row["noise"][0]
         clean = sample(velocity, noise, grid, record=CLEAN)
         base, shuffle = jax.random.split(row["key"])
@@ -91,8 +88,7 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
         }
 
     rows = {k: suite.rows[k] for k in ("image", "text", "noise", "candidates", "prior", "key")}
-    key = ("perturbations", subject.velocity, suite.rows["candidates"].shape[1], steps, shift, every)
-    out = bench.over(one, subject.weights, rows, f"{subject.name}: {suite.world.name}, disturbed", key)
+    out = bench.over(one, subject.weights, rows, f"{subject.name}: {suite.task.name}, disturbed")
     result: Tables = {"cka": out["cka"], "l2": out["l2"], "steps": np.asarray(chosen), "dose": np.array(dose)}
     clean = suite.answers(out["clean"][:, None])[:, 0]
     result |= {"clean_answer": clean, "clean_solved": suite.solved(clean[:, None])[:, 0]}
@@ -108,15 +104,14 @@ def transplants(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shi
     """The state of a succeeding run put into a failing run of the same instance, step by step.
 
     Instances are those with a failing and a succeeding seed among their noises. The donor's state at step s replaces
-    the
-    recipient's; deterministic sampling then repeats the donor exactly, so the interesting number is the *half*
+    the recipient's; deterministic sampling then repeats the donor exactly, so the interesting number is the *half*
     transplant: only the frames after the first half, or only the last frame, of the donor's state.
 
     Returns:
         `solved` [n, mode, site], modes "all", "late half", "last frame"; `reverse_solved` the same with roles swapped;
         `instance` [n]. n may be 0.
     """
-    grid = grids.shifted(steps, shift=shift)
+    grid, model = grids.shifted(steps, shift=shift), subject.velocity
     frames = suite.rows["solution"].shape[1]
     chosen = np.arange(0, steps, every)
     modes = [range(frames), range((frames + 1) // 2, frames), range(frames - 1, frames)]
@@ -126,11 +121,10 @@ def transplants(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shi
             tables[m, i, s, list(mode)] = True
 
     def plain(weights: Any, row: Any) -> Any:
-        velocity = subject.velocity(weights, row)
+        velocity = model(weights, row)
         return jax.vmap(lambda x: sample(velocity, x, grid, record=Record(steps=())).final[-1])(row["noise"])
 
-    key = ("plain", subject.velocity, steps, shift)
-    solved = suite.solved(suite.answers(bench.over(plain, subject.weights, suite.rows, f"{subject.name}: pairs", key)))
+    solved = suite.solved(suite.answers(bench.over(plain, subject.weights, suite.rows, f"{subject.name}: pairs")))
     mixed = np.flatnonzero(solved.any(1) & ~solved.all(1))
     shape = (0, len(modes), len(chosen))
     if not len(mixed):
@@ -140,7 +134,7 @@ def transplants(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shi
     rows["good"], rows["bad"] = suite.rows["noise"][mixed, good], suite.rows["noise"][mixed, bad]
 
     def swapped(weights: Any, row: Any) -> Any:
-        velocity = subject.velocity(weights, row)
+        velocity = model(weights, row)
 
         def into(recipient, donor):
             states = sample(velocity, donor, grid, record=Record(fields=("x",))).x
@@ -155,13 +149,7 @@ def transplants(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shi
 
         return {"good": into(row["bad"], row["good"]), "bad": into(row["good"], row["bad"])}
 
-    out = bench.over(
-        swapped,
-        subject.weights,
-        rows,
-        f"{subject.name}: transplants",
-        ("transplants", subject.velocity, steps, shift, every),
-    )
-    here = Suite(suite.world, tuple(suite.clips[i] for i in mixed), rows, suite.films[mixed])
+    out = bench.over(swapped, subject.weights, rows, f"{subject.name}: transplants")
+    here = Suite(suite.task, tuple(suite.clips[i] for i in mixed), rows, suite.films[mixed])
     read = lambda a: here.solved(here.answers(a)).reshape(len(mixed), *shape[1:])
     return {"solved": read(out["good"]), "reverse_solved": read(out["bad"]), "instance": mixed}

@@ -6,25 +6,37 @@ difference to the null model on the same instances and noises, and its null is 0
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from vrjax.reasoning.instruments import counts
+from vrjax.reasoning.instruments import cka, counts, readout
+from vrjax.reasoning.instruments.arms import thirds
 from vrjax.report import statistics
 from vrjax.report.claims import Claim, claim
 from vrjax.study.tables import Tables
 
 PAPER = "2603.16870"
-Study = Mapping[str, Sequence[Tables]]  # part -> one table per training seed
+Parts = Mapping[str, Sequence[Tables]]  # part -> one table per training seed
 Values = Callable[[], np.ndarray]
+
+
+class Measured(NamedTuple):
+    """All tables: of the models and of the null model, one per training seed and on the same instances; and of each
+    control network by name."""
+
+    models: Parts
+    nulls: Parts
+    controls: Mapping[str, Parts]
 
 
 def bootstrap(values: np.ndarray, resamples: int) -> statistics.Estimate:
     """Mean of [training seeds, instances, noises] with its interval; levels of length 1 are not resampled.
 
     Where all values are equal, resampling sees no variation and would claim certainty. The rule of three takes its
-    place
-    there: with n instances and no exception among them, an exception of size 1 may still have probability 3 / n.
+    place there: with n instances and no exception among them, an exception of size 1 may still have probability 3 / n.
     """
     values = np.asarray(values, np.float64)
     if np.ptp(values) == 0:
@@ -56,12 +68,6 @@ def stack(tables: Sequence[Tables], read: Callable[[Tables], np.ndarray]) -> np.
     return np.stack([r[:least] for r in rows])
 
 
-def third(steps: int, which: int) -> slice:
-    """Steps of the first (0), middle (1) or last (2) third of a run."""
-    edges = np.round(np.linspace(0, steps, 4)).astype(int)
-    return slice(int(edges[which]), int(edges[which + 1]))
-
-
 def correction(table: Tables) -> np.ndarray:
     """+1 where the answer was not right at step 0 and is at the end, -1 the other way round."""
     solved = table["solved"].astype(float)
@@ -70,57 +76,54 @@ def correction(table: Tables) -> np.ndarray:
 
 def lead(table: Tables) -> np.ndarray:
     """Steps by which the still content (half of it, for good) comes before the moving content."""
-    steps = table["still"].shape[-1]
+    arrival = lambda field: np.asarray(readout.first_reach(jnp.moveaxis(table[field], -1, 0), 0.5))
+    return (arrival("moving") - arrival("still")).astype(float)
 
-    def arrival(content: np.ndarray) -> np.ndarray:
-        below = ~(content >= 0.5)
-        last = steps - np.argmax(below[..., ::-1], -1)
-        return np.where(below.any(-1), last, 0)
 
-    return (arrival(table["moving"]) - arrival(table["still"])).astype(float)
+def changed(table: Tables, name: str) -> np.ndarray:
+    """Share of a disturbance's sites that changed the answer, per instance."""
+    return (table[f"{name}_answer"] != table["clean_answer"][:, None]).mean(1)
 
 
 def dose_difference(table: Tables) -> np.ndarray:
     """Answers changed by noise at one step minus those changed by noise at one frame, same number of cells."""
-    changed = lambda name: (table[f"{name}_answer"] != table["clean_answer"][:, None]).mean(1)
-    return changed("step_equal") - changed("frame_minus")
+    return changed(table, "step_equal") - changed(table, "frame_minus")
 
 
 def dose_shuffled(table: Tables) -> np.ndarray:
-    """Answers changed by noise at one step minus by the same number of cells at the same spread steps on random
-    frames."""
-    changed = lambda name: (table[f"{name}_answer"] != table["clean_answer"][:, None]).mean(1)
-    return changed("step_equal") - changed("shuffled")
+    """Answers changed by noise at one step minus by as many cells at the same spread steps on random frames."""
+    return changed(table, "step_equal") - changed(table, "shuffled")
 
 
 def mid_sensitivity(table: Tables) -> np.ndarray:
-    """CKA dissimilarity after noise at a step, mean over later states: middle third of injection steps minus first
-    third."""
-    inject, far = table["steps"], table["cka"]
-    later = np.arange(far.shape[2])[None] > inject[:, None]
-    curve = np.where(later, np.nan_to_num(far), 0).sum(2) / later.sum(1)
-    steps = far.shape[2] - 1
-    group = lambda k: np.isin(inject, np.arange(steps)[third(steps, k)])
-    return curve[:, group(1)].mean(1) - curve[:, group(0)].mean(1)
+    """CKA dissimilarity after noise at a step, mean over later states: middle third of injection steps minus first."""
+    far, inject = np.nan_to_num(table["cka"]), jnp.asarray(table["steps"])
+    curve = np.asarray(jax.vmap(lambda one: cka.sensitivity(one, inject))(far))
+    first, middle, _ = thirds(far.shape[2] - 1)
+    group = lambda steps: curve[:, np.isin(table["steps"], steps)].mean(1)
+    return group(middle) - group(first)
 
 
 def mid_renoise(table: Tables) -> np.ndarray:
     """Solved after level-matched re-noising in the middle third of steps, minus solved undisturbed."""
     steps = int(table["cka"].shape[2]) - 1
-    group = np.isin(table["steps"], np.arange(steps)[third(steps, 1)])
+    group = np.isin(table["steps"], thirds(steps)[1])
     return table["renoise_solved"][:, group].mean(1) - table["clean_solved"]
 
 
-def claims(study: Study, nulls: Study, *, members: int, resamples: int, blocks: int) -> tuple[list[Claim], list[str]]:
+def claims(measured: Measured, *, members: int, resamples: int, blocks: int) -> tuple[list[Claim], list[str]]:
     """The claims of the paper (and three of this library's own), in the order of its sections.
 
     Args:
-        study, nulls: part -> tables of the models and of the null model, one per training seed, same instances.
-        members: seeds of an ensemble. blocks: of the model.
+        measured: all tables.
+        members: seeds of an ensemble.
+        resamples: bootstrap draws.
+        blocks: of the model.
 
     Returns:
         The claims, and a sentence for each that could not be measured.
     """
+    study, nulls = measured.models, measured.nulls
     out: list[Claim] = []
     missing: list[str] = []
 
@@ -151,7 +154,7 @@ def claims(study: Study, nulls: Study, *, members: int, resamples: int, blocks: 
         paired = list(zip(study[part], nulls[part], strict=True))
         return lambda: stack([{"both": read(a) - read(b)} for a, b in paired], lambda t: t["both"])
 
-    first = lambda field: lambda t: t[field][..., third(t[field].shape[-1], 0)].mean(-1)
+    first = lambda field: lambda t: t[field][..., thirds(t[field].shape[-1])[0]].mean(-1)
     add(
         "correction",
         mean("maze/trajectories", correction),
@@ -164,8 +167,7 @@ def claims(study: Study, nulls: Study, *, members: int, resamples: int, blocks: 
         excess("maze_goals/trajectories", first("superposition")),
         statement="Early steps hold several candidate answers at once (multi-path exploration, superposition).",
         statistic="several equal goals: superposition of candidates in x0_hat, mean over the first third of steps, "
-        "model "
-        "minus null model",
+        "model minus null model",
         notes="The null model superposes candidates by itself; only the excess is the network's.",
     )
     add(
@@ -183,16 +185,14 @@ def claims(study: Study, nulls: Study, *, members: int, resamples: int, blocks: 
         statistic="occluder: trace of the hidden object in x0_hat while it is out of sight, mean over steps "
         "(1: fully drawn, 0: none)",
         notes="The null model draws no ghost: its value is exactly 0. A memory may live elsewhere than in pixels: "
-        "see the "
-        "solved rates and probes.",
+        "see the solved rates and probes.",
     )
     add(
         "perception_first",
         excess("maze/trajectories", lead),
         statement="Perception comes before action: the scene settles before the motion.",
         statistic="unique maze: steps by which half of the still content precedes half of the moving content, model "
-        "minus "
-        "null model",
+        "minus null model",
         margin=0.5,
     )
     for world in ("maze", "maze_goals"):
@@ -201,8 +201,7 @@ def claims(study: Study, nulls: Study, *, members: int, resamples: int, blocks: 
             excess(f"{world}/perturbations", dose_difference),
             statement="Noise at a step hurts more than noise at a frame.",
             statistic=f"{world}: answers changed by noise at one step minus by noise at one frame, equal number of "
-            f"replaced "
-            "cells, model minus null model",
+            "replaced cells, model minus null model",
         )
     add(
         "step_over_cells",
@@ -217,8 +216,7 @@ def claims(study: Study, nulls: Study, *, members: int, resamples: int, blocks: 
         excess("maze_goals/perturbations", mid_sensitivity),
         statement="The middle steps are the most sensitive to injected noise.",
         statistic="several equal goals: CKA dissimilarity of later states, injection in the middle third minus the "
-        "first "
-        "third of steps, model minus null model",
+        "first third of steps, model minus null model",
     )
     add(
         "renoise_helps",
@@ -232,9 +230,8 @@ def claims(study: Study, nulls: Study, *, members: int, resamples: int, blocks: 
     return out, missing
 
 
-def _layers(add: Callable, study: Study, blocks: int) -> None:
-    middle = np.zeros(blocks, bool)
-    middle[round(blocks / 3) : round(2 * blocks / 3)] = True
+def _layers(add: Callable, study: Parts, blocks: int) -> None:
+    middle = np.isin(np.arange(blocks), thirds(blocks)[1])
     for mode, words in (("increment", "the block's increment"), ("tokens", "the stream on the objects' tokens")):
         add(
             f"swap.{mode}",
@@ -244,11 +241,9 @@ def _layers(add: Callable, study: Study, blocks: int) -> None:
             ),
             statement="Swapping a middle layer's activations at the first step flips the answer; other layers' do not.",
             statistic=f"pick: answers flipped to the other prompt's object by swapping {words} at the first step, "
-            f"middle third "
-            "of blocks minus the others",
+            "middle third of blocks minus the others",
             notes="The whole-stream swap is in the table, not a claim: after it, all later blocks of that step see "
-            "only the other "
-            "run. Whether the answer keeps it depends on the later steps, which read the true prompt.",
+            "only the other run. Whether the answer keeps it depends on the later steps, which read the true prompt.",
         )
     add(
         "ablation",
@@ -263,8 +258,7 @@ def _layers(add: Callable, study: Study, blocks: int) -> None:
         lambda: stack(study["maze/probes"], lambda t: t["order"]),
         statement="Early layers perceive, later ones decide: walls are readable in earlier blocks than the answer.",
         statistic="unique maze: gain of a linear probe for the answer from the first to the second half of the "
-        "blocks, minus "
-        "the same gain for the walls (balanced accuracy)",
+        "blocks, minus the same gain for the walls (balanced accuracy)",
     )
 
 
@@ -302,8 +296,7 @@ def _ensembles(add: Callable, tables: Sequence[Tables], members: int) -> None:
 
 def ensemble_table(tables: Sequence[Tables], resamples: int) -> list[dict]:
     """One row per arm: name, NFE, solved, difference to the single run with interval, discordant share, and the
-    p-value of a
-    sign-flip test over instances, Holm-corrected over all arms."""
+    p-value of a sign-flip test over instances, Holm-corrected over all arms."""
     names = [str(n) for n in tables[0]["arms"]]
     solved = {n: np.stack([t["solved"][i] for t in tables]) for i, n in enumerate(names)}
     rows, ps = [], []
@@ -332,39 +325,38 @@ def ensemble_table(tables: Sequence[Tables], resamples: int) -> list[dict]:
     return rows
 
 
-def world_table(
-    study: Study, nulls: Study, controls: Mapping[str, Mapping[str, Sequence[Tables]]], resamples: int
-) -> list[dict[str, str]]:
-    """Per world: solved and scored at the end, solved at step 0, both directions of change, commitment; and the
+def world_table(measured: Measured, resamples: int) -> list[dict[str, str]]:
+    """Per task: solved and scored at the end, solved at step 0, both directions of change, commitment; and the
     others."""
-    rows = []
+    study, rows = measured.models, []
     for part in study:
         if not part.endswith("/trajectories"):
             continue
         solved = stack(study[part], lambda t: t["solved"][..., -1])
         rate = bootstrap(solved, resamples)
         low, high = max(0.0, float(rate.low)), min(1.0, float(rate.high))
-        before, after = (np.concatenate([t["solved"][..., s].ravel() for t in study[part]]) for s in (0, -1))
+        right = np.concatenate([t["solved"].reshape(-1, t["solved"].shape[-1]) for t in study[part]])
+        moved = counts.corrections(right)
         answers = np.concatenate([t["answer"].reshape(-1, t["answer"].shape[-1]) for t in study[part]])
         commits = counts.commitment(answers)
         row = {
             "world": part.split("/")[0],
-            "runs": str(len(before)),
+            "runs": str(moved.n),
             "solved": f"{rate.value:.3f} [{low:.3f}, {high:.3f}]",
             "every frame right": f"{np.mean([(t['score'] >= 1).mean() for t in study[part]]):.3f}",
-            "right at step 0": f"{before.mean():.3f}",
-            "wrong to right": f"{(~before & after).mean():.3f}",
-            "right to wrong": f"{(before & ~after).mean():.3f}",
+            "right at step 0": f"{right[:, 0].mean():.3f}",
+            "wrong to right": f"{moved.wrong_to_right / moved.n:.3f}",
+            "right to wrong": f"{moved.right_to_wrong / moved.n:.3f}",
             "commits at step (median, 90 %)": f"{np.median(commits):.0f}, {np.quantile(commits, 0.9):.0f}",
         }
-        for name, tables in (("null model", nulls), *controls.items()):
+        for name, tables in (("null model", measured.nulls), *measured.controls.items()):
             if part in tables:
                 row[f"solved, {name}"] = f"{np.mean([t['solved'][..., -1].mean() for t in tables[part]]):.3f}"
         rows.append(row)
     return rows
 
 
-def layer_table(study: Study, blocks: int) -> list[dict[str, str]]:
+def layer_table(study: Parts, blocks: int) -> list[dict[str, str]]:
     """Per block: swaps, ablation, probes (mean over recorded steps and training seeds)."""
     swaps, skipped, probed = study["pick/swaps"], study["maze/ablation"], study["maze/probes"]
     rows = []

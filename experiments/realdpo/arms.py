@@ -1,17 +1,17 @@
 """The arms of the study, what they cost, and how many updates each gets.
 
 Compute is counted in forward equivalents (F): one forward pass on one clip is 1, a backward pass 2, and sampling a clip
-one per sampler step (`vrjax.align.cost`). The budget of every arm is the whole bill of DPO with one loser and a live
+one per sampler step (`vrjax.study.bills`). The budget of every arm is the whole bill of DPO with one loser and a live
 reference over `study.steps` updates, the sampling of its losers included. An arm with another price gets the number of
 updates that the budget buys ("equal compute") and, where that differs by more than a tenth, its state after
 `study.steps` updates as a second row.
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from experiments.realdpo.config import Study
-from vrjax.align import cost
+from vrjax.study import bills
+from vrjax.study.bills import Bill
 
 HALF = 0.5  # the released code trains on the cleaner half of the noise levels only
 OTHER_RANGE = "cleaner half"
@@ -52,37 +52,19 @@ class Arm:
     note: str = ""
 
 
-class Bill(NamedTuple):
-    """What an arm costs, in forward equivalents for one base.
-
-    Attributes:
-        update: one update on a whole batch.
-        sampling: base samples made before training.
-        looks: verifier calls on samples, not counted as compute (the verifier is exact arithmetic).
-    """
-
-    update: float
-    sampling: float
-    looks: int = 0
-
-    def total(self, steps: int) -> float:
-        """The bill of `steps` updates."""
-        return self.sampling + steps * self.update
-
-
 def bill(arm: Arm, study: Study) -> Bill:
     """Price of an arm."""
     reals = arm.reals or study.reals
-    sampled = lambda each: float(cost.sampling(study.sampler_steps, clips=reals * each))
+    sampled = lambda each: float(bills.sampling(study.sampler_steps, clips=reals * each))
     if arm.method == "sft":
         own = study.losers if arm.data == "own" else 0
-        return Bill(float(cost.sft(study.batch)), sampled(own), reals * own)
+        return Bill(float(bills.sft(study.batch)), sampled(own), reals * own)
     if arm.method == "grpo":
-        trajectory = cost.policy_gradient(study.sampler_steps, study.sampler_steps - 1)
+        trajectory = bills.policy_gradient(study.sampler_steps, study.sampler_steps - 1)
         trajectories = study.prompts * study.group
         return Bill(float(trajectories * trajectory), 0.0, trajectories)
     reference = "none" if arm.method == "reference_free" else "frozen"
-    each = study.batch * cost.preference(arm.losers, reference)
+    each = study.batch * bills.preference(arm.losers, reference)
     # Only an invalid sample is wanted: all candidates are made and judged.
     made = {"other": 0, "invalid": study.losers}.get(arm.data, arm.losers)
     return Bill(float(each), sampled(made), reals * made if arm.data == "invalid" else 0)
@@ -99,11 +81,10 @@ def updates(arm: Arm, study: Study) -> int:
     Raises:
         ValueError: the budget does not pay for the samples the arm needs.
     """
-    price = bill(arm, study)
-    left = budget(study) - price.sampling
-    if left < price.update:
-        raise ValueError(f"arm {arm.name!r}: the budget of {budget(study):.0f} F does not pay for one update")
-    return int(left // price.update)
+    try:
+        return bill(arm, study).updates(budget(study))
+    except ValueError as error:
+        raise ValueError(f"arm {arm.name!r}: {error}") from None
 
 
 def rows(arm: Arm, study: Study) -> dict[str, int]:

@@ -47,7 +47,7 @@ def forest(rows: Mapping[str, Row], found: verdicts.Comparisons) -> parts.Forest
     return parts.Forest(
         "Every arm: share of valid samples, one disc",
         [
-            parts.Arm(
+            parts.Effect(
                 f"{name}  ({row.cost / 1000:.0f} kF)",
                 found[name]["valid"],
                 found[name]["valid_low"],

@@ -71,7 +71,7 @@ def write(
     forest = parts.Forest(
         "All arms",
         [
-            parts.Arm(
+            parts.Effect(
                 f"{r['label']} ({r['cost']:.0f} F)",
                 r["difference"],
                 *r["difference_interval"],

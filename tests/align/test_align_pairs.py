@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from vrjax.align import cache, cost, data, pairs, separability
+from vrjax.align import cache, data, pairs, separability
 from vrjax.align.preprocess import Preprocess
 from vrjax.files import tensors
 from vrjax.models.embedded import codec
@@ -269,18 +269,3 @@ def test_every_pair_once_per_epoch_in_a_new_order_and_restartable():
     assert [sum((next(h)["pair"].tolist() for h in halves), []) for _ in range(5)] == batches[:5]
     with pytest.raises(ValueError, match="expected some of the 4 rows"):
         data.pipeline(Numbers(), batch=4, seed=0, held=(4,))
-
-
-# --------------------------------------------------------------------------------------------------------------- cost
-
-
-def test_cost_in_forward_equivalents():
-    """The numbers of the literature's accounting: 3 for SFT, 8 for DPO, 6 with stored reference errors."""
-    assert cost.sft() == 3
-    assert cost.preference(1) == 8 and cost.preference(3) == 16  # not 24: the winner is evaluated once
-    assert cost.preference(1, "precomputed", draws=16, uses=16) == 8
-    assert cost.preference(1, "precomputed") == 6 and cost.preference(1, "none") == 6
-    assert cost.sampling(50, guidance=6.0, clips=3) == 300
-    assert cost.policy_gradient(10, 9) == 37 and cost.policy_gradient(10, 9, reference=True, guidance=4.5) == 92
-    with pytest.raises(ValueError, match="at least 1 loser"):
-        cost.preference(0)

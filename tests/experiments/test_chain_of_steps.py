@@ -16,6 +16,7 @@ from vrjax.models import wan
 from vrjax.models.embedded import codec, shipped
 from vrjax.report import claims
 from vrjax.study import clips as suite
+from vrjax.study import config as sizes
 from vrjax.study import subjects
 from vrjax.study import tables as measure
 
@@ -37,7 +38,7 @@ TINY = configs.ChainOfSteps(
     causal="worlds-causal",
     steps=3,
     seeds=2,
-    worlds=("maze", "maze_goals", "occluder"),
+    tasks=("maze", "maze_goals", "occluder"),
     readouts=2,
     readouts_maze=2,
     disturbed=2,
@@ -73,7 +74,7 @@ def run(weights, tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shipped, "FOLDER", weights)
-        patch.setattr(configs, "quick", lambda: TINY)
+        patch.setattr(sizes, "values", lambda *of: TINY)
         assert experiment.main(["--out", str(root)]) == 0
     return root / "tiny"
 
@@ -91,7 +92,7 @@ def test_writes_everything_a_reader_needs(run):
     details = claims.read_details(run)
     assert {"solved, null model", "solved, untrained", "solved, causal"} <= set(details["worlds"][0])
     assert len({row["arm"] for row in details["ensembles"]}) == len(details["ensembles"]) >= 15
-    assert {row["world"] for row in details["worlds"]} == set(TINY.worlds)
+    assert {row["world"] for row in details["worlds"]} == set(TINY.tasks)
     assert len(details["layers"]) == CFG.layers
     page = (run / "report.html").read_text()
     assert "Draw the path through the maze" in page or "maze" in page
@@ -100,7 +101,7 @@ def test_writes_everything_a_reader_needs(run):
 
 def test_resumes_from_what_is_measured(run, weights, monkeypatch):
     monkeypatch.setattr(shipped, "FOLDER", weights)
-    monkeypatch.setattr(configs, "quick", lambda: TINY)
+    monkeypatch.setattr(sizes, "values", lambda *of: TINY)
     before = (run / "results.json").read_bytes()
     (run / "results.json").unlink()
 
@@ -114,14 +115,14 @@ def test_resumes_from_what_is_measured(run, weights, monkeypatch):
 
 def test_refuses_a_folder_of_another_study(run, weights, monkeypatch, capsys):
     monkeypatch.setattr(shipped, "FOLDER", weights)
-    monkeypatch.setattr(configs, "quick", lambda: dataclasses.replace(TINY, resamples=51))
+    monkeypatch.setattr(sizes, "values", lambda *of: dataclasses.replace(TINY, resamples=51))
     assert experiment.main(["--out", str(run.parent)]) == 2
     assert "another config" in capsys.readouterr().err
 
 
 def test_unknown_model_is_one_line(tmp_path, weights, monkeypatch, capsys):
     monkeypatch.setattr(shipped, "FOLDER", weights)
-    monkeypatch.setattr(configs, "quick", lambda: dataclasses.replace(TINY, models=("nobody",)))
+    monkeypatch.setattr(sizes, "values", lambda *of: dataclasses.replace(TINY, models=("nobody",)))
     assert experiment.main(["--out", str(tmp_path)]) == 2
     assert "no shipped model 'nobody'" in capsys.readouterr().err
     assert not (tmp_path / "tiny" / "results.json").exists()
@@ -129,7 +130,7 @@ def test_unknown_model_is_one_line(tmp_path, weights, monkeypatch, capsys):
 
 def test_a_torn_table_is_named(run, weights, monkeypatch, capsys):
     monkeypatch.setattr(shipped, "FOLDER", weights)
-    monkeypatch.setattr(configs, "quick", lambda: TINY)
+    monkeypatch.setattr(sizes, "values", lambda *of: TINY)
     table = run / "tables" / "worlds-maze-trajectories.npz"
     whole = table.read_bytes()
     table.write_bytes(whole[: len(whole) // 2])
@@ -154,7 +155,7 @@ def test_suite_reads_what_the_verifier_reads(name):
     x0 = np.concatenate([x0, rng.normal(size=x0[:, :1].shape).astype(np.float32)], 1)
     ours = here.solved(here.answers(x0[:, :, -1]))
     decode = codec.blocks(suite.FACTOR).decode
-    theirs = [[here.world.solved(c, np.asarray(decode(v))) for v in row] for c, row in zip(here.clips, x0, strict=True)]
+    theirs = [[here.task.solved(c, np.asarray(decode(v))) for v in row] for c, row in zip(here.clips, x0, strict=True)]
     np.testing.assert_array_equal(ours, theirs)
     assert ours.any() and not ours.all()
 

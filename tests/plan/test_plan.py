@@ -205,7 +205,7 @@ def config():
 def test_load(tmp_path):
     config, where, latent = plans.load(config_file(tmp_path, SAMPLE))
     assert isinstance(config, SampleConfig) and where == "v5e:2x4" and latent == (2, 8, 8, 16)
-    config, where, latent = plans.load("configs/smoke.py")
+    config, where, latent = plans.load("configs/chain_of_steps/smoke.py")
     assert isinstance(config, TrainConfig) and where is latent is None
     with pytest.raises(ValueError, match="no config"):
         plans.load(config_file(tmp_path, "x = 1"))
@@ -245,7 +245,7 @@ def test_command(tmp_path, monkeypatch, capsys):
         cli.main(["plan", file, "--tries", "0"])
     assert stop.value.code == 1 and len(calls) == 1
 
-    for bad in (["plan", "configs/smoke.py"], ["plan", file, "--steps", "0"]):
+    for bad in (["plan", "configs/chain_of_steps/smoke.py"], ["plan", file, "--steps", "0"]):
         with pytest.raises(SystemExit) as stop:
             cli.main(bad)
         assert stop.value.code == 2

@@ -185,13 +185,13 @@ def curves(steps: int = 20):
 
 def forest():
     arms = [
-        html.Arm("single run", 0.0, -0.012, 0.012, 1750, role="null"),
-        html.Arm("hidden mean, middle blocks, step 0", 0.021, 0.004, 0.038, 1750),
-        html.Arm("x̂₀ mean, first 5 steps", 0.024, 0.007, 0.041, 1750),
-        html.Arm("latent mean, variance restored", 0.012, -0.006, 0.03, 1750),
-        html.Arm("low temperature start", 0.043, 0.026, 0.06, 1750, role="control"),
-        html.Arm("majority of 3", 0.036, 0.02, 0.052, 1750, role="control"),
-        html.Arm("late steps", -0.002, -0.019, 0.015, 1750),
+        html.Effect("single run", 0.0, -0.012, 0.012, 1750, role="null"),
+        html.Effect("hidden mean, middle blocks, step 0", 0.021, 0.004, 0.038, 1750),
+        html.Effect("x̂₀ mean, first 5 steps", 0.024, 0.007, 0.041, 1750),
+        html.Effect("latent mean, variance restored", 0.012, -0.006, 0.03, 1750),
+        html.Effect("low temperature start", 0.043, 0.026, 0.06, 1750, role="control"),
+        html.Effect("majority of 3", 0.036, 0.02, 0.052, 1750, role="control"),
+        html.Effect("late steps", -0.002, -0.019, 0.015, 1750),
     ]
     return html.Forest(
         "Ensembles of three seeds at equal compute",

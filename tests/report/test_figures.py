@@ -10,7 +10,7 @@ from PIL import Image
 
 from vrjax.files import writing as _files
 from vrjax.report import figures
-from vrjax.report.parts import Arm, Curve, Forest, HeatMap, Series
+from vrjax.report.parts import Curve, Effect, Forest, HeatMap, Series
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +94,13 @@ def test_seed_series_become_one_line_a_seed():
 
 
 def test_forest_places_intervals_and_reference():
-    part = Forest("t", [Arm("a", 0.5, 0.25, 0.75, 8), Arm("b", 2.0, role="null")], reference=1.0)
+    part = Forest("t", [Effect("a", 0.5, 0.25, 0.75, 8), Effect("b", 2.0, role="null")], reference=1.0)
     (axis,) = figures.forest(part).axes
     lines = [line.get_xydata().tolist() for line in axis.get_lines()]
     assert [[0.25, 0], [0.75, 0]] in lines and [[0.5, 0]] in lines and [[2.0, 1]] in lines
     assert [t.get_text() for t in axis.get_yticklabels()] == ["a", "b"]
     assert axis.get_ylim()[0] > axis.get_ylim()[1]  # first arm on top
-    (axis,) = figures.forest(Forest("t", [Arm("a", -0.5)], reference=0)).axes
+    (axis,) = figures.forest(Forest("t", [Effect("a", -0.5)], reference=0)).axes
     assert "−0.500" in [t.get_text() for t in axis.texts]
     (axis,) = figures.forest(part).axes
     assert "0.500  [0.250, 0.750]  n 8" in [t.get_text() for t in axis.texts]

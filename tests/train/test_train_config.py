@@ -12,7 +12,7 @@ from vrjax.files import records
 from vrjax.train import config as configs
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs"
-FILES = sorted(p for p in FOLDER.glob("*.py") if "TrainConfig" in p.read_text())
+FILES = sorted(p for p in FOLDER.glob("**/*.py") if "TrainConfig" in p.read_text() and p.parent.name != "pods")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
@@ -20,7 +20,9 @@ def test_config_files(path):
     config = configs.load(path)
     assert set(config.data.mix) <= set(tasks.names())
     doc = path.read_text().split('"""')[1]
-    assert f"vrjax train configs/{path.name}" in doc and "Expected time" in doc and "Expected score" in doc
+    assert (
+        f"vrjax train configs/{path.relative_to(FOLDER)}" in doc and "Expected time" in doc and "Expected score" in doc
+    )
 
 
 def test_json_goes_both_ways(tmp_path):

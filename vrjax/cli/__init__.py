@@ -20,8 +20,8 @@ watch it think step by step, and measure what it solves.
 
   vrjax preview maze                      look at a world: clips, prompts, answers
   vrjax sample maze                       sample it with the shipped model; open report.html and scrub the steps
-  vrjax train configs/smoke.py            every part of training, in under a minute
-  vrjax train configs/worlds.py           the multi-world model; killed? run it again
+  vrjax train configs/chain_of_steps/smoke.py            every part of training, in under a minute
+  vrjax train configs/chain_of_steps/worlds.py           the multi-world model; killed? run it again
   vrjax eval --model runs/worlds/model    solved-rate per world, with 95 % intervals
   vrjax plan configs/pods/wan_14b_lora.py what a run needs of a TPU pod, found without one
   vrjax convert SRC DST --layout wan      public weights in another layout, bit for bit

@@ -26,7 +26,7 @@ exit status: 0 the run fits; 1 it does not, and what to change is printed, verif
 examples:
   vrjax plan configs/pods/wan_1_3b_train.py
   vrjax plan configs/pods/wan_14b_lora.py --topology v5p:2x2x2 --mesh fsdp 2 context 4 --data.batch 2
-  vrjax plan configs/worlds.py --topology v5e:2x2 --mesh data 4
+  vrjax plan configs/chain_of_steps/worlds.py --topology v5e:2x2 --mesh data 4
   vrjax plan configs/pods/wan_a14b_i2v_sample.py --topology gpu:80 --seeds 1
   vrjax plan configs/pods/wan_14b_sample.py --steps 20 --json plan.json --tries 0
 """

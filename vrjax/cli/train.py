@@ -14,13 +14,13 @@ TEXT = """\
 Trains a config to its end, in runs/<name>/. The same command goes on with a killed run, bit for bit.
 
 A config is a Python file with a function config() that returns a TrainConfig. Every field of it can be
-set on the command line (`vrjax train configs/worlds.py --help` lists them).
+set on the command line (`vrjax train configs/chain_of_steps/worlds.py --help` lists them).
 
 examples:
-  vrjax train configs/smoke.py
-  vrjax train configs/worlds.py --name wide --model.dim 96 --optim.lr 2e-3
-  vrjax train configs/worlds.py --name seed1 --seed 1 --root /data/runs
-  vrjax train configs/worlds.py --name sharded --mesh data 2 fsdp 2 --accumulate 2
+  vrjax train configs/chain_of_steps/smoke.py
+  vrjax train configs/chain_of_steps/worlds.py --name wide --model.dim 96 --optim.lr 2e-3
+  vrjax train configs/chain_of_steps/worlds.py --name seed1 --seed 1 --root /data/runs
+  vrjax train configs/chain_of_steps/worlds.py --name sharded --mesh data 2 fsdp 2 --accumulate 2
   vrjax train runs/wide/config.json --name again      the config of an earlier run
 
 several processes (a TPU pod slice, GPUs of a cluster): every process runs the same command, the folder --root is

@@ -27,7 +27,7 @@ from matplotlib.ticker import MaxNLocator
 
 from vrjax.files.writing import atomic
 from vrjax.report import video
-from vrjax.report.parts import Arm, Array, Curve, Forest, HeatMap, Number, pixels
+from vrjax.report.parts import Array, Curve, Effect, Forest, HeatMap, Number, pixels
 
 __all__ = ["COLOURS", "curve", "curves", "film_strip", "forest", "heat_map", "propagation", "save"]
 
@@ -171,7 +171,7 @@ def forest(part: Forest, *, size: tuple[Number, Number] | None = None) -> Figure
     with _style():
         figure, (axis,) = _figure(size or (8.4, 0.9 + 0.36 * len(part.arms)), 1)
         for row, arm in enumerate(part.arms):
-            _arm(axis, row, arm, signed=part.reference == 0)
+            _effect(axis, row, arm, signed=part.reference == 0)
         if part.reference is not None:
             axis.axvline(part.reference, color=INK, linewidth=1, linestyle=(0, (1, 2)), zorder=1)
             if part.reference_label:
@@ -327,17 +327,19 @@ def _map(figure: Figure, axis: Axes, part: HeatMap) -> None:
     bar.set_label(part.unit)
 
 
-def _arm(axis: Axes, row: int, arm: Arm, signed: bool) -> None:
-    tone = COLOURS[arm.role][0]
+def _effect(axis: Axes, row: int, effect: Effect, signed: bool) -> None:
+    tone = COLOURS[effect.role][0]
     plus = "+" if signed else ""  # differences show their sign
-    words = format(arm.estimate, plus + ".3f")
-    if arm.low is not None and arm.high is not None:
-        axis.plot([arm.low, arm.high], [row, row], color=tone, linewidth=2.6, solid_capstyle="round", zorder=2)
-        words += f"  [{format(arm.low, plus + '.3f')}, {format(arm.high, plus + '.3f')}]"
-    hollow = arm.role == "null"
+    words = format(effect.estimate, plus + ".3f")
+    if effect.low is not None and effect.high is not None:
+        axis.plot([effect.low, effect.high], [row, row], color=tone, linewidth=2.6, solid_capstyle="round", zorder=2)
+        words += f"  [{format(effect.low, plus + '.3f')}, {format(effect.high, plus + '.3f')}]"
+    hollow = effect.role == "null"
     face = "white" if hollow else tone
-    axis.plot([arm.estimate], [row], "s" if hollow else "o", color=tone, markerfacecolor=face, markersize=7, zorder=3)
-    words += f"  n {arm.n}" if arm.n is not None else ""
+    axis.plot(
+        [effect.estimate], [row], "s" if hollow else "o", color=tone, markerfacecolor=face, markersize=7, zorder=3
+    )
+    words += f"  n {effect.n}" if effect.n is not None else ""
     axis.annotate(
         words.replace("-", "−"),
         (1.0, row),

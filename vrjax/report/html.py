@@ -30,9 +30,9 @@ import numpy as np
 from vrjax.files.writing import atomic
 from vrjax.report import _payload
 from vrjax.report.parts import (
-    Arm,
     Case,
     Curve,
+    Effect,
     Event,
     Forest,
     HeatMap,
@@ -46,7 +46,7 @@ from vrjax.report.parts import (
 )
 
 __all__ = [
-    "Arm",
+    "Effect",
     "Case",
     "Curve",
     "Event",

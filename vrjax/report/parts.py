@@ -7,7 +7,7 @@
     │                            └── events: Event     "commits", "turns back": marks on the step slider
     ├── curves      Curve ── series: Series      averages over many runs, beside their null
     ├── maps        HeatMap                      propagation maps, layer x step accuracies
-    ├── forests     Forest ── arms: Arm          estimates with intervals, one line per arm
+    ├── forests     Forest ── arms: Effect          estimates with intervals, one line per arm
     ├── claims      report.claims.Claim, or a dict of its fields
     ├── tables      Table
     └── pictures, notes, config
@@ -302,7 +302,7 @@ class Scrubber:
 
 
 @dataclass(frozen=True)
-class Arm:
+class Effect:
     """One line of a forest plot. `low`, `high`: the 95 % interval. `role` "null" and "control" are drawn as such."""
 
     name: str
@@ -326,7 +326,7 @@ class Forest:
     """Arms below each other with their intervals; `reference` is the line to beat, e.g. 0 or the single run's value."""
 
     title: str
-    arms: Sequence[Arm]
+    arms: Sequence[Effect]
     caption: str = ""
     x_label: str = ""
     reference: Number | None = None

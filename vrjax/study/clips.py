@@ -1,6 +1,7 @@
-"""What is measured on: held-out clips of one world as arrays, and its verifier for whole arrays of estimates."""
+"""What is measured on: held-out clips of one task as arrays, and its verifier for whole arrays of estimates."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,19 +18,18 @@ FACTOR = tasks.BLOCK  # side of the codec's blocks: latents are block means, exa
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
-    """N clips of a world, as the models see them.
+    """N clips of a task, as the models see them.
 
     Attributes:
-        world: the verifier.
+        task: its verifier.
         clips: the N clips.
         rows: arrays with leading axis N: `image`, `text` (the conditions), `solution` [t, h, w, c] and `candidates`
             [K, t, h, w, c] as latents, `prior` [K], `mask` [K] (candidates that exist), `noise` [M, t, h, w, c]
-            (initial
-            states of M seeds), `key` (randomness of perturbations).
+            (initial states of M seeds), `key` (randomness of perturbations).
         films: palette indices [N, K, h, w] of the candidates' last frames.
     """
 
-    world: tasks.Task
+    task: tasks.Task
     clips: tuple[tasks.Clip, ...]
     rows: dict[str, Any]
     films: np.ndarray
@@ -41,16 +41,21 @@ class Suite:
             x0: [N, ..., h, w, c], last frames as latents.
 
         Returns:
-            int [N, ...], a candidate's index, or -1 for a frame that is none of them. Equals what `world.solved` reads:
+            int [N, ...], a candidate's index, or -1 for a frame that is none of them. Equals what `task.solved` reads:
             a latent is the mean of its block.
         """
-        rasters = nearest(np.asarray(x0, np.float32), self.world.colours)
+        rasters = nearest(np.asarray(x0, np.float32), self.task.colours)
         n = len(self.clips)
         flat = rasters.reshape(n, -1, *rasters.shape[-2:])
         same = (flat[:, :, None] == self.films[:, None]).all((-1, -2))  # [N, ..., K]
         same &= np.asarray(self.rows["mask"])[:, None]
         found = np.where(same.any(-1), same.argmax(-1), -1)
         return found.reshape(rasters.shape[:-2])
+
+    def only(self, index: Sequence[int]) -> "Suite":
+        """The suite of some of its clips."""
+        rows = {k: v[index] for k, v in self.rows.items()}
+        return Suite(self.task, tuple(self.clips[i] for i in index), rows, self.films[index])
 
     def solved(self, answers: np.ndarray) -> np.ndarray:
         """Whether each answer [N, ...] is a right one (positive prior)."""
@@ -60,12 +65,12 @@ class Suite:
         return right.reshape(answers.shape)
 
 
-def make(world: str, split: str, n: int, seeds: int, cfg: WanConfig, first: int = 0, seed: int = 0) -> Suite:
+def make(task: str, split: str, n: int, seeds: int, cfg: WanConfig, first: int = 0, seed: int = 0) -> Suite:
     """The clips `first` ... `first + n - 1` of a split with `seeds` initial noises each.
 
     The noise of a clip depends on the clip and the seed number alone, so all subjects start from the same states.
     """
-    here = tasks.get(world)
+    here = tasks.get(task)
     clips = [here.make(first + i, split) for i in range(n)]
     given = [data.example(c, codec_factor=FACTOR, text_len=cfg.text_len, text_dim=cfg.text_dim) for c in clips]
     films = np.stack([np.stack([block_mean(v) for v in here.candidates(c)]) for c in clips]).astype(np.float32)

@@ -21,7 +21,7 @@ class Subject:
         name: unique in the run; names the files of its tables.
         kind: "model", "null" or "control".
         weights: pytree handed to the compiled programs as an argument (None for the null model).
-        velocity: `velocity(weights, row, taps={}, edits={})` -> velocity; `row` is one instance of a `suite.Suite`.
+        velocity: `velocity(weights, row, taps={}, edits={})` -> velocity; `row` is one instance of a `clips.Suite`.
         layers: blocks; 0 for the null model, which has no sites.
     """
 

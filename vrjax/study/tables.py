@@ -1,8 +1,16 @@
-"""Running one compiled program over many instances, in groups, with a progress bar and results kept on disk."""
+"""Tables of numbers, kept by what made them, and one compiled program over many rows, with a progress bar."""
 
+import ast
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib.util
+import json
 import pathlib
+import types
 import zipfile
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -13,64 +21,184 @@ from vrjax.files.writing import atomic
 
 Tables = dict[str, np.ndarray]
 
+SHOW = ("vrjax.report", "vrjax.files", "vrjax.cli", "vrjax.study.command", "vrjax.study.page", "vrjax.study.tables")
+"""Rooms that store and show numbers and make none: what they are made of does not count as an instrument's source."""
+
 
 class Bench:
-    """Runs per-instance functions over the rows of a suite.
+    """Runs per-instance functions over rows, and keeps the tables they fill.
 
     Args:
-        folder: where tables are kept; a part that is there already is read, not run again.
+        folder: where tables are kept.
+        of: what every table depends on beside the code (config, weights, versions); anything JSON can hold.
         group: instances in one call of a compiled program.
         progress: a rich progress bar, or None.
     """
 
-    def __init__(self, folder: pathlib.Path, *, group: int = 16, progress: Progress | None = None):
-        self.folder, self.progress = folder, progress
-        self.group = group
+    def __init__(self, folder: pathlib.Path, *, of: Any = None, group: int = 16, progress: Progress | None = None):
+        self.folder, self.of, self.group, self.progress = folder, of, group, progress
         self._programs: dict[Hashable, Callable] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
-    def part(self, name: str, make: Callable[[], Tables]) -> Tables:
-        """`make()`, or what an earlier run of it left in the folder. Written atomically: a killed part is simply
-        redone."""
-        path = self.folder / f"{name}.npz"
+    def part(self, name: str, make: Callable[[], Tables], *, code: Any = None, of: Any = None) -> Tables:
+        """`make()`, or what an earlier run of the same code on the same things left in the folder.
+
+        Written whole or not at all: a part that was killed is simply redone.
+
+        Args:
+            name: of the table, unique in the folder.
+            make: measures it.
+            code: the module or function that measures, whose source, with all that it imports, must be the same; by
+                default `make` itself, and with it the whole module that it stands in.
+            of: what this table depends on beside the bench's `of`.
+
+        Raises:
+            ValueError: the file is torn or no table.
+        """
+        path, key = self.folder / f"{name}.npz", {"of": [self.of, of], "source": source(make if code is None else code)}
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         if path.exists():
             try:
                 with np.load(path) as stored:
-                    return {k: stored[k] for k in stored.files}
+                    found = {k: stored[k] for k in stored.files}
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 raise ValueError(
                     f"{path}: not a table of this experiment ({error}); delete it to measure again"
                 ) from None
+            if str(found.pop("made of", "")) == digest:
+                return found
+            if self.progress:
+                self.progress.console.print(f"{path.name} is measured again: what it was made of has changed")
         tables = make()
         with atomic(path) as scratch, open(scratch, "wb") as file:
-            np.savez_compressed(file, **tables)  # type: ignore[arg-type]
+            np.savez_compressed(file, **{"made of": np.array(digest)}, **tables)  # type: ignore[arg-type]
         return tables
 
-    def over(
-        self, fn: Callable[[Any, Any], Any], weights: Any, rows: Mapping[str, Any], label: str, key: Hashable = None
-    ) -> Any:
+    def over(self, fn: Callable[[Any, Any], Any], weights: Any, rows: Mapping[str, Any], label: str) -> Any:
         """`fn(weights, row) -> pytree of arrays` for every row: one program, vmapped over a group, results as NumPy.
 
-        The last group is filled up with its last row, so that there is one compiled program. Calls with an equal
-        `key` say
-        that their `fn` is the same function of its arguments, and share that program too.
+        The last group is filled up with its last row, so that there is one compiled program. Functions of the same code
+        that close over the same things share that program (see `identity`): what differs from model to model and from
+        clip to clip, weights above all, belongs into the arguments.
         """
-        run = self._programs.get(key) if key is not None else None
-        if run is None:
-            run = jax.jit(jax.vmap(fn, in_axes=(None, 0)))
-            if key is not None:
-                self._programs[key] = run
+        run = self._programs.setdefault(identity(fn), jax.jit(jax.vmap(fn, in_axes=(None, 0))))
         n = len(next(iter(rows.values())))
-        task = self.progress.add_task(label, total=n) if self.progress else None
         parts = []
-        for start in range(0, n, self.group):
-            index = np.minimum(np.arange(start, start + self.group), n - 1)
-            chosen = {k: v[index] for k, v in rows.items()}
-            out = jax.tree.map(np.asarray, run(weights, chosen))
-            kept = min(self.group, n - start)
-            parts.append(jax.tree.map(lambda a, kept=kept: a[:kept], out))
-            if self.progress and task is not None:
-                self.progress.update(task, advance=kept)
-        if self.progress and task is not None:
-            self.progress.remove_task(task)
+        with self.bar(label, n) as tick:
+            for start in range(0, n, self.group):
+                index = np.minimum(np.arange(start, start + self.group), n - 1)
+                out = jax.tree.map(np.asarray, run(weights, {k: v[index] for k, v in rows.items()}))
+                kept = min(self.group, n - start)
+                parts.append(jax.tree.map(lambda a, kept=kept: a[:kept], out))
+                tick(kept)
         return jax.tree.map(lambda *a: np.concatenate(a), *parts)
+
+    @contextlib.contextmanager
+    def bar(self, label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """A progress bar for a while; calling what it gives moves it on."""
+        if self.progress is None:
+            yield lambda done: None
+            return
+        task = self.progress.add_task(label, total=total)
+        try:
+            yield lambda done: self.progress.update(task, advance=done) if self.progress else None
+        finally:
+            self.progress.remove_task(task)
+
+
+# ------------------------------------------------------------------------------------------------- what made a table
+
+
+def source(code: Any) -> str:
+    """Fingerprint of an instrument: of the module that `code` is or stands in, and of all it imports from `vrjax` and
+    `experiments`, but for what only stores and shows. Comments, docstrings and layout do not count."""
+    name = code.__name__ if isinstance(code, types.ModuleType) else code.__module__
+    digest = hashlib.sha256()
+    for module in sorted(_closure(name)):
+        digest.update(f"{module}\0{_text(module)[0]}\0".encode())
+    return digest.hexdigest()
+
+
+def _closure(name: str) -> set[str]:
+    found, todo = set(), [name]
+    while todo:
+        module = todo.pop()
+        if module not in found:
+            found.add(module)
+            todo += _text(module)[1]
+    return found
+
+
+@functools.cache
+def _text(name: str) -> tuple[str, tuple[str, ...]]:
+    """A module's code without its prose, and which modules of ours it imports."""
+    spec = None if name == "__main__" else importlib.util.find_spec(name)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):  # a notebook's cell, an extension
+        return "", ()
+    tree, imports = ast.parse(pathlib.Path(spec.origin).read_text("utf-8")), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imports |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        body = getattr(node, "body", None)
+        if isinstance(body, list):  # strings that stand alone say something to people only
+            node.body = [s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+    ours = [n for n in imports if n.split(".")[0] in ("vrjax", "experiments") and not n.startswith(SHOW) and _module(n)]
+    return ast.unparse(tree), tuple(sorted(ours))
+
+
+def _module(name: str) -> bool:
+    parent, _, last = name.rpartition(".")
+    return not parent or (_module(parent) and _found(name))
+
+
+def _found(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # its parent is a module, not a package: the name is something inside it
+        return False
+
+
+# ------------------------------------------------------------------------------------------- what makes two programs
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Same:
+    """Equal to itself alone, and kept alive, so that no other object gets its identity."""
+
+    thing: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.thing is other.thing
+
+    def __hash__(self) -> int:
+        return id(self.thing)
+
+
+def identity(thing: Any) -> Hashable:
+    """What a function is, for a cache of programs: its code, its defaults, and all that it closes over by value.
+
+    Numbers, text, containers, dataclasses, arrays and functions are compared by content; any other object, a model for
+    instance, only with itself. So equal identities mean equal programs, and a forgotten name in a key cannot hand one
+    model the program of another.
+    """
+    if isinstance(thing, types.FunctionType):
+        cells = [cell.cell_contents for cell in thing.__closure__ or ()]
+        return thing.__module__, thing.__code__, *map(identity, (cells, thing.__defaults__, thing.__kwdefaults__))
+    if isinstance(thing, types.MethodType):
+        return identity(thing.__func__), identity(thing.__self__)
+    if isinstance(thing, functools.partial):
+        return identity((thing.func, thing.args, thing.keywords))
+    if isinstance(thing, np.ndarray | jax.Array) and not jax.dtypes.issubdtype(thing.dtype, jax.dtypes.extended):
+        value = np.asarray(thing)
+        return "array", value.shape, str(value.dtype), hashlib.sha256(value.tobytes()).digest()
+    if isinstance(thing, dict):
+        return "dict", tuple((key, identity(value)) for key, value in thing.items())
+    if isinstance(thing, tuple | list):
+        return type(thing), tuple(map(identity, thing))
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        return type(thing), tuple(identity(getattr(thing, field.name)) for field in dataclasses.fields(thing))
+    if thing is None or isinstance(thing, bool | int | float | str | bytes | range | np.generic):
+        return type(thing), thing
+    return _Same(thing)

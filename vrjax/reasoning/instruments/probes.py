@@ -3,11 +3,13 @@
 A probe is ridge regression from a token's features to one-hot targets, read by argmax, and its figure is balanced
 accuracy on instances it was not fitted on. Features [steps, blocks, tokens, dim] exist only inside the compiled
 program: they are folded into sufficient statistics (`Moments`, dim x dim per site) as they are made, so 40 blocks x 50
-    steps need no disk.
+steps need no disk.
 
-    features = lambda c: sample(dit.velocity(c.text, c.image, taps={"block.*": lambda h: h}), c.noise, grid,
-                                record=Record(fields=())).taps["block.*"]
-    result = fit(features, instances, {"wall": walls, "next": cells}, split(len(walls), seed=0))
+    def features(dit, c):                # the model is an argument: models of one shape share the compiled programs
+        velocity = dit.velocity(c.text, c.image, taps={"block.*": lambda h: h})
+        return sample(velocity, c.noise, grid, record=Record(fields=())).taps["block.*"]
+
+    result = fit(features, dit, instances, {"wall": walls, "next": cells}, split(len(walls), seed=0))
     result["next"].accuracy          # [steps, blocks], beside .control [steps, blocks] and .chance
 
 **Labels** are whole numbers [instances, tokens], -1 where a token is irrelevant (masked). A target of the whole clip is
@@ -19,6 +21,7 @@ about its label, so only accuracy above it was read from the instance. Whether t
 another question: see the swaps and ablations in `vrjax.reasoning.instruments.layers`.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -27,7 +30,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-Features = Callable[[Any], Array]
+Features = Callable[[Any, Any], Array]
+"""(parameters of the model, one instance) -> [*site, tokens, dim]."""
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
@@ -155,8 +159,7 @@ def ridge(m: Any, penalties: Any) -> Probe:
     """Ridge regression of the one-hot targets for every penalty, from one eigendecomposition per site.
 
     On the host, in float64. (Inside a compiled program, two of LAPACK's batched kernels at once can deadlock on two
-    cores:
-    each waits in a pool thread for pool threads.)
+    cores: each waits in a pool thread for pool threads.)
 
     Features are standardised by their weighted spread, so a penalty of 1 weighs as much as the data: it minimises
     mean |y - x w - b|^2 + penalty |w|^2 over standardised x, the bias unpenalised. Constant features get weight 0.
@@ -215,17 +218,16 @@ def _chunks(tree: Any, count: int, group: int) -> tuple[Any, np.ndarray]:
     return jax.tree.map(lambda a: jnp.asarray(a)[index], tree), real
 
 
-def _take(tree: Any, rows: np.ndarray) -> Any:
-    return jax.tree.map(lambda a: a[rows], tree)
-
-
+@functools.partial(jax.jit, static_argnames=("features", "group"))
 def accumulate(
-    features: Features, instances: Any, labels: Mapping[str, Any], weights: Mapping[str, Any], *, group: int = 1
+    features: Features, params: Any, instances: Any, labels: Mapping[str, Any], weights: Mapping[str, Any], *, group=1
 ) -> dict[str, Moments]:
     """Moments of every target over all instances, each instance's features computed once and dropped.
 
     Args:
-        features: one instance -> [*site, tokens, dim]; traced, `group` instances side by side.
+        features: (params, one instance) -> [*site, tokens, dim]; traced, `group` instances side by side. It is the
+            key of the compiled program, so it must be one function, not one anew for every call.
+        params: of the model, any pytree.
         instances: pytree of arrays with a leading axis of instances.
         labels: {target: [instances, tokens]}, -1 where irrelevant.
         weights: {target: [classes]}, see `balance`.
@@ -234,7 +236,7 @@ def accumulate(
     (inputs, marks), real = _chunks((instances, dict(labels)), count, group)
 
     def one(instance, marks, real):
-        f = features(instance)
+        f = features(params, instance)
         return {t: moments(f, jnp.where(real, marks[t], -1), jnp.asarray(weights[t])) for t in marks}
 
     def add(carry, several):
@@ -248,8 +250,9 @@ def accumulate(
     return jax.lax.scan(body, zeros, (inputs, marks, jnp.asarray(real)))[0]
 
 
+@functools.partial(jax.jit, static_argnames=("features", "group"))
 def score(
-    features: Features, instances: Any, labels: Mapping[str, Any], probes: Mapping[str, Probe], *, group: int = 1
+    features: Features, params: Any, instances: Any, labels: Mapping[str, Any], probes: Mapping[str, Probe], *, group=1
 ) -> dict[str, Array]:
     """Confusion counts of every target per instance: {target: [instances, (penalties,) *site, true, predicted]}."""
     count = len(next(iter(labels.values())))
@@ -257,7 +260,7 @@ def score(
 
     def one(chunk):
         instance, marks = chunk
-        f = features(instance)
+        f = features(params, instance)
         return {t: confusion(probes[t], f, marks[t]) for t in marks}
 
     counts = jax.lax.map(jax.vmap(one), (inputs, marks))
@@ -274,6 +277,7 @@ def exchange(labels: Int[np.ndarray, "instances tokens"], seed: int) -> Int[np.n
 
 def fit(
     features: Features,
+    params: Any,
     instances: Any,
     labels: Mapping[str, Any],
     parts: Split,
@@ -289,7 +293,8 @@ def fit(
     target and for its control alike. Labels are exchanged within each part, so no test label reaches the fit.
 
     Args:
-        features: one instance -> [*site, tokens, dim].
+        features: (params, one instance) -> [*site, tokens, dim]; calls with one `features` share compiled programs.
+        params: of the model, any pytree: an argument of the programs, not a constant in them.
         instances: pytree of arrays with a leading axis of instances.
         labels: {target: [instances, tokens]} whole numbers, -1 where irrelevant.
         parts: see `split`.
@@ -315,20 +320,15 @@ def fit(
         marks[f"{t}\0control"] = mixed  # a name no target can have
     weights = {t: balance(a[parts.train], sizes[t.split("\0")[0]]) for t, a in marks.items()}
     lam = jnp.asarray(sorted(penalties), jnp.float32)
-
-    @jax.jit
-    def train(instances, marks):
-        return accumulate(features, instances, marks, weights, group=group)
-
-    test = jax.jit(lambda instances, marks, probes: score(features, instances, marks, probes, group=group))
-    pick = lambda rows: (_take(instances, rows), {t: a[rows] for t, a in marks.items()})
-    probes = {t: ridge(m, lam) for t, m in train(*pick(parts.train)).items()}
-    seen = test(*pick(parts.validation), probes)
+    pick = lambda rows: (params, jax.tree.map(lambda a: a[rows], instances), {t: a[rows] for t, a in marks.items()})
+    found = accumulate(features, *pick(parts.train), weights, group=group)
+    probes = {t: ridge(m, lam) for t, m in found.items()}
+    seen = score(features, *pick(parts.validation), probes, group=group)
     best = {t: balanced_accuracy(np.asarray(a).sum(0)) for t, a in seen.items()}
     # argmax takes the first of equals: turn the penalties around to prefer the larger.
     chosen = {t: len(lam) - 1 - np.argmax(a[::-1], axis=0) for t, a in best.items()}
     final = {t: jax.tree.map(lambda a, t=t: _select(a, chosen[t]), p) for t, p in probes.items()}
-    counts = {t: np.asarray(a) for t, a in test(*pick(parts.test), final).items()}
+    counts = {t: np.asarray(a) for t, a in score(features, *pick(parts.test), final, group=group).items()}
 
     results = {}
     for t in labels:
@@ -362,18 +362,3 @@ def _check(labels: Mapping[str, np.ndarray], sizes: Mapping[str, int], parts: Sp
     every = np.concatenate(parts)
     if len(np.unique(every)) != len(every):
         raise ValueError("parts: an instance stands in two of train, validation and test")
-
-
-def pooled(features: Features) -> Features:
-    """Features averaged over tokens, [*site, 1, dim]: for targets of the whole clip, labels [instances, 1]."""
-    return lambda instance: features(instance).mean(axis=-2, keepdims=True)
-
-
-def projected(features: Features, dim: int, key: Array) -> Features:
-    """Features through a fixed random Gaussian map to `dim` channels, scaled to keep squared lengths on average."""
-
-    def smaller(instance: Any) -> Array:
-        f = features(instance)
-        return f @ (jax.random.normal(key, (f.shape[-1], dim), f.dtype) / dim**0.5)
-
-    return smaller

@@ -1,6 +1,6 @@
 """A run of seconds through every part: data, updates, validation, checkpoints, export. It learns nothing.
 
-Command:        vrjax train configs/smoke.py
+Command:        vrjax train configs/chain_of_steps/smoke.py
 Expected time:  under a minute on one core, nearly all of it compilation.
 Expected score: none; the loss falls from about 2 to below 1.5.
 """

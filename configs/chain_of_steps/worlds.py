@@ -1,6 +1,6 @@
 """The shipped model: one small video DiT for all embedded worlds.
 
-Command:        vrjax train configs/worlds.py
+Command:        vrjax train configs/chain_of_steps/worlds.py
 Expected time:  about 45 minutes of one core (AMD EPYC, Zen 4).
 Expected score: 89 % of 200 held-out mazes solved in 20 Euler steps, pick 99 %, maze_goals 48 %, tictactoe 18 %,
                 occluder and ball below 1 %.

@@ -1,0 +1,12 @@
+"""The shipped model alone. Most intervals are wide: it shows, it does not prove.
+
+Command:        python -m experiments.chain_of_steps
+Expected time:  at most four minutes on two cores.
+"""
+
+from experiments.chain_of_steps.config import ChainOfSteps
+
+
+def config() -> ChainOfSteps:
+    """The config of the run."""
+    return ChainOfSteps(name="chain_of_steps", models=("worlds",))

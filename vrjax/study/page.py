@@ -1,0 +1,97 @@
+"""The common page of a study: its report, and figures and videos that stand alone."""
+
+import pathlib
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vrjax.files.writing import atomic
+from vrjax.report import figures, html, parts, statistics, video
+
+Drawn = parts.Curve | parts.HeatMap | parts.Forest
+
+
+def write(folder: pathlib.Path, page: parts.Page, drawn: Mapping[str, Drawn] | None = None) -> None:
+    """`report.html`, `figures/<name>.png`, and for every case of the page its last estimate as a video and, where it
+    has several steps, a strip of them.
+
+    Args:
+        folder: of the run.
+        page: the whole report.
+        drawn: name -> what of it is also a picture of its own.
+    """
+    html.write(folder / "report.html", page)
+    for name, part in (drawn or {}).items():
+        draw(folder / "figures" / f"{name}.png", part)
+    for case in (case for scrubber in page.scrubbers for case in scrubber.cases):
+        name = slug(case.name)
+        video.save(folder / "videos" / f"{name}.mp4", case.x0[0, -1], fps=4, scale=6)
+        steps = case.x0.shape[1]
+        if steps > 1:
+            chosen = np.unique(np.linspace(0, steps - 1, 6).round().astype(int))
+            strip = figures.film_strip(case.x0[0], steps=chosen, sigma=case.sigma, truth=case.truth)
+            figures.save(strip, folder / "figures" / f"steps_{name}.png")
+
+
+def draw(path: pathlib.Path, *drawn: Drawn, **how: Any) -> pathlib.Path:
+    """One picture of one part of a page, or of several under each other. `how` goes to the drawing of curves."""
+    if len(drawn) == 1:
+        return figures.save(_figure(drawn[0], how), path)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = [figures.save(_figure(part, how), pathlib.Path(scratch) / f"{i}.png") for i, part in enumerate(drawn)]
+        images = [Image.open(file).convert("RGB") for file in files]
+    canvas, top = Image.new("RGB", (max(i.width for i in images), sum(i.height for i in images)), "white"), 0
+    for image in images:
+        canvas.paste(image, (0, top))
+        top += image.height
+    with atomic(path) as out:
+        canvas.save(out, optimize=True)
+    return path
+
+
+def _figure(part: Drawn, how: Mapping[str, Any]) -> Any:
+    if isinstance(part, parts.Curve):
+        return figures.curve(part, **how)
+    return figures.forest(part) if isinstance(part, parts.Forest) else figures.heat_map(part)
+
+
+def slug(title: str) -> str:
+    """A title as a file name: lower case letters and digits, joined by underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")
+
+
+def table(title: str, rows: Sequence[Mapping[str, Any]], caption: str = "") -> parts.Table:
+    """A table of records, whose columns are the keys of the first."""
+    return parts.Table(title, list(rows[0]), [[row[key] for key in rows[0]] for row in rows], caption)
+
+
+def band(
+    name: str, runs: Sequence[np.ndarray], resamples: int, role: parts.Role = "model", x: Any = None
+) -> parts.Series:
+    """A mean curve with its cluster-bootstrap band.
+
+    Args:
+        name: in the legend.
+        runs: one array [instances, ..., steps] per training seed; instances are the clusters, runs that are not finite
+            at every step are left out.
+        resamples: bootstrap draws.
+        x: of the steps; 0, 1, 2, ... by default.
+    """
+    rows, clusters = [], []
+    for number, values in enumerate(runs):
+        values = np.asarray(values, np.float64)
+        for i, value in enumerate(values.reshape(len(values), -1, values.shape[-1])):
+            good = value[np.isfinite(value).all(-1)]
+            rows.append(good)
+            clusters += [f"{number}/{i}"] * len(good)
+    estimate = statistics.cluster_bootstrap(np.concatenate(rows), np.array(clusters), resamples=resamples)
+    return parts.Series(name, estimate.value, x, estimate.low, estimate.high, role=role)
+
+
+def enlarged(video: np.ndarray, factor: int = 4) -> np.ndarray:
+    """Every pixel (or block mean) as a square of pixels: what a latent of the block codec decodes to."""
+    return video.repeat(factor, axis=-3).repeat(factor, axis=-2)
