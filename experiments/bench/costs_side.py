@@ -5,7 +5,7 @@ Recording and compilation are measured on the shipped model and one maze (225 to
 A training step costs 3 forwards a clip (the backward pass counts as two). A preference step with N losers and a live
 reference costs (1 + N)(3 + 1), with stored reference errors (1 + N) 3 (`jobs.preference.forwards`). Its row is
 time(preference) / time(training) over the ratio of those counts: 1 is what the count says. The model is that of
-`configs/worlds.py`, random batches of 8, all weights trained, by AdamW: Muon has a fixed cost of its own, which would
+`configs/chain_of_steps/worlds.py`, random batches of 8, all weights trained, by AdamW: Muon has a fixed cost, which would
 flatter the larger step.
 """
 
@@ -17,8 +17,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-
 from configs.worlds import config as worlds_config
+
 from experiments.bench import timing
 from vrjax import tasks
 from vrjax.align import step as preference

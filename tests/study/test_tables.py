@@ -10,34 +10,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vrjax.study import config, tables
-from vrjax.study.tables import Bench, identity, source
+from vrjax.study import config
+from vrjax.study.tables import Bench, identity
 
 
 @pytest.fixture
 def instrument(tmp_path, monkeypatch):
-    """Writes a package `experiments` of two modules, and forgets what was known of it."""
+    """Writes the module of an instrument anew, and imports it."""
+    monkeypatch.syspath_prepend(str(tmp_path))
 
-    def write(factor="3", prose="", helper="0"):
-        folder = tmp_path / "src" / "experiments" / "paper"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "__init__.py").touch()
-        (folder.parent / "__init__.py").touch()
-        (folder / "helper.py").write_text(f"SHIFT = {helper}\n")
-        text = f'"""{prose}"""\nfrom experiments.paper import helper\n\n\ndef measure(x):\n    # {prose}\n'
-        (folder / "measure.py").write_text(text + f"    return {{'y': x * {factor} + helper.SHIFT}}\n")
-        for name in [name for name in sys.modules if name.split(".")[0] == "experiments"]:
-            monkeypatch.delitem(sys.modules, name)
+    def write(factor="3", prose=""):
+        (tmp_path / "an_instrument.py").write_text(
+            f'"""{prose}"""\n\n\ndef measure(x):\n    return {{"y": x * {factor}}}  # {prose}\n'
+        )
+        monkeypatch.delitem(sys.modules, "an_instrument", raising=False)
         importlib.invalidate_caches()
-        tables._text.cache_clear()
-        return importlib.import_module("experiments.paper.measure")
+        return importlib.import_module("an_instrument")
 
-    monkeypatch.syspath_prepend(str(tmp_path / "src"))
-    yield write
-    tables._text.cache_clear()
+    return write
 
 
-def test_a_table_is_measured_again_when_what_made_it_changed(instrument, tmp_path):
+def test_a_table_is_measured_again_when_what_made_it_changed(instrument, tmp_path, capsys):
     made = []
 
     def part(of="a", weights=None, **changed):
@@ -49,34 +42,13 @@ def test_a_table_is_measured_again_when_what_made_it_changed(instrument, tmp_pat
     part()
     part(prose="words do not count")
     assert len(made) == 1
-    np.testing.assert_array_equal(part(factor="4"), [0, 4, 8])  # the instrument's code
-    np.testing.assert_array_equal(part(factor="4", helper="1"), [1, 5, 9])  # code that it imports
-    part(factor="4", helper="1", of="b")  # the config
-    part(factor="4", helper="1", of="b", weights="w")  # the model
-    assert len(made) == 5
-    part(factor="4", helper="1", of="b", weights="w")
-    assert len(made) == 5
-
-
-def test_a_torn_table_is_an_error(tmp_path):
-    bench = Bench(tmp_path)
-    bench.part("t", lambda: {"a": np.arange(9)})
-    path = tmp_path / "t.npz"
-    path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(ValueError, match="t.npz: not a table"):
-        bench.part("t", lambda: {"a": np.arange(9)})
-
-
-def test_the_source_of_an_instrument_is_what_measures():
-    from vrjax.reasoning.instruments import cka, readout
-
-    assert len({source(cka), source(readout), source(Bench)}) == 3
-    assert source(cka) == source(cka.sensitivity)
-    known = tables._closure("vrjax.reasoning.instruments.ensemble")
-    assert {"vrjax.flow.core", "vrjax.reasoning.instruments.ensemble"} <= known
-    assert not [
-        name for name in tables._closure("experiments.chain_of_steps.layers") if name.startswith("vrjax.report")
-    ]
+    np.testing.assert_array_equal(part(factor="44"), [0, 44, 88])  # the instrument's code
+    assert "made again" in capsys.readouterr().out
+    part(factor="44", of="b")  # the config
+    part(factor="44", of="b", weights="w")  # the model
+    assert len(made) == 4
+    part(factor="44", of="b", weights="w")
+    assert len(made) == 4
 
 
 def test_programs_are_shared_by_what_they_are(tmp_path):

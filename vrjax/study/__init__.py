@@ -7,6 +7,7 @@
 | `tables` | `Bench`: tables kept by what made them, and one compiled program over many rows |
 | `clips` | held-out clips of a task as arrays, and its verifier for whole arrays of estimates |
 | `subjects` | who is measured: models, controls and the null model, all as velocities |
+| `benchmark` | what a model is given of a benchmark's clip |
 | `bills` | what arms cost in forward passes, and how many updates equal compute buys |
 | `claims` | what studies say of their claims at the end of a run |
 | `page` | the common page: report, figures and videos of a run |

@@ -1,28 +1,22 @@
 """Tables of numbers, kept by what made them, and one compiled program over many rows, with a progress bar."""
 
-import ast
 import contextlib
 import dataclasses
 import functools
 import hashlib
-import importlib.util
-import json
 import pathlib
 import types
-import zipfile
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from rich.progress import Progress
 
-from vrjax.files.writing import atomic
+from vrjax.files import kept
 
 Tables = dict[str, np.ndarray]
-
-SHOW = ("vrjax.report", "vrjax.files", "vrjax.cli", "vrjax.study.command", "vrjax.study.page", "vrjax.study.tables")
-"""Rooms that store and show numbers and make none: what they are made of does not count as an instrument's source."""
 
 
 class Bench:
@@ -55,24 +49,11 @@ class Bench:
         Raises:
             ValueError: the file is torn or no table.
         """
-        path, key = self.folder / f"{name}.npz", {"of": [self.of, of], "source": source(make if code is None else code)}
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-        if path.exists():
-            try:
-                with np.load(path) as stored:
-                    found = {k: stored[k] for k in stored.files}
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-                raise ValueError(
-                    f"{path}: not a table of this experiment ({error}); delete it to measure again"
-                ) from None
-            if str(found.pop("made of", "")) == digest:
-                return found
-            if self.progress:
-                self.progress.console.print(f"{path.name} is measured again: what it was made of has changed")
-        tables = make()
-        with atomic(path) as scratch, open(scratch, "wb") as file:
-            np.savez_compressed(file, **{"made of": np.array(digest)}, **tables)  # type: ignore[arg-type]
-        return tables
+        module = make if code is None else code
+        source = kept.source(module if isinstance(module, types.ModuleType) else module.__module__)
+        say = self.progress.console.print if self.progress else print
+        about = {"of": self.of, "part": of, "source": source}
+        return kept.arrays(self.folder / f"{name}.npz", about, make, say=say)
 
     def over(self, fn: Callable[[Any, Any], Any], weights: Any, rows: Mapping[str, Any], label: str) -> Any:
         """`fn(weights, row) -> pytree of arrays` for every row: one program, vmapped over a group, results as NumPy.
@@ -106,60 +87,6 @@ class Bench:
             self.progress.remove_task(task)
 
 
-# ------------------------------------------------------------------------------------------------- what made a table
-
-
-def source(code: Any) -> str:
-    """Fingerprint of an instrument: of the module that `code` is or stands in, and of all it imports from `vrjax` and
-    `experiments`, but for what only stores and shows. Comments, docstrings and layout do not count."""
-    name = code.__name__ if isinstance(code, types.ModuleType) else code.__module__
-    digest = hashlib.sha256()
-    for module in sorted(_closure(name)):
-        digest.update(f"{module}\0{_text(module)[0]}\0".encode())
-    return digest.hexdigest()
-
-
-def _closure(name: str) -> set[str]:
-    found, todo = set(), [name]
-    while todo:
-        module = todo.pop()
-        if module not in found:
-            found.add(module)
-            todo += _text(module)[1]
-    return found
-
-
-@functools.cache
-def _text(name: str) -> tuple[str, tuple[str, ...]]:
-    """A module's code without its prose, and which modules of ours it imports."""
-    spec = None if name == "__main__" else importlib.util.find_spec(name)
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):  # a notebook's cell, an extension
-        return "", ()
-    tree, imports = ast.parse(pathlib.Path(spec.origin).read_text("utf-8")), set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imports |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            imports |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        body = getattr(node, "body", None)
-        if isinstance(body, list):  # strings that stand alone say something to people only
-            node.body = [s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
-    ours = [n for n in imports if n.split(".")[0] in ("vrjax", "experiments") and not n.startswith(SHOW) and _module(n)]
-    return ast.unparse(tree), tuple(sorted(ours))
-
-
-def _module(name: str) -> bool:
-    parent, _, last = name.rpartition(".")
-    return not parent or (_module(parent) and _found(name))
-
-
-def _found(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # its parent is a module, not a package: the name is something inside it
-        return False
-
-
 # ------------------------------------------------------------------------------------------- what makes two programs
 
 
@@ -190,7 +117,7 @@ def identity(thing: Any) -> Hashable:
         return identity(thing.__func__), identity(thing.__self__)
     if isinstance(thing, functools.partial):
         return identity((thing.func, thing.args, thing.keywords))
-    if isinstance(thing, np.ndarray | jax.Array) and not jax.dtypes.issubdtype(thing.dtype, jax.dtypes.extended):
+    if isinstance(thing, np.ndarray | jax.Array) and not jnp.issubdtype(thing.dtype, jax.dtypes.extended):
         value = np.asarray(thing)
         return "array", value.shape, str(value.dtype), hashlib.sha256(value.tobytes()).digest()
     if isinstance(thing, dict):
