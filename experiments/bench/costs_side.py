@@ -5,8 +5,8 @@ Recording and compilation are measured on the shipped model and one maze (225 to
 A training step costs 3 forwards a clip (the backward pass counts as two). A preference step with N losers and a live
 reference costs (1 + N)(3 + 1), with stored reference errors (1 + N) 3 (`jobs.preference.forwards`). Its row is
 time(preference) / time(training) over the ratio of those counts: 1 is what the count says. The model is that of
-`configs/chain_of_steps/worlds.py`, random batches of 8, all weights trained, by AdamW: Muon has a fixed cost, which would
-flatter the larger step.
+`configs/chain_of_steps/worlds.py`, random batches of 8, all weights trained, by AdamW: Muon has a fixed cost of its
+own, which would flatter the larger step.
 """
 
 import dataclasses

@@ -13,6 +13,8 @@ import pytest
 from vrjax.study import config
 from vrjax.study.tables import Bench, identity
 
+TRACED: list = []
+
 
 @pytest.fixture
 def instrument(tmp_path, monkeypatch):
@@ -54,11 +56,11 @@ def test_a_table_is_measured_again_when_what_made_it_changed(instrument, tmp_pat
 def test_programs_are_shared_by_what_they_are(tmp_path):
     """A name that forgets what the function closes over gave the second model the first one's program."""
     bench, rows = Bench(tmp_path, group=2), {"x": np.arange(3.0)}
-    traced = []
+    TRACED.clear()
 
     def scaled(by):
         def fn(weights, row):
-            traced.append(by)
+            TRACED.append(by)
             return row["x"] * by + weights
 
         return fn
@@ -68,7 +70,7 @@ def test_programs_are_shared_by_what_they_are(tmp_path):
     np.testing.assert_array_equal(bench.over(scaled(2.0), 5.0, rows, ""), [5, 7, 9])
     np.testing.assert_array_equal(bench.over(scaled(np.arange(2.0)), 0.0, rows, ""), [[0, 0], [0, 1], [0, 2]])
     np.testing.assert_array_equal(bench.over(scaled(np.ones(2)), 0.0, rows, ""), [[0, 0], [1, 1], [2, 2]])
-    assert len(traced) == 4
+    assert len(TRACED) == 4
 
 
 def test_identity():
