@@ -70,7 +70,8 @@ def run(study: ChainOfSteps, root: pathlib.Path, *, fresh: bool, only: Sequence[
     """Measures what is missing, judges, and writes the run folder. `only`: measure these models and stop."""
     trained = [subjects.load(name, shipped.path(name)) for name in study.models]
     about = command.made_of(study, weights=weights(study))
-    with command.running(root / study.name, about, fresh=fresh, console=console, group=study.group) as here:
+    how: dict[str, Any] = {"fresh": fresh, "console": console, "group": study.group, "shared": only is not None}
+    with command.running(root / study.name, about, **how) as here:
         tables: dict[str, list[Tables]] = {}
         nulls: dict[str, list[Tables]] = {}
         for i, subject in enumerate(trained):
