@@ -11,13 +11,13 @@ own, which would flatter the larger step.
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from configs.worlds import config as worlds_config
 
 from experiments.bench import timing
 from vrjax import tasks
@@ -29,7 +29,7 @@ from vrjax.models.embedded import shipped
 from vrjax.plan.jobs import preference as plan
 from vrjax.train import state as states
 from vrjax.train import step as training
-from vrjax.train.config import Optim, TrainConfig
+from vrjax.train.config import Optim, TrainConfig, load
 
 LATENT = (9, 10, 10, 3)
 BATCH = 8  # clips, or pairs, in a step
@@ -102,7 +102,7 @@ def _compiling(count: int) -> np.ndarray:
 @functools.cache
 def _training() -> tuple[TrainConfig, Any, Callable[[], Any]]:
     """The plain training step: its config, its mesh and a call of it."""
-    plain = worlds_config()
+    plain = load(pathlib.Path(__file__).parents[2] / "configs" / "chain_of_steps" / "worlds.py")
     data = dataclasses.replace(plain.data, batch=BATCH)
     plain = dataclasses.replace(plain, data=data, accumulate=1, optim=Optim(kind="adamw"))
     mesh = states.make_mesh(plain)
