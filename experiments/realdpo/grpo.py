@@ -14,8 +14,8 @@ from experiments.realdpo.network import post_config
 from experiments.realdpo.pairs import Material
 from vrjax import flow
 from vrjax.align import losses, policy
-from vrjax.tasks.discs import verifier
-from vrjax.train import optim
+from vrjax.tasks.discs import physics, verifier
+from vrjax.train import optim, update
 from vrjax.train.state import Network
 
 REACH = 4 * verifier.TOLERANCE  # errors from here on are worth nothing
@@ -41,27 +41,27 @@ def train(
     """
     network = Network(post_config(study), {})
     grid = flow.grids.shifted(study.sampler_steps, shift=study.shift)
-    roll = policy.rollout(network, grid=grid, solver=flow.sde("flow_grpo"), group=study.group)
+    shape = (physics.FRAMES, 1, physics.BODIES[own[0].real.family], 2)
+    roll = policy.rollout(network, shape=shape, grid=grid, solver=flow.sde("flow_grpo"), group=study.group)
     tx = optim.make(kind="adamw", lr=arm.lr, steps=until, warmup=0, final=1.0, b2=0.95, weight_decay=study.decay)
     step = policy.make(network, tx)
-    rolls = jax.jit(jax.vmap(lambda p, text, image, key: roll(p, {}, text, image, key)))
+    rolls = jax.jit(jax.vmap(lambda p, given, key: roll(p, {}, given, key)))
 
     def one(state: Any, rolled: Any, old: Any, advantage: Any, key: Any) -> Any:
         state, _, metrics = step(state, {}, {}, rolled, old, advantage, True, key)
         return state, metrics
 
     many = jax.jit(jax.vmap(one), donate_argnums=0)
-    state = jax.jit(jax.vmap(lambda p: policy.GrpoState(jnp.zeros((), jnp.int32), p, tx.init(p))))(params)
+    state = jax.jit(jax.vmap(lambda p: update.start(p, tx)))(params)
     seeds = [study.first + i for i in range(study.bases)]
     keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), 78) for seed in seeds])
     draws = [np.random.default_rng([5, seed]) for seed in seeds]
     log: list[dict[str, np.ndarray]] = []
     for done in range(1, until + 1):
         clips = [m.real.take(rng.integers(len(m.real), size=study.prompts)) for rng, m in zip(draws, own, strict=True)]
-        given = [inputs.conditions(c) for c in clips]
-        text, image = (np.stack([g[k] for g in given]) for k in ("text", "image"))
+        given = jax.tree.map(lambda *x: np.stack(x), *(inputs.conditions(c) for c in clips))
         now = jax.vmap(jax.random.split)(jax.vmap(jax.random.fold_in, (0, None))(keys, done))
-        rolled = rolls(state.params, text, image, now[:, 0])
+        rolled = rolls(state.params, given, now[:, 0])
         final = inputs.positions(np.asarray(rolled.trajectory.final))
         error = np.stack([verifier.judge(c, f).error for c, f in zip(clips, final, strict=True)])
         gained = reward(error)

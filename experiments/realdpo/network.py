@@ -82,7 +82,7 @@ class Bases:
 
     def __init__(self, study: Study):
         self.study = study
-        self.mesh, self.tx, self.update = _base_update(study.shape())
+        self.mesh, self.update = _base_update(study.shape())
 
     def train(self, seed: int, tick: Callable[[int], None] = lambda done: None) -> dict[str, np.ndarray]:
         """One network from scratch, on its own clips, a part of which breaks physics; every third batch is two discs.
@@ -92,7 +92,7 @@ class Bases:
             of predicting zero.
         """
         study, config = self.study, base_config(self.study, seed)
-        _, state, _ = states.make(config, self.tx, self.mesh)
+        _, state, _ = states.make(config, self.mesh)
         key, rng = states.run_key(config, states.STEP), np.random.default_rng([1, seed])
         clips = {
             family: rows(physics.make(family, study.base_clips, split="base", seed=seed, broken=study.broken))
@@ -132,13 +132,12 @@ def stack(study: Study, named: list[dict[str, np.ndarray]]) -> Any:
 
 
 @functools.cache
-def _base_update(study: Study) -> tuple[Any, Any, Any]:
-    """Mesh, optimiser and compiled update of base training."""
+def _base_update(study: Study) -> tuple[Any, Any]:
+    """Mesh and compiled update of base training."""
     config = base_config(study, 0)
     mesh = states.make_mesh(config)
-    tx, rate = training.transformation(config)
-    network, _, shardings = states.make(config, tx, mesh)
-    return mesh, tx, training.make(network, tx, rate, mesh, shardings)
+    network, _, shardings = states.make(config, mesh)
+    return mesh, training.make(network, mesh, shardings)
 
 
 @functools.cache
@@ -148,7 +147,7 @@ def _samples(study: Study) -> Callable[..., Any]:
 
     def group(params: Any, noise: Any, text: Any, image: Any) -> Any:
         dit = network.build(params, {}, network.sampler())
-        return rollouts.sample_batch(dit, noise[:, None], text, image, rollout)[:, 0]
+        return rollouts.sample_batch(dit, noise[:, None], {"text": text, "image": image}, rollout)[:, 0]
 
     return jax.jit(jax.vmap(group))
 

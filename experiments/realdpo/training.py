@@ -12,55 +12,31 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from experiments.realdpo.arms import Arm
 from experiments.realdpo.config import Study
 from experiments.realdpo.network import post_config
-from vrjax.align import methods, references, step
-from vrjax.align.config import Preference
-from vrjax.align.config import Reference as SpecOfReference
-from vrjax.align.references import Reference
+from vrjax.align import losses, step
+from vrjax.align.config import Preference, Reference
 from vrjax.align.step import State
-from vrjax.train import ema, optim
 from vrjax.train import state as states
+from vrjax.train.config import Optim
 from vrjax.train.state import Network
 
 LOGGED = ("loss", "win_error", "win_gap", "lose_gap", "loser_dominant", "accuracy", "win_motion", "lose_motion")
 
 
-class Numbers(NamedTuple):
-    """What may differ between arms of one program; float32 scalars, `every` an int32."""
-
-    lr: Any
-    beta: Any
-    anchor: Any
-    high: Any
-    rate: Any
-    every: Any
-
-    @classmethod
-    def of(cls, arm: Arm) -> "Numbers":
-        f = jnp.float32
-        return cls(f(arm.lr), f(arm.beta), f(arm.anchor), f(arm.high), f(arm.rate), jnp.int32(arm.every))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Traced(Preference):
-    """A `Preference` whose numbers may be traced: they are checked where they are made, in `Study` and `Arm`."""
-
-    def __post_init__(self):
-        pass
-
-
-def reference(numbers: Numbers) -> Reference:
-    """The moving reference with a traced rate and cadence: `references.ema`, and with rate 0 `references.frozen`."""
-
-    def update(kept: Any, params: Any, count: Any) -> Any:
-        rate = jnp.where((count + 1) % numbers.every == 0, numbers.rate, 0.0)
-        return jax.tree.map(lambda a, p: a + rate * (p.astype(jnp.float32) - a), kept, params)
-
-    return references.frozen()._replace(kind="ema", update=update, moves=True)
+def numbers(arm: Arm) -> dict[str, Any]:
+    """What may differ between arms of one program, as arguments of the update."""
+    f = jnp.float32
+    return {
+        "optim.lr": f(arm.lr),
+        "preference.beta": f(arm.beta),
+        "preference.anchor": f(arm.anchor),
+        "preference.high": f(arm.high),
+        "reference.decay": 1 - f(arm.rate),  # a reference that moves by 0 is frozen
+        "reference.every": jnp.int32(arm.every),
+    }
 
 
 class Program(NamedTuple):
@@ -68,56 +44,23 @@ class Program(NamedTuple):
     `update(numbers, state, batch, keys) -> (state, metrics)`; the state is donated."""
 
     start: Callable[[Any], State]
-    update: Callable[[Numbers, State, Any, Any], tuple[State, dict[str, jax.Array]]]
+    update: Callable[[Mapping[str, Any], State, Any, Any], tuple[State, dict[str, jax.Array]]]
 
 
 @functools.cache
 def program(study: Study, method: str, losers: int, shared: bool) -> Program:
     """The program of a method. `method` is a loss of `vrjax.align`; plain DPO is "reg_dpo" with anchor 0."""
-    preference = Preference(loss=method, losers=losers)  # type: ignore[arg-type]
-    compares = methods.needs_reference(preference)
     config = dataclasses.replace(
-        post_config(study), preference=preference, reference=SpecOfReference(kind="frozen" if compares else "none")
+        post_config(study),
+        preference=Preference(loss=method, losers=losers, shared_noise=shared, bins=1),
+        reference=Reference(kind="ema" if losses.get(method).needs_reference else "none"),
+        optim=Optim(kind="adamw", warmup=study.warmup, final=1.0, b2=0.95, weight_decay=study.decay),
     )
-    mesh = states.make_mesh(config)
-    # The rate multiplies last: AdamW's weight decay is scaled by it too, as in `vrjax.train.optim`.
-    unit = optim.make(
-        kind="adamw",
-        lr=1.0,
-        steps=study.steps,
-        warmup=study.warmup,
-        final=1.0,
-        b2=0.95,
-        weight_decay=study.decay,
-    )
+    one = step.body(Network(config, {}), states.make_mesh(config))
+    start = jax.vmap(functools.partial(step.start, config))
 
-    def kept(numbers: Numbers) -> Reference:
-        return reference(numbers) if compares else references.none()
-
-    def tx(numbers: Numbers) -> optax.GradientTransformation:
-        return optax.chain(unit, optax.scale(numbers.lr))
-
-    def start(params: Any) -> State:
-        nothing: list[Any] = [jnp.float32(0)] * 5
-        zero = Numbers._make([*nothing, jnp.int32(1)])
-        init = lambda p: State(jnp.zeros((), jnp.int32), p, ema.init(p), tx(zero).init(p), kept(zero).init(p))
-        return jax.vmap(init)(params)
-
-    def update(numbers: Numbers, state: State, batch: Any, key: Any) -> tuple[State, dict[str, jax.Array]]:
-        spec = Traced(
-            loss=method,  # type: ignore[arg-type]
-            beta=numbers.beta,
-            anchor=numbers.anchor,
-            high=numbers.high,
-            losers=losers,
-            shared_noise=shared,
-            bins=1,
-        )
-        network = Network(dataclasses.replace(config, preference=spec), {})
-        whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-        shardings = jax.tree.map(lambda _: whole, state)
-        one = step.make(network, kept(numbers), tx(numbers), lambda _: numbers.lr, mesh, shardings)
-        state, metrics = one(state, {}, batch, key)
+    def update(numbers: Mapping[str, Any], state: State, batch: Any, key: Any) -> tuple[State, dict[str, jax.Array]]:
+        state, metrics = one(state, {}, batch, key, numbers)
         return state, {name: metrics[name] for name in LOGGED if name in metrics}
 
     many = jax.vmap(update, in_axes=(None, 0, 0, 0))
@@ -149,11 +92,11 @@ def train(
     seeds = [study.first + i for i in range(study.bases)]
     keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), 77) for seed in seeds])
     draws = [np.random.default_rng([3, seed]) for seed in seeds]
-    numbers, log = Numbers.of(arm), []
+    values, log = numbers(arm), []
     for done in range(1, until + 1):
         index = [rng.integers(len(d["latent"]), size=study.batch) for rng, d in zip(draws, data, strict=True)]
         batch = {k: np.stack([d[k][i] for d, i in zip(data, index, strict=True)]) for k in data[0]}
-        state, metrics = own.update(numbers, state, batch, keys)
+        state, metrics = own.update(values, state, batch, keys)
         log.append(metrics)
         tick(1)
         yield done, state.params

@@ -16,14 +16,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 
 from experiments.vchain import looks
 from experiments.vchain.config import Base
 from vrjax.models.wan import WanConfig, WanDiT
 from vrjax.tasks.chains import rules, words
-from vrjax.train import ema, objectives, optim
+from vrjax.train import objectives, optim, update
 
 TEXT = 24  # rows of a video's text: four thoughts of six elements
 NUMBER = 2.0  # value of the marks in the channels of places
@@ -158,21 +157,18 @@ def trainer(base: Base) -> tuple[Callable, Callable, Callable]:
 
     def start(seed: int) -> Any:
         params = nnx.to_pure_dict(nnx.split(WanDiT(network(base), rngs=nnx.Rngs(seed)))[1])
-        return params, tx.init(params), ema.init(params)
+        return update.start(params, tx, average=True)
 
     def stretch(carry: Any, many: Any, key: Any, first: Any) -> tuple[Any, jax.Array]:
         def step(carry: Any, row: Any) -> tuple[Any, jax.Array]:
-            params, moments, average = carry
             number, chosen = row
 
             def loss(p: Any) -> tuple[jax.Array, jax.Array]:
                 video, image = errors(build(p), chosen, jax.random.fold_in(key, number), base.shift)
                 return video + base.images_weight * image, jnp.stack([video, image])
 
-            grad, both = jax.grad(loss, has_aux=True)(params)
-            updates, moments = tx.update(grad, moments, params)
-            params: Any = optax.apply_updates(params, updates)
-            return (params, moments, ema.update(average, params, number, base.ema)), both
+            carry, moved = update.move(loss, tx, carry, decay=base.ema)
+            return carry, moved.aux
 
         carry, both = jax.lax.scan(step, carry, (first + jnp.arange(base.stretch), many))
         return carry, both.mean(0)
@@ -204,4 +200,4 @@ def train(
         carry, both = stretch(carry, many, key, jnp.asarray(first))
         curve.append(np.asarray(both))
         report(first + base.stretch, float(curve[-1][0]), float(curve[-1][1]))
-    return build(carry[2]), np.array(curve)
+    return build(carry.ema), np.array(curve)

@@ -14,8 +14,13 @@ from vrjax import flow
 from vrjax.align import losses, policy
 from vrjax.models import wan
 from vrjax.train import state as states
+from vrjax.train import update as update_of
 
 GRID = flow.grids.shifted(4, shift=3.0)
+
+
+def given(rows):
+    return {name: rows[name] for name in ("text", "image")}
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +33,8 @@ def setup():
     params = nnx.to_pure_dict(nnx.split(dit)[1])
     rows = tiny.batch(2)
     solver = flow.sde("flow_grpo")
-    roll = policy.rollout(network, grid=GRID, solver=solver, group=3)
-    rolled = roll(params, {}, rows["text"], rows["image"], jax.random.key(1))
+    roll = policy.rollout(network, shape=tiny.SHAPE, grid=GRID, solver=solver, group=3)
+    rolled = roll(params, {}, given(rows), jax.random.key(1))
     return network, params, rolled, roll, rows
 
 
@@ -54,7 +59,7 @@ def test_the_update_raises_the_density_of_what_was_rewarded(setup):
     update = policy.make(network, tx, clip=1e-4, kl=0.04)
     copy = jax.tree.map(jnp.array, params)
     reference = jax.tree.map(jnp.array, params)
-    state = policy.GrpoState(jnp.zeros((), jnp.int32), copy, tx.init(copy))
+    state = update_of.start(copy, tx)
     args = (rolled, rolled.trajectory.log_prob, advantage)
     state, old, metrics = update(state, {}, reference, *args, True, jax.random.key(2))
     assert metrics["ratio_min"] == 1.0 and metrics["ratio_max"] == 1.0 and metrics["clipped"] == 0
@@ -97,10 +102,10 @@ def test_the_divergence_is_that_of_the_sampler(setup):
             for d in one
         ]
         total.append(np.mean((mean[0] - mean[1]) ** 2) / (2 * rows_["std"][s] ** 2))
-    single = jax.tree.map(lambda a: a[1:2], (rolled.text, rolled.image))
+    single = jax.tree.map(lambda a: a[1:2], rolled.conditions)
     import dataclasses
 
-    alone = policy.Rollouts(dataclasses.replace(rolled.trajectory, x=rolled.trajectory.x[1:2, 2:3]), *single)
+    alone = policy.Rollouts(dataclasses.replace(rolled.trajectory, x=rolled.trajectory.x[1:2, 2:3]), single)
     value = policy._divergence(network, other, params, {}, alone, trained[1:2, 2:3])
     np.testing.assert_allclose(value, np.mean(total), rtol=1e-3)
     assert np.isfinite(found) and found > 0
@@ -109,13 +114,13 @@ def test_the_divergence_is_that_of_the_sampler(setup):
 def test_dance_grpo_starts_a_group_from_one_noise(setup):
     network, params, _, _, rows = setup
     solver = flow.sde("dance_grpo", eta=0.25)
-    roll = policy.rollout(network, grid=GRID, solver=solver, group=2, same_noise=True)
-    rolled = roll(params, {}, rows["text"], rows["image"], jax.random.key(1))
+    roll = policy.rollout(network, shape=tiny.SHAPE, grid=GRID, solver=solver, group=2, same_noise=True)
+    rolled = roll(params, {}, given(rows), jax.random.key(1))
     x = np.asarray(rolled.trajectory.x)
     np.testing.assert_array_equal(x[:, 0, 0], x[:, 1, 0])
     assert np.abs(x[:, 0, 1] - x[:, 1, 1]).max() > 0.1 and np.abs(x[0, 0, 0] - x[1, 0, 0]).max() > 0.1
     with pytest.raises(ValueError, match="need a stochastic solver"):
-        policy.rollout(network, grid=GRID, solver=flow.euler(), group=2)
+        policy.rollout(network, shape=tiny.SHAPE, grid=GRID, solver=flow.euler(), group=2)
 
 
 def test_spo_candidates_are_the_samplers_own_transitions():

@@ -16,8 +16,8 @@ from vrjax.align import step
 from vrjax.align.config import Preference
 from vrjax.align.config import Reference as ReferenceConfig
 from vrjax.tasks.discs import physics
-from vrjax.train import optim
 from vrjax.train import state as states
+from vrjax.train.config import Optim
 from vrjax.train.state import Network
 
 
@@ -122,18 +122,14 @@ def test_the_update_is_the_librarys_step(material):
         network.post_config(TINY),
         preference=Preference(loss="reg_dpo", beta=7.0, anchor=2.0, high=0.6, bins=1),
         reference=ReferenceConfig(kind="ema", decay=0.75, every=2),
+        optim=Optim(kind="adamw", lr=3e-3, warmup=TINY.warmup, final=1.0, b2=0.95, weight_decay=TINY.decay),
     )
     mesh = states.make_mesh(config)
-    tx = optim.make(
-        kind="adamw", lr=3e-3, steps=TINY.steps, warmup=TINY.warmup, final=1.0, b2=0.95, weight_decay=TINY.decay
-    )
-    net, state, shardings, reference = step.make_state(config, tx, mesh)
+    net, state, shardings = step.make_state(config, mesh)
     weights = jax.tree.map(lambda x: x + 0.02 * jax.random.normal(jax.random.key(1), x.shape), state.params)
-    state = dataclasses.replace(
-        state, params=weights, reference=jax.tree.map(jnp.copy, weights), optimizer=tx.init(weights)
-    )
+    state = step.start(config, weights)
     assert isinstance(net, Network)
-    update = step.make(net, reference, tx, lambda _: 3e-3, mesh, shardings)
+    update = step.make(net, mesh, shardings)
     stacked = jax.tree.map(lambda x: jnp.stack([x, x]), weights)
     run = training.train(TINY, one, stacked, [rows, rows], until=3)
     key = jax.random.fold_in(jax.random.key(0), 77)

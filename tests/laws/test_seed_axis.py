@@ -87,7 +87,7 @@ class Scene:
         twice = lambda a: np.stack([a, a])
         image = np.zeros((2, *self.noise.shape[1:-1], 0), np.float32)
         run = jax.jit(lambda dit, *a: rollouts.sample_batch(dit, *a, rollout, dit.layout, edits=EDITS))
-        found = run(dit, twice(self.noise), twice(self.text), image)
+        found = run(dit, twice(self.noise), {"text": twice(self.text), "image": image})
         np.testing.assert_allclose(found[1], found[0], atol=1e-6)
         return found[0]
 

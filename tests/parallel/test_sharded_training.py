@@ -34,13 +34,13 @@ def batch():
 
 def update(config):
     """State and metrics after one update from weights that are nowhere zero."""
-    tx, rate = step.transformation(dataclasses.replace(config, optim=dataclasses.replace(config.optim, warmup=0)))
+    config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, warmup=0))
     mesh = state.make_mesh(config)
-    network, first, shardings = state.make(config, tx, mesh)
+    network, first, shardings = state.make(config, mesh)
     rng = np.random.default_rng(0)
     alive = lambda p: p + jax.device_put(0.1 * rng.standard_normal(p.shape).astype(np.float32), p.sharding)
     first = dataclasses.replace(first, params=jax.tree.map(alive, first.params))
-    run = step.make(network, tx, rate, mesh, shardings)
+    run = step.make(network, mesh, shardings)
     key = jax.device_put(state.run_key(config, state.STEP), shardings.step)
     data = jax.device_put(batch(), step.batch_sharding(config, mesh))
     after, metrics = run(first, network.base, data, key)
@@ -72,14 +72,13 @@ def test_the_update_from_shapes_alone():
     mesh = state.make_mesh(config)
     shape_only, args = step.abstract(config, mesh, (*SIZE, 3))
     assert all(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(args))
-    tx, rate = step.transformation(config)
-    network, first, shardings = state.make(config, tx, mesh)
+    network, first, shardings = state.make(config, mesh)
     assert jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), first) == jax.tree.map(
         lambda x: (x.shape, x.dtype, x.sharding), args[0]
     )
     key = jax.device_put(state.run_key(config, state.STEP), shardings.step)
     data = jax.device_put(batch(), step.batch_sharding(config, mesh))
-    real = step.make(network, tx, rate, mesh, shardings).lower(first, network.base, data, key).as_text()
+    real = step.make(network, mesh, shardings).lower(first, network.base, data, key).as_text()
     assert shape_only.lower(*args).as_text() == real
 
 

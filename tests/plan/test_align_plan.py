@@ -14,7 +14,6 @@ from vrjax.plan import topology
 from vrjax.plan.jobs import preference as plan
 from vrjax.train import state as states
 from vrjax.train.config import Lora
-from vrjax.train.step import transformation
 
 LORA = Lora(rank=2, patterns=(r"ffn_.*kernel$",))
 LATENT = (4, 10, 10, 3)
@@ -54,8 +53,7 @@ def test_abstract_arguments_are_those_of_the_run(changes, tmp_path):
         changes = {**changes, "start": tiny.save_base(tmp_path / "base")}
     config = tiny.align(mesh={"data": 4, "fsdp": 2}, **changes)
     mesh = states.make_mesh(config)
-    tx, _ = transformation(config)
-    network, state, _, _ = step.make_state(config, tx, mesh)
+    network, state, _ = step.make_state(config, mesh)
     _, (found, base, batch, _) = step.abstract(config, mesh, LATENT)
     same = lambda a, b: (a.shape, a.dtype, a.sharding) == (b.shape, b.dtype, b.sharding)
     assert jax.tree.all(jax.tree.map(same, found, state)) and jax.tree.all(jax.tree.map(same, base, network.base))

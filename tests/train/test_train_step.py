@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from vrjax.train import optim, state, step
+from vrjax.train import state, step, update
 from vrjax.train.config import Lora
 
 SHAPE = (4, 2, 10, 10)
@@ -25,13 +25,14 @@ def batch(seed=0, n=4):
 
 
 def prepared(config, start=None):
-    tx = optim.make(kind=config.optim.kind, lr=1e-2, steps=10, warmup=0)
+    optim = dataclasses.replace(config.optim, lr=1e-2, warmup=0)
+    config = dataclasses.replace(config, steps=10, optim=optim)
     mesh = state.make_mesh(config)
-    network, first, shardings = state.make(config, tx, mesh)
-    update = step.make(network, tx, optim.schedule(1e-2, 10, 0, 0.1), mesh, shardings)
+    network, first, shardings = state.make(config, mesh)
+    run = step.make(network, mesh, shardings)
     key = jax.device_put(state.run_key(config, state.STEP), shardings.step)
     data = jax.device_put(batch(), step.batch_sharding(config, mesh))
-    return network, first, update, data, key
+    return network, first, run, data, key
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +57,9 @@ def test_accumulation_equals_the_big_batch():
     head = jax.random.normal(jax.random.key(9), first.params["head"]["kernel"].shape)
     params = {**first.params, "head": {**first.params["head"], "kernel": 0.3 * head}}
     data, drawn = step.draw(config, key, data)
-    run = lambda parts: jax.jit(lambda p, b, d: step.gradient(network, p, {}, b, d, parts))(params, data, drawn)
-    (loss, grad), (loss4, grad4) = run(1), run(4)
+    error = lambda p, b, d: (step.batch_error(network, p, {}, b, d), None)
+    run = lambda parts: jax.jit(lambda p, *rows: update.gradient(error, p, rows, parts=parts))(params, data, drawn)
+    (loss, _, grad), (loss4, _, grad4) = run(1), run(4)
     assert min(float(jnp.abs(g).max()) for g in jax.tree.leaves(grad)) > 0
     np.testing.assert_allclose(loss, loss4, atol=1e-6)
     scale = max(1.0, max(float(jnp.abs(g).max()) for g in jax.tree.leaves(grad)))

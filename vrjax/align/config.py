@@ -4,44 +4,16 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from vrjax.align import references
+from vrjax.align import losses, references
 from vrjax.train.config import Ema, Objective, Optim, TrainConfig, Validate
-
-LOSSES = (
-    "sft",
-    "dpo",
-    "smoothed",
-    "robust",
-    "ipo",
-    "hinge",
-    "dpop",
-    "reg_dpo",
-    "reference_free",
-    "kto",
-    "local_dpo",
-    "dense_dpo",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preference:
     """The loss. Errors are means over elements, and beta is the beta of such errors (published: 100 to 5000)."""
 
-    loss: Literal[
-        "sft",
-        "dpo",
-        "smoothed",
-        "robust",
-        "ipo",
-        "hinge",
-        "dpop",
-        "reg_dpo",
-        "reference_free",
-        "kto",
-        "local_dpo",
-        "dense_dpo",
-    ] = "dpo"
-    """See `vrjax.align.losses`."""
+    loss: str = "dpo"
+    """A file of `vrjax.align.losses`."""
     beta: float = 500.0
     """Inverse temperature; logged with the run like every field."""
     weighting: Literal["constant", "squared"] = "constant"
@@ -69,8 +41,7 @@ class Preference:
 
     def __post_init__(self):
         where = "preference"
-        if self.loss not in LOSSES:
-            raise ValueError(f"{where}.loss {self.loss!r}, expected one of {', '.join(LOSSES)}")
+        most = losses.get(self.loss).most_losers
         if not (math.isfinite(self.beta) and self.beta > 0):
             raise ValueError(f"{where}.beta must be positive and finite, found {self.beta}")
         if not 0.0 <= self.low < self.high <= 1.0:
@@ -81,8 +52,8 @@ class Preference:
             raise ValueError(f"{where}.flipped must lie in [0, 0.5), found {self.flipped}")
         if not (math.isfinite(self.anchor) and self.anchor >= 0):
             raise ValueError(f"{where}.anchor must be finite and not negative, found {self.anchor}")
-        if self.loss == "dense_dpo" and self.losers != 1:
-            raise ValueError(f"{where}: dense_dpo compares two clips, found {self.losers} losers")
+        if most is not None and self.losers > most:
+            raise ValueError(f"{where}: {self.loss} takes at most {most} losers, found {self.losers}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,18 +128,18 @@ class AlignConfig(TrainConfig):
     @property
     def clips(self) -> int:
         """Clips in one example: the winner and the losers that the loss looks at."""
-        return 1 if self.preference.loss == "sft" else 1 + self.preference.losers
+        return 1 + self.preference.losers if losses.get(self.preference.loss).needs_losers else 1
 
     def __post_init__(self):
         super().__post_init__()
         name, kind, loss = f"config {self.name!r}", self.reference.kind, self.preference.loss
-        online = self.rollout.source != "stored"
+        online, method = self.rollout.source != "stored", losses.get(self.preference.loss)
         if kind == "lora_off" and self.lora is None:
             raise ValueError(f"{name}: reference lora_off needs a LoRA run, found lora None")
-        if kind == "none" and loss not in ("sft", "reference_free"):
-            raise ValueError(f"{name}: {loss} needs a reference; reference none is for sft and reference_free")
-        if loss == "reference_free" and kind != "none":
-            raise ValueError(f"{name}: reference_free uses no reference, set reference.kind to none (found {kind})")
+        if kind == "none" and method.needs_reference:
+            raise ValueError(f"{name}: {loss} needs a reference; reference none is for losses that compare with none")
+        if kind != "none" and method.needs_losers and not method.needs_reference:
+            raise ValueError(f"{name}: {loss} uses no reference, set reference.kind to none (found {kind})")
         if kind == "precomputed" and online:
             raise ValueError(
                 f"{name}: stored reference errors are of stored losers, found rollout {self.rollout.source}"
@@ -187,13 +158,13 @@ class AlignConfig(TrainConfig):
             )
         if self.rollout.source == "base" and kind not in ("frozen", "lora_off", "ema", "sync"):
             raise ValueError(f"{name}: rollouts from the base need a reference model, found reference {kind}")
-        if loss in ("local_dpo", "dense_dpo") and kind == "precomputed":
+        if method.needs_masks and kind == "precomputed":
             raise ValueError(f"{name}: errors of parts are not stored, {loss} needs a live reference")
-        if loss in ("local_dpo", "dense_dpo") and online:
+        if method.needs_masks and online:
             raise ValueError(f"{name}: {loss} needs the masks of stored pairs, found rollout {self.rollout.source}")
         if self.pairs is not None and online:
             raise ValueError(
                 f"{name}: pairs holds losers, so rollout.source must be 'stored', found {self.rollout.source}"
             )
-        if self.pairs is None and not online and loss != "sft":
+        if self.pairs is None and not online and method.needs_losers:
             raise ValueError(f"{name}: no losers: set pairs to a folder, or rollout.source to 'policy' or 'base'")

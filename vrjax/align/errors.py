@@ -48,6 +48,13 @@ class Measured(NamedTuple):
         """(b, losers)."""
         return self.policy.lose - self.reference.lose
 
+    def part_gaps(self, loss: str) -> tuple[Array, Array]:
+        """Gaps of the parts: (b, parts) of winners, (b, losers, parts) of losers; ValueError names the loss without."""
+        policy, reference = self.policy, self.reference
+        if policy.win_parts is None or policy.lose_parts is None:
+            raise ValueError(f"{loss}: the batch has no 'masks' (b, parts, ...)")
+        return policy.win_parts - reference.win_parts, policy.lose_parts - reference.lose_parts
+
 
 def pair_errors(
     velocity: Velocity,

@@ -17,6 +17,7 @@ from vrjax.align.cache import Encoded, write_index
 from vrjax.align.config import Rollout
 from vrjax.align.rollouts import sample_batch
 from vrjax.files.store import key
+from vrjax.train.step import conditions
 
 
 class Generated(NamedTuple):
@@ -63,15 +64,15 @@ def generate(
         [key(kind="losers", pair=name, win=win, text=text, index=i, k=k, **made) for k in range(count)]
         for i, (name, win, _, text) in enumerate(pairs.rows)
     ]
-    run = jax.jit(lambda dit, noise, text, image: sample_batch(dit, noise, text, image, rollout))
+    run = jax.jit(lambda dit, noise, given: sample_batch(dit, noise, given, rollout))
     todo = [i for i, keys in enumerate(names) if not all(pairs.cache.path("latents", at).is_file() for at in keys)]
     for start in range(0, len(todo), group):
         part = todo[start : start + group]
         full = part + [part[-1]] * (group - len(part))  # filled up: one program
         rows = [pairs[i] for i in full]
         noise = jnp.stack([_noise(seed, i, count, rows[0]["latent"].shape) for i in full])
-        text, image = (np.stack([row[n] for row in rows]) for n in ("text", "image"))
-        samples = np.asarray(run(dit, noise, text, image))
+        given = conditions(dit.cfg, jax.tree.map(lambda *x: np.stack(x), *rows))
+        samples = np.asarray(run(dit, noise, given))
         for i, found in zip(part, samples, strict=False):
             for at, sample in zip(names[i], found, strict=True):
                 pairs.cache.put("latents", "latent", at, sample, made)

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from vrjax.align import losses
-from vrjax.align.config import Preference
 from vrjax.align.errors import Measured
 
 ROUNDING = 4 * float(jnp.finfo(jnp.float32).eps)
@@ -23,7 +22,7 @@ class LoserShortcut(UserWarning):
     """The loss falls because losers get worse, and winners get worse with them."""
 
 
-def metrics(spec: Preference, measured: Measured) -> dict[str, Float[Array, ""]]:
+def metrics(spec: Any, measured: Measured) -> dict[str, Float[Array, ""]]:
     """Scalars of one update, all finite.
 
     `accuracy`: share of (winner, loser) pairs with a positive margin; ties, up to the rounding of the errors, count one
@@ -60,7 +59,7 @@ def metrics(spec: Preference, measured: Measured) -> dict[str, Float[Array, ""]]
     return out | _binned(spec, measured.sigma, per_pair)
 
 
-def _binned(spec: Preference, sigma: Array, values: dict[str, Array]) -> dict[str, Array]:
+def _binned(spec: Any, sigma: Array, values: dict[str, Array]) -> dict[str, Array]:
     where = jnp.clip((sigma - spec.low) / (spec.high - spec.low) * spec.bins, 0, spec.bins - 1).astype(jnp.int32)
     member = where[None] == jnp.arange(spec.bins)[:, None]
     count = jnp.sum(member, 1)

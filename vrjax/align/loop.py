@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vrjax.align import data, logs, methods, separability, step, stored
+from vrjax.align import data, logs, separability, step, stored
 from vrjax.align.cache import Encoded
 from vrjax.align.config import AlignConfig
 from vrjax.files import records, runs
@@ -27,7 +27,6 @@ from vrjax.train.loop import Diverged as Diverged
 from vrjax.train.loop import Stopped as Stopped
 from vrjax.train.optim import path_name
 from vrjax.train.progress import Line
-from vrjax.train.step import transformation
 
 CHECKED = 64  # pairs looked at before training
 
@@ -57,12 +56,11 @@ class Loop(training.Loop):
 
     def __init__(self, config: AlignConfig, folder: pathlib.Path):
         super().__init__(config, folder)
+        self.network, self.state, shardings = step.make_state(config, self.mesh)
         start = self.state.params
-        self.state, shardings, reference = step.with_reference(config, self.state)
-        tx, rate = transformation(config)
-        self.update = step.make(self.network, reference, tx, rate, self.mesh, shardings)
+        self.update = step.make(self.network, self.mesh, shardings)
         if config.pairs is not None:
-            losers = config.preference.losers if methods.needs_losers(config.preference) else 0
+            losers = config.clips - 1
             pairs = Encoded(config.pairs, losers=losers, condition=_has_image(config, config.pairs))
             if losers:
                 self._separable(pairs)

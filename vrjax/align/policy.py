@@ -10,95 +10,95 @@ update on fresh trajectories takes its own value as the old one (`fresh=True`) a
 recorded one, `replay_error`: anything but rounding there is a mistake in batching, precision or conditions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 from jaxtyping import Array, Float
 
 from vrjax import flow
 from vrjax.align import losses
 from vrjax.flow.sampling import plan_rows
-from vrjax.train.state import Network
+from vrjax.train import update
+from vrjax.train.state import Network, State
 
 
 class Rollouts(NamedTuple):
-    """Trajectories of a batch of prompts, (b, group, ...), and the conditions that made them, (b, ...)."""
+    """Trajectories of a batch of prompts, (b, group, ...), and the conditions that made them by name, (b, ...)."""
 
     trajectory: flow.Trajectory
-    text: Any
-    image: Any
-
-
-class GrpoState(NamedTuple):
-    """What a policy-gradient update donates."""
-
-    step: Any
-    params: Any
-    optimizer: Any
+    conditions: Mapping[str, Any]
 
 
 def rollout(
-    network: Network, *, grid: flow.Grid, solver: flow.Solver, group: int, same_noise: bool = False
+    network: Network,
+    *,
+    shape: tuple[int, ...],
+    grid: flow.Grid,
+    solver: flow.Solver,
+    group: int,
+    same_noise: bool = False,
 ) -> Callable[..., Rollouts]:
-    """The compiled `(params, base, text (b, l, d), image (b, t, h, w, c'), key) -> Rollouts`.
+    """The compiled `(params, base, conditions, key) -> Rollouts`; conditions by name, (b, ...).
 
     Args:
-      grid, solver: the stochastic sampler; the last step to sigma 0 is exact and carries no density.
-      group: trajectories per prompt.
-      same_noise: start all trajectories of a group from one noise, as DanceGRPO does.
+        network: what samples.
+        shape: of a latent.
+        grid, solver: the stochastic sampler; the last step to sigma 0 is exact and carries no density.
+        group: trajectories per prompt.
+        same_noise: start all trajectories of a group from one noise, as DanceGRPO does.
     """
     if not solver.stochastic:
         raise ValueError("rollout: policy gradients need a stochastic solver such as flow.sde()")
     keep = flow.Record(fields=("x",))
-    channels = network.config.model.out_channels
 
-    def run(params: Any, base: Any, text: Array, image: Array, key: Array) -> Rollouts:
-        dit = network.build(params, base)
+    def run(params: Any, base: Any, conditions: Mapping[str, Any], key: Array) -> Rollouts:
+        model = network.build(params, base)
 
-        def prompt(text: Array, image: Array, key: Array) -> flow.Trajectory:
-            velocity = dit.velocity(text, image=image)
+        def prompt(given: Any, key: Array) -> flow.Trajectory:
+            velocity = network.family.velocity(model, given)
             start, steps = jax.random.split(key)
             starts = jax.random.split(start, group)
             starts = jnp.broadcast_to(starts[:1], starts.shape) if same_noise else starts
 
             def one(start: Array, key: Array) -> flow.Trajectory:
-                x = jax.random.normal(start, (*image.shape[:-1], channels), jnp.float32)
+                x = jax.random.normal(start, shape, jnp.float32)
                 return flow.sample(velocity, x, grid, solver=solver, key=key, record=keep)
 
             return jax.vmap(one)(starts, jax.random.split(steps, group))
 
-        return Rollouts(jax.vmap(prompt)(text, image, jax.random.split(key, text.shape[0])), text, image)
+        count = len(jax.tree.leaves(conditions)[0])
+        return Rollouts(jax.vmap(prompt)(conditions, jax.random.split(key, count)), conditions)
 
     return jax.jit(run)
 
 
 def log_probs(network: Network, params: Any, base: Any, rolled: Rollouts) -> Float[Array, "b group steps"]:
     """Log-density of every recorded transition under `params`; 0 for steps without noise."""
-    dit = network.build(params, base)
+    model = network.build(params, base)
 
-    def prompt(trajectory: flow.Trajectory, text: Array, image: Array) -> Array:
-        velocity = dit.velocity(text, image=image)
+    def prompt(trajectory: flow.Trajectory, given: Any) -> Array:
+        velocity = network.family.velocity(model, given)
         return jax.vmap(lambda t: flow.log_prob(velocity, t))(trajectory)
 
-    return jax.vmap(prompt)(rolled.trajectory, rolled.text, rolled.image)
+    return jax.vmap(prompt)(rolled.trajectory, rolled.conditions)
 
 
 def make(
     network: Network,
-    tx: optax.GradientTransformation,
+    tx: Any,
     *,
     clip: float = 1e-4,
     kl: float = 0.0,
     fraction: float = 1.0,
-) -> Callable[..., tuple[GrpoState, Array, dict[str, Array]]]:
+) -> Callable[..., tuple[State, Array, dict[str, Array]]]:
     """The compiled update `(state, base, reference, rolled, old, advantage, fresh, key) -> (state, old, metrics)`.
 
     Args:
-      network, tx: as for training.
+      network: what is trained.
+      tx: the optimiser; `vrjax.train.update.start(params, tx)` is the first state.
       clip: half-width of the ratios that still have a gradient.
       kl: weight of the divergence from the reference, `mean_D (mu - mu_ref)^2 / (2 std^2)`; 0 asks no reference.
       fraction: share of the stochastic steps that are trained, drawn anew for each trajectory (DanceGRPO: 0.6).
@@ -109,7 +109,7 @@ def make(
     value to pass to further updates on the same trajectories.
 
     Metrics: `loss`, `kl`, `ratio_min`, `ratio_max`, `clipped` (share of trained steps beyond the clip range),
-    `replay_error` (largest |log-density - old|), `grad_norm`.
+    `replay_error` (largest |log-density - old|), `grad_norm`, `weight_norm`.
     """
 
     def loss(
@@ -135,16 +135,13 @@ def make(
         }
         return total, (old, info)
 
-    def update(state: GrpoState, base, reference, rolled, old, advantage, fresh, key):
-        (value, (old, info)), grad = jax.value_and_grad(loss, has_aux=True)(
-            state.params, base, reference, rolled, old, advantage, fresh, key
-        )
-        updates, optimizer = tx.update(grad, state.optimizer, state.params)
-        params: Any = optax.apply_updates(state.params, updates)
-        metrics = {"loss": value, "grad_norm": optax.global_norm(grad), **info}
-        return GrpoState(state.step + 1, params, optimizer), old, metrics
+    def move(state: State, base, reference, rolled, old, advantage, fresh, key):
+        given = (base, reference, rolled, old, advantage, fresh, key)
+        after, moved = update.move(lambda params: loss(params, *given), tx, state)
+        old, info = moved.aux
+        return after, old, moved.metrics | info
 
-    return jax.jit(update, donate_argnums=0)
+    return jax.jit(move, donate_argnums=0)
 
 
 def _trained(trajectory: flow.Trajectory, shape: tuple[int, ...], fraction: float, key: Array) -> Array:
@@ -165,9 +162,10 @@ def _divergence(network: Network, params: Any, reference: Any, base: Any, rolled
     rows = plan_rows(grid, solver)["coefficients"]
     levels = flow.Level(jnp.asarray(grid.sigmas[:-1], jnp.float32), jnp.asarray(grid.times, jnp.float32))
     policy, frozen = network.build(params, base), network.build(lax.stop_gradient(reference), base)
+    velocity = network.family.velocity
 
-    def prompt(x: Array, text: Array, image: Array) -> Array:
-        ours, theirs = policy.velocity(text, image=image), frozen.velocity(text, image=image)
+    def prompt(x: Array, given: Any) -> Array:
+        ours, theirs = velocity(policy, given), velocity(frozen, given)
 
         def step(_: Any, xs: Any) -> tuple[Any, Array]:
             x, level, c, std = xs
@@ -177,8 +175,8 @@ def _divergence(network: Network, params: Any, reference: Any, base: Any, rolled
         xs = (x[:-1], levels, jnp.asarray(rows["v"], jnp.float32), jnp.asarray(rows["std"], jnp.float32))
         return lax.scan(step, (), xs)[1]
 
-    each = jax.vmap(lambda x, text, image: jax.vmap(lambda x: prompt(x, text, image))(x))(
-        lax.stop_gradient(rolled.trajectory.x), rolled.text, rolled.image
+    each = jax.vmap(lambda x, given: jax.vmap(lambda x: prompt(x, given))(x))(
+        lax.stop_gradient(rolled.trajectory.x), rolled.conditions
     )
     return jnp.sum(trained * each) / jnp.maximum(jnp.sum(trained), 1)
 

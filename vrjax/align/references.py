@@ -12,7 +12,6 @@
 A reference that moves is part of the run's state: it is saved and restored with the policy.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from vrjax.train import ema as averages
-from vrjax.train.config import TrainConfig
+from vrjax.train.objectives import is_number
 from vrjax.train.state import Network
 
 KINDS = ("frozen", "lora_off", "ema", "sync", "precomputed", "none")
@@ -33,7 +32,7 @@ class Reference(NamedTuple):
     Attributes:
       kind: its name.
       init: `init(params) -> state`, a pytree: like `params`, or an empty dict.
-      module: `module(network, state, base) -> WanDiT` of the reference, or None where none is asked.
+      module: `module(network, state, base)`, the network of the reference, or None where none is asked.
       update: `update(state, params, step) -> state`, called with the weights after update number `step` (from 0).
       moves: whether `update` ever changes anything.
     """
@@ -72,14 +71,12 @@ def lora_off() -> Reference:
     def module(network: Network, state: Any, base: Any) -> Any:
         if network.config.lora is None:
             raise ValueError("reference lora_off: this run trains all weights, set lora or use reference 'frozen'")
-        fields = {f.name: getattr(network.config, f.name) for f in dataclasses.fields(TrainConfig)}
-        plain = dataclasses.replace(network, config=TrainConfig(**{**fields, "lora": None}), base={})
-        return plain.build(base, {})
+        return network.build(None, base)
 
     return Reference("lora_off", _nothing, module, _stay)
 
 
-def ema(decay: float = 0.999, every: int = 100) -> Reference:
+def ema(decay: Any = 0.999, every: Any = 100) -> Reference:
     """Every `every` updates `reference <- decay reference + (1 - decay) policy`, on a float32 master copy.
 
     RealDPO's released values are 0.999 and 100. In bfloat16, as released, an update of a thousandth of the distance is
@@ -89,9 +86,9 @@ def ema(decay: float = 0.999, every: int = 100) -> Reference:
     Raises:
       ValueError: a decay outside [0, 1] or a cadence below 1.
     """
-    if not 0.0 <= decay <= 1.0:
+    if is_number(decay) and not 0.0 <= decay <= 1.0:
         raise ValueError(f"reference ema: decay must lie in [0, 1], found {decay}")
-    if every < 1:
+    if is_number(every) and every < 1:
         raise ValueError(f"reference ema: every must be at least 1, found {every}")
     move = functools.partial(averages.update, step=0, decay=decay, ramp=False)
 
@@ -102,12 +99,12 @@ def ema(decay: float = 0.999, every: int = 100) -> Reference:
     return Reference("ema", averages.init, _from_state, update, moves=True)
 
 
-def sync(rate: float = 0.6, every: int = 512) -> Reference:
+def sync(rate: Any = 0.6, every: Any = 512) -> Reference:
     """TR-DPO (Gorbatovski et al. 2024, arXiv 2404.09656): every `every` updates `rate` of the way to the policy.
 
     `rate` 1 is a hard copy, the "online DPO" of Flow-GRPO's code (every 40 updates).
     """
-    if not 0.0 < rate <= 1.0:
+    if is_number(rate) and not 0.0 < rate <= 1.0:
         raise ValueError(f"reference sync: rate must lie in (0, 1], found {rate}")
     return ema(1.0 - rate, every)._replace(kind="sync")
 
@@ -122,8 +119,8 @@ def none() -> Reference:
     return Reference("none", _nothing, None, _stay)
 
 
-def make(kind: str, *, decay: float = 0.999, every: int = 100, rate: float = 0.6) -> Reference:
-    """A reference by name; options that a kind has no use for are ignored.
+def make(kind: str, *, decay: Any = 0.999, every: Any = 100, rate: Any = 0.6) -> Reference:
+    """A reference by name; options that a kind has no use for are ignored; numbers may be traced.
 
     Raises:
       ValueError: an unknown kind, or options out of range.

@@ -22,7 +22,7 @@ class Losers(NamedTuple):
     """Sampled losers of a batch.
 
     Attributes:
-      latents: (b, losers, t, h, w, c).
+      latents: (b, losers, ...).
       weight: (b,): of each pair, the share of its losers that are far enough from the winner to be losers.
       distance: (b, losers): mean squared latent difference to the winner.
     """
@@ -33,15 +33,14 @@ class Losers(NamedTuple):
 
 
 def sample_batch(
-    dit: Any,
-    noise: Float[Array, "b k t h w c"],
-    text: Array,
-    image: Array,
+    model: Any,
+    noise: Float[Array, "b k ..."],
+    conditions: Mapping[str, Any],
     rollout: Rollout,
     layout: parallel.Layout | None = None,
     *,
     edits: Mapping[str, Callable] = denoise.NONE,
-) -> Float[Array, "b k t h w c"]:
+) -> Float[Array, "b k ..."]:
     """Final samples from given noises, k per condition: Euler, shifted grid, guidance against the empty prompt.
 
     `edits` rewrite sites of the network; inside them the axis "seed" is the k samples of one condition.
@@ -49,18 +48,18 @@ def sample_batch(
     plan = denoise.Plan(flow.grids.shifted(rollout.steps, shift=rollout.shift), "euler", (rollout.guidance,))
     run = denoise.run(plan, record=flow.Record(steps=(), fields=()), edits=edits)
 
-    def one(noise, text, image):
-        inputs = denoise.Inputs({"text": text, "image": image}, {"text": jnp.zeros_like(text)})
-        return run((dit,), inputs, noise, jnp.arange(len(noise))).final
+    def one(noise: Any, given: dict[str, Any]) -> Any:
+        negative = {"text": jnp.zeros_like(given["text"])} if "text" in given else {}
+        inputs = denoise.Inputs(given, negative)
+        return run((model,), inputs, noise, jnp.arange(len(noise))).final
 
-    return parallel.batch(layout, one)(noise, text, image)
+    return parallel.batch(layout, one)(noise, dict(conditions))
 
 
 def losers(
-    dit: Any,
-    winners: Float[Array, "b t h w c"],
-    text: Array,
-    image: Array,
+    model: Any,
+    winners: Float[Array, "b ..."],
+    conditions: Mapping[str, Any],
     key: Array,
     rollout: Rollout,
     count: int,
@@ -71,9 +70,9 @@ def losers(
     """Samples `count` losers for each winner; no gradient flows through them.
 
     Args:
-      dit: the model that makes them (policy or reference).
+      model: the network that makes them (policy or reference).
       winners: real clips, latents.
-      text, image: their conditions, (b, ...).
+      conditions: theirs by name, (b, ...).
       key: fresh noise; row i draws from `fold_in(key, i)`.
       rollout: grid, guidance, how many candidates are sampled and which are too close to the winner to be losers.
       count: losers to keep.
@@ -85,7 +84,7 @@ def losers(
     k = max(rollout.candidates, count)
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(b))
     noise = jax.vmap(lambda key: jax.random.normal(key, (k, *shape), jnp.float32))(keys)
-    samples = lax.stop_gradient(sample_batch(dit, noise, text, image, rollout, layout)).astype(winners.dtype)
+    samples = lax.stop_gradient(sample_batch(model, noise, conditions, rollout, layout)).astype(winners.dtype)
     difference = samples.astype(jnp.float32) - winners[:, None].astype(jnp.float32)
     distance = jnp.mean(jnp.square(difference), tuple(range(2, samples.ndim)))
     if k > count:

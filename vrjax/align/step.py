@@ -6,7 +6,7 @@ policy, and the averages follow.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +16,16 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 
 from vrjax import parallel
-from vrjax.align import logs, methods, references, rollouts
+from vrjax.align import logs, losses, references, rollouts
 from vrjax.align.bank import Bank
 from vrjax.align.config import AlignConfig
 from vrjax.align.errors import Errors, Measured, pair_errors
-from vrjax.train import ema, objectives
+from vrjax.models import family
+from vrjax.train import objectives, optim, update
 from vrjax.train import state as states
+from vrjax.train import step as training
 from vrjax.train.objectives import Draw
 from vrjax.train.state import Network
-from vrjax.train.step import batch_sharding, transformation
 
 Batch = dict[str, Any]
 BANK = 3  # stream of randomness, beside those of vrjax.train.state
@@ -37,16 +38,11 @@ class State(states.State):
 
     reference: Any
 
-    def trees(self) -> dict[str, Any]:
-        """The state as the named items of a checkpoint; a reference that keeps nothing is no item."""
-        trees = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {name: tree for name, tree in trees.items() if jax.tree.leaves(tree)}
 
-
-def make_reference(config: AlignConfig) -> references.Reference:
-    """The reference of a config; none for a method that compares with none."""
+def make_reference(config: Any) -> references.Reference:
+    """The reference of a config; none for a loss that compares with none. Its numbers may be traced."""
     spec = config.reference
-    if not methods.needs_reference(config.preference):
+    if not losses.get(config.preference.loss).needs_reference:
         return references.none()
     return references.make(spec.kind, decay=spec.decay, every=spec.every, rate=spec.rate)
 
@@ -58,21 +54,22 @@ def make_bank(config: AlignConfig) -> Bank | None:
     return Bank(config.reference.draws, states.run_key(config, BANK), lambda key, count: levels(config, key, count))
 
 
-def make_state(
-    config: AlignConfig, tx: optax.GradientTransformation, mesh: Mesh
-) -> tuple[Network, State, State, references.Reference]:
-    """The network, a fresh state on the mesh, its shardings, and the reference; weights come from `config.start`."""
-    network, state, _ = states.make(config, tx, mesh)
-    return network, *with_reference(config, state)
+def make_state(config: AlignConfig, mesh: Mesh) -> tuple[Network, State, State]:
+    """The network, a fresh state on the mesh with the reference it starts from, and its shardings.
 
-
-def with_reference(config: AlignConfig, state: states.State) -> tuple[State, State, references.Reference]:
-    """A fresh training state with the reference it starts from, laid out like the weights; and all shardings."""
+    Weights come from `config.start`; the reference lies where the weights lie.
+    """
+    network, state, shardings = states.make(config, mesh)
     reference = make_reference(config)
-    shardings = jax.tree.map(lambda x: x.sharding, state)
     like = _kept_like(reference, state.params, shardings.params)
     kept = jax.jit(reference.init, out_shardings=like)(state.params)
-    return _extended(state, kept), _extended(shardings, like), reference
+    return network, _extended(state, kept), _extended(shardings, like)
+
+
+def start(config: AlignConfig, params: Any) -> State:
+    """The state before the first update of given weights (or adapters), pure."""
+    tx, _ = optim.of(config.optim, config.steps)
+    return _extended(update.start(params, tx, average=config.ema.decay > 0), make_reference(config).init(params))
 
 
 def _kept_like(reference: references.Reference, params: Any, shardings: Any) -> Any:
@@ -81,7 +78,7 @@ def _kept_like(reference: references.Reference, params: Any, shardings: Any) -> 
 
 
 def _extended(state: states.State, reference: Any) -> State:
-    return State(**{**state.trees(), "reference": reference})
+    return State(**{f.name: getattr(state, f.name) for f in dataclasses.fields(state)}, reference=reference)
 
 
 def abstract(
@@ -90,56 +87,42 @@ def abstract(
     """The compiled update of a config, and its arguments as shapes with shardings; see `vrjax.train.step.abstract`.
 
     Raises:
-      ValueError: a loss over parts of clips, whose masks come with the pairs.
+        ValueError: a loss over parts of clips, whose masks come with the pairs.
     """
-    if config.preference.loss in ("local_dpo", "dense_dpo"):
+    method = losses.get(config.preference.loss)
+    if method.needs_masks:
         raise ValueError(f"config {config.name!r}: the masks of {config.preference.loss} come with its pairs")
-    tx, rate = transformation(config)
-    network, state, shardings = states.abstract(config, tx, mesh)
+    network, state, shardings = states.abstract(config, mesh)
     reference = make_reference(config)
     like = _kept_like(reference, state.params, shardings.params)
     kept = jax.eval_shape(reference.init, state.params)
     kept = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), kept, like)
     state, shardings = _extended(state, kept), _extended(shardings, like)
-    update, over_batch, model = (
-        make(network, reference, tx, rate, mesh, shardings),
-        batch_sharding(config, mesh),
-        config.model,
-    )
-    put = lambda *shape, dtype=jnp.float32: jax.ShapeDtypeStruct(
-        (config.data.batch, *shape), dtype, sharding=over_batch
-    )
-    batch = {
-        "latent": put(*latent),
-        "image": put(*latent[:-1], model.in_channels - latent[-1]),
-        "text": put(model.text_len, model.text_dim),
-    }
     losers, draws = config.preference.losers, config.reference.draws
-    if methods.needs_losers(config.preference) and config.rollout.source == "stored":
-        batch["lose"] = put(losers, *latent)
-    if draws:
-        batch["pair"] = put(dtype=jnp.int32)
+    shapes = {"latent": latent, **network.family.conditions(config.model, latent)}
+    if method.needs_losers and config.rollout.source == "stored":
+        shapes["lose"] = (losers, *latent)
     if reference.kind == "precomputed":
-        batch |= {"reference_win": put(draws), "reference_lose": put(draws, losers)}
-    key = jax.eval_shape(lambda: states.run_key(config, states.STEP))
-    key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=shardings.step)
-    return update, (state, network.base, batch, key)
+        shapes |= {"reference_win": (draws,), "reference_lose": (draws, losers)}
+    batch = {name: training.rows_like(config, mesh, *shape) for name, shape in shapes.items()}
+    if draws:
+        batch["pair"] = training.rows_like(config, mesh, dtype=jnp.int32)
+    return make(network, mesh, shardings), (state, network.base, batch, training.key_like(config, shardings))
 
 
-def levels(config: AlignConfig, key: jax.Array, count: int) -> jax.Array:
-    """Noise levels of the run: those of `config.objective`, mapped to [low, high]."""
-    spec, range_ = config.objective, config.preference
-    sigma = objectives.sample_sigmas(key, count, kind=spec.times, shift=spec.shift, mean=spec.mean, std=spec.std)
-    return range_.low + (range_.high - range_.low) * sigma
+def levels(config: Any, key: jax.Array, count: int) -> jax.Array:
+    """Noise levels of the run: those of `config.objective`, mapped to [low, high] of `config.preference`."""
+    range_ = config.preference
+    return range_.low + (range_.high - range_.low) * training.levels(config.objective, key, count)
 
 
-def draw(config: AlignConfig, bank: Bank | None, key: jax.Array, batch: Batch) -> tuple[Batch, Draw]:
+def draw(config: Any, bank: Bank | None, key: jax.Array, batch: Batch) -> tuple[Batch, Draw]:
     """All randomness of one update: dropped conditions, one noise and one level per pair, for the whole batch.
 
     Drawn before the batch is cut into micro-batches. With a bank, `batch["draw"]` says which draw each pair gets, and
     the stored reference errors of that draw become `reference_win` (b,) and `reference_lose` (b, losers).
     """
-    spec, x0 = config.objective, batch["latent"]
+    x0 = batch["latent"]
     count, shape = x0.shape[0], x0.shape[1:]
     keys = jax.random.split(key, 4)
     if bank is not None:
@@ -150,31 +133,27 @@ def draw(config: AlignConfig, bank: Bank | None, key: jax.Array, batch: Batch) -
             pick = jax.vmap(lambda table, k: table[k])
             batch |= {name: pick(batch[name], which) for name in ("reference_win", "reference_lose")}
         return batch, Draw(*drawn)
-    batch = batch | {
-        "text": objectives.drop(keys[0], batch["text"], spec.drop_text),
-        "image": objectives.drop(keys[1], batch["image"], spec.drop_image),
-    }
-    own = methods.needs_losers(config.preference) and not config.preference.shared_noise
+    batch = training.drop(config.objective, keys, batch)
+    own = losses.get(config.preference.loss).needs_losers and not config.preference.shared_noise
     lead = (count, 1 + config.preference.losers) if own else (count,)
     noise = jax.random.normal(keys[2], (*lead, *shape), jnp.float32)
     return batch, Draw(noise, levels(config, keys[3], count))
 
 
-def batch_errors(dit: Any, batch: Batch, drawn: Draw, layout: parallel.Layout | None = None) -> Errors:
+def batch_errors(model: Any, batch: Batch, drawn: Draw, layout: parallel.Layout | None = None) -> Errors:
     """Errors of a batch of pairs under a module: `latent` (b, ...), `lose` (b, losers, ...) if any, `masks` if any.
 
     `layout` is that of the network the module was built from: pairs are divided over the mesh.
     """
-    lose, masks = batch.get("lose"), batch.get("masks")
+    lose, masks, of = batch.get("lose"), batch.get("masks"), family.of(model.cfg)
 
-    def one(win, lose, masks, text, image, noise, sigma):
-        # The module itself, not its `velocity`: asked once, keys of the conditions belong inside the blocks.
-        velocity = lambda x, level: dit(x, level.time, text, image=image)
+    def one(win: Any, lose: Any, masks: Any, given: Any, noise: Any, sigma: Any) -> Errors:
+        velocity = lambda x, level: of.predict(model, x, level, given)
         return pair_errors(velocity, win, lose, noise, objectives.level_of(sigma), masks=masks)
 
-    axes = (0, None if lose is None else 0, None if masks is None else 0, 0, 0, 0, 0)
-    given = (batch["latent"], lose, masks, batch["text"], batch["image"], drawn.noise, drawn.sigma)
-    return parallel.batch(layout, one, in_axes=axes)(*given)
+    axes = (0, None if lose is None else 0, None if masks is None else 0, 0, 0, 0)
+    given = training.conditions(model.cfg, batch)
+    return parallel.batch(layout, one, in_axes=axes)(batch["latent"], lose, masks, given, drawn.noise, drawn.sigma)
 
 
 def reference_errors(
@@ -190,21 +169,15 @@ def reference_errors(
     return jax.lax.stop_gradient(batch_errors(module, batch, drawn, network.layout))
 
 
-def gradient(
-    network: Network,
-    reference: references.Reference,
-    params: Any,
-    kept: Any,
-    base: Any,
-    batch: Batch,
-    drawn: Draw,
-    parts: int,
-) -> tuple[jax.Array, Any, Measured]:
-    """Loss, gradient and measured errors of a batch, in `parts` micro-batches one after the other.
+def pair_loss(
+    network: Network, reference: references.Reference, kept: Any, base: Any, config: Any = None
+) -> Callable[[Any, Batch, Draw], tuple[jax.Array, Measured]]:
+    """`(params, batch, drawn) -> (loss, measured)`: the mean over pairs of (weight x loss), and the errors behind it.
 
-    The loss is the mean over pairs of (weight x loss). KTO's baseline is that of the micro-batch.
+    `config` is that of the network, or one whose numbers are traced. KTO's baseline is that of the micro-batch.
     """
-    spec = network.config.preference  # type: ignore[attr-defined]
+    whole: Any = network.config if config is None else config
+    spec = whole.preference
 
     def loss(params: Any, batch: Batch, drawn: Draw) -> tuple[jax.Array, Measured]:
         measured = Measured(
@@ -212,115 +185,85 @@ def gradient(
             reference_errors(network, reference, kept, base, batch, drawn),
             drawn.sigma,
         )
-        pairs = methods.pair_losses(spec, measured, batch)
+        pairs = losses.pair_losses(spec, measured, batch)
         return jnp.mean(batch["weight"] * pairs if "weight" in batch else pairs), measured
 
-    value_and_grad = jax.value_and_grad(loss, has_aux=True)
-    if parts == 1:
-        (value, measured), grad = value_and_grad(params, batch, drawn)
-        return value, grad, measured
-
-    # Micro-batch m takes pairs m, m + parts, ...: each device keeps the pairs it already holds.
-    split = lambda x: x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
-    join = lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:])
-
-    def body(total: Any, part: Any) -> tuple[Any, Measured]:
-        (value, measured), grad = value_and_grad(params, *part)
-        return jax.tree.map(jnp.add, total, (value, grad)), measured
-
-    zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
-    total, measured = jax.lax.scan(body, zero, jax.tree.map(split, (batch, drawn)))
-    value, grad = jax.tree.map(lambda x: x / parts, total)
-    return value, grad, jax.tree.map(join, measured)
+    return loss
 
 
 def with_losers(
     network: Network, reference: references.Reference, state: State, base: Any, batch: Batch, key: jax.Array
 ) -> Batch:
     """The batch with sampled losers: `lose` (b, losers, ...) and the pairs' `weight` (b,)."""
-    config: AlignConfig = network.config  # type: ignore[assignment]
+    config: Any = network.config
     if config.rollout.source == "policy":
-        dit = network.build(state.params, base)
+        model = network.build(state.params, base)
     else:
         assert reference.module is not None  # the config has been checked
-        dit = reference.module(network, state.reference, base)
-    made = rollouts.losers(
-        dit,
-        batch["latent"],
-        batch["text"],
-        batch["image"],
-        key,
-        config.rollout,
-        config.preference.losers,
-        layout=network.layout,
-    )
+        model = reference.module(network, state.reference, base)
+    count, given = config.preference.losers, training.conditions(config.model, batch)
+    made = rollouts.losers(model, batch["latent"], given, key, config.rollout, count, layout=network.layout)
     return batch | {"lose": made.latents, "weight": made.weight * batch.get("weight", 1.0)}
 
 
-def make(
-    network: Network,
-    reference: references.Reference,
-    tx: optax.GradientTransformation,
-    learning_rate: optax.Schedule,
-    mesh: Mesh,
-    shardings: State,
-) -> Callable[[State, Any, Batch, jax.Array], tuple[State, dict[str, jax.Array]]]:
-    """The compiled update `(state, base, batch, key) -> (state, metrics)`; `state` is donated.
+def body(network: Network, mesh: Mesh) -> Callable[..., tuple[State, dict[str, jax.Array]]]:
+    """The update as a pure function `(state, base, batch, key, numbers={}) -> (state, metrics)`.
 
-    Args:
-      network, shardings, reference: as `make_state` returned them; `base` is `network.base`.
-      tx, learning_rate: as `vrjax.train.step.transformation` returned them.
-      mesh: where everything lives.
+    `numbers` replaces numbers of the config by dotted name, such as `preference.beta`; they may be traced, see
+    `vrjax.train.update`.
 
-    The batch holds `latent` (b, t, h, w, c), the winners; `text`, `image`; `lose` (b, losers, t, h, w, c) unless losers
-    are rolled out; optionally `weight` (b,), `masks` (b, parts, ...) and `label` (b, parts); with a bank `pair` (b,),
-    and for stored reference errors `reference_win` (b, draws) and `reference_lose` (b, draws, losers).
+    The batch holds `latent` (b, ...), the winners; the family's conditions by name; `lose` (b, losers, ...) unless
+    losers are rolled out; optionally `weight` (b,), `masks` (b, parts, ...) and `label` (b, parts); with a bank `pair`
+    (b,), and for stored reference errors `reference_win` (b, draws) and `reference_lose` (b, draws, losers).
 
     Metrics: those of `vrjax.align.logs.metrics`; `loss`; `relative`, the winners' error over that of predicting zero;
     `grad_norm`, `weight_norm`, `reference_distance` (norm of policy - reference, where it is kept as weights), `lr`;
     `win_motion`, `lose_motion`, the dynamic degree of winners and losers; `pair_weight`.
     """
-    config: AlignConfig = network.config  # type: ignore[assignment]
-    whole, over_batch, bank = shardings.step, batch_sharding(config, mesh), make_bank(config)
+    config: Any = network.config
+    method, over_batch = losses.get(config.preference.loss), training.batch_sharding(config, mesh)
 
-    def step(state: State, base: Any, batch: Batch, key: jax.Array):
+    def step(state: State, base: Any, batch: Batch, key: jax.Array, numbers: Mapping[str, Any] = update.NONE):
+        spec = update.numbered(config, numbers)
+        reference, (tx, rate) = make_reference(spec), optim.of(spec.optim, config.steps)
         key, roll = jax.random.split(jax.random.fold_in(key, state.step))
-        if not methods.needs_losers(config.preference):
+        if not method.needs_losers:
             batch = {k: v for k, v in batch.items() if k not in ("lose", "masks", "label")}
         elif config.rollout.source != "stored":
             batch = with_losers(network, reference, state, base, batch, roll)
             # Samples come out of the sampler's own layout: bring them to that of the winners.
             batch["lose"] = jax.lax.with_sharding_constraint(batch["lose"], NamedSharding(mesh, over_batch.spec))
-        batch, drawn = draw(config, bank, key, batch)
-        loss, grad, measured = gradient(
-            network, reference, state.params, state.reference, base, batch, drawn, config.accumulate
-        )
-        updates, optimizer = tx.update(grad, state.optimizer, state.params)
-        params: Any = optax.apply_updates(state.params, updates)
-        average = ema.update(state.ema, params, state.step, config.ema.decay, config.ema.ramp)
-        kept = reference.update(state.reference, params, state.step)
-        metrics = {
-            "loss": loss,
-            "relative": jnp.mean(measured.policy.win) / objectives.zero_velocity_error(batch["latent"]),
-            "grad_norm": optax.global_norm(grad),
-            "weight_norm": optax.global_norm(params),
-            "lr": jnp.asarray(learning_rate(state.step), jnp.float32),
+        batch, drawn = draw(spec, make_bank(spec), key, batch)
+        loss = pair_loss(network, reference, state.reference, base, spec)
+        given = {"parts": config.accumulate, "decay": spec.ema.decay, "ramp": spec.ema.ramp}
+        after, moved = update.move(loss, tx, state, (batch, drawn), **given)
+        kept = reference.update(state.reference, after.params, state.step)
+        metrics = moved.metrics | {
+            "relative": jnp.mean(moved.aux.policy.win) / objectives.zero_velocity_error(batch["latent"]),
+            "lr": jnp.asarray(rate(state.step), jnp.float32),
             "win_motion": jnp.mean(logs.dynamic_degree(batch["latent"])),
-            **logs.metrics(config.preference, measured),
+            **logs.metrics(spec.preference, moved.aux),
         }
         if "lose" in batch:
             metrics["lose_motion"] = jnp.mean(logs.dynamic_degree(batch["lose"]))
         if "weight" in batch:
             metrics["pair_weight"] = jnp.mean(batch["weight"])
         if jax.tree.leaves(kept):
-            difference = jax.tree.map(lambda p, r: p.astype(jnp.float32) - r.astype(jnp.float32), params, kept)
+            difference = jax.tree.map(lambda p, r: p.astype(jnp.float32) - r.astype(jnp.float32), after.params, kept)
             metrics["reference_distance"] = optax.global_norm(difference)
-        return State(state.step + 1, params, average, optimizer, kept), metrics
+        return dataclasses.replace(after, reference=kept), metrics
 
-    base_shardings = jax.tree.map(lambda x: x.sharding, network.base)
-    return jax.jit(
-        step,
-        donate_argnums=0,
-        in_shardings=(shardings, base_shardings, over_batch, whole),
-        out_shardings=(shardings, whole),
-    )
+    return step
+
+
+def make(
+    network: Network, mesh: Mesh, shardings: State
+) -> Callable[[State, Any, Batch, jax.Array], tuple[State, dict[str, jax.Array]]]:
+    """The compiled `body`: `(state, base, batch, key) -> (state, metrics)`; `state` is donated.
+
+    Args:
+        network, shardings: as `make_state` returned them; `base` is `network.base`.
+        mesh: where everything lives.
+    """
+    rows = training.batch_sharding(network.config, mesh)
+    return update.compiled(body(network, mesh), shardings, network.base, rows)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from vrjax.align.bank import Bank
 from vrjax.align.step import Batch, batch_errors
 from vrjax.train.state import Network
+from vrjax.train.step import conditions
 
 
 def measure(network: Network, bank: Bank) -> Any:
@@ -45,7 +46,8 @@ def tables(
     """
     run, found = measure(network, bank), {}
     for batch in batches:
-        batch = {k: v for k, v in batch.items() if k in ("latent", "lose", "text", "image", "pair")}
+        given = conditions(network.config.model, batch)
+        batch = {name: batch[name] for name in ("latent", "lose", "pair")} | given
         win, lose = jax.device_get(run(params, base, batch))
         found |= {int(p): (w, l) for p, w, l in zip(np.asarray(batch["pair"]), win, lose, strict=True)}
     missing = sorted(set(range(pairs)) - set(found))

@@ -113,11 +113,10 @@ class Loop:
     def __init__(self, config: TrainConfig, folder: pathlib.Path):
         self.config, self.folder = config, folder
         self.mesh = states.make_mesh(config)
-        tx, rate = steps.transformation(config)
         self.sharding = steps.batch_sharding(config, self.mesh)
         self.rows = processes.local_rows(self.sharding, config.data.batch)
-        self.network, self.state, shardings = states.make(config, tx, self.mesh)
-        self.update = steps.make(self.network, tx, rate, self.mesh, shardings)
+        self.network, self.state, shardings = states.make(config, self.mesh)
+        self.update = steps.make(self.network, self.mesh, shardings)
         self.whole = shardings.step
         self.key = jax.jit(lambda: states.run_key(config, states.STEP), out_shardings=self.whole)()
         self.ballot = _Ballot(self.mesh)
@@ -243,7 +242,7 @@ class Loop:
         if restored is None:
             return 0
         self.key = restored.trees.pop("key")
-        self.state = states.State(**restored.trees)
+        self.state = dataclasses.replace(self.state, **restored.trees)
         self.position = restored.data
         self.data.set_state(restored.data)
         return restored.step
@@ -254,7 +253,7 @@ class Loop:
         self.checkpoints.save(step, trees, data=self.position, meta=meta)
 
     def _validate(self, clips: int) -> dict[str, dict[str, float]]:
-        weights = (self.state.ema, self.network.base)
+        weights = (self.state.best, self.network.base)
         return self.evaluator.rates(weights, sorted(self.config.data.mix), self.config.validate.split, clips)
 
     def _finish(self, line: Line) -> dict[str, Any]:
@@ -266,7 +265,7 @@ class Loop:
             solved = self._validate(check.final_clips)
             for name, rate in solved.items():
                 line.say(f"  {name:12} solved {rate['solved']:.1%} [{rate['low']:.1%}, {rate['high']:.1%}]")
-        whole = processes.to_first((self.state.ema, self.network.base), self.whole)
+        whole = processes.to_first((self.state.best, self.network.base), self.whole)
         if processes.first():
             export(self.folder / "model", dataclasses.replace(self.network, base=whole[1]), whole[0], config)
         sampler = {"solver": "euler", "steps": check.steps, "shift": check.shift}

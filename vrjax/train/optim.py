@@ -1,5 +1,6 @@
 """The optimiser: AdamW or Muon with Adam beside it, warm-up, cosine, clipping; optax throughout."""
 
+import inspect
 import math
 import re
 from collections.abc import Sequence
@@ -15,14 +16,18 @@ BLOCK_MATRICES = (r"(^|\.)blocks\..*kernel$",)
 MUON_MATRICES = (*BLOCK_MATRICES, r"(^|\.)time_projection\.kernel$")
 
 
-def schedule(lr: float, steps: int, warmup: int, final: float) -> optax.Schedule:
-    """Linear warm-up from 0 to `lr` over `warmup` updates, then a cosine down to `final * lr` at update `steps`."""
+def schedule(lr: Any, steps: int, warmup: int, final: Any) -> optax.Schedule:
+    """Linear warm-up from 0 to `lr` over `warmup` updates, then a cosine down to `final * lr` at update `steps`.
+
+    `lr` and `final` may be traced.
+    """
     if steps < 1:
         raise ValueError(f"a learning-rate schedule needs at least 1 step, found {steps}")
     warmup = min(warmup, steps - 1)
-    return optax.warmup_cosine_decay_schedule(
-        0.0 if warmup else lr, lr, warmup_steps=warmup, decay_steps=steps, end_value=final * lr
+    unit = optax.warmup_cosine_decay_schedule(
+        0.0 if warmup else 1.0, 1.0, warmup_steps=warmup, decay_steps=steps, end_value=final
     )
+    return lambda count: lr * unit(count)
 
 
 def path_name(path: Sequence[Any]) -> str:
@@ -50,19 +55,19 @@ def muon_dimensions(params: Any, patterns: Sequence[str] = MUON_MATRICES) -> Any
 def make(
     *,
     kind: str = "muon",
-    lr: float = 3e-3,
+    lr: Any = 3e-3,
     steps: int,
     warmup: int = 50,
-    final: float = 0.02,
-    muon_scale: float = 4.0,
+    final: Any = 0.02,
+    muon_scale: Any = 4.0,
     muon_patterns: Sequence[str] = MUON_MATRICES,
     momentum: float = 0.95,
     b1: float = 0.9,
     b2: float = 0.98,
-    weight_decay: float = 0.01,
-    clip: float | None = 1.0,
+    weight_decay: Any = 0.01,
+    clip: Any = 1.0,
 ) -> optax.GradientTransformation:
-    """The gradient transformation of a run.
+    """The gradient transformation of a run. Learning rates, weight decay and clip may be traced.
 
     Args:
       kind: "adamw" for every parameter, or "muon": Muon (Nesterov, 5 Newton-Schulz steps, updates scaled by
@@ -80,7 +85,7 @@ def make(
         more axes, under "muon" on Muon's matrices only.
       clip: the global gradient norm is clipped to this before anything else; None does not clip.
     """
-    if not (math.isfinite(lr) and lr > 0):
+    if isinstance(lr, (int, float)) and not (math.isfinite(lr) and lr > 0):
         raise ValueError(f"learning rate must be positive, found {lr}")
 
     def decays(params):
@@ -102,3 +107,10 @@ def make(
     else:
         raise ValueError(f"unknown optimiser {kind!r}: expected 'muon' or 'adamw'")
     return core if clip is None else optax.chain(optax.clip_by_global_norm(clip), core)
+
+
+def of(spec: Any, steps: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """The optimiser of a config's `optim` in a run of so many updates, and the learning rate that is reported."""
+    names = [name for name in inspect.signature(make).parameters if name != "steps"]
+    tx = make(steps=steps, **{name: getattr(spec, name) for name in names})
+    return tx, schedule(spec.lr, steps, spec.warmup, spec.final)

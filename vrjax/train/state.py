@@ -1,7 +1,6 @@
 """What changes during training, where it lives on the mesh, and how a network is made of it."""
 
 import contextlib
-import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Any
@@ -9,33 +8,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vrjax import parallel
-from vrjax.models import wan
+from vrjax.models import family as families
 from vrjax.parallel import processes
-from vrjax.train import ema, lora
+from vrjax.train import lora, optim, update
 from vrjax.train.config import TrainConfig
 from vrjax.train.optim import path_name
+from vrjax.train.update import State as State
 
 FRESH, ADAPTER, STEP = 0, 1, 2  # streams of randomness folded into the run's seed
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class State:
-    """The donated state of a run. `params` is what is trained: all weights, or the adapters of a LoRA run."""
-
-    step: Any
-    params: Any
-    ema: Any
-    optimizer: Any
-
-    def trees(self) -> dict[str, Any]:
-        """The state as the named items of a checkpoint."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
 
 
 @dataclass(frozen=True)
@@ -50,23 +34,31 @@ class Network:
     base: Any
     layout: parallel.Layout | None = None
 
-    def build(self, params: Any, base: Any, model: wan.WanConfig | None = None) -> wan.WanDiT:
-        """The module for trained weights `params` (all weights, or adapters of `base`).
+    @property
+    def family(self) -> families.Family:
+        """Of the config's model."""
+        return families.of(self.config.model)
 
-        `model` sets its run-time options; by default those of training, in the compute dtype.
+    def build(self, params: Any, base: Any, model: Any = None) -> Any:
+        """The module for trained weights `params`: all weights, or adapters of `base`; None is the base without them.
+
+        `model` is the model's config with other run-time options; by default those of training, in the compute dtype.
         """
         cfg = self.config
-        if cfg.lora is not None:
+        if params is None:
+            params = base
+        elif cfg.lora is not None:
             params = lora.merge(base, params, alpha=cfg.lora.alpha)
-        return nnx.merge(_graph(model or _in_dtype(cfg.model, cfg), self.layout), nnx.State(params))
+        model = self.family.training(cfg.model, compute_dtype(cfg)) if model is None else model
+        return nnx.merge(_graph(model, self.layout), nnx.State(params))
 
-    def sampler(self) -> wan.WanConfig:
-        """The model's config for sampling while training: scanned blocks compile faster, nothing to recompute."""
-        return dataclasses.replace(_in_dtype(self.config.model, self.config), unroll=False, remat="none")
+    def sampler(self) -> Any:
+        """The model's config for sampling while training."""
+        return self.family.sampling(self.family.training(self.config.model, compute_dtype(self.config)))
 
-    def plain(self) -> wan.WanConfig:
+    def plain(self) -> Any:
         """The model's config without the run-time options of training: what is exported."""
-        return dataclasses.replace(self.config.model, unroll=False, remat="none")
+        return self.family.sampling(self.config.model)
 
 
 def compute_dtype(config: TrainConfig) -> str:
@@ -102,7 +94,7 @@ def make_mesh(config: TrainConfig) -> Mesh:
 
 def rules(config: TrainConfig) -> dict[str, Any]:
     """Logical axis to mesh axes: the built-in rules, overridden by the config's; unnamed axes stay whole."""
-    known = {name: None for name in _names(wan.logical_axes(config.model))}
+    known = {name: None for name in _names(families.of(config.model).logical_axes(config.model))}
     unknown = sorted(set(config.rules) - set(known) - set(parallel.DEFAULT_RULES))
     if unknown:
         raise ValueError(f"config {config.name!r}: rules for unknown logical axes {unknown}, expected {sorted(known)}")
@@ -111,11 +103,10 @@ def rules(config: TrainConfig) -> dict[str, Any]:
 
 def fresh_weights(config: TrainConfig) -> dict:
     """Random weights of the config's model as a nested dict, from the run's seed."""
-    rngs = nnx.Rngs(params=run_key(config, FRESH))
-    return _pure(wan.WanDiT(config.model, rngs=rngs))
+    return _pure(families.of(config.model).init(config.model, run_key(config, FRESH)))
 
 
-def make(config: TrainConfig, tx: optax.GradientTransformation, mesh: Mesh) -> tuple[Network, State, State]:
+def make(config: TrainConfig, mesh: Mesh) -> tuple[Network, State, State]:
     """The network, a fresh state laid out on the mesh, and the state's shardings (a `State` of `NamedSharding`).
 
     Weights that the config starts from are read here; everything random comes from the seed.
@@ -124,16 +115,16 @@ def make(config: TrainConfig, tx: optax.GradientTransformation, mesh: Mesh) -> t
     loaded = None
     if config.start is not None:
         with _on_host(mesh):
-            loaded = _pure(wan.load_dit(config.start))
+            loaded = _pure(families.of(config.model).load(config.start))
         _same_shapes(loaded, like, config.start)
         loaded = jax.tree.map(lambda x, s: processes.from_host(np.asarray(x, np.float32), s), loaded, weights)
-    init = functools.partial(_init, config, tx)
+    init = functools.partial(_init, config)
     shardings = _shardings(config, jax.eval_shape(init, loaded), weights, mesh)
     state = jax.jit(init, out_shardings=shardings)(loaded)
     return Network(config, {} if config.lora is None else loaded, _layout(config, mesh)), state, shardings
 
 
-def abstract(config: TrainConfig, tx: optax.GradientTransformation, mesh: Mesh) -> tuple[Network, State, State]:
+def abstract(config: TrainConfig, mesh: Mesh) -> tuple[Network, State, State]:
     """As `make`, with every array a `jax.ShapeDtypeStruct` that carries its sharding: nothing is allocated or read.
 
     The mesh may be of devices that this machine does not have (`jax.experimental.topologies`), and `config.start` need
@@ -141,7 +132,7 @@ def abstract(config: TrainConfig, tx: optax.GradientTransformation, mesh: Mesh) 
     """
     like, weights = _weights(config, mesh)
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32), like)
-    shape = jax.eval_shape(functools.partial(_init, config, tx), None if config.start is None else like)
+    shape = jax.eval_shape(functools.partial(_init, config), None if config.start is None else like)
     shardings = _shardings(config, shape, weights, mesh)
     base = {} if config.lora is None else _placed(like, weights)
     return Network(config, base, _layout(config, mesh)), _placed(shape, shardings), shardings
@@ -162,39 +153,37 @@ def _layout(config: TrainConfig, mesh: Mesh) -> parallel.Layout | None:
 def _weights(config: TrainConfig, mesh: Mesh) -> tuple[Any, Any]:
     """Shapes and shardings of all weights of the config's model."""
     like = jax.eval_shape(lambda: fresh_weights(config))
-    return like, parallel.shardings(wan.logical_axes(config.model), mesh, rules(config), like)
+    return like, parallel.shardings(families.of(config.model).logical_axes(config.model), mesh, rules(config), like)
 
 
-def _init(config: TrainConfig, tx: optax.GradientTransformation, start: Any) -> State:
+def _init(config: TrainConfig, start: Any) -> State:
     """The first state, from given weights or from the seed; pure."""
     params = fresh_weights(config) if start is None else start
     if config.lora is not None:
         spec = config.lora
         params = lora.init(start, run_key(config, ADAPTER), rank=spec.rank, patterns=spec.patterns)
-    return State(jnp.zeros((), jnp.int32), params, ema.init(params), tx.init(params))
+    tx, _ = optim.of(config.optim, config.steps)
+    return update.start(params, tx, average=config.ema.decay > 0)
 
 
 def _shardings(config: TrainConfig, shape: State, weights: Any, mesh: Mesh) -> State:
     whole = NamedSharding(mesh, PartitionSpec())
     params = weights if config.lora is None else jax.tree.map(lambda _: whole, shape.params)
-    return State(whole, params, params, _like_params(shape.optimizer, shape.params, params, whole))
+    average = params if jax.tree.leaves(shape.ema) else {}
+    return State(whole, params, average, _like_params(shape.optimizer, shape.params, params, whole))
 
 
 def _placed(shapes: Any, shardings: Any) -> Any:
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
 
 
-def _in_dtype(model: wan.WanConfig, config: TrainConfig) -> wan.WanConfig:
-    return dataclasses.replace(model, dtype=compute_dtype(config))
-
-
 @functools.lru_cache(maxsize=8)
-def _graph(model: wan.WanConfig, layout: parallel.Layout | None) -> Any:
-    return nnx.split(wan.abstract(model, layout))[0]
+def _graph(model: Any, layout: parallel.Layout | None) -> Any:
+    return nnx.split(families.of(model).abstract(model, layout))[0]
 
 
-def _pure(dit: wan.WanDiT) -> dict:
-    return nnx.to_pure_dict(nnx.split(dit)[1])
+def _pure(module: Any) -> dict:
+    return nnx.to_pure_dict(nnx.split(module)[1])
 
 
 def _names(axes: Any) -> set[str]:

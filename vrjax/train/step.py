@@ -1,124 +1,104 @@
-"""One update as one compiled function: gradient (accumulated), clip, optimiser, moving average."""
+"""The update of a training run: flow matching on a batch of clips, moved by `vrjax.train.update`."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.sharding import Mesh, NamedSharding
 
 from vrjax import parallel
-from vrjax.train import ema, objectives, optim
+from vrjax.models import family
+from vrjax.train import objectives, optim, update
 from vrjax.train import state as states
 from vrjax.train.config import TrainConfig
 from vrjax.train.state import Network, State, rules
 
-Batch = dict[str, jax.Array]
+Batch = dict[str, Any]
 
 
-def draw(config: TrainConfig, key: jax.Array, batch: Batch) -> tuple[Batch, objectives.Draw]:
+def conditions(model: Any, batch: Mapping[str, Any]) -> Batch:
+    """The conditions among the arrays of a batch: those that the model's family names."""
+    names = family.of(model).conditions(model, batch["latent"].shape[1:])
+    return {name: batch[name] for name in names if name in batch}
+
+
+def drop(spec: Any, keys: Any, batch: Batch) -> Batch:
+    """The batch with conditions withheld as the objective `spec` says, text and image each by its own key."""
+    rates = {"text": spec.drop_text, "image": spec.drop_image}
+    pairs = [(key, name) for key, name in zip(keys, rates, strict=False) if name in batch]
+    return batch | {name: objectives.drop(key, batch[name], rates[name]) for key, name in pairs}
+
+
+def levels(spec: Any, key: jax.Array, count: int) -> jax.Array:
+    """Noise levels of a batch, as the objective `spec` says."""
+    return objectives.sample_sigmas(
+        key, count, kind=spec.times, shift=spec.shift, mean=spec.mean, std=spec.std, low=spec.low, high=spec.high
+    )
+
+
+def draw(config: Any, key: jax.Array, batch: Batch) -> tuple[Batch, objectives.Draw]:
     """All randomness of one update: dropped conditions, noise and levels for the whole batch.
 
     It is drawn before the batch is cut into micro-batches, so accumulation changes nothing but rounding.
     """
-    spec = config.objective
-    keys = jax.random.split(key, 4)
-    x0 = batch["latent"]
-    batch = {
-        "latent": x0,
-        "text": objectives.drop(keys[0], batch["text"], spec.drop_text),
-        "image": objectives.drop(keys[1], batch["image"], spec.drop_image),
-    }
+    keys, x0 = jax.random.split(key, 4), batch["latent"]
     noise = jax.random.normal(keys[2], x0.shape, jnp.float32)
-    sigma = objectives.sample_sigmas(
-        keys[3],
-        x0.shape[0],
-        kind=spec.times,
-        shift=spec.shift,
-        mean=spec.mean,
-        std=spec.std,
-        low=spec.low,
-        high=spec.high,
-    )
-    return batch, objectives.Draw(noise, sigma)
+    return drop(config.objective, keys, batch), objectives.Draw(noise, levels(config.objective, keys[3], x0.shape[0]))
 
 
 def batch_error(network: Network, params: Any, base: Any, batch: Batch, drawn: objectives.Draw) -> jax.Array:
     """Mean flow-matching error over a batch."""
-    dit = network.build(params, base)
+    model, of = network.build(params, base), network.family
 
-    def one(x0, image, text, noise, sigma):
-        # The module itself, not `velocity`: asked once, keys of the conditions belong inside the blocks (remat, FSDP).
-        velocity = lambda x, level: dit(x, level.time, text, image=image)
+    def one(x0: Any, given: Batch, noise: Any, sigma: Any) -> jax.Array:
+        velocity = lambda x, level: of.predict(model, x, level, given)
         return objectives.flow_error(velocity, x0, noise, objectives.level_of(sigma))
 
-    examples = batch["latent"], batch["image"], batch["text"], drawn.noise, drawn.sigma
+    examples = batch["latent"], conditions(network.config.model, batch), drawn.noise, drawn.sigma
     return jnp.mean(parallel.batch(network.layout, one)(*examples))
 
 
-def gradient(network: Network, params: Any, base: Any, batch: Batch, drawn: objectives.Draw, parts: int) -> tuple:
-    """Loss and gradient of a batch, in `parts` micro-batches one after the other."""
-    value_and_grad = jax.value_and_grad(lambda p, b, d: batch_error(network, p, base, b, d))
-    if parts == 1:
-        return value_and_grad(params, batch, drawn)
+def body(network: Network) -> Callable[..., tuple[State, dict[str, jax.Array]]]:
+    """The update as a pure function `(state, base, batch, key, numbers={}) -> (state, metrics)`.
 
-    # Micro-batch m takes examples m, m + parts, ...: each device keeps the examples it already holds.
-    split = lambda x: x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
-
-    def body(total, part):
-        return jax.tree.map(jnp.add, total, value_and_grad(params, *part)), None
-
-    zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
-    total, _ = jax.lax.scan(body, zero, jax.tree.map(split, (batch, drawn)))
-    return jax.tree.map(lambda x: x / parts, total)
-
-
-def make(
-    network: Network, tx: optax.GradientTransformation, learning_rate: optax.Schedule, mesh: Mesh, shardings: State
-) -> Callable[[State, Any, Batch, jax.Array], tuple[State, dict[str, jax.Array]]]:
-    """The compiled update `(state, base, batch, key) -> (state, metrics)`; `state` is donated.
-
-    Args:
-      network: the static half of the model; `base` is its frozen weights (`network.base`).
-      tx: what `vrjax.train.optim.make` returned.
-      learning_rate: reported in the metrics.
-      mesh: where everything lives.
-      shardings: of the state, as `vrjax.train.state.make` returned them.
+    `numbers` replaces numbers of the config by dotted name, traced or not; see `vrjax.train.update`. The batch holds
+    `latent` (b, ...) and the family's conditions by name.
 
     Metrics are float32 scalars: `loss`; `relative`, the loss over that of predicting zero; `grad_norm` before
     clipping; `weight_norm` after the update; `lr`.
     """
     config = network.config
-    whole = shardings.step
-    over_batch = batch_sharding(config, mesh)
 
-    def step(state: State, base: Any, batch: Batch, key: jax.Array):
-        batch, drawn = draw(config, jax.random.fold_in(key, state.step), batch)
-        loss, grad = gradient(network, state.params, base, batch, drawn, config.accumulate)
-        updates, optimizer = tx.update(grad, state.optimizer, state.params)
-        params: Any = optax.apply_updates(state.params, updates)
-        average = ema.update(state.ema, params, state.step, config.ema.decay, config.ema.ramp)
-        metrics = {
-            "loss": loss,
-            "relative": loss / objectives.zero_velocity_error(batch["latent"]),
-            "grad_norm": optax.global_norm(grad),
-            "weight_norm": optax.global_norm(params),
-            "lr": jnp.asarray(learning_rate(state.step), jnp.float32),
-        }
-        return State(state.step + 1, params, average, optimizer), metrics
+    def step(state: State, base: Any, batch: Batch, key: jax.Array, numbers: Mapping[str, Any] = update.NONE):
+        spec = update.numbered(config, numbers)
+        tx, rate = optim.of(spec.optim, config.steps)
+        batch, drawn = draw(spec, jax.random.fold_in(key, state.step), batch)
+        loss = lambda params, batch, drawn: (batch_error(network, params, base, batch, drawn), None)
+        given = {"parts": config.accumulate, "decay": spec.ema.decay, "ramp": spec.ema.ramp}
+        after, moved = update.move(loss, tx, state, (batch, drawn), **given)
+        relative = moved.loss / objectives.zero_velocity_error(batch["latent"])
+        return after, moved.metrics | {"relative": relative, "lr": jnp.asarray(rate(state.step), jnp.float32)}
 
-    base_shardings = jax.tree.map(lambda x: x.sharding, network.base)
-    return jax.jit(
-        step,
-        donate_argnums=0,
-        in_shardings=(shardings, base_shardings, over_batch, whole),
-        out_shardings=(shardings, whole),
-    )
+    return step
+
+
+def make(
+    network: Network, mesh: Mesh, shardings: State
+) -> Callable[[State, Any, Batch, jax.Array], tuple[State, dict[str, jax.Array]]]:
+    """The compiled `body`: `(state, base, batch, key) -> (state, metrics)`; `state` is donated.
+
+    Args:
+        network: the static half of the model; `base` is its frozen weights (`network.base`).
+        mesh: where everything lives.
+        shardings: of the state, as `vrjax.train.state.make` returned them.
+    """
+    return update.compiled(body(network), shardings, network.base, batch_sharding(network.config, mesh))
 
 
 def abstract(
-    config: TrainConfig, mesh: Mesh, latent: tuple[int, int, int, int]
+    config: TrainConfig, mesh: Mesh, latent: tuple[int, ...]
 ) -> tuple[Any, tuple[State, Any, dict[str, Any], Any]]:
     """The compiled update of a config, and its arguments as shapes with shardings: `update.lower(*args).compile()`.
 
@@ -126,50 +106,32 @@ def abstract(
     `config.model.attention` should then be set: "auto" chooses for the devices that are here.
 
     Args:
-      config: the run. Of `config.data`, only `batch` matters.
-      mesh: where everything would live.
-      latent: shape (t, h, w, c) of one clip's latent. The condition has the model's other `in_channels - c` channels
-        (none for text-to-video), the text `model.text_len` rows.
+        config: the run. Of `config.data`, only `batch` matters.
+        mesh: where everything would live.
+        latent: shape of one clip's latent; the conditions are those of the model's family beside it.
     """
-    tx, rate = transformation(config)
-    network, state, shardings = states.abstract(config, tx, mesh)
-    update, over_batch, model = make(network, tx, rate, mesh, shardings), batch_sharding(config, mesh), config.model
-    shapes = {
-        "latent": latent,
-        "image": (*latent[:-1], model.in_channels - latent[-1]),
-        "text": (model.text_len, model.text_dim),
-    }
-    put = lambda shape: jax.ShapeDtypeStruct((config.data.batch, *shape), jnp.float32, sharding=over_batch)
-    key = jax.eval_shape(lambda: states.run_key(config, states.STEP))
-    key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=shardings.step)
-    return update, (state, network.base, {name: put(shape) for name, shape in shapes.items()}, key)
+    network, state, shardings = states.abstract(config, mesh)
+    shapes = {"latent": latent, **network.family.conditions(config.model, latent)}
+    batch = {name: rows_like(config, mesh, *shape) for name, shape in shapes.items()}
+    return make(network, mesh, shardings), (state, network.base, batch, key_like(config, shardings))
 
 
-def transformation(config: TrainConfig) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """The optimiser of a config, and the learning rate that the metrics report."""
-    spec = config.optim
-    tx = optim.make(
-        kind=spec.kind,
-        lr=spec.lr,
-        steps=config.steps,
-        warmup=spec.warmup,
-        final=spec.final,
-        muon_scale=spec.muon_scale,
-        muon_patterns=spec.muon_patterns,
-        momentum=spec.momentum,
-        b1=spec.b1,
-        b2=spec.b2,
-        weight_decay=spec.weight_decay,
-        clip=spec.clip,
-    )
-    return tx, optim.schedule(spec.lr, config.steps, spec.warmup, spec.final)
+def rows_like(config: TrainConfig, mesh: Mesh, *shape: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
+    """One array of a batch, as its shape and sharding."""
+    return jax.ShapeDtypeStruct((config.data.batch, *shape), dtype, sharding=batch_sharding(config, mesh))
+
+
+def key_like(config: TrainConfig, shardings: State) -> jax.ShapeDtypeStruct:
+    """The key of a run, as its shape and sharding."""
+    key = jax.eval_shape(functools.partial(states.run_key, config, states.STEP))
+    return jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=shardings.step)
 
 
 def batch_sharding(config: TrainConfig, mesh: Mesh) -> NamedSharding:
     """Examples are divided over the mesh axes of the logical axis `batch`.
 
     Raises:
-      ValueError: the devices do not divide a micro-batch.
+        ValueError: the devices do not divide a micro-batch.
     """
     spec = parallel.spec(("batch",), rules(config))
     sharding = NamedSharding(mesh, spec)

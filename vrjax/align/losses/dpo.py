@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from vrjax.align.losses import _checks
+from vrjax.align.losses._method import pairs
 
 
 def logit(win_gap: ArrayLike, lose_gap: ArrayLike, *, beta: ArrayLike) -> Float[Array, "..."]:
@@ -45,3 +46,6 @@ def beta_at(sigma: ArrayLike, beta: ArrayLike, *, weighting: str = "constant") -
     if weighting == "squared":
         return jnp.asarray(beta) * jnp.square(1.0 - sigma)
     raise ValueError(f"beta_at: unknown weighting {weighting!r}, expected 'constant' or 'squared'")
+
+
+METHOD = pairs(dpo)

@@ -6,6 +6,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from vrjax.align.losses import _checks
+from vrjax.align.losses._method import pairs
 
 
 def hinge(win_gap: ArrayLike, lose_gap: ArrayLike, *, beta: ArrayLike = 1.0) -> Float[Array, "..."]:
@@ -16,3 +17,6 @@ def hinge(win_gap: ArrayLike, lose_gap: ArrayLike, *, beta: ArrayLike = 1.0) -> 
     """
     _checks.positive("hinge", "beta", beta)
     return jax.nn.relu(1.0 - jnp.asarray(beta) * (jnp.asarray(lose_gap) - jnp.asarray(win_gap)))
+
+
+METHOD = pairs(hinge)

@@ -5,6 +5,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from vrjax.align.losses import _checks
+from vrjax.align.losses._method import pairs
 
 
 def ipo(win_gap: ArrayLike, lose_gap: ArrayLike, *, beta: ArrayLike) -> Float[Array, "..."]:
@@ -16,3 +17,6 @@ def ipo(win_gap: ArrayLike, lose_gap: ArrayLike, *, beta: ArrayLike) -> Float[Ar
     _checks.positive("ipo", "beta", beta)
     h = jnp.asarray(lose_gap) - jnp.asarray(win_gap)
     return jnp.square(h - 0.5 / jnp.asarray(beta))
+
+
+METHOD = pairs(ipo)

@@ -1,5 +1,7 @@
 """Diffusion-KTO (Li et al. 2024, arXiv 2404.04465): single examples with a thumb up or down, no pairs."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -7,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from vrjax.align.losses import _checks
+from vrjax.align.losses._method import Method
 
 UTILITIES = ("sigmoid", "loss_averse", "risk_seeking")
 
@@ -51,3 +54,15 @@ def kto(
 def kto_baseline(gap: ArrayLike) -> Float[Array, ""]:
     """`max(0, mean(-gap))` over all examples, held fixed: the published guess at the divergence from the reference."""
     return lax.stop_gradient(jnp.maximum(jnp.mean(-jnp.asarray(gap)), 0.0))
+
+
+def _apply(spec: Any, measured: Any, batch: Any, beta: Any) -> Array:
+    """Every clip counts for itself: the winner as wanted, its losers as unwanted."""
+    win, lose = measured.win_gap, measured.lose_gap
+    baseline = kto_baseline(jnp.concatenate([win[:, None], lose], 1))
+    wanted = kto(win, 1, beta=beta, baseline=baseline, utility=spec.utility)
+    unwanted = kto(lose, -1, beta=beta[:, None], baseline=baseline, utility=spec.utility)
+    return 0.5 * (wanted + jnp.mean(unwanted, -1))
+
+
+METHOD = Method(_apply)

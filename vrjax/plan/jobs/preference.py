@@ -2,7 +2,7 @@
 
 from jax.sharding import Mesh
 
-from vrjax.align import methods, step
+from vrjax.align import losses, step
 from vrjax.align.config import AlignConfig
 from vrjax.plan.jobs import Job, Latent, training
 from vrjax.plan.jobs.training import estimate, examples, latent
@@ -25,9 +25,10 @@ def forwards(config: AlignConfig) -> float | int:
     It is 3 for every clip that the policy learns from, 1 for every clip that the reference is asked for, and those of
     the sampler.
     """
-    asked = methods.needs_reference(config.preference) and config.reference.kind not in ("precomputed", "none")
+    method = losses.get(config.preference.loss)
+    asked = method.needs_reference and config.reference.kind not in ("precomputed", "none")
     cost = (3 + asked) * config.clips
-    if methods.needs_losers(config.preference) and config.rollout.source != "stored":
+    if method.needs_losers and config.rollout.source != "stored":
         spec = config.rollout
         sampled = spec.candidates or config.preference.losers
         cost += sampled * spec.steps * (1 if spec.guidance == 1.0 else 2)

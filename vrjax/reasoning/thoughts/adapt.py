@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Key
 
 from vrjax.reasoning.thoughts import keyframes, pictures
 from vrjax.reasoning.thoughts.keyframes import VisualThoughts
-from vrjax.train import lora, objectives
+from vrjax.train import lora, objectives, update
 
 # The matrices that the paper's trainer adapts: q, k, v, o of both attentions, ffn.0 and ffn.2 (not the image branch's).
 TARGETS = (
@@ -148,7 +148,7 @@ def adapt(
     tx = optax.adamw(lr, weight_decay=weight_decay)
     condition = {} if image is None else {"image": image}
 
-    def loss(adapter: lora.Adapter, key: Array) -> Array:
+    def loss(adapter: lora.Adapter, key: Array) -> tuple[Array, None]:
         which, noise, level = jax.random.split(key, 3)
         module = merge(dit, adapter, alpha=alpha)
         chosen = jax.random.randint(which, (batch,), 0, count)
@@ -158,26 +158,24 @@ def adapt(
             v = lambda x, level: module(x, level.time, texts[index], **condition)
             return objectives.flow_matching(v, latents[index], key, sigma)
 
-        return jnp.mean(jax.vmap(one)(chosen, jax.random.split(noise, batch), sigmas))
+        return jnp.mean(jax.vmap(one)(chosen, jax.random.split(noise, batch), sigmas)), None
 
     # Where each update's adapters go among those kept; one past the end is dropped.
     slots = np.full(steps, len(keep), np.int32)
     slots[np.asarray(keep, np.int32) - 1] = np.arange(len(keep))
 
     def step(carry: tuple, row: tuple) -> tuple[tuple, Array]:
-        adapter, optimizer, kept = carry
+        state, kept = carry
         number, slot = row
-        value, grad = jax.value_and_grad(loss)(adapter, jax.random.fold_in(draws, number))
-        updates, optimizer = tx.update(grad, optimizer, adapter)
-        adapter: Any = optax.apply_updates(adapter, updates)
+        state, moved = update.move(lambda p: loss(p, jax.random.fold_in(draws, number)), tx, state)
         if keep:
-            kept = jax.tree.map(lambda k, a: k.at[slot].set(a, mode="drop"), kept, adapter)
-        return (adapter, optimizer, kept), value
+            kept = jax.tree.map(lambda k, a: k.at[slot].set(a, mode="drop"), kept, state.params)
+        return (state, kept), moved.loss
 
     kept = jax.tree.map(lambda a: jnp.zeros((len(keep), *a.shape), a.dtype), fresh)
     rows = (jnp.arange(steps), jnp.asarray(slots))
-    (adapter, _, kept), losses = lax.scan(step, (fresh, tx.init(fresh), kept), rows)
-    return Adapted(adapter, losses, kept)
+    (state, kept), losses = lax.scan(step, (update.start(fresh, tx), kept), rows)
+    return Adapted(state.params, losses, kept)
 
 
 def adapt_all(

@@ -1,10 +1,13 @@
 """A pair loss without a reference, in the manner of SimPO (Meng et al. 2024, arXiv 2405.14734)."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from vrjax.align.losses._method import Method, over_losers
 from vrjax.align.losses.dpo import logit
 
 
@@ -17,3 +20,11 @@ def reference_free(
     first step; `margin` is how far apart (in logits) they should be.
     """
     return jax.nn.softplus(jnp.asarray(margin) - logit(win_error, lose_error, beta=beta))
+
+
+def _apply(spec: Any, measured: Any, batch: Any, beta: Any) -> Array:
+    policy = measured.policy
+    return over_losers(reference_free, policy.win, policy.lose, beta=beta, margin=spec.margin)
+
+
+METHOD = Method(_apply, needs_reference=False)

@@ -1,4 +1,4 @@
-"""Anchors of the winner. DPO may lower its loss by raising both errors, the loser's faster; these do not let it."""
+"""DPO may lower its loss by raising both errors, the loser's faster; a penalty on the winner's does not let it."""
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +6,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from vrjax.align.losses import _checks
+from vrjax.align.losses._method import pairs
 from vrjax.align.losses.dpo import dpo
-from vrjax.align.losses.sft import sft
 
 
 def dpop(
@@ -28,9 +28,4 @@ def dpop(
     return dpo(win_gap, lose_gap, beta=beta) + penalty
 
 
-def reg_dpo(
-    win_gap: ArrayLike, lose_gap: ArrayLike, win_error: ArrayLike, *, beta: ArrayLike, weight: ArrayLike
-) -> Float[Array, "..."]:
-    """Reg-DPO (arXiv 2511.01450): `dpo + weight * sft`, the winner's own flow-matching error kept in the loss."""
-    _checks.not_negative("reg_dpo", "weight", weight)
-    return dpo(win_gap, lose_gap, beta=beta) + jnp.asarray(weight) * sft(win_error)
+METHOD = pairs(dpop, weight="anchor")

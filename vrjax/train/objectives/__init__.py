@@ -1,0 +1,20 @@
+"""What is minimised, and at which noise levels; every name is a pure function.
+
+| file | what |
+| --- | --- |
+| `flow` | flow matching: the error of a velocity on one example |
+| `levels` | noise levels of a batch, stratified and shifted |
+| `conditions` | condition dropout |
+"""
+
+from vrjax.train.objectives.conditions import drop as drop
+from vrjax.train.objectives.flow import Draw as Draw
+from vrjax.train.objectives.flow import flow_error as flow_error
+from vrjax.train.objectives.flow import flow_matching as flow_matching
+from vrjax.train.objectives.flow import noisy as noisy
+from vrjax.train.objectives.flow import zero_velocity_error as zero_velocity_error
+from vrjax.train.objectives.levels import is_number as is_number
+from vrjax.train.objectives.levels import level_of as level_of
+from vrjax.train.objectives.levels import sample_sigmas as sample_sigmas
+from vrjax.train.objectives.levels import shift_sigma as shift_sigma
+from vrjax.train.objectives.levels import stratified_uniform as stratified_uniform
