@@ -1,7 +1,6 @@
 """Couplings over the seed axis: exact where members agree, equal to their formulas elsewhere; votes by brute force."""
 
 import functools
-import itertools
 
 import jax
 import jax.numpy as jnp
@@ -376,14 +375,6 @@ def test_codes_of_host_answers():
     assert np.asarray(ensemble.vote(got)).tolist() == [0, 2, 2, 0, 0]
 
 
-def test_majority_inside_a_coupled_run():
-    answers = jnp.array([[1, 2], [5, 5], [1, 2]])
-    values = jnp.array([10.0, 20.0, 30.0])
-    winner = seeds(lambda a, v: ensemble.majority(a, {"video": v})["video"], answers, values)
-    assert winner.tolist() == [10.0, 30.0, 30.0]
-    assert seeds(ensemble.majority, answers).tolist() == [[1, 2]] * 3
-
-
 def test_outcomes():
     each = table.Arm("single", 4)
     majority = table.Arm("majority", 4, members=3, select="majority")
@@ -397,12 +388,3 @@ def test_outcomes():
         table.outcomes(majority, scores)
     with pytest.raises(ValueError, match="expected 3"):
         table.outcomes(oracle, [1.0])
-
-
-def test_pass_at_k_by_enumeration():
-    correct = np.array([[0, 0, 0, 0], [1, 0, 0, 0], [1, 0, 1, 0], [1, 1, 1, 1]])
-    for k in range(1, 5):
-        every = [[max(row[list(pick)]) for pick in itertools.combinations(range(4), k)] for row in correct]
-        np.testing.assert_allclose(ensemble.pass_at_k(correct, k), np.mean(every, axis=1))
-    with pytest.raises(ValueError, match="1..4"):
-        ensemble.pass_at_k(correct, 5)

@@ -34,7 +34,7 @@ def put(array, *where_and_what):
 distances = jitted(readout.squared_distances)
 mixture, explore = jitted(readout.mixture_weights), jitted(readout.explore)
 ink, off_solution_ink = jitted(readout.ink), jitted(readout.off_solution_ink)
-presence, explained = jitted(readout.distractor_presence), jitted(readout.explained)
+explained = jitted(readout.explained)
 still_and_moving, memory = jitted(readout.still_and_moving), jitted(readout.memory)
 first_reach = jitted(lambda progress: readout.first_reach(progress, 0.5))
 
@@ -50,24 +50,6 @@ def test_squared_distances_with_leading_axes():
     x0 = RNG.standard_normal((2, 5, 3, 4, 4, 2)).astype(np.float32)
     expected = np.square(x0[:, :, None] - CANDIDATES).sum((3, 4, 5, 6))
     np.testing.assert_allclose(distances(x0, CANDIDATES), expected, rtol=1e-5)
-
-
-def test_likelihood_weights_are_the_stated_noise_model():
-    """Bayes' rule with independent Gaussian errors, in float64, for a prior and a padded candidate."""
-    x0, scale, prior = mixed(0.6, 0.4, 0, 0), 3.0, np.array([0.1, 0.6, 0.3, 0.0])
-    distance = np.square(x0.astype(np.float64) - CANDIDATES).sum((1, 2, 3, 4))
-    expected = prior * np.exp(-distance / (2 * scale**2))
-    fn = jitted(lambda x0, c, mask, prior: readout.likelihood_weights(x0, c, scale, mask, prior))
-    weights = fn(x0, CANDIDATES, MASK, prior)
-    np.testing.assert_allclose(weights, expected / expected.sum(), atol=1e-5)
-    assert weights[3] == 0.0
-
-
-def test_likelihood_is_a_sharp_vote_where_the_mixture_is_not():
-    """The stated caveat: 60/40 of two candidates is the first alone to the likelihood, 60/40 to the mixture."""
-    x0 = mixed(0.6, 0.4, 0, 0)
-    assert jitted(lambda x0, c: readout.likelihood_weights(x0, c, 0.2))(x0, CANDIDATES).max() > 0.999
-    np.testing.assert_allclose(mixture(x0, CANDIDATES), [0.6, 0.4, 0, 0], atol=1e-4)
 
 
 @settings(max_examples=20, deadline=None)
@@ -185,18 +167,6 @@ def test_off_solution_ink_counts_cells_off_the_solution_only():
     floor = np.broadcast_to(np.arange(4) < 3, (3, 4, 4))
     on_floor = off_solution_ink(x0, solution, background, RED, floor)
     np.testing.assert_allclose(on_floor, [0, 1, 1], atol=1e-6)
-
-
-def test_distractor_presence_reads_each_distractor_on_its_own_cells():
-    """Distractors share their first cell with the solution: only what they have alone counts."""
-    background, solution = scene()
-    down = put([background] * 3, np.s_[1:, :3, 0], RED)
-    across = put([background] * 3, np.s_[1:, 0, 0], RED, np.s_[1:, 2, 1:3], RED)
-    distractors = np.stack([down, across, solution])
-    x0 = np.stack([solution, down, 0.5 * down + 0.5 * solution, 0.3 * down + 0.7 * across])
-    found = presence(x0, distractors, solution, background)
-    np.testing.assert_allclose(found[:, :2], [[0, 0], [1, 0], [0.5, 0], [0.3, 0.7]], atol=1e-6)
-    assert np.isnan(found[:, 2]).all()
 
 
 # What is known, and when ---------------------------------------------------------------------------------------------

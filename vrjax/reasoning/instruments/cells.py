@@ -65,37 +65,6 @@ def spread_steps(count: int, window: StaticCells) -> tuple[int, ...]:
     return tuple(int(rows[i]) for i in np.floor((np.arange(count) + 0.5) * len(rows) / count).astype(int))
 
 
-def at_random(key: Array, count: int, window: StaticCells, strata: int = 1) -> Cells:
-    """Exactly `count` random cells of the window, stratified over time.
-
-    The allowed steps are cut into `strata` consecutive groups, and each group gets its share of the count
-    (proportional to its cells, rounded by largest remainders), so that no draw falls on the late steps by chance.
-    Within a group, cells are drawn uniformly without replacement.
-
-    Raises:
-        ValueError: more cells than the window has, or more strata than allowed steps.
-    """
-    total, rows = int(window.sum()), np.flatnonzero(window.any(1))
-    if not 0 <= count <= total:
-        raise ValueError(f"cannot draw {count} cells from a window of {total}")
-    if not 1 <= strata <= len(rows):
-        raise ValueError(f"strata must be between 1 and the {len(rows)} allowed steps, found {strata}")
-    group = np.full(window.shape, strata)  # group `strata` = outside the window, quota 0
-    for g, members in enumerate(np.array_split(rows, strata)):
-        group[members] = np.where(window[members], g, strata)
-    sizes = np.bincount(group.ravel(), minlength=strata + 1)[:strata]
-    share = count * sizes / total
-    quota = np.floor(share).astype(int)
-    quota[np.argsort(quota - share, kind="stable")[: count - quota.sum()]] += 1
-    # Rank of every cell within its group by a random score: group number is the whole part, the score the fraction.
-    score = jax.random.uniform(key, window.shape).ravel()
-    order = jnp.lexsort((score, jnp.asarray(group.ravel())))
-    start = np.concatenate([[0], np.cumsum(sizes)])
-    place = jnp.zeros(window.size, jnp.int32).at[order].set(jnp.arange(window.size, dtype=jnp.int32))
-    rank = place - jnp.asarray(start)[group.ravel()]
-    return (rank < jnp.asarray(np.append(quota, 0))[group.ravel()]).reshape(window.shape)
-
-
 def shuffle_frames(key: Array, cells: Cells, window: StaticCells) -> Cells:
     """The same number of cells at every step, on frames redrawn among the allowed ones.
 

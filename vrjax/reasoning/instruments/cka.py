@@ -28,25 +28,10 @@ class Moments(NamedTuple):
 
 
 def moments(x: Float[Array, "n p"], y: Float[Array, "n q"]) -> Moments:
-    """The centred moments of one chunk of rows. Chunks of a stream are combined by `merge`."""
+    """The centred moments of a set of rows."""
     mean_x, mean_y = x.mean(0), y.mean(0)
     x, y = x - mean_x, y - mean_y
     return Moments(jnp.asarray(x.shape[0], x.dtype), mean_x, mean_y, x.T @ x, y.T @ y, x.T @ y)
-
-
-def merge(a: Moments, b: Moments) -> Moments:
-    """The moments of the rows of `a` and `b` together (Chan's parallel update: no loss of digits to a large mean)."""
-    count = a.count + b.count
-    share = b.count / count
-    dx, dy, weight = b.mean_x - a.mean_x, b.mean_y - a.mean_y, a.count * share
-    return Moments(
-        count,
-        a.mean_x + share * dx,
-        a.mean_y + share * dy,
-        a.xx + b.xx + weight * jnp.outer(dx, dx),
-        a.yy + b.yy + weight * jnp.outer(dy, dy),
-        a.xy + b.xy + weight * jnp.outer(dx, dy),
-    )
 
 
 def from_moments(m: Moments) -> Float[Array, ""]:
@@ -138,16 +123,6 @@ def divergence(
         return Divergence(1.0 - linear_cka(as_table(a, rows, patch), as_table(b, rows, patch)), relative_l2(a, b))
 
     return jax.lax.map(one, (states, clean))
-
-
-def propagation_map(
-    runs: Float[Array, "sites s t h w c"],
-    clean: Float[Array, "s t h w c"],
-    rows: str = "tokens",
-    patch: tuple[int, int, int] = (1, 1, 1),
-) -> Divergence:
-    """The map [inject step, later step] from recorded runs, one per site; 0 (up to rounding) before the injection."""
-    return jax.vmap(lambda run: divergence(run, clean, rows, patch))(runs)
 
 
 def sensitivity(dissimilarity: Float[Array, "sites s"], inject: Int[Array, " sites"]) -> Float[Array, " sites"]:

@@ -21,17 +21,6 @@ def commitment(answers: Shaped[np.ndarray, "*batch s"]) -> Int[np.ndarray, "*bat
     return np.where(differs.any(-1), last + 1, 0)
 
 
-def commitment_spread(answers: Shaped[np.ndarray, "n s frames"]) -> Int[np.ndarray, " n"]:
-    """Latest minus earliest commitment step over the frames of an instance: 0 if all settle in the same step."""
-    steps = commitment(np.swapaxes(answers, 1, 2))
-    return steps.max(1) - steps.min(1)
-
-
-def first_readable(readable: Bool[np.ndarray, "n s"]) -> Int[np.ndarray, " n"]:
-    """First step at which the decoder reads anything at all; S where it never does."""
-    return np.where(readable.any(1), readable.argmax(1), readable.shape[1])
-
-
 class Corrections(NamedTuple):
     """How instances moved between a stated first readout and the last step. Four counts that add up to `n`."""
 
@@ -54,7 +43,7 @@ def corrections(correct: Bool[np.ndarray, "n s"], first: Int[np.ndarray, " n"] |
 
     Args:
         correct: whether the answer decoded at each step is right.
-        first: the step of the first readout, one for all or one per instance (`first_readable`). Instances whose
+        first: the step of the first readout, one for all or one per instance. Instances whose
             first readout is S (never readable) are left out and counted in `never`.
 
     Raises:
@@ -77,71 +66,4 @@ def corrections(correct: Bool[np.ndarray, "n s"], first: Int[np.ndarray, " n"] |
         stayed_wrong=int((~before & ~after).sum()),
         lost=int((ever & ~after).sum()),
         never=int((~kept).sum()),
-    )
-
-
-def turns(correct: Bool[np.ndarray, "n s"]) -> tuple[Int[np.ndarray, " t"], Int[np.ndarray, " t"]]:
-    """Per step 1 ... S-1: how many instances turned from wrong to right there, and how many from right to wrong."""
-    before, after = correct[:, :-1], correct[:, 1:]
-    return (~before & after).sum(0), (before & ~after).sum(0)
-
-
-class Lead(NamedTuple):
-    """A paired comparison of two steps per instance."""
-
-    n: int  # pairs in which at least one of the two was reached
-    earlier: int  # the first quantity came strictly earlier
-    tied: int
-    later: int
-    mean: float  # second minus first, in steps; positive: the first leads
-    median: float
-    p_value: float  # exact two-sided sign test on the untied pairs; 1 if there are none
-
-
-def lead(first: Int[np.ndarray, " n"], second: Int[np.ndarray, " n"], steps: int) -> Lead:
-    """Does one content arrive before another? For "perception before action": `lead(still_step, moving_step, S)`.
-
-    Args:
-        first, second: steps of arrival (`readout.first_reach`); `steps` where it never arrived.
-        steps: S. Pairs in which neither arrived are left out. If one arrived, the other counts as arriving at S:
-            counts and sign test are exact then, mean and median differences are lower bounds in size.
-    """
-    kept = (first < steps) | (second < steps)
-    difference = (second - first)[kept]
-    earlier, later = int((difference > 0).sum()), int((difference < 0).sum())
-    untied = earlier + later
-    tail = sum(math.comb(untied, i) for i in range(min(earlier, later) + 1))
-    p_value = min(1.0, float(2 * tail / 2**untied)) if untied else 1.0
-    return Lead(
-        n=int(kept.sum()),
-        earlier=earlier,
-        tied=int((difference == 0).sum()),
-        later=later,
-        mean=float(difference.mean()) if difference.size else math.nan,
-        median=float(np.median(difference)) if difference.size else math.nan,
-        p_value=p_value,
-    )
-
-
-class Flips(NamedTuple):
-    """Disturbed runs beside their clean pairs; the last axis of both tables (instances) is counted over."""
-
-    flipped: Int[np.ndarray, "*sites"]  # decoded answer differs from the clean run's
-    broken: Int[np.ndarray, "*sites"]  # right when clean, wrong when disturbed
-    repaired: Int[np.ndarray, "*sites"]  # wrong when clean, right when disturbed
-    n: int
-
-
-def flips(
-    clean_answers: Shaped[np.ndarray, " n"],
-    answers: Shaped[np.ndarray, "*sites n"],
-    clean_correct: Bool[np.ndarray, " n"],
-    correct: Bool[np.ndarray, "*sites n"],
-) -> Flips:
-    """What a disturbance did to answers and to correctness, per site, both directions."""
-    return Flips(
-        (answers != clean_answers).sum(-1),
-        (clean_correct & ~correct).sum(-1),
-        (~clean_correct & correct).sum(-1),
-        len(clean_answers),
     )

@@ -13,11 +13,10 @@ mesh), in which an edit or a velocity combinator takes a mean over that axis.
 The mean is taken relative to the first member, so that equal members give exactly that member: an ensemble of identical
 seeds equals the single run bit for bit, and one of a single member is a no-op.
 
-`vote` and `pass_at_k` combine decoded answers instead of states. `vrjax.reasoning.instruments.arms` makes one table of
+`vote` combines decoded answers instead of states. `vrjax.reasoning.instruments.arms` makes one table of
 all of them, with the temperatures, re-noising and step counts that need no coupling.
 """
 
-import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -26,7 +25,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Int
-from numpy.typing import ArrayLike
 
 from vrjax.flow import Grid, Level, Phase, Prediction, Velocity
 
@@ -170,26 +168,3 @@ def vote(answers: Int[Array | np.ndarray, "members *answer"]) -> Int[Array, " me
     order = (jnp.arange(members)[:, None] + jnp.arange(members)) % members  # [rotation, place in line]
     first = jnp.argmax(votes[order], axis=1)  # argmax takes the first of equals
     return jnp.take_along_axis(order, first[:, None], axis=1)[:, 0]
-
-
-def majority(answer: Int[Array, "*answer"], value: Any = None, axis: str = AXIS) -> Any:
-    """`vote` inside a coupled run: for the rotation of this seed, the winner's value (its answer if none is given)."""
-    answers = lax.all_gather(answer, axis)
-    winner = vote(answers)[lax.axis_index(axis)]
-    return jax.tree.map(lambda a: lax.all_gather(a, axis)[winner], answer if value is None else value)
-
-
-def pass_at_k(correct: ArrayLike, k: int) -> np.ndarray:
-    """Probability that at least one of k answers drawn without replacement from M is right (Chen et al. 2021,
-    unbiased).
-
-    Args:
-        correct: [..., M] of 0 and 1.
-        k: 1..M. At k = M it is "any of them".
-    """
-    right = np.asarray(correct).astype(bool)
-    members = right.shape[-1]
-    if not 1 <= k <= members:
-        raise ValueError(f"k: expected 1..{members}, found {k}")
-    wrong = members - right.sum(axis=-1)
-    return 1.0 - np.vectorize(lambda w: math.comb(int(w), k) / math.comb(members, k), otypes=[float])(wrong)

@@ -4,8 +4,8 @@ Everything here is a tap `h -> pytree` or a table of edits `{site: fn}` for a mo
 (h is (tokens, dim); `block.*` is the residual stream after each block, `block.*.self_attn`, `.cross_attn` and `.ffn`
 are the increments a block adds, so that a block's output is its input plus the three).
 
-**Reading.** `energy`, `token_energy`, `contrast`, `channel_variance`, joined by `together`; the result of a tap on
-`block.*` has the blocks as its leading axis, and the trajectory puts the steps before it.
+**Reading.** `energy` and `token_energy`; the result of a tap on `block.*` has the blocks as its leading axis, and the
+trajectory puts the steps before it.
 
 **Rewriting.** `swap` puts activations of another run into one block, `ablate` silences one. The block is a traced index
 k, so a sweep over all blocks is one program, `sweep(run, layers)`; k = -1 touches nothing and is the reference inside
@@ -63,35 +63,6 @@ def energy(frames: int) -> Tap:
         return token_energy(h).reshape(frames, -1).mean(axis=1)
 
     return tap
-
-
-def contrast(
-    foreground: Bool[Array | np.ndarray, " tokens"], background: Bool[Array | np.ndarray, " tokens"] | None = None
-) -> Tap:
-    """Tap: mean token energy of the foreground over that of the background, a scalar; 1 means no difference.
-
-    Args:
-        foreground: marks the tokens of the object(s).
-        background: marks those to compare with; everything else if not given. NaN where either set is empty.
-    """
-    front = jnp.asarray(foreground, jnp.float32)
-    back = 1.0 - front if background is None else jnp.asarray(background, jnp.float32)
-
-    def tap(h: Float[Array, "tokens dim"]) -> Float[Array, ""]:
-        size = token_energy(h)
-        return (front @ size / front.sum()) / (back @ size / back.sum())
-
-    return tap
-
-
-def channel_variance(h: Float[Array, "tokens dim"]) -> Float[Array, " dim"]:
-    """Tap: variance over tokens of every channel, float32."""
-    return h.astype(jnp.float32).var(axis=0)
-
-
-def together(**taps: Tap) -> Tap:
-    """Several taps on one site: a dict of their results by name."""
-    return lambda h: {name: tap(h) for name, tap in taps.items()}
 
 
 def recorder(mode: str | Sequence[str]) -> dict[str, Tap]:

@@ -7,7 +7,6 @@ the network sees it, with `step` traced. *Where* it acts is a boolean table from
 | edit | state at the cell becomes | network evaluations it adds |
 | --- | --- | --- |
 | `replace(cells)` | N(0, I), the paper's protocol | 0 |
-| `add(cells, scale)` | x + scale[step] eps | 0 |
 | `renoise(cells, grid, clean.x0)` | (1 - sigma) x0_hat + sigma eps | 0 (x0_hat was recorded by the clean run) |
 | `renoise(cells, grid, velocity)` | the same | one per disturbed step |
 | `transplant(cells, donor.x)` | the donor's state at that step | 0 |
@@ -57,12 +56,6 @@ def _noise(key: Array | None, x: Array) -> Array:
 def replace(cells: Cells) -> Edit:
     """Pure noise at the cells: x <- N(0, I), whatever the level of the step."""
     return lambda step, x, key: _select(cells, step, _noise(key, x), x)
-
-
-def add(cells: Cells, scale: Float[Array, " steps"] | float) -> Edit:
-    """Additional noise at the cells: x <- x + scale eps, `scale` a number or one per step (e.g. 0.1 * sigma)."""
-    scales = jnp.broadcast_to(jnp.asarray(scale), cells.shape[:1])
-    return lambda step, x, key: _select(cells, step, x + scales[step] * _noise(key, x), x)
 
 
 def renoise(cells: Cells, grid: Grid, estimate: Float[Array, "estimates t *rest"] | Velocity) -> Edit:

@@ -38,31 +38,6 @@ def squared_distances(x0: Estimate, candidates: Candidates) -> Float[Array, "*st
 # Which candidates --------------------------------------------------------------------------------------------------
 
 
-def likelihood_weights(
-    x0: Estimate,
-    candidates: Candidates,
-    scale: float,
-    mask: Mask | None = None,
-    prior: Float[Array, " k"] | None = None,
-) -> Float[Array, "*steps k"]:
-    """Posterior over candidates if the estimate is one of them plus independent Gaussian error on every element.
-
-    Noise model: x0_hat = c_k + scale * N(0, I), so w_k is proportional to prior_k exp(-|x0_hat - c_k|^2 / (2 scale^2)).
-    With thousands of elements this is a sharp vote for the nearest candidate: a 60/40 mixture of two counts as the
-    first alone. It answers "which one"; how much of each is in the picture is `mixture_weights`.
-
-    Args:
-        scale: standard deviation of the error per element, in pixel or latent units.
-        prior: over the candidates; uniform when None.
-    """
-    logits = -squared_distances(x0, candidates) / (2.0 * scale**2)
-    if prior is not None:
-        logits = logits + jnp.log(jnp.maximum(prior, jnp.finfo(logits.dtype).tiny))
-    if mask is not None:
-        logits = jnp.where(mask, logits, -jnp.inf)
-    return jax.nn.softmax(logits)
-
-
 def _to_simplex(w: Float[Array, "*batch k"]) -> Float[Array, "*batch k"]:
     """Euclidean projection onto the probability simplex; entries of -inf stay out (Held et al. 1974)."""
     ordered = -jnp.sort(-w, axis=-1)
@@ -181,23 +156,6 @@ def off_solution_ink(
     return (ink(x0, background, colour) * counted).sum((-2, -1))
 
 
-def distractor_presence(
-    x0: Estimate, distractors: Candidates, solution: Video, background: Float[Array, "*_ h w c"]
-) -> Float[Array, "*steps k"]:
-    """How strongly each distractor is drawn where it alone would be: 0 as the background, 1 complete.
-
-    The direction of distractor k is `c_k - background` on the elements where c_k differs from the solution, so a shared
-    beginning does not count. The estimate minus the background is projected on it (not clipped: negative
-    means drawn away from). NaN for a distractor that has no element of its own, a padded one among them.
-    """
-
-    def one(c: Array) -> Array:
-        direction = jnp.where(jnp.abs(c - solution) > 1e-6, c - background, 0.0)
-        return ((x0 - background) * direction).sum((-4, -3, -2, -1)) / jnp.square(direction).sum()
-
-    return jnp.moveaxis(jax.lax.map(one, distractors), 0, -1)
-
-
 # What is known, and when -------------------------------------------------------------------------------------------
 
 
@@ -226,9 +184,7 @@ def still_and_moving(x0: Estimate, solution: Video, blank: Float[Array, "h w c"]
     Still: cells (frame > 0) on which the solution never leaves its first frame and which differ from `blank` (an empty
     scene, or the mean first frame of the data): `explained` relative to the blank. Moving: cells (frame > 0) that
     differ from the first frame: `explained` relative to the frozen first frame. Each is NaN if there are no such
-    cells. Frame 0 is left out: it is given. Steps at which each reaches a threshold: `first_reach`; their paired
-    comparison over
-    instances: `counts.lead`.
+    cells. Frame 0 is left out: it is given. Steps at which each reaches a threshold: `first_reach`.
     """
     frozen = jnp.broadcast_to(solution[:1], solution.shape)
     empty = jnp.broadcast_to(blank, solution.shape)
