@@ -17,7 +17,6 @@ powered study with its null models is that of the small model. The same command 
 
 import argparse
 import dataclasses
-import gc
 import json
 import pathlib
 from collections.abc import Callable, Sequence
@@ -31,7 +30,7 @@ from experiments.chain_of_steps import real_page as page
 from vrjax.bench import vbvr as bench
 from vrjax.data import vbvr
 from vrjax.files.writing import atomic
-from vrjax.reasoning.instruments.stepping import Stepper, divergence, spread, stack
+from vrjax.reasoning.instruments.stepping import Experts, Stepper, divergence, spread, stack
 from vrjax.study import benchmark, command
 
 PARTS = ("trajectory", "noise", "swaps", "ensemble")  # layers come with the trajectory
@@ -56,7 +55,7 @@ class Options:
 
 
 @dataclasses.dataclass
-class Run:
+class Course:
     """One run of one clip: where it starts, with what, and what happens before a step.
 
     `begin()` gives the states (n, t, h, w, c) at `start`, `edit(step, x)` changes them before a step, `special`
@@ -71,7 +70,7 @@ class Run:
     keep: bool = False
 
 
-class Clip:
+class Specimen:
     """One sample of the tree with its runs on disk."""
 
     def __init__(self, sample: bench.Sample, folder: pathlib.Path, stepper: Stepper, inputs: Any, options: Options):
@@ -83,26 +82,26 @@ class Clip:
 
     # ------------------------------------------------------------------------------------------------------------ runs
 
-    def runs(self, other: "Clip | None") -> list[Run]:
+    def runs(self, other: "Specimen | None") -> list[Course]:
         """All runs of this clip; the clean one first, as others start from its states."""
         options, steps, frames = self.options, self.stepper.grid.steps, self.shape[0]
-        out = [Run("clean", 0, lambda: self.noise[:1], keep=True)]
+        out = [Course("clean", 0, lambda: self.noise[:1], keep=True)]
         if "noise" in options.parts:
             for step in spread(options.sites, steps):
-                out.append(Run(f"noise-step-{step:03d}", step, lambda s=step: self.drawn("step", s)[None]))
+                out.append(Course(f"noise-step-{step:03d}", step, lambda s=step: self.drawn("step", s)[None]))
             for frame in spread(options.sites, frames):
                 edit = lambda step, x, f=frame: self._frame_noise(step, x, f)
-                out.append(Run(f"noise-frame-{frame:03d}", 0, lambda: self.noise[:1], edit=edit))
+                out.append(Course(f"noise-frame-{frame:03d}", 0, lambda: self.noise[:1], edit=edit))
         if "swaps" in options.parts and other is not None:
             pair = stack(self.inputs, other.inputs)
             for mode in MODES:
                 for block in spread(options.blocks, self.stepper.pipe.folder.cfg.layers):
                     swap = lambda step, x, m=mode, b=block: self._swap(pair, step, x, m, b)
-                    out.append(Run(f"swap-{mode}-{block:02d}", 0, lambda: self.noise[:1], special=swap))
+                    out.append(Course(f"swap-{mode}-{block:02d}", 0, lambda: self.noise[:1], special=swap))
         if "ensemble" in options.parts:
             for i in range(1, options.members):
-                out.append(Run(f"single-{i}", 0, lambda i=i: self.noise[i : i + 1]))
-            out.append(Run("ensemble", 0, lambda: self.noise, special=self._couple))
+                out.append(Course(f"single-{i}", 0, lambda i=i: self.noise[i : i + 1]))
+            out.append(Course("ensemble", 0, lambda: self.noise, special=self._couple))
         return out
 
     def drawn(self, *what: Any) -> np.ndarray:
@@ -129,7 +128,7 @@ class Clip:
 
     # --------------------------------------------------------------------------------------------------------- stepping
 
-    def advance(self, run: Run, stage: tuple[int, int, int]) -> None:
+    def advance(self, run: Course, stage: tuple[int, int, int]) -> None:
         """Takes the steps of a run that belong to a stage, unless they are on disk already."""
         expert, first, last = stage
         begin = max(run.start, first)
@@ -163,7 +162,7 @@ class Clip:
             arrays: dict[str, Any] = {name: np.array(values) for name, values in rows.items() if values}
             np.savez(file, x=x, **arrays)
 
-    def _film(self, run: Run, name: str) -> np.memmap:
+    def _film(self, run: Course, name: str) -> np.memmap:
         path = self.folder / run.name / f"{name}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
@@ -249,8 +248,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
         "samples": [sample.file for sample in found],
     }
     command.settle(folder, about, fresh=args.fresh)
-    loader = Loader(pipe)
-    clips, steppers = prepare(pipe, loader, found, folder / "states", chosen, args.frames, options)
+    experts = Experts(pipe)
+    clips, steppers = prepare(pipe, experts, found, folder / "states", chosen, args.frames, options)
     shown: set[Any] = set()
     for stepper in steppers:
         if stepper.settings.frames not in shown:
@@ -262,7 +261,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     measure(clips, partners, console)
     for stepper in steppers:
         stepper.use(None)
-    loader.clear()  # the VAE needs the room
+    experts.clear()  # the VAE needs the room
     console.print("decoding")
     page.decode(pipe, clips, partners, folder, options)
     page.write(folder, about, clips, partners, options, console)
@@ -270,13 +269,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 def prepare(
     pipe: Any,
-    loader: "Loader",
+    experts: Experts,
     found: Sequence[bench.Sample],
     folder: pathlib.Path,
     chosen: dict,
     frames: int | None,
     options: Options,
-) -> tuple[list[Clip], list[Stepper]]:
+) -> tuple[list[Specimen], list[Stepper]]:
     """The clips with their text and picture conditions, and one stepper per setting; transformers are not loaded."""
     read = [next(iter(vbvr.read(sample.folder, max_frames=1))) for sample in found]
     steppers: dict[Any, Stepper] = {}
@@ -285,34 +284,16 @@ def prepare(
         picture = benchmark.picture(clip)
         count = benchmark.frames(clip, pipe, frames)
         settings = pipe.settings(picture=picture.shape[:2], frames=count, **chosen)
-        stepper = steppers.setdefault(settings, Stepper(pipe, settings, loader))
+        stepper = steppers.setdefault(settings, Stepper(pipe, settings, experts))
         if not clips:  # all prompts at once: the text encoder is loaded once
             pipe.text([*dict.fromkeys(c.prompt for c in read), *([settings.negative] if settings.negative else [])])
         takes = pipe.folder.kind != "t2v"
         inputs = pipe.prepare(clip.prompt, settings, picture if takes else None)
-        clips.append(Clip(sample, folder, stepper, inputs, options))
+        clips.append(Specimen(sample, folder, stepper, inputs, options))
     return clips, list(steppers.values())
 
 
-class Loader:
-    """Loads an expert once for all steppers, and forgets the other."""
-
-    def __init__(self, pipe: Any):
-        self.pipe, self._held = pipe, {}
-
-    def __call__(self, expert: int) -> Any:
-        if expert not in self._held:
-            self.clear()
-            self._held[expert] = self.pipe._network(expert)
-        return self._held[expert]
-
-    def clear(self) -> None:
-        """Frees the one that is held."""
-        self._held = {}
-        gc.collect()
-
-
-def measure(clips: Sequence[Clip], partners: dict[int, Any], console: Console) -> None:
+def measure(clips: Sequence[Specimen], partners: dict[int, Any], console: Console) -> None:
     """All runs of all clips, stage by stage, so that each expert is loaded once."""
     for expert in sorted({e for clip in clips for e, _, _ in clip.stepper.stages}):
         for other in {id(c.stepper): c.stepper for c in clips}.values():
@@ -329,7 +310,7 @@ def measure(clips: Sequence[Clip], partners: dict[int, Any], console: Console) -
                     clip.advance(each, stage)
 
 
-def partner(clip: Clip, clips: Sequence[Clip]) -> Clip | None:
+def partner(clip: Specimen, clips: Sequence[Specimen]) -> Specimen | None:
     """The next clip of the same latent size, of the same task if there is one."""
     after = [*clips[clips.index(clip) + 1 :], *clips[: clips.index(clip)]]
     fits = [c for c in after if c.shape == clip.shape and c.stepper is clip.stepper]

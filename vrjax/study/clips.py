@@ -54,8 +54,8 @@ class Suite:
 
     def only(self, index: Sequence[int]) -> "Suite":
         """The suite of some of its clips."""
-        rows = {k: v[index] for k, v in self.rows.items()}
-        return Suite(self.task, tuple(self.clips[i] for i in index), rows, self.films[index])
+        rows = {k: v[np.asarray(index)] for k, v in self.rows.items()}
+        return Suite(self.task, tuple(self.clips[i] for i in index), rows, self.films[np.asarray(index)])
 
     def solved(self, answers: np.ndarray) -> np.ndarray:
         """Whether each answer [N, ...] is a right one (positive prior)."""

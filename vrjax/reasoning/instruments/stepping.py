@@ -5,9 +5,18 @@ to disk, and swaps the two experts (all runs take their high-noise steps first, 
 each expert is loaded once and only one is on the device). Steps are Euler's, as in the paper's code; Euler keeps no
 state between steps, so a run disturbed at step s starts from the clean run's state there. One program per number of
 states and kind of step, whatever the step: its level is an argument.
+
+    experts = Experts(pipe)                                     # shared by the steppers of runs of several sizes
+    stepper = Stepper(pipe, pipe.settings(solver="euler", ...), experts)
+    x, inputs = pipe.noise(stepper.settings, [0]), pipe.prepare(prompt, stepper.settings, picture)
+    for expert, first, last in stepper.stages:
+        stepper.use(expert)
+        for step in range(first, last):
+            out = stepper.plain(x, inputs, step)                # or .coupled(..., blocks), .swapped(...)
+            x = out["next"]
 """
 
-import functools
+import gc
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,11 +27,34 @@ import numpy as np
 from vrjax.flow import Level
 from vrjax.models.pipeline import denoise
 from vrjax.models.wan import indexed
-from vrjax.reasoning.instruments import ensemble, layers
+from vrjax.reasoning.instruments import cka, ensemble, layers
+
+
+class Experts:
+    """The networks of a pipeline, one at a time: asking for one forgets the other."""
+
+    def __init__(self, pipe: Any):
+        self._pipe, self._held = pipe, {}
+
+    def __call__(self, expert: int) -> Any:
+        if expert not in self._held:
+            self.clear()
+            self._held[expert] = self._pipe._network(expert)
+        return self._held[expert]
+
+    def clear(self) -> None:
+        """Frees the one that is held."""
+        self._held = {}
+        gc.collect()
 
 
 class Stepper:
     """Takes steps of a model under the settings of a run.
+
+    Args:
+        pipe: a `vrjax.models.pipeline.Pipeline`.
+        settings: of the run, with Euler's solver on the model's own grid.
+        load: expert's number -> network; several steppers may share one `Experts`.
 
     Attributes:
         grid: of the run.
@@ -82,8 +114,9 @@ class Stepper:
         sigmas = np.asarray(self.grid.sigmas, np.float32)
         level = (sigmas[step], np.float32(self.grid.times[step]), sigmas[step + 1])
         scale = self.settings.guidance[self.loaded]
-        program = self._programs.setdefault((kind, scale), self._program(kind, scale))
-        return jax.device_get(program(self._dit, inputs, jnp.asarray(x, jnp.float32), level, *more))
+        if (kind, scale) not in self._programs:
+            self._programs[kind, scale] = self._program(kind, scale)
+        return jax.device_get(self._programs[kind, scale](self._dit, inputs, jnp.asarray(x, jnp.float32), level, *more))
 
     def _program(self, kind: Any, scale: float) -> Callable:
         tap = layers.energy(self.frames)
@@ -101,10 +134,8 @@ class Stepper:
         what, how = kind
         if what == "coupled":
             edits = ensemble.hidden_mean(how)
-            run = lambda dit, inputs, x, level: jax.vmap(
-                lambda x: one(dit, inputs, x, level, edits), axis_name=ensemble.AXIS
-            )(x)
-            return jax.jit(run)
+            several = lambda fn, x: jax.vmap(fn, axis_name=ensemble.AXIS)(x)
+            return jax.jit(lambda dit, inputs, x, level: several(lambda x: one(dit, inputs, x, level, edits), x))
 
         def pair(dit: Any, inputs: Any, x: Any, level: Any, block: Any) -> dict[str, Any]:
             other = lambda h: jax.lax.all_gather(h, "pair")[1]
@@ -126,9 +157,7 @@ def stack(a: Any, b: Any) -> Any:
     return jax.tree.map(lambda x, y: jnp.stack([x, y]), a, b)
 
 
-@functools.partial(jax.jit)
+@jax.jit
 def divergence(x0: Any, clean: Any) -> Any:
     """Relative L2 distance, and 1 - linear CKA with one row per latent position, of two estimates (t, h, w, c)."""
-    from vrjax.reasoning.instruments import cka
-
     return jnp.stack([cka.relative_l2(x0, clean), 1 - cka.linear_cka(cka.as_table(x0), cka.as_table(clean))])
