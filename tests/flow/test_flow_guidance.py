@@ -12,7 +12,6 @@ from vrjax.flow import (
     Prediction,
     cfg,
     clamp_first_frame,
-    clip_x0,
     dual,
     experts,
     grids,
@@ -151,21 +150,3 @@ def test_clamped_frames_have_time_0():
     for shape in ((3, 2, 3), (5, 2, 2, 3), (2,)):
         with pytest.raises(ValueError, match="do not fit a state"):
             clamp_first_frame(velocity, jnp.zeros(shape))(X, LEVEL)
-
-
-def test_clipping_the_data_estimate():
-    clipped = clip_x0(cond, -0.5, 0.5)
-    np.testing.assert_allclose(X - 0.6 * value(clipped), jnp.clip(X - 0.6 * C, -0.5, 0.5), atol=1e-6)
-    np.testing.assert_array_equal(value(clip_x0(cond, -50.0, 50.0)), C)
-    assert clipped(X, LEVEL).taps == {"who": 1.0}
-    nothing = Level(jnp.float32(0.0), jnp.float32(0.0))
-    np.testing.assert_array_equal(value(clipped, level=nothing), value(cond, level=nothing))
-    for sigma in (0.0, 1.0):
-        slope = jax.grad(lambda x, s: jnp.sum(value(clipped, x, Level(s, 1000 * s)) ** 2), (0, 1))(
-            X, jnp.float32(sigma)
-        )
-        assert all(np.isfinite(a).all() for a in slope)
-    trajectory = sample(clipped, X, grids.shifted(5), solver=flow.unipc())
-    assert np.abs(trajectory.x0).max() <= 0.5 + 1e-6 and np.abs(trajectory.final).max() <= 0.5 + 1e-6
-    with pytest.raises(ValueError, match="low must lie below high"):
-        clip_x0(cond, 1.0, -1.0)

@@ -1,4 +1,17 @@
-"""`vrjax`: train, look at worlds, sample, evaluate, plan for pods, gather claims. One file per command."""
+"""`vrjax`: train, look at tasks, sample, evaluate, plan for pods, gather claims.
+
+| file | command |
+| --- | --- |
+| `preview` | look at a task: clips, prompts, answers |
+| `sample`, with `sample_prompt` and `sample_world` | videos, and every step on the way |
+| `encode`, `losers` | data for training and for preferences |
+| `train`, `align` | training, and training on preferences |
+| `evaluate` | solved-rate, task by task |
+| `plan` | what a run needs of a pod |
+| `convert` | public weights from layout to layout |
+| `claims` | what was found |
+| `common` | what commands share: kinds of arguments, the model asked for, errors as one line |
+"""
 
 import argparse
 import logging

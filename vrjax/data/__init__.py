@@ -1,1 +1,9 @@
-"""Sources and Grain pipelines: procedural worlds as training batches, VBVR's folders, cached latents."""
+"""Sources and Grain pipelines. Import the module you need.
+
+| module | what is in it |
+| --- | --- |
+| `worlds` | clips of `vrjax.tasks` as one deterministic stream of training batches |
+| `latents` | clips of a VBVR folder as a model's latents and conditions, made once, read by training |
+| `vbvr` | VBVR's folders, read into clips and written from them |
+| `mp4` | video files, strictly |
+"""

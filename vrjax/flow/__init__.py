@@ -1,9 +1,21 @@
-"""The mathematics of sampling: velocities, noise grids, solvers, and the trajectory of a run. Knows no model."""
+"""The mathematics of sampling: velocities, noise grids, solvers, and the trajectory of a run. Knows no model.
+
+| module | what is in it |
+| --- | --- |
+| `core` | the nouns: `Level`, `Prediction`, `Grid`, `Solver`, `Phase`, `Record`, `Trajectory` |
+| `grids` | noise grids by name |
+| `sampling` | `sample`: one scan that walks the grid |
+| `solvers` | one file a solver |
+| `guidance` | classifier-free guidance and what renormalises it |
+| `switches` | velocities chosen by noise level; two experts as phases |
+| `constraints` | a known first frame |
+| `density` | log-probabilities of recorded transitions |
+| `varying` | types inside `shard_map` |
+"""
 
 from vrjax.flow import grids as grids
 from vrjax.flow import solvers as solvers
 from vrjax.flow.constraints import clamp_first_frame as clamp_first_frame
-from vrjax.flow.constraints import clip_x0 as clip_x0
 from vrjax.flow.core import Grid as Grid
 from vrjax.flow.core import Info as Info
 from vrjax.flow.core import Level as Level

@@ -1,4 +1,4 @@
-"""Combinators that impose something on the data estimate: a known first frame, a range of values."""
+"""Combinators that impose something on the data estimate: a known first frame."""
 
 from typing import Any
 
@@ -39,23 +39,6 @@ def clamp_first_frame(velocity: Velocity, first: Any, *, tokens_per_frame: int |
         return prediction._replace(v=jnp.asarray(prediction.v, x.dtype).at[:k].set(towards))
 
     return clamped
-
-
-def clip_x0(velocity: Velocity, low: float = -1.0, high: float = 1.0) -> Velocity:
-    """Keep the data estimate `x - sigma v` within [low, high] and return the velocity that has it.
-
-    Where nothing is clipped, v is unchanged to the bit. At sigma 0, where v does not move the estimate, v is unchanged.
-    """
-    if not low < high:
-        raise ValueError(f"clip_x0: low must lie below high, found {low} and {high}")
-
-    def clipped(x, level: Level) -> Prediction:
-        prediction = as_prediction(velocity(x, level))
-        x0 = x - level.sigma * prediction.v
-        excess = x0 - jnp.clip(x0, low, high)
-        return prediction._replace(v=prediction.v + _over_sigma(excess, level.sigma))
-
-    return clipped
 
 
 def _over_sigma(a, sigma):

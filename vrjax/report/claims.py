@@ -1,24 +1,10 @@
 """Claims: a paper's statement, the statistic fixed before the run, its null, and one of three verdicts.
 
-Every experiment ends in `write(run / "results.json", claims)`; `vrjax claims runs/*` is `table(gather(paths))`.
-
-**The rule** (`judge`), fixed before any run. Let the *excess* be the estimate minus the null (the same statistic where
-the paper's mechanism is absent), with its interval, and let `margin` be the smallest effect of interest, in the claimed
-direction:
-
-| verdict | direction "greater" ("less" mirrored) | direction "different" | direction "equal" |
-| --- | --- | --- | --- |
-| reproduced | low > 0 | 0 outside [low, high] | -margin < low and high < margin |
-| not reproduced | high < margin | -margin < low and high < margin | low > margin or high < -margin |
-| inconclusive | otherwise | otherwise | otherwise |
-
-The rows are tried from the top. So an effect that is surely there but surely smaller than the margin counts as
-reproduced (the statement was about a direction) and is marked `small`; with margin 0 only an interval on the other side
-of the null is "not reproduced", and an interval that holds the null is "inconclusive", never evidence of absence.
+Every experiment ends in `write(run / "results.json", claims)`; `vrjax claims runs/*` is `table(gather(paths))`. The
+rule of the verdict is in `vrjax.report.judge`.
 """
 
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -27,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from vrjax.files.writing import atomic
 from vrjax.report import tables
+from vrjax.report.judge import VERDICTS, excess, judge, number, range_of
 
 if TYPE_CHECKING:
     Text: TypeAlias = str
@@ -36,100 +23,13 @@ if TYPE_CHECKING:
 else:  # values come from files and NumPy: checked and converted here, with messages that name the field
     Text = Number = Interval = Names = Any
 
-VERDICTS = ("reproduced", "not reproduced", "inconclusive")
-DIRECTIONS = ("greater", "less", "different", "equal")
 FILE = "results.json"
-
-
-def _number(name: str, value: Any) -> float:
-    if isinstance(value, (bool, str)) or value is None:
-        raise ValueError(f"{name}: expected a number, found {value!r}")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected a number, found {value!r}") from None
-    if not math.isfinite(number):
-        raise ValueError(f"{name}: expected a finite number, found {number}")
-    return number
-
-
-def _interval(name: str, value: Any) -> tuple[float, float]:
-    try:
-        low, high = value
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected (low, high), found {value!r}") from None
-    low, high = _number(f"{name}[0]", low), _number(f"{name}[1]", high)
-    if low > high:
-        raise ValueError(f"{name}: low end {low} above high end {high}")
-    return low, high
 
 
 def _text(name: str, value: Any, empty: bool = False) -> str:
     if not isinstance(value, str) or not (empty or value.strip()):
         raise ValueError(f"{name}: expected {'text' if empty else 'a text that is not empty'}, found {value!r}")
     return value
-
-
-def excess(
-    estimate: Number, interval: Interval, null: Number, null_interval: Interval | None = None
-) -> tuple[float, float]:
-    """Interval of (estimate - null).
-
-    A null known exactly (0, chance level, an enumerated posterior) shifts the interval. A null that was estimated by
-    itself, on units independent of the estimate's, brings its own interval; the two combine by squared distances
-    (Newcombe's hybrid score method, 1998; MOVER). Where estimate and null share units, make the paired difference the
-    statistic and the null 0.
-
-    Args:
-        estimate, interval: the statistic and its (low, high).
-        null, null_interval: the same statistic under the null model; None where it is exact.
-    """
-    estimate, null = _number("estimate", estimate), _number("null", null)
-    low, high = _interval("interval", interval)
-    if null_interval is None:
-        return low - null, high - null
-    null_low, null_high = _interval("null_interval", null_interval)
-    # A percentile interval may miss its own estimate by a hair; a negative distance counts as none.
-    below = math.hypot(max(0.0, estimate - low), max(0.0, null_high - null))
-    above = math.hypot(max(0.0, high - estimate), max(0.0, null - null_low))
-    return estimate - null - below, estimate - null + above
-
-
-def judge(
-    estimate: Number,
-    interval: Interval,
-    null: Number,
-    *,
-    direction: str = "greater",
-    margin: Number = 0.0,
-    null_interval: Interval | None = None,
-) -> str:
-    """The verdict by the rule at the top of this file.
-
-    Args:
-        estimate, interval, null, null_interval: as in `excess`.
-        direction: what the paper's statement says of estimate - null: "greater", "less", "different" or "equal".
-        margin: smallest effect of interest, at least 0, in the statistic's unit; "equal" needs one above 0.
-
-    Returns:
-        One of `VERDICTS`.
-    """
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction: expected one of {DIRECTIONS}, found {direction!r}")
-    margin = _number("margin", margin)
-    if margin < 0 or (direction == "equal" and margin == 0):
-        raise ValueError(f"margin: expected at least 0, and above 0 for direction 'equal', found {margin}")
-    low, high = excess(estimate, interval, null, null_interval)
-    if direction == "less":
-        low, high = -high, -low
-    inside = -margin < low and high < margin
-    if direction == "equal":
-        yes, no = inside, low > margin or high < -margin
-    elif direction == "different":
-        yes, no = low > 0 or high < 0, inside
-    else:
-        yes, no = low > 0, high < margin
-    return VERDICTS[0] if yes else VERDICTS[1] if no else VERDICTS[2]
 
 
 @dataclass(frozen=True)
@@ -176,11 +76,11 @@ class Claim:
             _text(where + name, getattr(self, name))
         _text(where + "notes", self.notes, empty=True)
         for name in ("estimate", "null", "margin"):
-            fixed[name] = _number(where + name, getattr(self, name))
-        fixed["interval"] = _interval(where + "interval", self.interval)
+            fixed[name] = number(where + name, getattr(self, name))
+        fixed["interval"] = range_of(where + "interval", self.interval)
         if self.null_interval is not None:
-            fixed["null_interval"] = _interval(where + "null_interval", self.null_interval)
-        count = _number(where + "n", self.n)
+            fixed["null_interval"] = range_of(where + "null_interval", self.null_interval)
+        count = number(where + "n", self.n)
         if count < 1 or count != int(count):
             raise ValueError(f"{where}n: expected a whole number of at least 1, found {self.n!r}")
         fixed["n"] = int(count)
