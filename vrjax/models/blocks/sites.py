@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from vrjax.flow.varying import vary_as
+
 
 def indexed(fn: Callable) -> Callable:
     """Marks an edit or tap that wants the block index: it is called `fn(h, block)` instead of `fn(h)`.
@@ -40,23 +42,6 @@ def names(layers: int, parts: tuple[str, ...]) -> list[str]:
 
 def _apply(fn, h, block):
     return fn(h, block) if getattr(fn, "wants_block", False) else fn(h)
-
-
-def _varying(x: jax.Array) -> frozenset:
-    """Manual mesh axes over which x may differ (the attribute's name depends on JAX's version)."""
-    kind = jax.typeof(x)
-    manual = getattr(kind, "manual_axis_type", None)
-    return getattr(kind, "vma", frozenset()) if manual is None else manual.varying
-
-
-def vary_like(x: jax.Array, like: jax.Array) -> jax.Array:
-    """Gives `x` the manual mesh axes over which `like` varies.
-
-    Inside `shard_map` the result of a collective such as `pmean` is known to be equal along its axis, and a scan's
-    carry or a cond's branches must not change that; elsewhere this is the identity.
-    """
-    missing = tuple(sorted(_varying(like) - _varying(x)))
-    return lax.pcast(x, missing, to="varying") if missing else x
 
 
 class Sites:
@@ -147,7 +132,7 @@ class Sites:
             for name, fn, block in taps:
                 if block is not None:
                     shapes = jax.eval_shape(lambda h, fn=fn: _apply(fn, h, jnp.int32(0)), at[part])
-                    slots[name] = jax.tree.map(lambda s: vary_like(jnp.zeros(s.shape, s.dtype), like), shapes)
+                    slots[name] = jax.tree.map(lambda s: vary_as(jnp.zeros(s.shape, s.dtype), like), shapes)
         return slots
 
     def visit(self, part: str, h: jax.Array, block, slots: dict, rows: dict) -> jax.Array:
@@ -180,7 +165,7 @@ class Sites:
             else:
 
                 def take(h, old, fn=fn):
-                    return jax.tree.map(lambda new: vary_like(new, h), _apply(fn, h, block))
+                    return jax.tree.map(lambda new: vary_as(new, h), _apply(fn, h, block))
 
                 slots[name] = lax.cond(block == only, take, lambda h, old: old, h, slots[name])
         return h
@@ -190,4 +175,4 @@ class Sites:
         new = _apply(fn, h, block)
         if jnp.shape(new) != h.shape:
             raise ValueError(f"edits: the edit at {site} returned shape {jnp.shape(new)}, expected {h.shape}")
-        return vary_like(jnp.asarray(new, h.dtype), h)
+        return vary_as(jnp.asarray(new, h.dtype), h)

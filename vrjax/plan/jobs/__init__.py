@@ -10,14 +10,13 @@ A new kind is one more file, which defines what `Kind` lists.
 """
 
 import functools
-import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 from jax.sharding import Mesh
 
+from vrjax.files import named
 from vrjax.plan.topology import Chip
 
 Latent = tuple[int, ...]
@@ -80,7 +79,7 @@ class Kind(Protocol):
 @functools.cache
 def kinds() -> dict[type, Kind]:
     """Every kind, by the type of its config."""
-    modules: Any = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
+    modules: Any = [named.module(__name__, name, "kind of job") for name in named.names(__name__)]
     return {module.Config: module for module in modules}
 
 
