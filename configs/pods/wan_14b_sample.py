@@ -4,7 +4,8 @@ Command:  vrjax plan configs/pods/wan_14b_sample.py --topology v5e:4x4
 Memory:   5.02 of 15.75 GiB a chip: weights (bfloat16) 1.69, trajectory 0.21, temporaries 3.06
 Time:     at least 2.13 s a denoising step of both videos, 106 s a run (matrix units; HBM alone 1.12 s, network 0.19 s)
 
-These are the plan's figures (JAX 0.10.2, libtpu 0.0.42); no run on such a slice stands behind them. The same run as a
+These are the plan's figures (JAX 0.10.2, libtpu 0.0.42); no run on such a slice stands behind them. They were made when
+each video had conditions of its own; the program planned today is the pipeline's, whose videos share a prompt's. As a
 function to call on arrays: `vrjax.plan.jobs.sampling.make`.
 """
 

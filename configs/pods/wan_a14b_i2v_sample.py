@@ -7,7 +7,8 @@ Memory:   7.66 of 95.74 GiB a chip: weights (bfloat16) 0.86, trajectory 0.20, te
 Time:     at least 1.83 s a denoising step of all 16 videos, 73 s a run (matrix units; HBM alone 0.32 s, network 0.11 s)
 
 These are the plan's figures (JAX 0.10.2, libtpu 0.0.42; 151 s to compile); no run on such a slice stands behind them.
-16 videos over fsdp, each video's tokens over 4 chips of context; weights are divided over all 64 chips.
+They were made when each video had conditions of its own; the program planned today is the pipeline's, whose videos
+share a prompt's. 16 videos over fsdp, each video's tokens over 4 chips of context; weights are divided over all 64 chips.
 """
 
 from vrjax.models.wan import WanConfig

@@ -9,6 +9,7 @@ from flax import nnx
 
 from vrjax import flow, parallel
 from vrjax.models import wan
+from vrjax.models.pipeline import denoise
 from vrjax.models.wan import WanConfig
 from vrjax.plan.jobs import sampling
 from vrjax.plan.jobs.sampling import SampleConfig
@@ -23,8 +24,8 @@ def test_a_mesh_changes_nothing_and_the_record_stays_divided():
     config = dataclasses.replace(CONFIG, mesh={"fsdp": 2, "context": 2}, boundary=0.9, record_steps=(0, 2))
     rng = np.random.default_rng(0)
     draw = lambda *shape: rng.standard_normal(shape).astype(np.float32)
-    text, negative, image = draw(2, 4, 8), draw(2, 4, 8), draw(2, 2, 4, 4, 2)
-    keys = jax.random.split(jax.random.key(3), 2)
+    inputs = denoise.Inputs({"text": draw(4, 8), "image": draw(2, 4, 4, 2)}, {"text": draw(4, 8)})
+    noise, seeds = draw(2, 2, 4, 4, 4), np.arange(2, dtype=np.int32)
     plain = [wan.WanDiT(MODEL, rngs=nnx.Rngs(i)) for i in range(2)]
     for dit in plain:
         dit.head.kernel[...] = draw(*dit.head.kernel.shape) * 0.1  # it starts at zero
@@ -35,11 +36,10 @@ def test_a_mesh_changes_nothing_and_the_record_stays_divided():
         mesh = parallel.mesh(shape, **sizes)
         run, arguments = sampling.make(dataclasses.replace(config, mesh=shape), mesh)
         dits = tuple(wan.shard(dit, mesh) for dit in plain)
-        inputs = (dits, {"text": text, "image": image}, {"text": negative}, keys)
-        given = jax.tree.leaves(inputs)
+        given = jax.tree.leaves((dits, inputs, noise, seeds))
         for found, expected in zip(given, jax.tree.leaves(arguments), strict=True):
             assert found.shape == expected.shape and found.dtype == expected.dtype
-        out[name] = run(*inputs)
+        out[name] = run(dits, inputs, noise, seeds)
     for a, b in zip(jax.tree.leaves(out["one"]), jax.tree.leaves(out["mesh"]), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
     recorded = out["mesh"].v

@@ -122,7 +122,6 @@ def _account(config: SampleConfig, topology: str, hbm: float | int, record: str,
     model, latent, of = config.model, config.latent, family.of(config.model)
     needs, (_, weights), width = of.needs(model, latent), shapes.weights(model), jnp.dtype(config.dtype).itemsize
     given = sum(4 * math.prod(shape) for name, shape in of.conditions(model, latent).items() if name != "text")
-    rows = config.branches * config.seeds
     # Of both experts: a compiled run computes all conditions before its first step.
     held = config.networks if experts != "one at a time" else 1
     state = 4 * math.prod(latent) * config.seeds
@@ -130,9 +129,9 @@ def _account(config: SampleConfig, topology: str, hbm: float | int, record: str,
     memory = {
         "parameters" if held == 1 else "parameters of both experts": held * weights,
         **needs.beside,
-        "keys and values of the conditions": held * rows * needs.context * width,
-        "activations of one block": shapes.block(needs, rows * config.tokens, width),
-        "latents, solver, image channels": 9 * state + config.seeds * given,
+        "keys and values of the conditions": held * config.branches * needs.context * width,
+        "activations of one block": shapes.block(needs, config.branches * config.seeds * config.tokens, width),
+        "latents, solver, image channels": 9 * state + given,
     }
     if record == "device":
         memory[f"recorded: {', '.join(config.record_fields)} of {config.kept} steps"] = kept

@@ -2,7 +2,7 @@
 
     run, arguments = sampling.make(config, mesh)                  # shapes with shardings only
     compiled = run.lower(*arguments).compile()                    # for a pod that is not here
-    trajectory = run(dits, conditions, negative, keys)            # or call it on arrays
+    trajectory = run(dits, inputs, noise, seeds)                  # or call it on arrays
 
 `vrjax plan` compiles exactly this function.
 """
@@ -17,13 +17,14 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from vrjax import flow, parallel
+from vrjax import flow
 from vrjax.models import family
+from vrjax.models.pipeline import denoise
 from vrjax.plan import shapes
 from vrjax.plan.jobs import Estimate, Job, Latent
 from vrjax.plan.topology import Chip
 
-SOLVERS = {"euler": flow.euler, "unipc": flow.unipc}
+SOLVERS = ("euler", "unipc")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ class SampleConfig:
             if value < 1:
                 raise ValueError(f"config {self.name!r}: {name} must be at least 1, found {value}")
         if self.solver not in SOLVERS:
-            raise ValueError(f"config {self.name!r}: unknown solver {self.solver!r}, expected {sorted(SOLVERS)}")
+            raise ValueError(f"config {self.name!r}: unknown solver {self.solver!r}, expected one of {SOLVERS}")
         if self.boundary is not None and not 0.0 < self.boundary < 1.0:
             raise ValueError(f"config {self.name!r}: boundary must lie between 0 and 1, found {self.boundary}")
 
@@ -116,8 +117,8 @@ def job(config: SampleConfig, mesh: Mesh, latent: Latent) -> Job:
     """The run with what it records."""
     config = dataclasses.replace(config, latent=tuple(latent))
     run, arguments = make(config, mesh)
-    dits, *conditions = arguments
-    parts = {"parameters": dits, "conditions": conditions}
+    dits, *inputs = arguments
+    parts = {"parameters": dits, "noise and conditions": inputs}
     return Job(kind(config), lambda: run.lower(*arguments), parts, config.work, config.tokens, config.steps)
 
 
@@ -131,7 +132,7 @@ def estimate(config: SampleConfig, mesh: Mapping[str, int], chip: Chip, latent: 
     width = jnp.dtype(config.dtype).itemsize
     here = config.tokens / context * seeds * config.branches
     kept = 4 * math.prod(latent) * (config.kept * len(config.record_fields) + 6) * seeds / context
-    words = config.networks * config.branches * seeds * needs.context * width / tensor
+    words = config.networks * config.branches * needs.context * width / tensor
     gathered = 2 * 2 * count / needs.layers / tensor
     memory = config.networks * size / split + kept + words + shapes.block(needs, here, width) + gathered
     compute = config.work / config.seeds * seeds / context / tensor / chip.flops
@@ -147,7 +148,9 @@ def grid(config: SampleConfig) -> flow.Grid:
 
 
 def make(config: SampleConfig, mesh: Mesh) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """The compiled run `(dits, conditions, negative, keys) -> Trajectory`, and its arguments as shapes with shardings.
+    """The compiled run `(dits, inputs, noise, seeds) -> Trajectory`, and its arguments as shapes with shardings.
+
+    It is what `vrjax.models.pipeline` compiles for one prompt.
 
     Args:
         config: the run.
@@ -156,9 +159,9 @@ def make(config: SampleConfig, mesh: Mesh) -> tuple[Callable[..., Any], tuple[An
     Returns:
         `run`, and
         `dits`: a tuple of one network, or of the high- and the low-noise expert, on the mesh (`family.shard`);
-        `conditions`: the family's, by name, with a leading axis of seeds;
-        `negative`: those of the unconditional branch that differ: `text`, or all where the family has no text;
-        `keys`: (seeds,) keys of the starting noise.
+        `inputs`: `denoise.Inputs` of one prompt; the unconditional branch has another `text`, or other conditions
+        altogether where the family has no text;
+        `noise`: (seeds, *latent), and `seeds`: (seeds,) whole numbers.
         Seeds are divided over the mesh axes of "batch"; tokens, and with them everything recorded, over those of
         "tokens".
 
@@ -168,28 +171,16 @@ def make(config: SampleConfig, mesh: Mesh) -> tuple[Callable[..., Any], tuple[An
     of = family.of(config.model)
     model = of.sampling(of.training(config.model, config.dtype))
     dit = family.shard(of.abstract(model), mesh, config.rules)
-    layout, levels = dit.layout, grid(config)
     record = flow.Record(steps=config.record_steps, fields=config.record_fields)
+    plan = denoise.Plan(grid(config), config.solver, (config.guidance,) * config.networks, config.boundary)
 
-    def one(dits: Any, conditions: Any, negative: Any, key: Any) -> flow.Trajectory:
-        x = jax.random.normal(key, config.latent, jnp.float32)
-        x = x if layout is None else layout.video(x)
-        asked = [
-            of.velocity(d, conditions) if config.branches == 1 else of.guided(d, conditions, negative, config.guidance)
-            for d in dits
-        ]
-        phases = (flow.Phase(config.steps, asked[0]),)
-        if config.boundary is not None:
-            phases = flow.experts(levels, asked[0], asked[1], config.boundary)
-        return flow.sample(phases, x, levels, solver=SOLVERS[config.solver](), record=record)
-
-    def run(dits: Any, conditions: Any, negative: Any, keys: Any) -> flow.Trajectory:
-        return parallel.batch(layout, one, (None, 0, 0, 0))(dits, conditions, negative, keys)
-
-    axes = () if layout is None else layout.batch_axes(config.seeds)
-    over_seeds = NamedSharding(mesh, PartitionSpec(axes or None))
-    like = lambda shape, dtype=jnp.float32: jax.ShapeDtypeStruct((config.seeds, *shape), dtype, sharding=over_seeds)
-    conditions = {name: like(shape) for name, shape in of.conditions(model, config.latent).items()}
-    negative = {name: x for name, x in conditions.items() if name == "text" or "text" not in conditions}
-    keys = like((), jax.eval_shape(lambda: jax.random.key(0)).dtype)
-    return jax.jit(run), ((dit,) * config.networks, conditions, negative, keys)
+    axes = () if dit.layout is None else dit.layout.batch_axes(config.seeds)
+    put = lambda shape, dtype=jnp.float32, *over: jax.ShapeDtypeStruct(
+        shape, dtype, sharding=NamedSharding(mesh, PartitionSpec(*over))
+    )
+    given = {name: put(shape) for name, shape in of.conditions(model, config.latent).items()}
+    negative = {name: x for name, x in given.items() if name == "text" or "text" not in given}
+    inputs = denoise.Inputs(given, None if config.branches == 1 else negative)
+    noise = put((config.seeds, *config.latent), jnp.float32, axes or None)
+    seeds = put((config.seeds,), jnp.int32, axes or None)
+    return jax.jit(denoise.run(plan, record=record)), ((dit,) * config.networks, inputs, noise, seeds)
