@@ -8,7 +8,7 @@ Time:     at least 1.83 s a denoising step of all 16 videos, 73 s a run (matrix 
 
 These are the plan's figures (JAX 0.10.2, libtpu 0.0.42; 151 s to compile); no run on such a slice stands behind them.
 They were made when each video had conditions of its own; the program planned today is the pipeline's, whose videos
-share a prompt's. 16 videos over fsdp, each video's tokens over 4 chips of context; weights are divided over all 64 chips.
+share a prompt's. 16 videos over fsdp, each one's tokens over 4 chips of context; weights are divided over all 64 chips.
 """
 
 from vrjax.models.wan import WanConfig

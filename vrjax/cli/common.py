@@ -2,12 +2,29 @@
 
 import argparse
 import contextlib
+import dataclasses
+import json
+import math
 import pathlib
 import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 EXPECTED: tuple[type[Exception], ...] = (ValueError, OSError, FloatingPointError, ImportError)
+
+
+def add_config(sub: argparse.ArgumentParser) -> None:
+    """The config of a command, whose every field may follow on the command line."""
+    sub.add_argument("config", type=pathlib.Path, help="a .py file with config(), or a run's config.json")
+    sub.set_defaults(takes_overrides=True)
+
+
+def add_encoding(sub: argparse.ArgumentParser, frames: int, pixels: tuple[int, int]) -> None:
+    """What a public model makes of clips: the model, their size, and how arrays are stored."""
+    sub.add_argument("--model", type=pathlib.Path, required=True, help="model folder")
+    sub.add_argument("--frames", type=positive, default=frames, help=f"of every clip, 4 n + 1 ({frames})")
+    sub.add_argument("--size", type=size, default=pixels, metavar="HxW", help=f"pixels ({pixels[0]}x{pixels[1]})")
+    sub.add_argument("--dtype", default="bfloat16", help="of stored arrays: bfloat16, float16, float32 (bfloat16)")
 
 
 def model_folder(given: pathlib.Path | None) -> pathlib.Path:
@@ -23,8 +40,6 @@ def model_folder(given: pathlib.Path | None) -> pathlib.Path:
 
 def training_of(model: pathlib.Path) -> dict[str, Any]:
     """The training config that stands beside an exported model, or {} for public weights."""
-    import json
-
     file = (model if model.is_dir() else model.parent) / "training.json"
     if not file.exists():
         return {}
@@ -40,10 +55,8 @@ def overridden(kind: type, config: Any, arguments: list[str], **tyro_options: An
     `--mesh NAME SIZE ...` replaces the whole mesh, whatever axes the config names; everything else is tyro's.
 
     Raises:
-      ValueError: a mesh without pairs of a name and a whole number.
+        ValueError: a mesh without pairs of a name and a whole number.
     """
-    import dataclasses
-
     import tyro
 
     rest = list(arguments)
@@ -62,8 +75,6 @@ def overridden(kind: type, config: Any, arguments: list[str], **tyro_options: An
 
 def cores_for(mesh: Mapping[str, int]) -> None:
     """Before JAX starts: where a mesh asks for no more devices than there are cores, a CPU's cores are devices."""
-    import math
-
     from vrjax.parallel.mesh import available, cores
 
     size = math.prod(mesh.values())
@@ -106,6 +117,14 @@ def latent_shape(text: str) -> tuple[int, int, int, int]:
         raise argparse.ArgumentTypeError(f"{text!r}: expected four sizes t x h x w x c, such as 21x60x104x16")
     t, h, w, c = (int(size) for size in sizes)
     return t, h, w, c
+
+
+def size(text: str) -> tuple[int, int]:
+    """`480x832`: height and width."""
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and int(side) for side in sides):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected height x width, such as 480x832")
+    return int(sides[0]), int(sides[1])
 
 
 def positive(text: str) -> int:

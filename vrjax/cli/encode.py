@@ -3,6 +3,8 @@
 import argparse
 import pathlib
 
+from vrjax.cli.common import add_encoding, positive
+
 NAME, SUMMARY = "encode", "clips as latents and text rows, for training"
 TEXT = """\
 Encodes the samples of a VBVR folder (DataFactory or benchmark tree) with a public Wan model's own VAE, text encoder and
@@ -17,17 +19,11 @@ examples:
 
 def add(sub: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    from vrjax.cli.common import positive
-    from vrjax.cli.sample import size
-
     sub.add_argument(
         "root", type=pathlib.Path, help="tree of samples with first_frame.png, prompt.txt, ground_truth.mp4"
     )
     sub.add_argument("folder", type=pathlib.Path, help="where encoded clips go")
-    sub.add_argument("--model", type=pathlib.Path, required=True, help="model folder")
-    sub.add_argument("--frames", type=positive, default=81, help="of every clip, 4 n + 1 (81)")
-    sub.add_argument("--size", type=size, default=(384, 384), metavar="HxW", help="pixels (384x384)")
-    sub.add_argument("--dtype", default="bfloat16", help="of stored arrays: bfloat16, float16, float32 (bfloat16)")
+    add_encoding(sub, frames=81, pixels=(384, 384))
     sub.add_argument("--limit", type=positive, help="at most so many samples")
 
 

@@ -3,6 +3,8 @@
 import argparse
 import pathlib
 
+from vrjax.cli.common import add_encoding, positive
+
 NAME, SUMMARY = "losers", "samples beside real clips, for preference training"
 TEXT = """\
 RealDPO's offline part with a public Wan model: for every real clip of a folder in RealDPO's layout (prompt.txt,
@@ -18,21 +20,15 @@ examples:
 
 def add(sub: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    from vrjax.cli.common import positive
-    from vrjax.cli.sample import size
-
     sub.add_argument("root", type=pathlib.Path, help="folder in RealDPO's layout")
-    sub.add_argument("--model", type=pathlib.Path, required=True, help="model folder")
     sub.add_argument("--pairs", type=pathlib.Path, help="where encoded pairs go (nothing is encoded without it)")
     sub.add_argument(
         "--count", type=int, default=3, help="losers of each clip; 0 only encodes those that are there (3)"
     )
-    sub.add_argument("--frames", type=positive, default=49, help="of every clip, 4 n + 1 (49)")
-    sub.add_argument("--size", type=size, default=(480, 832), metavar="HxW", help="pixels (480x832)")
+    add_encoding(sub, frames=49, pixels=(480, 832))
     sub.add_argument("--steps", type=positive, help="sampling steps (the model's own)")
     sub.add_argument("--guidance", type=float, help="guidance (the model's own)")
     sub.add_argument("--seed", type=int, default=0, help="of the losers' noise (0)")
-    sub.add_argument("--dtype", default="bfloat16", help="of stored arrays: bfloat16, float16, float32 (bfloat16)")
 
 
 def run(args: argparse.Namespace) -> None:

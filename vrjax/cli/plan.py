@@ -5,7 +5,7 @@ import os
 import pathlib
 from typing import Any
 
-from vrjax.cli.common import latent_shape, overridden
+from vrjax.cli.common import add_config, latent_shape, overridden
 
 NAME, SUMMARY = "plan", "what a run needs of a TPU slice, without one"
 TEXT = """\
@@ -13,8 +13,8 @@ Compiles a run's real step for a TPU slice that need not be here, and says what 
 holds, operations, collectives, and a lower bound in seconds. Know before you queue. Any machine will do; it needs the
 libtpu wheel (pip install 'vrjax[plan]') and a minute or two.
 
-A config is a file whose config() returns a TrainConfig (all weights, or LoRA) or a SampleConfig. Every field of it can
-be set on the command line. TOPOLOGY and LATENT in the file are the defaults of --topology and --latent.
+A config is a file whose config() returns a TrainConfig (all weights, or LoRA), an AlignConfig or a SampleConfig. Every
+field of it can be set on the command line. TOPOLOGY and LATENT in the file are the defaults of --topology and --latent.
 
 topologies: v5e:2x2 to v5e:16x16 (15.75 GiB a chip), v6e:2x2 to v6e:16x16 (31.25 GiB), v5p:2x2x1 to v5p:16x16x24 (95.74)
 
@@ -34,14 +34,13 @@ examples:
 
 def add(sub: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    sub.add_argument("config", type=pathlib.Path, help="a .py file with config(), or a run's config.json")
+    add_config(sub)
     sub.add_argument("--topology", help="the slice, such as v5p:4x4x4 (the config file's TOPOLOGY)")
     sub.add_argument(
         "--latent", type=latent_shape, help="t x h x w x c of a clip, such as 21x60x104x16 (the file's LATENT)"
     )
     sub.add_argument("--json", type=pathlib.Path, help="also write the numbers here")
     sub.add_argument("--tries", type=int, default=3, help="compilations to spend on a run that does not fit (3)")
-    sub.set_defaults(takes_overrides=True)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -71,14 +70,7 @@ def run(args: argparse.Namespace) -> None:
             changes = "".join(f"\n  {name} = {value!r}" for name, value in better.changes.items())
             print(f"\nit fits with these fields of the config:{changes}\n\n{better.table()}")
     if args.json:
-        suggestion = better and better.to_dict()
-        details = {
-            **plan.to_dict(),
-            "kind": "plan",
-            "run": plan.kind,
-            "suggestion": suggestion,
-            "versions": runs.versions(),
-        }
-        claims.write(args.json, [], details=details)
+        about = {"kind": "plan", "run": plan.kind, "suggestion": better and better.to_dict()}
+        claims.write(args.json, [], details={**plan.to_dict(), **about, "versions": runs.versions()})
     if not plan.fits:
         raise SystemExit(1)

@@ -1,13 +1,13 @@
-"""`vrjax preview`: contact sheet of a world."""
+"""`vrjax preview`: contact sheet of a task."""
 
 import argparse
 import pathlib
 
 from vrjax.cli.common import numbers
 
-NAME, SUMMARY = "preview", "contact sheet of a world"
+NAME, SUMMARY = "preview", "contact sheet of a task"
 TEXT = """\
-Draws a contact sheet of a world: the film of the right answer, its prompt and its answer, clip by clip.
+Draws a contact sheet of a task: the film of the right answer, its prompt and its answer, clip by clip.
 
 examples:
   vrjax preview maze
@@ -17,10 +17,10 @@ examples:
 
 def add(sub: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    sub.add_argument("world", help="its name: maze, tictactoe, ...")
-    sub.add_argument("--split", default="test", help="train, val, test or one of the world's own (test)")
+    sub.add_argument("task", help="name of a task: maze, tictactoe, ...")
+    sub.add_argument("--split", default="test", help="train, val, test or one of the task's own (test)")
     sub.add_argument("--seeds", type=numbers, default=list(range(6)), help="which clips (0-5)")
-    sub.add_argument("--out", type=pathlib.Path, help="the image (runs/preview/WORLD-SPLIT.png)")
+    sub.add_argument("--out", type=pathlib.Path, help="the image (runs/preview/TASK-SPLIT.png)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -28,8 +28,8 @@ def run(args: argparse.Namespace) -> None:
     from vrjax import tasks
     from vrjax.report import sheet
 
-    world = tasks.get(args.world)
-    out = args.out or pathlib.Path("runs") / "preview" / f"{args.world}-{args.split}.png"
+    task = tasks.get(args.task)
+    out = args.out or pathlib.Path("runs") / "preview" / f"{args.task}-{args.split}.png"
     out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.contact_sheet(world, args.split, args.seeds, out)
-    print(f"{len(args.seeds)} {args.split} clips of {args.world}: {out}")
+    sheet.contact_sheet(task, args.split, args.seeds, out)
+    print(f"{len(args.seeds)} {args.split} clips of {args.task}: {out}")

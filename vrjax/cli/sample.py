@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from vrjax.cli.common import numbers, positive
+from vrjax.cli.common import numbers, positive, size
 
 NAME, SUMMARY = "sample", "videos from a prompt or of a world's clip, with their denoising steps"
 TEXT = """\
@@ -95,14 +95,6 @@ def run(args: argparse.Namespace) -> None:
     else:
         from vrjax.cli import sample_prompt as mode
     mode.run(args)
-
-
-def size(text: str) -> tuple[int, int]:
-    """`480x832`: height and width."""
-    sides = text.lower().split("x")
-    if len(sides) != 2 or not all(side.isdecimal() and int(side) for side in sides):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected height x width, such as 480x832")
-    return int(sides[0]), int(sides[1])
 
 
 def floats(text: str) -> list[float]:
