@@ -23,7 +23,7 @@ def to_uint8(video: Any, what: str) -> np.ndarray:
     """Pixels in [-1, 1] -> 0 ... 255, rounded; values outside are clipped.
 
     Raises:
-      ValueError: integers (probably pixels 0 ... 255 already), or values that are not finite.
+        ValueError: integers (probably pixels 0 ... 255 already), or values that are not finite.
     """
     video = np.asarray(video)
     if video.dtype == bool or np.issubdtype(video.dtype, np.integer):
@@ -43,7 +43,7 @@ def encode(path: str | os.PathLike, pixels: np.ndarray, *, fps: int, codec: str 
     """Write uint8 (t, h, w, 3) as an mp4 file with exactly t frames. Equal pixels give equal bytes.
 
     Raises:
-      ValueError: an unknown codec, another shape, or sides that the codec cannot take (libx264: odd ones).
+        ValueError: an unknown codec, another shape, or sides that the codec cannot take (libx264: odd ones).
     """
     if codec not in CODECS:
         raise ValueError(f"codec={codec!r}: expected one of {list(CODECS)}")
@@ -70,16 +70,16 @@ def decode(
     """Read a video file.
 
     Args:
-      max_frames: at most so many frames, spread evenly with the first and the last among them (the answer of a
-        reasoning video is at its end).
-      resize: applied to each kept frame, uint8 (h, w, 3), as it comes; a long film never lies in memory in full size.
+        max_frames: at most so many frames, spread evenly with the first and the last among them (the answer of a
+            reasoning video is at its end).
+        resize: applied to each kept frame, uint8 (h, w, 3), as it comes; a long film never lies in memory in full size.
 
     Returns:
-      Kept frames, uint8 (t, h, w, 3); how many frames the file has; frames per second (0.0 if the file does not say).
+        Kept frames, uint8 (t, h, w, 3); how many frames the file has; frames per second (0.0 if the file does not say).
 
     Raises:
-      ValueError: not a video, no frames, a frame that the decoder finds damaged, or a file that
-        breaks off before its last frame.
+        ValueError: not a video, no frames, a frame that the decoder finds damaged, or a file that
+            breaks off before its last frame.
     """
     if os.path.getsize(path) == 0:
         raise ValueError(f"{path}: the file is empty, expected a video")
@@ -115,7 +115,7 @@ def write(path: str | os.PathLike, video: Any, *, fps: int = 16, upscale: int = 
     """Write pixels in [-1, 1], (t, h, w, 3), as a video file: all of it under its final name, or nothing.
 
     Args:
-      upscale: every pixel becomes a square of so many, which keeps small pictures clear of the codec's losses.
+        upscale: every pixel becomes a square of so many, which keeps small pictures clear of the codec's losses.
     """
     path = pathlib.Path(path)
     pixels = enlarge(to_uint8(video, f"{path}: video"), upscale)

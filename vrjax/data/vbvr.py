@@ -59,25 +59,26 @@ def read(
     """The samples below a folder, in the order of their paths, one at a time as they are asked for.
 
     Args:
-      root: a sample, or a folder at any height above samples. Hidden folders and files beside the samples (archives,
-        `VBVR-Bench.json`) are no samples; symbolic links are followed.
-      max_frames: keep at most so many frames, spread evenly, first and last among them.
-      size: resize to (h, w), or to a square; block mean where it divides the sides, else bicubic.
-      pad: repeat the last frame until there are 4k + 1 frames (what Wan's VAE takes); `trim` undoes it.
+        root: a sample, or a folder at any height above samples. Hidden folders and files beside the samples (archives,
+            `VBVR-Bench.json`) are no samples; symbolic links are followed.
+        max_frames: keep at most so many frames, spread evenly, first and last among them.
+        size: resize to (h, w), or to a square; block mean where it divides the sides, else bicubic.
+        pad: repeat the last frame until there are 4k + 1 frames (what Wan's VAE takes); `trim` undoes it.
 
     Yields:
-      Clips. `video` is float32 (t, h, w, 3) in [-1, 1]; without a `ground_truth.mp4` it is the first frame alone.
-      `answer` and the world's entries of `meta` are there for clips that `write` made from a procedural world, so that
-      `tasks.get(clip.meta["world"])` can score them; otherwise `answer` is "". `meta["vbvr"]` holds `folder`, `task`
-      (the name of the `_data-generator` folder, as the benchmark and `write_prediction` use it; without one, `{name}`
-      of `{name}_task`), `split` (or None), `index`, `frames` (in the file; 0 without one), `length` (frames before
-      padding), `fps`, `size` (h, w in the files), `final_frame` (path or None) and `metadata` (the file's content).
+        Clips. `video` is float32 (t, h, w, 3) in [-1, 1]; without a `ground_truth.mp4` it is the first frame alone.
+        `answer` and the world's entries of `meta` are there for clips that `write` made from a procedural world, so
+            that
+        `tasks.get(clip.meta["world"])` can score them; otherwise `answer` is "". `meta["vbvr"]` holds `folder`, `task`
+        (the name of the `_data-generator` folder, as the benchmark and `write_prediction` use it; without one, `{name}`
+        of `{name}_task`), `split` (or None), `index`, `frames` (in the file; 0 without one), `length` (frames before
+        padding), `fps`, `size` (h, w in the files), `final_frame` (path or None) and `metadata` (the file's content).
 
     Raises:
-      FileNotFoundError: no such root, no sample below it, a required file is missing, or a folder at the end of a path
-        holds no sample. NotADirectoryError: the root is a file. ValueError: a file that is empty, torn or of another
-        kind, or sizes that disagree. Nothing is skipped. What concerns the root or an argument is raised at once, the
-        rest when its turn comes.
+        FileNotFoundError: no such root, no sample below it, a required file is missing, or a folder at the end of a
+            path holds no sample. NotADirectoryError: the root is a file. ValueError: a file that is empty, torn or of
+            another kind, or sizes that disagree. Nothing is skipped. What concerns the root or an argument is raised at
+            once, the rest when its turn comes.
     """
     if max_frames is not None and max_frames < 1:
         raise ValueError(f"max_frames={max_frames}: expected a positive number or None")
@@ -245,22 +246,23 @@ def write(
     """Write a clip as one sample: `first_frame.png, final_frame.png, prompt.txt, ground_truth.mp4, metadata.json`.
 
     Args:
-      clip: with a video of pixels in [-1, 1].
-      folder: the sample's folder, see `sample_folder` and `bench_folder`. It must not exist; it appears complete or not
-        at all.
-      upscale: how many times each pixel is repeated. None: the smallest power of two that brings the shorter side to
-        256 pixels. Smaller films do not survive the codec (a 40 pixel maze loses up to 0.4 of [-1, 1] at its own size,
-        0.05 at 320), nor can VBVR's evaluators read them; powers of two keep the cells on the codec's 8 x 8 grid.
-      fps: frames per second; VBVR has 16.
-      codec: "mpeg4" (mp4v, as VBVR has it) or "libx264" (plays in browsers).
-      timestamp: for metadata.json; None: now, in UTC.
+        clip: with a video of pixels in [-1, 1].
+        folder: the sample's folder, see `sample_folder` and `bench_folder`. It must not exist; it appears complete or
+            not at all.
+        upscale: how many times each pixel is repeated. None: the smallest power of two that brings the shorter side to
+            256 pixels. Smaller films do not survive the codec (a 40 pixel maze loses up to 0.4 of [-1, 1] at its own
+            size, 0.05 at 320), nor can VBVR's evaluators read them; powers of two keep the cells on the codec's 8 x 8
+            grid.
+        fps: frames per second; VBVR has 16.
+        codec: "mpeg4" (mp4v, as VBVR has it) or "libx264" (plays in browsers).
+        timestamp: for metadata.json; None: now, in UTC.
 
     Returns:
-      The folder.
+        The folder.
 
     Raises:
-      FileExistsError: the folder exists. ValueError: an empty prompt, a video that is not finite, not in [-1, 1] or not
-        (t, h, w, 3), a first frame of another size, or `meta` that JSON cannot hold.
+        FileExistsError: the folder exists. ValueError: an empty prompt, a video that is not finite, not in [-1, 1] or
+            not (t, h, w, 3), a first frame of another size, or `meta` that JSON cannot hold.
     """
     folder = pathlib.Path(folder)
     if folder.exists() or folder.is_symlink():
@@ -314,17 +316,17 @@ def write_prediction(
     """Write a model's video where VBVR's evaluation looks for it: `{root}/{split}/{task}/{index:05d}.mp4`.
 
     Args:
-      root: folder of one model.
-      split: one of `SPLITS`.
-      task: as the benchmark names the folder, with `_data-generator`: `clip.meta["vbvr"]["task"]`.
-      index: number of the sample: `clip.meta["vbvr"]["index"]`.
-      video: (t, h, w, 3), pixels in [-1, 1], already trimmed; values outside are clipped. Replaces an
-        older file, atomically.
-      upscale, fps, codec: as in `write`.
+        root: folder of one model.
+        split: one of `SPLITS`.
+        task: as the benchmark names the folder, with `_data-generator`: `clip.meta["vbvr"]["task"]`.
+        index: number of the sample: `clip.meta["vbvr"]["index"]`.
+        video: (t, h, w, 3), pixels in [-1, 1], already trimmed; values outside are clipped. Replaces an
+            older file, atomically.
+        upscale, fps, codec: as in `write`.
 
     Raises:
-      ValueError: an unknown split, a task that is not a plain name, an index outside 0 ... 99999, integer or
-        non-finite pixels.
+        ValueError: an unknown split, a task that is not a plain name, an index outside 0 ... 99999, integer or
+            non-finite pixels.
     """
     if split not in SPLITS:
         raise ValueError(f"split={split!r}: expected one of {list(SPLITS)}")

@@ -40,38 +40,39 @@ def pipeline(
     """An endless iterator of batches of a mixture of worlds.
 
     Args:
-      mix: world name -> weight, 0 leaves a world out. Worlds are spread evenly: among any n clips in a row (of one
-        host, too) a world's share is its weight up to O(log n) clips.
-      batch: clips in a batch *over all processes*; a process gets `batch / process_count` of them.
-      seed: chooses which clips of the split are seen, and in what order.
-      split: split of every world (see `tasks`).
-      codec_factor: side of the pixel blocks whose mean is a latent (as `models.codec.blocks`).
-      text_len, text_dim: shape of the hashed word embeddings (as `models.words.encode`).
-      process_index, process_count: this host, of how many (`jax.process_index(), jax.process_count()`). Process p has
-        rows `[p * batch / process_count, ...)` of each batch that a single process would have, which is the order
-        `jax.make_array_from_process_local_data` wants; a run resumed on another number of hosts sees the same batches.
-      rows: which rows of each batch this process makes, where that is not a plain division: processes may share rows
-        (their devices divide each clip) or hold scattered ones. Replaces `process_index` and `process_count`.
-      clips: None: every clip is new, for ever. A number: only that many different clips, all of them once per epoch,
-        in an order that changes from epoch to epoch; they are kept in memory (about 1 byte per latent) once made.
-      options: world name -> options of `tasks.get`.
-      extras: adds "world" (array of names) and "clip" (list of `tasks.Clip`) to each batch, for evaluation.
-      prefetch: batches made ahead of time by a background thread.
-      num_workers: 0 makes the batches in this process (right almost always: a batch of 32 takes tens of milliseconds,
-        while a step takes more). Above 0, Grain spawns that many processes, each of which imports everything anew:
-        seconds to start; needs the usual `if __name__ == "__main__":` guard in scripts and `close()` at the end;
-        absl's flags are marked as parsed, as Grain's workers read them; the state is then one of that many workers
-        and restores only into as many. Batches are the same either way.
+        mix: world name -> weight, 0 leaves a world out. Worlds are spread evenly: among any n clips in a row (of one
+            host, too) a world's share is its weight up to O(log n) clips.
+        batch: clips in a batch *over all processes*; a process gets `batch / process_count` of them.
+        seed: chooses which clips of the split are seen, and in what order.
+        split: split of every world (see `tasks`).
+        codec_factor: side of the pixel blocks whose mean is a latent (as `models.codec.blocks`).
+        text_len, text_dim: shape of the hashed word embeddings (as `models.words.encode`).
+        process_index, process_count: this host, of how many (`jax.process_index(), jax.process_count()`). Process p has
+            rows `[p * batch / process_count, ...)` of each batch that a single process would have, which is the order
+            `jax.make_array_from_process_local_data` wants; a run resumed on another number of hosts sees the same
+            batches.
+        rows: which rows of each batch this process makes, where that is not a plain division: processes may share rows
+            (their devices divide each clip) or hold scattered ones. Replaces `process_index` and `process_count`.
+        clips: None: every clip is new, for ever. A number: only that many different clips, all of them once per epoch,
+            in an order that changes from epoch to epoch; they are kept in memory (about 1 byte per latent) once made.
+        options: world name -> options of `tasks.get`.
+        extras: adds "world" (array of names) and "clip" (list of `tasks.Clip`) to each batch, for evaluation.
+        prefetch: batches made ahead of time by a background thread.
+        num_workers: 0 makes the batches in this process (right almost always: a batch of 32 takes tens of milliseconds,
+            while a step takes more). Above 0, Grain spawns that many processes, each of which imports everything anew:
+            seconds to start; needs the usual `if __name__ == "__main__":` guard in scripts and `close()` at the end;
+            absl's flags are marked as parsed, as Grain's workers read them; the state is then one of that many workers
+            and restores only into as many. Batches are the same either way.
 
     Returns:
-      A Grain iterator. `next(it)` is a dict of float32 arrays: "latent" (b, t, h, w, 3), the clip; "image"
-      (b, t, h, w, 4), the first-frame condition, mask first; "text" (b, text_len, text_dim). `it.get_state()` is
-      JSON-able and counts batches; `it.set_state(state)` continues right there, in any process.
+        A Grain iterator. `next(it)` is a dict of float32 arrays: "latent" (b, t, h, w, 3), the clip; "image"
+        (b, t, h, w, 4), the first-frame condition, mask first; "text" (b, text_len, text_dim). `it.get_state()` is
+        JSON-able and counts batches; `it.set_state(state)` continues right there, in any process.
 
     Raises:
-      ValueError: unknown world, option or split, weights that are negative or not finite, worlds of different
-        geometry, sizes that do not divide; and, from `next`, a clip with values that are not finite or a wrong shape
-        (the message names world, split and seed of the clip).
+        ValueError: unknown world, option or split, weights that are negative or not finite, worlds of different
+            geometry, sizes that do not divide; and, from `next`, a clip with values that are not finite or a wrong
+            shape (the message names world, split and seed of the clip).
     """
     if not 0 <= process_index < process_count:
         raise ValueError(f"process_index={process_index}: expected 0 to process_count - 1 = {process_count - 1}")
@@ -103,8 +104,8 @@ def example(
     The same arrays as a row of `pipeline`'s batches.
 
     Raises:
-      ValueError: a video that is not (t, h, w, 3) with sides divisible by `codec_factor` or not finite, or a prompt of
-        more than `text_len` words.
+        ValueError: a video that is not (t, h, w, 3) with sides divisible by `codec_factor` or not finite, or a prompt
+            of more than `text_len` words.
     """
     latent = _encode(clip, codec_factor)
     return {"latent": latent, "image": _condition(latent), "text": _text(clip.prompt, text_len, text_dim)}

@@ -52,14 +52,14 @@ def ring(
     until they are home. Statistics and sums are float32. Not differentiable twice.
 
     Args:
-      q, k, v: this device's tokens, equally many on every device.
-      axes: mesh axes of the ring.
-      size: devices in it.
-      groups: static non-decreasing group number of each of the `size * n` tokens; a query attends to keys of its own
-        and earlier groups. Padding is a last group of its own. None: all attend to all.
+        q, k, v: this device's tokens, equally many on every device.
+        axes: mesh axes of the ring.
+        size: devices in it.
+        groups: static non-decreasing group number of each of the `size * n` tokens; a query attends to keys of its own
+            and earlier groups. Padding is a last group of its own. None: all attend to all.
 
     Returns:
-      (n, heads, d) in the dtype of v.
+        (n, heads, d) in the dtype of v.
     """
     n, heads, d = q.shape
     scale = d**-0.5

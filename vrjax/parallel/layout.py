@@ -30,8 +30,8 @@ class Layout:
     """A mesh and the mesh axes of each logical axis; make it by `Layout.of`.
 
     Attributes:
-      mesh: where everything lives.
-      rules: pairs of a logical axis and its mesh axes, major one first.
+        mesh: where everything lives.
+        rules: pairs of a logical axis and its mesh axes, major one first.
     """
 
     mesh: Mesh
@@ -42,7 +42,7 @@ class Layout:
         """The layout of a mesh under the rules; None for a mesh of one device, where there is nothing to place.
 
         Raises:
-          ValueError: a rule names no axis of the mesh.
+            ValueError: a rule names no axis of the mesh.
         """
         flat = {name: () if r is None else (r,) if isinstance(r, str) else tuple(r) for name, r in rules.items()}
         lost = {name: parts for name, parts in flat.items() if set(parts) - set(mesh.axis_names)}
@@ -54,7 +54,7 @@ class Layout:
         """The mesh as the code being traced sees it: inside `shard_map` some axes are taken (manual) already.
 
         Raises:
-          ValueError: the code is traced under another mesh.
+            ValueError: the code is traced under another mesh.
         """
         context = jax.sharding.get_abstract_mesh()
         if context.empty:
@@ -73,7 +73,7 @@ class Layout:
         `batch` has taken, or in `but`.
 
         Raises:
-          ValueError: the logical axis has no rule.
+            ValueError: the logical axis has no rule.
         """
         if name is None:
             return ()

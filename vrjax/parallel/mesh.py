@@ -28,13 +28,13 @@ def cores(count: int | None = None) -> int:
     what a mesh does not divide is held by each.
 
     Args:
-      count: how many; by default the cores that this process may run on.
+        count: how many; by default the cores that this process may run on.
 
     Returns:
-      The number of CPU devices. Where XLA_FLAGS sets it (`--xla_force_host_platform_device_count`), that stands.
+        The number of CPU devices. Where XLA_FLAGS sets it (`--xla_force_host_platform_device_count`), that stands.
 
     Raises:
-      ValueError: a count below 1. RuntimeError: JAX has started with another number of CPU devices.
+        ValueError: a count below 1. RuntimeError: JAX has started with another number of CPU devices.
     """
     count = available() if count is None else count
     if count < 1:
@@ -59,16 +59,16 @@ def mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Any] | Non
     A program written for this mesh runs on one device unchanged, because every axis exists and may have size 1.
 
     Args:
-      shape: sizes by axis name; an axis left out has size 1. At most one size may be -1: it takes all devices that
-        the others leave. `mesh({"data": -1})` is plain data parallelism; `None` means that.
-      devices: the devices to use; all devices of all processes by default.
+        shape: sizes by axis name; an axis left out has size 1. At most one size may be -1: it takes all devices that
+            the others leave. `mesh({"data": -1})` is plain data parallelism; `None` means that.
+        devices: the devices to use; all devices of all processes by default.
 
     Returns:
-      The mesh. On TPU, `jax.make_mesh` lays it out along the physical torus.
+        The mesh. On TPU, `jax.make_mesh` lays it out along the physical torus.
 
     Raises:
-      ValueError: unknown axis, size that is not a positive integer or -1, more than one -1, or sizes whose product is
-        not the number of devices. Leaving devices idle is an error as well: pass `devices` to use fewer on purpose.
+        ValueError: unknown axis, size that is not a positive integer or -1, more than one -1, or sizes whose product is
+            not the number of devices. Leaving devices idle is an error as well: pass `devices` to use fewer on purpose.
     """
     devices = list(jax.devices() if devices is None else devices)
     shape = {"data": -1} if shape is None else dict(shape)

@@ -52,15 +52,15 @@ def start(
     """Joins this process to the others of its run. Call it before anything else touches JAX.
 
     Args:
-      coordinator: address `host:port` of the first process, by which all find each other.
-      processes: how many there are.
-      process: which one this is, from 0. What is None is taken from JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
-        JAX_PROCESS_ID, else from the cluster (see the module's docstring).
-      heartbeat: see `HEARTBEAT`; also how long an ending process waits for the others.
+        coordinator: address `host:port` of the first process, by which all find each other.
+        processes: how many there are.
+        process: which one this is, from 0. What is None is taken from JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
+            JAX_PROCESS_ID, else from the cluster (see the module's docstring).
+        heartbeat: see `HEARTBEAT`; also how long an ending process waits for the others.
 
     Raises:
-      ValueError: the cluster is not one that JAX knows and something was not said.
-      RuntimeError: the other processes cannot be reached, or JAX is in use already.
+        ValueError: the cluster is not one that JAX knows and something was not said.
+        RuntimeError: the other processes cannot be reached, or JAX is in use already.
     """
     coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
     count, index = os.environ.get("JAX_NUM_PROCESSES"), os.environ.get("JAX_PROCESS_ID")
@@ -102,7 +102,7 @@ def from_first(fn: Callable[[], Any]) -> Any:
     """Calls `fn` in the first process and returns its JSON-able result in all. What it raises is raised in all.
 
     Raises:
-      ValueError, OSError: from `fn`; in the other processes with the same message.
+        ValueError, OSError: from `fn`; in the other processes with the same message.
     """
     if not several():
         return fn()

@@ -39,17 +39,17 @@ def spec(logical_axes: Sequence[str | None] | None, rules: Rules) -> PartitionSp
     """Translate the logical axes of one array into a `PartitionSpec`.
 
     Args:
-      logical_axes: one name per dimension; None for a dimension that is never split. None in place of the whole
-        sequence means a replicated array.
-      rules: logical name -> mesh axis, tuple of mesh axes, or None.
+        logical_axes: one name per dimension; None for a dimension that is never split. None in place of the whole
+            sequence means a replicated array.
+        rules: logical name -> mesh axis, tuple of mesh axes, or None.
 
     Returns:
-      The spec. A mesh axis can split only one dimension of an array; where two dimensions ask for the same one, the
-      first gets it and the later dimension keeps what is left of its rule (a square kernel `("embed", "embed")` is
-      split by rows).
+        The spec. A mesh axis can split only one dimension of an array; where two dimensions ask for the same one, the
+        first gets it and the later dimension keeps what is left of its rule (a square kernel `("embed", "embed")` is
+        split by rows).
 
     Raises:
-      ValueError: a logical name that has no rule.
+        ValueError: a logical name that has no rule.
     """
     entries: list[Any] = []
     used: set[str] = set()
@@ -80,22 +80,22 @@ def shardings(
     """Shardings for a whole tree, for `jax.jit(out_shardings=...)`, `jax.device_put` or a checkpoint's restore target.
 
     Args:
-      logical_axes: pytree whose leaves are tuples of logical names (or None: replicated).
-      mesh: where the arrays shall live.
-      rules: see `spec`.
-      like: pytree of arrays or `jax.ShapeDtypeStruct` with the same paths. Needed to see which dimensions divide;
-        without it nothing is checked and JAX complains when the sharding is used. Its own structure is returned, so
-        a Flax module or state may be given beside nested dicts of axes with the same names.
-      uneven: what to do where mesh axes do not divide a dimension. The rule's minor mesh axes are dropped until the
-        rest divides; what was dropped and why is said in one `UnevenSharding` warning ("warn"), in a ValueError
-        ("error"), or not at all ("replicate").
+        logical_axes: pytree whose leaves are tuples of logical names (or None: replicated).
+        mesh: where the arrays shall live.
+        rules: see `spec`.
+        like: pytree of arrays or `jax.ShapeDtypeStruct` with the same paths. Needed to see which dimensions divide;
+            without it nothing is checked and JAX complains when the sharding is used. Its own structure is returned, so
+            a Flax module or state may be given beside nested dicts of axes with the same names.
+        uneven: what to do where mesh axes do not divide a dimension. The rule's minor mesh axes are dropped until the
+            rest divides; what was dropped and why is said in one `UnevenSharding` warning ("warn"), in a ValueError
+            ("error"), or not at all ("replicate").
 
     Returns:
-      Pytree of `NamedSharding`, in the structure of `like` if given, else of `logical_axes`.
+        Pytree of `NamedSharding`, in the structure of `like` if given, else of `logical_axes`.
 
     Raises:
-      ValueError: a logical name without a rule, a rule that names no axis of the mesh, a tree `like` that does not
-        match, a leaf whose rank is not the number of its logical axes; uneven dimensions with `uneven="error"`.
+        ValueError: a logical name without a rule, a rule that names no axis of the mesh, a tree `like` that does not
+            match, a leaf whose rank is not the number of its logical axes; uneven dimensions with `uneven="error"`.
     """
     if uneven not in ("warn", "error", "replicate"):
         raise ValueError(f"uneven={uneven!r}: expected 'warn', 'error' or 'replicate'")

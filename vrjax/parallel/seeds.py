@@ -30,29 +30,29 @@ def over_seeds(
     under every `how` (to float rounding; the order of a sum differs).
 
     Args:
-      fn: pure function of one key (and `args`), returning a pytree of arrays.
-      keys: one key per seed: `(seeds,)` typed keys or `(seeds, 2)` raw ones.
-      how: where the seeds go.
-        "vmap": all at once, batched on one device: right for one accelerator.
-        "map": groups of `group` seeds in turn (`lax.map` over groups, `vmap` inside): memory and cache of one group
-          only, right for CPU.
-        "pmap": one seed per local device, groups in turn: for those whose code uses pmap.
-        "mesh": split over the `"seed"` axis of a mesh, composable with the other axes (the compiler shards what is
-          inside `fn`): right for many devices and several hosts.
-      group: how many seeds a collective over `"seed"` spans: consecutive groups, which are independent ensembles.
-        None: all seeds are one group. The meaning is the same under every `how`; "map" and "pmap" also use it as
-        the number of seeds that run at the same time (so "pmap" needs `group` <= local devices).
-      args: further arguments, the same for every seed. Pass parameters here rather than in a closure: they then enter
-        the program as inputs, keep their own sharding ("mesh"; "pmap" replicates them), and are not compiled in.
-      mesh: for "mesh": a mesh with an axis `"seed"` whose size divides the number of seeds. By default all devices if
-        they divide it, else the largest number of devices that does.
+        fn: pure function of one key (and `args`), returning a pytree of arrays.
+        keys: one key per seed: `(seeds,)` typed keys or `(seeds, 2)` raw ones.
+        how: where the seeds go.
+            "vmap": all at once, batched on one device: right for one accelerator.
+            "map": groups of `group` seeds in turn (`lax.map` over groups, `vmap` inside): memory and cache of one group
+              only, right for CPU.
+            "pmap": one seed per local device, groups in turn: for those whose code uses pmap.
+            "mesh": split over the `"seed"` axis of a mesh, composable with the other axes (the compiler shards what is
+              inside `fn`): right for many devices and several hosts.
+        group: how many seeds a collective over `"seed"` spans: consecutive groups, which are independent ensembles.
+            None: all seeds are one group. The meaning is the same under every `how`; "map" and "pmap" also use it as
+            the number of seeds that run at the same time (so "pmap" needs `group` <= local devices).
+        args: further arguments, the same for every seed. Pass parameters here rather than in a closure: they then enter
+            the program as inputs, keep their own sharding ("mesh"; "pmap" replicates them), and are not compiled in.
+        mesh: for "mesh": a mesh with an axis `"seed"` whose size divides the number of seeds. By default all devices if
+            they divide it, else the largest number of devices that does.
 
     Returns:
-      The pytree of `fn` with a leading axis of length `seeds`, in the order of `keys`.
+        The pytree of `fn` with a leading axis of length `seeds`, in the order of `keys`.
 
     Raises:
-      ValueError: unknown `how`; no keys; `group` that does not divide the number of seeds; too few devices for "pmap";
-        a mesh without `"seed"` or whose `"seed"` axis does not divide the number of seeds.
+        ValueError: unknown `how`; no keys; `group` that does not divide the number of seeds; too few devices for
+            "pmap"; a mesh without `"seed"` or whose `"seed"` axis does not divide the number of seeds.
 
     Example: eight seeds think together, one on each device, by pmap. The mean is over devices at every step.
 

@@ -131,10 +131,10 @@ def propagation(
     """Disturb at one step, compare at every later one.
 
     Args:
-      values: (disturbed step, later step), e.g. 1 - CKA; what lies before the disturbance (below the diagonal) is not
-        shown. Right of the map: the mean over later steps, one value per disturbed step.
-      steps: noise-grid index of each row and column.
-      null: the same map of the null model, for the second line on the right.
+        values: (disturbed step, later step), e.g. 1 - CKA; what lies before the disturbance (below the diagonal) is not
+            shown. Right of the map: the mean over later steps, one value per disturbed step.
+        steps: noise-grid index of each row and column.
+        null: the same map of the null model, for the second line on the right.
     """
     grid = np.array(values, dtype=float)
     if grid.ndim != 2 or grid.shape[0] != grid.shape[1]:
@@ -211,11 +211,11 @@ def film_strip(
     """The step x frame contact sheet with labels: each row is the guessed video at one denoising step.
 
     Args:
-      x0: (step, frame, h, w, 3) in [-1, 1] or uint8.
-      steps, frames: positions to show, all if left out; negative ones count from the end.
-      sigma: (step,), written beside each row.
-      labels: (step,), the noise-grid indices, if not every step was kept.
-      truth: (frame, h, w, 3), as the last row.
+        x0: (step, frame, h, w, 3) in [-1, 1] or uint8.
+        steps, frames: positions to show, all if left out; negative ones count from the end.
+        sigma: (step,), written beside each row.
+        labels: (step,), the noise-grid indices, if not every step was kept.
+        truth: (frame, h, w, 3), as the last row.
     """
     sheet = pixels(x0, "x0")
     if sheet.ndim != 5:

@@ -71,10 +71,10 @@ def write(path: str | os.PathLike[str], page: Page) -> pathlib.Path:
     """Writes the report and returns its path.
 
     Args:
-      path: a file ending in .html, or the run folder, which then gets `report.html`.
+        path: a file ending in .html, or the run folder, which then gets `report.html`.
 
     Raises:
-      ValueError: a part holds what cannot be drawn. Nothing is written then.
+        ValueError: a part holds what cannot be drawn. Nothing is written then.
     """
     target = pathlib.Path(path)
     if target.suffix.lower() not in (".html", ".htm"):

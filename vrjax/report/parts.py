@@ -37,7 +37,7 @@ def pixels(video: Array, name: str = "video") -> np.ndarray:
     """Video or image in [-1, 1] (floats; beyond is clipped) or 0..255 (uint8) -> uint8 of the same shape.
 
     Raises:
-      ValueError: the last axis is not 3 colours, a value is not finite, or the dtype is neither float nor uint8.
+        ValueError: the last axis is not 3 colours, a value is not finite, or the dtype is neither float nor uint8.
     """
     array = np.asarray(video)
     if array.ndim < 3 or array.shape[-1] != 3:
@@ -75,11 +75,11 @@ class Series:
     """One line of a `Curve`. NaN is a gap.
 
     Args:
-      name: what the legend says.
-      y: (point,), or (seed, point) inside a `Case`.
-      x: (point,), strictly increasing; 0, 1, 2, ... if left out. For a curve with `sync` these are step indices.
-      low, high: the 95 % band, of y's shape; both or neither.
-      role: "model" solid, "null" grey and dashed, "control" dotted.
+        name: what the legend says.
+        y: (point,), or (seed, point) inside a `Case`.
+        x: (point,), strictly increasing; 0, 1, 2, ... if left out. For a curve with `sync` these are step indices.
+        low, high: the 95 % band, of y's shape; both or neither.
+        role: "model" solid, "null" grey and dashed, "control" dotted.
     """
 
     name: str
@@ -168,13 +168,13 @@ class LayerMap:
     """What the layers do while one case is sampled; it follows the scrubber's seed, step and frame.
 
     Args:
-      values: (seed, step, row, column), rows usually blocks and columns frames; or (seed, step, block, frame, h, w):
-        one small picture of the tokens per block, at the frame in view. Seeds and steps as in `Case.x0`. Kept with
-        1/254 of the range as resolution.
-      relative: "all": one colour scale; "row": every row (block) on its own scale over all steps, which shows *when* a
-        block lights up although late blocks have larger norms; "step": every step on its own scale.
-      columns_are_frames: mark the column of the frame in view. With fewer columns than frames (a causal VAE's latent
-        frames), the nearest one.
+        values: (seed, step, row, column), rows usually blocks and columns frames; or (seed, step, block, frame, h, w):
+            one small picture of the tokens per block, at the frame in view. Seeds and steps as in `Case.x0`. Kept with
+            1/254 of the range as resolution.
+        relative: "all": one colour scale; "row": every row (block) on its own scale over all steps, which shows *when*
+            a block lights up although late blocks have larger norms; "step": every step on its own scale.
+        columns_are_frames: mark the column of the frame in view. With fewer columns than frames (a causal VAE's latent
+            frames), the nearest one.
     """
 
     title: str
@@ -215,17 +215,17 @@ class Case:
     """One prompt, sampled from several seeds with its steps kept.
 
     Args:
-      name: what the case picker says.
-      prompt: the text the model was given.
-      x0: (seed, step, frame, h, w, 3), the guess of the finished video at each kept step; [-1, 1] or uint8.
-      truth: (frame, h, w, 3) or None. Without it there is no comparison and no wrong-ink view.
-      noisy: the state x_t the network saw, of x0's shape, or None.
-      steps: noise-grid index of each kept step, increasing; 0, 1, 2, ... if left out.
-      sigma: noise level at each kept step.
-      seeds: labels; "seed 0", ... if left out.
-      scores: the verifier's score of each seed's final video in [0, 1]; 1 is shown as solved.
-      outcomes: words for each seed's final video; made from `scores` if left out.
-      world: name of the world; note: one more line of prose; truth_label: e.g. "One of two solutions".
+        name: what the case picker says.
+        prompt: the text the model was given.
+        x0: (seed, step, frame, h, w, 3), the guess of the finished video at each kept step; [-1, 1] or uint8.
+        truth: (frame, h, w, 3) or None. Without it there is no comparison and no wrong-ink view.
+        noisy: the state x_t the network saw, of x0's shape, or None.
+        steps: noise-grid index of each kept step, increasing; 0, 1, 2, ... if left out.
+        sigma: noise level at each kept step.
+        seeds: labels; "seed 0", ... if left out.
+        scores: the verifier's score of each seed's final video in [0, 1]; 1 is shown as solved.
+        outcomes: words for each seed's final video; made from `scores` if left out.
+        world: name of the world; note: one more line of prose; truth_label: e.g. "One of two solutions".
     """
 
     name: str

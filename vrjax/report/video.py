@@ -29,15 +29,15 @@ def save(path: str | os.PathLike[str], video: Array, fps: Number = 8, scale: Int
     """Writes a video; the suffix (.mp4, .gif, .png) chooses the format. The file appears whole or not at all.
 
     Args:
-      path: where; parent folders are made.
-      video: (t, h, w, 3), floats in [-1, 1] (beyond is clipped) or uint8.
-      fps: frames per second, not read for .png. A GIF counts in hundredths of a second: 50 at most, rounded.
-      scale: integer enlargement, nearest neighbour.
+        path: where; parent folders are made.
+        video: (t, h, w, 3), floats in [-1, 1] (beyond is clipped) or uint8.
+        fps: frames per second, not read for .png. A GIF counts in hundredths of a second: 50 at most, rounded.
+        scale: integer enlargement, nearest neighbour.
 
     An MP4 needs even sides: an odd side gets its last row or column once more, so `load` returns one pixel more there.
 
     Raises:
-      ValueError: wrong shape or dtype, values that are not finite, a bad fps or scale, an unknown suffix.
+        ValueError: wrong shape or dtype, values that are not finite, a bad fps or scale, an unknown suffix.
     """
     target = pathlib.Path(path)
     frames = _frames(video)
@@ -66,8 +66,8 @@ def load(path: str | os.PathLike[str]) -> np.ndarray:
     A GIF holds equal neighbouring frames as one long frame, and gives back that one; count frames in MP4s.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: the file is not a video, is torn, or has no frames.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not a video, is torn, or has no frames.
     """
     source = pathlib.Path(path)
     if not source.is_file():
@@ -118,13 +118,13 @@ def grid(
     """The contact sheet of one run: a row per denoising step, a column per frame.
 
     Args:
-      x0: (step, frame, h, w, 3), e.g. the decoded `Trajectory.x0`.
-      steps, frames: positions to show, all if left out; negative ones count from the end.
-      truth: (frame, h, w, 3), added as a last row under a wider gap.
-      gap, ground: pixels between the pictures, and their grey level.
+        x0: (step, frame, h, w, 3), e.g. the decoded `Trajectory.x0`.
+        steps, frames: positions to show, all if left out; negative ones count from the end.
+        truth: (frame, h, w, 3), added as a last row under a wider gap.
+        gap, ground: pixels between the pictures, and their grey level.
 
     Returns:
-      uint8 (H, W, 3).
+        uint8 (H, W, 3).
     """
     sheet = pixels(x0, "x0")
     if sheet.ndim != 5:
