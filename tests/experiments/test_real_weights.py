@@ -44,8 +44,11 @@ def inputs(place, stepper):
     return [stepper.pipe.prepare(text, stepper.settings, p) for text, p in zip(("a", "b c"), pictures, strict=True)]
 
 
-def test_steps_are_the_runs(stepper, inputs):
-    """Step by step, expert after expert, the states and estimates are those of one compiled Euler run."""
+def test_steps_are_the_runs(stepper, inputs, monkeypatch):
+    """Step by step, expert after expert, the states and estimates are those of one compiled Euler run; a program is
+    made once, not at every step."""
+    made, program = [], Stepper._program
+    monkeypatch.setattr(Stepper, "_program", lambda self, *of: made.append(of) or program(self, *of))
     noise = np.asarray(stepper.pipe.noise(stepper.settings, [3, 4]))
     run = stepper.pipe.program(stepper.settings, record=flow.Record())
     wanted = run(stepper.pipe.dits, inputs[0], jnp.asarray(noise), jnp.arange(2))
@@ -58,6 +61,7 @@ def test_steps_are_the_runs(stepper, inputs):
             assert out["energy"].shape == (2, 2, stepper.frames) and (out["energy"] > 0).all()
             x = out["next"]
     np.testing.assert_allclose(x, wanted.final, atol=2e-5)
+    assert len(made) == len(set(made))
     with pytest.raises(ValueError, match="step 0 is not one of the expert that is loaded"):
         stepper.plain(x, inputs[0], 0)
 

@@ -32,7 +32,6 @@ class Bench:
     def __init__(self, folder: pathlib.Path, *, of: Any = None, group: int = 16, progress: Progress | None = None):
         self.folder, self.of, self.group, self.progress = folder, of, group, progress
         self._programs: dict[Hashable, Callable] = {}
-        folder.mkdir(parents=True, exist_ok=True)
 
     def part(self, name: str, make: Callable[[], Tables], *, code: Any = None, of: Any = None) -> Tables:
         """`make()`, or what an earlier run of the same code on the same things left in the folder.

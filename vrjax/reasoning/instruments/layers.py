@@ -25,13 +25,13 @@ report all four.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from vrjax.flow import Grid, Phase, Record, Solver, euler, sample
 from vrjax.models.wan import indexed
+from vrjax.reasoning.instruments import perturb
 
 Tap = Callable[[Array], Any]
 Edits = dict[str, Callable]
@@ -145,12 +145,7 @@ def sweep(run: Callable[[Array], Any], layers: int, *, how: str = "vmap", group:
     Returns:
         The pytree with a leading axis of layers + 1; entry 0 is the reference.
     """
-    blocks = jnp.arange(-1, layers)
-    if how == "vmap":
-        return jax.vmap(run)(blocks)
-    if how != "map":
-        raise ValueError(f"how: expected 'vmap' or 'map', found {how!r}")
-    return jax.lax.map(run, blocks, batch_size=group)
+    return perturb.sweep(run, jnp.arange(-1, layers), how=how, group=group)
 
 
 def swap_sweep(

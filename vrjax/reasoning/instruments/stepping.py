@@ -160,4 +160,5 @@ def stack(a: Any, b: Any) -> Any:
 @jax.jit
 def divergence(x0: Any, clean: Any) -> Any:
     """Relative L2 distance, and 1 - linear CKA with one row per latent position, of two estimates (t, h, w, c)."""
-    return jnp.stack([cka.relative_l2(x0, clean), 1 - cka.linear_cka(cka.as_table(x0), cka.as_table(clean))])
+    far = cka.divergence(x0[None], clean[None])
+    return jnp.concatenate([far.l2, far.cka])
