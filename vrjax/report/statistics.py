@@ -1,4 +1,4 @@
-"""Intervals, paired tests and power for the claims: NumPy and SciPy only, every random draw seeded.
+"""Intervals and paired tests for the claims: NumPy and SciPy only, every random draw seeded.
 
 The unit of every comparison is a *pair*: the same training seed, the same test instance and the same noise seed under
 two arms. `paired` is the front door for two arms of binary or graded scores; the rest are its parts.
@@ -9,7 +9,7 @@ two arms. `paired` is the front door for two arms of binary or graded scores; th
 | do two arms differ, binary scores, one training seed? | `mcnemar` (exact) |
 | by how much do two arms differ, over seeds and instances? | `paired`, `hierarchical_bootstrap` |
 | where on a curve over steps or blocks? | `cluster_bootstrap` (pointwise or simultaneous), `sign_flip` + `holm` |
-| how many pairs are needed? | `paired_power`, `pairs_needed` |
+| how many pairs are needed? | `vrjax.report.power` |
 
 All intervals are equal-tailed: a level of 0.95 cuts 2.5 % on each side.
 """
@@ -182,7 +182,7 @@ def hierarchical_bootstrap(
 
     Resampling every level counts the noise of the lowest level once per level, so the interval is conservative when
     that noise dominates: up to sqrt(3) times too long (shared) where neither training seeds nor instances differ. So a
-    study planned by `pairs_needed` has its power for `mcnemar`, less for this interval. Levels left out of `resample`
+    study planned by `power.pairs_needed` has its power for `mcnemar`, less for this interval. Levels left out of `resample`
     are kept as they are. With fewer than about five training seeds the top level cannot carry an interval by itself:
     report every seed beside it.
 
@@ -370,52 +370,3 @@ def holm(p: ArrayLike, alpha: float = 0.05) -> Holm:
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
     return Holm(adjusted, adjusted <= alpha)
-
-
-def _paired_rates(difference: float, discordant: float) -> None:
-    if not 0.0 < discordant <= 1.0:
-        raise ValueError(f"discordant: expected a share above 0 and up to 1, found {discordant}")
-    if not abs(difference) <= discordant:
-        raise ValueError(f"difference: cannot exceed the discordant share {discordant}, found {difference}")
-
-
-def paired_power(pairs: int, difference: float, discordant: float, alpha: float = 0.05) -> float:
-    """Probability that the exact two-sided McNemar test finds a difference between two solved-rates.
-
-    Exact: summed over the number of discordant pairs, no normal approximation.
-
-    Args:
-        pairs: independent pairs.
-        difference: true rate(a) - rate(b), for example 0.03.
-        discordant: share of pairs that only one arm solves, for example 0.2.
-        alpha: level of the test.
-    """
-    _paired_rates(difference, discordant)
-    _tail(alpha)
-    pairs = _count("pairs", pairs)
-    m = np.arange(pairs + 1)
-    # The largest count of the rarer kind at which 2 * P(X <= count) <= alpha; -1 where no count is rare enough.
-    limit = stats.binom.ppf(alpha / 2, m, 0.5)
-    limit = np.where(2 * stats.binom.cdf(limit, m, 0.5) <= alpha, limit, limit - 1)
-    share = (discordant + difference) / (2 * discordant)
-    reject = stats.binom.cdf(limit, m, share) + stats.binom.sf(m - limit - 1, m, share)
-    reject = np.where(limit < 0, 0.0, reject)
-    return float(np.sum(stats.binom.pmf(m, pairs, discordant) * reject))
-
-
-def pairs_needed(difference: float, discordant: float, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Pairs for a given power of McNemar's test, by the usual normal formula (Connor 1987).
-
-    `n = (z_{alpha/2} sqrt(psi) + z_{power} sqrt(psi - d^2))^2 / d^2` with difference d and discordant share psi. Three
-    points at 20 % discordant pairs need 1,742 (with the exact test's conservatism about 1,750 to 1,800: check with
-    `paired_power`).
-    """
-    _paired_rates(difference, discordant)
-    _tail(alpha)
-    if difference == 0:
-        raise ValueError("difference: 0 cannot be detected with any number of pairs")
-    if not 0.0 < power < 1.0:
-        raise ValueError(f"power: expected a number between 0 and 1, found {power}")
-    reach = stats.norm.isf(alpha / 2) * math.sqrt(discordant)
-    reach += stats.norm.ppf(power) * math.sqrt(discordant - difference**2)
-    return math.ceil((reach / difference) ** 2)
