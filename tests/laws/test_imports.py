@@ -140,7 +140,6 @@ def test_a_paper_never_imports_another_paper():
     assert not across, sorted(across)
 
 
-@MOVING(reason="report/claims, report/statistics")
 def test_no_file_is_two_ideas():
     lines = {
         p: p.read_text("utf-8").count("\n") for top in ("vrjax", "experiments") for p in (ROOT / top).rglob("*.py")

@@ -182,9 +182,9 @@ def hierarchical_bootstrap(
 
     Resampling every level counts the noise of the lowest level once per level, so the interval is conservative when
     that noise dominates: up to sqrt(3) times too long (shared) where neither training seeds nor instances differ. So a
-    study planned by `power.pairs_needed` has its power for `mcnemar`, less for this interval. Levels left out of `resample`
-    are kept as they are. With fewer than about five training seeds the top level cannot carry an interval by itself:
-    report every seed beside it.
+    study planned by `power.pairs_needed` has its power for `mcnemar`, less for this interval. Levels left out of
+    `resample` are kept as they are. With fewer than about five training seeds the top level cannot carry an interval by
+    itself: report every seed beside it.
 
     Args:
         values: [training seeds, instances, noise seeds], for example the paired differences of two arms.
