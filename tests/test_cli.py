@@ -146,7 +146,19 @@ def test_sample_keeps_every_step(model, tmp_path, capsys):
     assert names == {"trajectory.npz", "noise-0.mp4", "noise-5.mp4", "results.json", "report.html"}
     details = claims.read_details(out)
     assert details["noise"] == [0, 5] and len(details["score"]) == 2 and details["solved"] == [False, False]
-    assert "0 of 2 solved" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "0 of 2 solved" in said and "3 steps from 2 noise seeds" in said
+
+    # the same again is read; with other steps, seeds or weights it is another result
+    assert call("sample", "maze", "--model", model, "--steps", 3, "--noise", "0,5", "--out", out) == 0
+    assert "steps from" not in capsys.readouterr().out
+    assert call("sample", "maze", "--model", model, "--steps", 2, "--noise", "0,5", "--out", out) == 0
+    assert "made with another steps" in capsys.readouterr().out
+    assert np.load(out / "trajectory.npz")["x0"].shape == (2, 2, 9, 10, 10, 3)
+    other = tmp_path / "other"
+    wan.save_dit(wan.WanDiT(wan.load_dit(model).cfg, rngs=nnx.Rngs(1)), other)
+    assert call("sample", "maze", "--model", other, "--steps", 2, "--noise", "0,5", "--out", out) == 0
+    assert "made with another weights" in capsys.readouterr().out
 
 
 def test_eval_prints_and_writes_rates(model, tmp_path, capsys):

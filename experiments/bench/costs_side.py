@@ -23,9 +23,8 @@ from experiments.bench import timing
 from vrjax import tasks
 from vrjax.align import step as preference
 from vrjax.align.config import AlignConfig, Preference, Reference
-from vrjax.data import worlds
 from vrjax.flow import Record, Trajectory, grids, sample
-from vrjax.models.embedded import shipped
+from vrjax.models.embedded import conditions, shipped
 from vrjax.plan.jobs import preference as plan
 from vrjax.train import state as states
 from vrjax.train import step as training
@@ -57,7 +56,7 @@ def _sampler(steps: int, record: Record) -> tuple[Callable, tuple]:
     """A sampling function of the shipped model, and its arguments."""
     dit = shipped.load("worlds")
     clip = tasks.get("maze").make(0, "test")
-    given = worlds.example(clip, text_len=dit.cfg.text_len, text_dim=dit.cfg.text_dim)
+    given = conditions.example(clip, text_len=dit.cfg.text_len, text_dim=dit.cfg.text_dim)
     noise = jax.random.normal(jax.random.key(0), given["latent"].shape)
     grid = grids.shifted(steps, shift=3.0)
 

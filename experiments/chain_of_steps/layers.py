@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from vrjax.data import worlds as data
 from vrjax.flow import grids
+from vrjax.models.embedded.conditions import example
 from vrjax.models.wan import WanConfig
 from vrjax.reasoning.instruments import layers
 from vrjax.study.clips import FACTOR, Suite
@@ -20,7 +20,7 @@ def _pair(suite: Suite, cfg: WanConfig) -> dict[str, np.ndarray]:
     """The other prompt of each clip, its answer among the candidates, and the tokens of the two named objects."""
     task = suite.task
     others = [task.counterfactual(c) for c in suite.clips]
-    given = [data.example(c, codec_factor=FACTOR, text_len=cfg.text_len, text_dim=cfg.text_dim) for c in others]
+    given = [example(c, codec_factor=FACTOR, text_len=cfg.text_len, text_dim=cfg.text_dim) for c in others]
     tokens = [
         (task.symbols(a)["answer"] | task.symbols(b)["answer"]).astype(bool).ravel()
         for a, b in zip(suite.clips, others, strict=True)

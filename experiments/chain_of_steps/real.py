@@ -222,7 +222,6 @@ def memory_plan(pipe: Any, settings: Any, options: Options) -> str:
 def run(args: argparse.Namespace, console: Console) -> None:
     """Measures what is missing, decodes, and writes the run folder."""
     from vrjax.models import pipeline
-    from vrjax.models.wan import text
 
     given: dict[str, Any] = {f.name: getattr(args, f.name) for f in dataclasses.fields(Options)}
     chosen: dict[str, Any] = {k: tuple(v) if k == "parts" else v for k, v in given.items() if v is not None}
@@ -233,16 +232,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
     if unknown:
         raise ValueError(f"--parts: unknown {', '.join(unknown)}, expected some of {', '.join(PARTS)}")
     found = bench.read(args.bench, tasks=args.tasks, limit=args.limit)
-    pipe = pipeline.open(args.model, dtype=args.dtype, loras=[pipeline.Lora(*lora) for lora in args.lora or ()])
+    pipe = pipeline.open(args.model, dtype=args.dtype, loras=args.lora or ())
     folder = args.out / f"chain_of_steps-{args.name or pipe.name}"
     chosen = {name: getattr(args, name) for name in ("size", "steps", "shift", "guidance")}
     chosen = {name: value for name, value in chosen.items() if value is not None} | {"solver": "euler"}
     about = {
         "kind": "chain_of_steps, real weights",
-        "model": pipe.name,
-        "weights": [text.fingerprint(path)[:16] for path in pipe.folder.networks],
-        "loras": [[str(x.path), x.weight, x.expert] for x in pipe.loras],
-        "dtype": pipe.dtype,
+        **pipe.about,
         "options": json.loads(json.dumps(dataclasses.asdict(options))),
         "sampling": json.loads(json.dumps(chosen)) | {"frames": args.frames},
         "samples": [sample.file for sample in found],

@@ -21,7 +21,7 @@ def positions(latent: np.ndarray) -> np.ndarray:
 def conditions(clips: Clips) -> dict[str, np.ndarray]:
     """What a model is given: `text` (n, 3, WIDTH), one row each for gravity, restitution and the number of bodies, and
     `image` (n, frames, 1, bodies, 3): a mask, 1 on frames 0 and 1, and the latents of these two, again and again (as
-    `vrjax.models.wan.first_frame_condition` repeats the one it is given)."""
+    `embedded.conditions.first_frame` repeats the one it is given)."""
     n, unit = len(clips), lambda x, low, high: 2 * (x - low) / (high - low) - 1
     values = (unit(clips.gravity, *GRAVITY), unit(clips.restitution, *RESTITUTION), np.full(n, BODIES[clips.family]))
     text = np.zeros((n, 3, WIDTH), np.float32)

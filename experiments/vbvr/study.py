@@ -36,9 +36,8 @@ def public(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str
     """A public Wan model: its name, how it makes a video, and what decides the numbers."""
     from vrjax import flow
     from vrjax.models import pipeline
-    from vrjax.models.wan import text
 
-    pipe = pipeline.open(args.model, dtype=args.dtype, loras=[pipeline.Lora(*lora) for lora in args.lora or ()])
+    pipe = pipeline.open(args.model, dtype=args.dtype, loras=args.lora or ())
     chosen = {name: getattr(args, name) for name in ("size", "steps", "shift", "solver", "guidance")}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     # All prompts at once: the text encoder is loaded once, and its rows are kept on disk.
@@ -53,10 +52,8 @@ def public(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str
         video = pipe.decode(np.asarray(pipe.sample(clip.prompt, record=flow.Record(steps=()), **run).final))[0]
         return video[: args.frames or clip.meta["vbvr"]["frames"] or None]
 
-    weights = [text.fingerprint(path)[:16] for path in pipe.folder.networks]
-    loras = [[str(x.path), x.weight, x.expert, text.fingerprint(pathlib.Path(x.path))[:16]] for x in pipe.loras]
-    about = {"model": pipe.name, "weights": weights, "loras": loras, "dtype": pipe.dtype, "frames": args.frames}
-    about |= {
+    about = pipe.about | {
+        "frames": args.frames,
         "options": json.loads(json.dumps(chosen)),
         "defaults": json.loads(json.dumps(dataclasses.asdict(pipe.defaults))),
     }
@@ -65,42 +62,26 @@ def public(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str
 
 def worlds(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str, Make, dict[str, Any]]:
     """An embedded model, for trees that `vbvr.write` made of procedural worlds."""
-    import jax
-
-    from vrjax import flow
-    from vrjax.cli.common import training_of
-    from vrjax.data import worlds as data
-    from vrjax.models import wan
-    from vrjax.models.embedded import codec, shipped
+    from vrjax import files, flow
+    from vrjax.models.embedded import shipped
+    from vrjax.models.pipeline import EmbeddedPipeline
 
     path = args.model or shipped.path("worlds")
-    dit, trained = wan.load_dit(path), training_of(path)
-    factor = trained.get("data", {}).get("codec_factor", 4)
-    grid = flow.grids.shifted(args.steps or 20, shift=args.shift or 3.0)
-
-    @jax.jit
-    def run(dit, given, key):
-        velocity = dit.velocity(given["text"], image=given["image"])
-        x = jax.random.normal(key, given["latent"].shape)
-        return codec.blocks(factor).decode(flow.sample(velocity, x, grid, record=flow.Record(steps=())).final)
+    pipe, record = EmbeddedPipeline(path), flow.Record(steps=())
+    chosen = {name: getattr(args, name) or getattr(pipe.defaults, name) for name in ("steps", "shift")}
 
     def make(clip: Any) -> np.ndarray:
         meta = clip.meta["vbvr"]
         upscale = meta["metadata"].get("parameters", {}).get("upscale")
         if not isinstance(upscale, int) or "world" not in clip.meta:
             raise ValueError(f"{meta['folder']}: not a clip of a procedural world, which --worlds needs")
-        size = tuple(side // upscale for side in meta["size"])
-        (clip,) = vbvr.read(meta["folder"], size=size)
-        film = np.broadcast_to(clip.first_frame, (meta["frames"], *size, 3))  # the model sees its first frame only
-        clip = clip._replace(video=film)
-        given = data.example(clip, codec_factor=factor, text_len=dit.cfg.text_len, text_dim=dit.cfg.text_dim)
-        seed = int.from_bytes(
-            hashlib.sha256(f"{args.seed}/{meta['task']}/{meta['index']}".encode()).digest()[:4], "little"
-        )
-        return np.asarray(run(dit, given, jax.random.key(seed)))
+        (clip,) = vbvr.read(meta["folder"], size=tuple(side // upscale for side in meta["size"]))
+        name = f"{args.seed}/{meta['task']}/{meta['index']}"
+        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
+        given = {"image": clip.first_frame, "frames": meta["frames"], "seeds": [seed]}
+        return pipe.decode(pipe.sample(clip.prompt, **given, record=record, **chosen).final)[0]
 
-    weights = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(path.glob("*.safetensors")))).hexdigest()[:16]
-    return args.name or "worlds", make, {"model": str(path.name), "weights": weights, "steps": grid.steps}
+    return args.name or "worlds", make, {"model": str(path.name), "weights": files.fingerprint(path), **chosen}
 
 
 # ----------------------------------------------------------------------------------------------------------------- run

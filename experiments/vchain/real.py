@@ -20,6 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from vrjax.data import mp4
 from vrjax.files.writing import atomic
 from vrjax.flow import Record
 from vrjax.models.wan import lora_files
@@ -103,24 +104,28 @@ def run(
     if unknown := sorted(set(options.arms) - set(ARMS)):
         raise ValueError(f"vchain: unknown arms {unknown}, expected some of {sorted(ARMS)}")
     cases = thought_files.read(folder)
-    chosen = {k: v for k, v in (("steps", options.steps), ("guidance", options.guidance)) if v is not None}
-    settings = pipe.settings(frames=options.frames, size=options.size, **chosen)
-    about = dataclasses.asdict(options) | {"model": pipe.name, "cases": {c: t.story for c, t in cases.items()}}
+    chosen = {name: getattr(options, name) for name in ("frames", "size", "steps", "guidance")}
+    pipe.settings(**chosen)  # an option that does not fit is said before hours of tuning
+    about = dataclasses.asdict(options) | pipe.about | {"cases": {c: t.story for c, t in cases.items()}}
     command.settle(out, about, fresh=fresh)
     columns = (TextColumn("{task.description:<40}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         if "vchain" in options.arms:
             _tune(pipe, cases, out, options, progress)
         task = progress.add_task("sampling", total=len(cases) * len(options.arms))
-        program = pipe.program(settings, record=Record(steps=()))
         for case, thoughts in cases.items():
             for arm in options.arms:
                 progress.update(task, description=f"{case}: {ARMS[arm]}")
                 path = out / arm / f"{case}.mp4"
                 if not path.is_file():
-                    _sample(
-                        pipe, program, settings, thoughts, arm, out / "adapters" / f"{case}.safetensors", path, options
-                    )
+                    dits = pipe.dits
+                    if arm == "vchain":
+                        adapter = lora_files.load_lora(out / "adapters" / f"{case}.safetensors")
+                        dits = (lora_files.merge(pipe.dit, [(adapter, 1.0)]),)
+                    prompt = thoughts.input_prompt if arm == "t2v" else thoughts.story
+                    found = pipe.sample(prompt, dits=dits, seeds=[options.seed], record=Record(steps=()), **chosen)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    mp4.write(path, np.clip(pipe.decode(found.final)[0], -1, 1), fps=pipe.defaults.fps)
                 progress.advance(task)
     rows = [f"| {case} | {thoughts.input_prompt} | {len(thoughts.frames)} |" for case, thoughts in cases.items()]
     with atomic(out / "cases.md") as scratch:
@@ -161,25 +166,3 @@ def _tune(
         lora_files.save_lora(jax.device_get(found.adapter), path)
         progress.advance(task)
     progress.remove_task(task)
-
-
-def _sample(
-    pipe: Any,
-    program: Any,
-    settings: Any,
-    thoughts: VisualThoughts,
-    arm: str,
-    adapter: pathlib.Path,
-    path: pathlib.Path,
-    options: Options,
-) -> None:
-    from vrjax.data import mp4
-
-    dit = pipe.dit
-    if arm == "vchain":
-        dit = lora_files.merge(dit, [(lora_files.load_lora(adapter), 1.0)])
-    prompt = thoughts.input_prompt if arm == "t2v" else thoughts.story
-    inputs = pipe.prepare(prompt, settings)
-    latent = program((dit,), inputs, pipe.noise(settings, [options.seed]), np.asarray([options.seed])).final
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mp4.write(path, np.clip(pipe.decode(latent)[0], -1, 1), fps=pipe.defaults.fps)

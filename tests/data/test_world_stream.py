@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from vrjax import tasks
 from vrjax.data import worlds
-from vrjax.models import wan
-from vrjax.models.embedded import codec, words
+from vrjax.models.embedded import codec, conditions, words
 
 MIX = {"maze": 0.5, "pick": 0.3, "tictactoe": 0.2}
 
@@ -60,14 +59,14 @@ def test_rows_are_what_the_models_encode(batches):
     for row, clip in enumerate(batch["clip"]):
         latent = np.asarray(blocks.encode(jnp.asarray(clip.video)))
         np.testing.assert_array_equal(batch["latent"][row], latent)
-        np.testing.assert_array_equal(batch["image"][row], wan.first_frame_condition(jnp.asarray(latent[0]), 9))
+        np.testing.assert_array_equal(batch["image"][row], conditions.first_frame(latent[0], 9))
         np.testing.assert_array_equal(batch["text"][row], words.encode(clip.prompt, 16, 32))
         assert clip.meta["world"] == batch["world"][row] and clip.meta["split"] == "train"
         assert (
             tasks.get(clip.meta["world"]).score(clip, np.asarray(blocks.decode(jnp.asarray(batch["latent"][row]))))
             == 1.0
         )
-        for name, array in worlds.example(clip).items():
+        for name, array in conditions.example(clip).items():
             np.testing.assert_array_equal(array, batch[name][row])
 
 
@@ -152,7 +151,7 @@ def test_remembered_clips_are_the_same_clips():
     s, fresh = stream(clips=5), stream(clips=5)
     for i in range(15):
         a, b = s[i], fresh._clip(fresh.item(i))
-        np.testing.assert_array_equal(a["latent"], worlds.example(b)["latent"])
+        np.testing.assert_array_equal(a["latent"], conditions.example(b)["latent"])
     assert len(s._made) == 5
     kept = sum(colours.nbytes + index.nbytes for colours, index, _ in s._made.values())
     assert kept < 5 * 1100  # 900 blocks of one byte each, and a palette; as float32 latents they are 5 * 10800

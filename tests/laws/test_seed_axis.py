@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 from jax import lax
 
+from tests import tiny
 from tests.models import tiny_wan
-from vrjax import parallel
+from vrjax import parallel, tasks
 from vrjax.align import rollouts
 from vrjax.align.config import Rollout
-from vrjax.flow import Record, sample
-from vrjax.models import pipeline
+from vrjax.flow import Record, grids, sample
+from vrjax.models import pipeline, wan
+from vrjax.models.embedded import conditions
 from vrjax.models.pipeline import recorder
-from vrjax.parallel import over_seeds
+from vrjax.parallel import Layout, over_seeds
+from vrjax.train.evaluate import Evaluator
 
 STEPS, SHIFT, SEEDS, PROMPT = 2, 3.0, (0, 1, 2, 3), "a maze seen from above"
 OPTIONS = {"size": (32, 32), "frames": 5, "steps": STEPS, "shift": SHIFT, "solver": "euler", "guidance": 1}
@@ -31,6 +34,9 @@ MESHES = {
     "seed-context-tensor": {"seed": 2, "context": 2, "tensor": 2},
     "data-fsdp-tensor": {"data": 2, "fsdp": 2, "tensor": 2},
 }
+
+
+EVALUATED = []  # the videos of one device
 
 
 def mesh_of(name):
@@ -119,3 +125,36 @@ def test_command_line(name, scene, tmp_path):
 @pytest.mark.parametrize("name", ["one", "seed", "seed-data", "seed-fsdp-context", "data-fsdp-tensor"])
 def test_rollouts(name, scene):
     np.testing.assert_allclose(scene.rolled_out(name), scene.coupled, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["one", "seed-data", "seed-context-tensor"])
+def test_evaluation_during_training(name):
+    """Four seeds of each clip, whose layer is averaged within the clip."""
+    clips = [tasks.get("maze").make(i, "test") for i in range(2)]
+    layout = None if name == "one" else Layout.of(mesh_of(name), parallel.as_rules({}))
+    dit = tiny.dit() if layout is None else wan.shard(tiny.dit(), layout.mesh)
+    options = {"steps": STEPS, "group": 2, "layout": layout, "edits": EDITS}
+    found = Evaluator(lambda dit: dit, dit.cfg, **options).videos(dit, clips, seeds=SEEDS)
+    if name == "one":
+        rows = [conditions.example(clip, text_len=dit.cfg.text_len, text_dim=dit.cfg.text_dim) for clip in clips]
+        grid = grids.shifted(STEPS, shift=3.0)
+
+        def one(x, row):
+            velocity = dit.velocity(row["text"], row["image"], edits=EDITS)
+            return sample(velocity, x, grid, record=Record(steps=())).final
+
+        for clip, row, video in zip(clips, rows, found, strict=True):
+            noise = np.stack([conditions.clip_noise(clip, row["latent"].shape, seed) for seed in SEEDS])
+            final = jax.jit(jax.vmap(functools.partial(one, row=row), axis_name="seed"))(noise)
+            np.testing.assert_allclose(video[..., ::4, ::4, :], final, atol=1e-5 * np.abs(final).max())
+        EVALUATED.extend(found)
+    else:
+        for video, expected in zip(found, EVALUATED, strict=True):
+            np.testing.assert_allclose(video, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_seeds_that_edits_couple_are_whole_groups(scene, tmp_path):
+    grid = scene.settings.plan.grid
+    kept = recorder.Recorder(tmp_path, grid=grid, steps=(), fields=(), shape=scene.noise.shape[1:])
+    with pytest.raises(ValueError, match="together=3 does not divide the 4 seeds that edits may couple"):
+        next(scene.pipe.stream(scene.settings, scene.inputs, SEEDS, kept, together=3, edits=EDITS))

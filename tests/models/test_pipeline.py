@@ -2,15 +2,20 @@
 
 import json
 import re
+import shutil
 
+import chex
 import jax
 import numpy as np
 import pytest
 
+from tests import tiny
 from tests.models import tiny_wan
 from tests.models.test_tokenizer import written
-from vrjax import flow, parallel
+from vrjax import flow, parallel, tasks
 from vrjax.models import pipeline, wan
+from vrjax.models.embedded import conditions as conditions_of
+from vrjax.models.pipeline import base as pipelines
 from vrjax.models.pipeline import denoise, recorder
 from vrjax.models.wan import conditions, defaults, folders, lora_files, text
 
@@ -428,6 +433,76 @@ def test_wans_own_layout(experts, tmp_path):
     assert experts == 1 or 0 < stop < 3
     expected = flow.sample(phases, noise[0], grid, solver=flow.unipc()).final
     np.testing.assert_allclose(traj.final[0], expected, atol=1e-5)
+
+
+def test_compiled_once(pipe, monkeypatch):
+    """Another prompt, other seeds, other networks of the same shape: the same program."""
+    traced = chex.assert_max_traces(denoise.phases, n=1)
+    monkeypatch.setattr(denoise, "phases", traced)
+    options = SMALL | {"guidance": 1.5}
+    first = pipe.sample(PROMPT, seeds=[3, 8], **options)
+    for prompt, seeds in (("another maze", [3, 8]), (PROMPT, [1, 2**32 - 1])):
+        assert np.abs(pipe.sample(prompt, seeds=seeds, **options).final - first.final).max() > 1e-3
+    doubled = jax.tree.map(lambda a: 2 * a, pipe.dits)
+    assert np.abs(pipe.sample(PROMPT, seeds=[3, 8], dits=doubled, **options).final - first.final).max() > 1e-3
+
+
+def test_what_decides_the_numbers(root, tmp_path):
+    """Every weight counts, also those of files that an index names."""
+    about = pipeline.open(root).about
+    assert about == pipeline.open(root).about and about["dtype"] == "float32"
+    other = shutil.copytree(root, tmp_path / "m")
+    (file,) = (other / "transformer").glob("*.safetensors")
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    assert pipeline.open(other).about["weights"] != about["weights"]
+    index, found = tmp_path / "x.safetensors.index.json", []
+    index.write_text(json.dumps({"weight_map": {"a": "part.safetensors"}}))
+    for value in (b"1", b"2"):
+        (tmp_path / "part.safetensors").write_bytes(value)
+        found.append(pipelines._content(index))
+    assert found[0] != found[1]
+
+
+# ---------------------------------------------------------------------------------------------------------- embedded
+
+
+def test_an_embedded_model(tmp_path):
+    """A clip of a task, or its prompt, picture and length; the same numbers as the network by hand; on a mesh."""
+    folder = tmp_path / "model"
+    tiny.save_base(folder)
+    (folder / "training.json").write_text(json.dumps({"config": {"name": "small", "data": {"mix": {"maze": 1.0}}}}))
+    pipe = pipeline.open(folder)
+    assert isinstance(pipe, pipeline.EmbeddedPipeline) and pipe.name == "small" and pipe.folder.tasks == ("maze",)
+    assert (pipe.defaults.size, pipe.defaults.frames, pipe.settings().steps) == ((40, 40), 9, 20)
+    clip = tasks.get("maze").make(0, "test")
+    options = {"seeds": [5, 6], "steps": 2, "record": flow.Record(fields=("x0",))}
+    found = pipe.sample(clip, **options)
+    given = conditions_of.example(clip, text_len=16, text_dim=8)
+    velocity = pipe.dit.velocity(given["text"], given["image"])
+    run = lambda key: flow.sample(
+        velocity, jax.random.normal(key, given["latent"].shape), flow.grids.shifted(2, shift=3.0)
+    )
+    expected = jax.vmap(run)(jax.vmap(jax.random.key)(np.array([5, 6])))
+    np.testing.assert_allclose(found.x0, expected.x0, rtol=0, atol=1e-5 * np.abs(expected.x0).max())
+    picture = np.round((clip.first_frame + 1) * 127.5).astype(np.uint8)
+    again = pipe.sample(clip.prompt, image=picture, frames=9, **options)  # 8-bit: another first frame by a rounding
+    np.testing.assert_allclose(again.x0, found.x0, rtol=0, atol=0.02 * np.abs(expected.x0).max())
+    videos = pipe.decode(found.final)
+    assert videos.shape == (2, 9, 40, 40, 3) and isinstance(videos, np.ndarray)
+    there = pipeline.open(folder, mesh=parallel.mesh({"seed": 2, "tensor": 2}, devices=jax.devices()[:4]))
+    final = there.sample(clip, **options).final
+    np.testing.assert_allclose(final, found.final, rtol=0, atol=1e-5 * np.abs(expected.final).max())
+    guided = pipe.sample(clip, **options | {"guidance": 2.0}).final
+    assert np.abs(guided - found.final).max() > 1e-3
+    with pytest.raises(ValueError, match="small takes a picture to start from"):
+        pipe.sample(clip.prompt)
+    with pytest.raises(ValueError, match=r"image: shape \(20, 30, 3\), expected \(40, 40, 3\)"):
+        pipe.sample(clip.prompt, image=np.zeros((20, 30, 3), np.uint8), size=(40, 40))
+    with pytest.raises(ValueError, match="expected an object with the field 'config'"):
+        (folder / "training.json").write_text("{}")
+        pipeline.open(folder)
 
 
 # -------------------------------------------------------------------------------------------------------------- LoRA

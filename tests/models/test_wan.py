@@ -423,11 +423,3 @@ def test_attention_choice_reaches_the_model(inputs, monkeypatch):
     monkeypatch.setattr(attention, "_plain", lambda *a: seen.append(1) or plain(*a))
     build(dataclasses.replace(SMALL, attention="xla"))(*inputs)
     assert seen
-
-
-def test_first_frame_condition():
-    latent = jnp.arange(12.0).reshape(2, 2, 3)
-    image = wan.first_frame_condition(latent, 4)
-    assert image.shape == (4, 2, 2, 4)
-    np.testing.assert_array_equal(image[..., 0], np.array([1, 0, 0, 0])[:, None, None] * np.ones((2, 2)))
-    np.testing.assert_array_equal(image[..., 1:], np.broadcast_to(latent, (4, 2, 2, 3)))

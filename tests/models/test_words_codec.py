@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vrjax.models.embedded import codec, words
+from vrjax.models.embedded import codec, conditions, words
 from vrjax.parallel.memory import reuse_host_memory
 
 
@@ -73,3 +73,11 @@ def test_codec_means_and_errors():
 def test_host_memory():
     """Harmless at any time: returns whether the allocator listened."""
     assert reuse_host_memory() in (True, False)
+
+
+def test_first_frame():
+    latent = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+    image = conditions.first_frame(latent, 4)
+    assert image.shape == (4, 2, 2, 4)
+    np.testing.assert_array_equal(image[..., 0], np.array([1, 0, 0, 0])[:, None, None] * np.ones((2, 2)))
+    np.testing.assert_array_equal(image[..., 1:], np.broadcast_to(latent, (4, 2, 2, 3)))

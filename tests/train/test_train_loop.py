@@ -15,6 +15,7 @@ from vrjax import tasks
 from vrjax.data import worlds
 from vrjax.files import records, runs
 from vrjax.models import wan
+from vrjax.models.embedded import conditions
 from vrjax.report import claims
 from vrjax.train import config as configs
 from vrjax.train import evaluate, loop
@@ -203,11 +204,11 @@ def test_a_perfect_model_solves_and_a_blind_one_does_not():
     """The evaluator with an oracle in the model's place: every world's own answer, from the noise it was given."""
     clips = [tasks.get("maze").make(i, split="val") for i in range(3)]
     judge = evaluate.Evaluator(lambda w: w, tiny.MODEL, steps=3, group=2)
-    truth = {i: worlds.example(c, text_len=16, text_dim=8)["latent"] for i, c in enumerate(clips)}
+    truth = {i: conditions.example(c, text_len=16, text_dim=8)["latent"] for i, c in enumerate(clips)}
     order = iter([[0, 1], [2, 2]])
 
-    def run(weights, noise, image, text):
-        return np.stack([truth[i] for i in next(order)]) if weights == "oracle" else noise * 0
+    def run(weights, noise, given):
+        return np.stack([[truth[i]] for i in next(order)]) if weights == "oracle" else noise * 0
 
     judge._run = run
     judge._clips[("maze", "val", 3)] = clips
@@ -218,10 +219,10 @@ def test_a_perfect_model_solves_and_a_blind_one_does_not():
 
 def test_noise_belongs_to_the_clip():
     a, b = (tasks.get("maze").make(i, split="val") for i in (0, 1))
-    same = evaluate.clip_noise(a, (2, 3), 0)
-    np.testing.assert_array_equal(same, evaluate.clip_noise(a, (2, 3), 0))
-    assert not np.array_equal(same, evaluate.clip_noise(b, (2, 3), 0))
-    assert not np.array_equal(same, evaluate.clip_noise(a, (2, 3), 1))
+    same = conditions.clip_noise(a, (2, 3), 0)
+    np.testing.assert_array_equal(same, conditions.clip_noise(a, (2, 3), 0))
+    assert not np.array_equal(same, conditions.clip_noise(b, (2, 3), 0))
+    assert not np.array_equal(same, conditions.clip_noise(a, (2, 3), 1))
 
 
 def test_killed_runs_end_in_the_same_bits():

@@ -26,6 +26,7 @@ from vrjax.align.pairs import Pair
 from vrjax.align.preprocess import Preprocess
 from vrjax.files import tensors
 from vrjax.files.store import Store, file_digest, key
+from vrjax.models.embedded.conditions import first_frame
 
 SCHEMA = 1
 
@@ -165,7 +166,7 @@ class Encoded:
     Args:
       folder: holds `pairs.json`.
       losers: how many losers of each pair to take, the first ones.
-      condition: whether to add `image`, mask channel and first frame (`wan.first_frame_condition`).
+      condition: whether to add `image`, mask channel and first frame (`embedded.conditions.first_frame`).
 
     Raises:
       FileNotFoundError: no index, or an array that it lists is missing. ValueError: a malformed index, too few losers.
@@ -220,11 +221,4 @@ class Encoded:
     def _image(self, index: int, latent: np.ndarray) -> np.ndarray:
         if self.images[index] is not None:
             return self.cache.read("latents", "latent", self.images[index])
-        return first_frame(latent) if self.condition else np.zeros((*latent.shape[:-1], 0), np.float32)
-
-
-def first_frame(latent: np.ndarray) -> np.ndarray:
-    """`wan.first_frame_condition` in NumPy: a mask channel, then the first frame everywhere, (t, h, w, 1 + c)."""
-    mask = np.zeros((*latent.shape[:-1], 1), np.float32)
-    mask[0] = 1
-    return np.concatenate([mask, np.broadcast_to(latent[:1], latent.shape)], -1)
+        return first_frame(latent[0], len(latent)) if self.condition else np.zeros((*latent.shape[:-1], 0), np.float32)

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import json
 import math
 import pathlib
 import sys
@@ -38,17 +37,6 @@ def model_folder(given: pathlib.Path | None) -> pathlib.Path:
     return shipped.path("worlds")
 
 
-def training_of(model: pathlib.Path) -> dict[str, Any]:
-    """The training config that stands beside an exported model, or {} for public weights."""
-    file = (model if model.is_dir() else model.parent) / "training.json"
-    if not file.exists():
-        return {}
-    try:
-        return json.loads(file.read_text())["config"]
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{file}: expected an object with the field 'config'") from None
-
-
 def overridden(kind: type, config: Any, arguments: list[str], **tyro_options: Any) -> Any:
     """The config with fields set on the command line.
 
@@ -81,16 +69,6 @@ def cores_for(mesh: Mapping[str, int]) -> None:
     if 1 < size <= available():
         with contextlib.suppress(RuntimeError):  # it runs already; the mesh says what is missing
             cores(size)
-
-
-def save_npz(path: pathlib.Path, **arrays: Any) -> None:
-    """Writes named arrays, whole or not at all."""
-    import numpy as np
-
-    from vrjax.files.writing import atomic
-
-    with atomic(path) as scratch:
-        np.savez_compressed(scratch, **arrays)
 
 
 def numbers(text: str) -> list[int]:

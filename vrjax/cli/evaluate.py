@@ -4,7 +4,7 @@ import argparse
 import pathlib
 import sys
 
-from vrjax.cli.common import model_folder, positive, training_of
+from vrjax.cli.common import model_folder, positive
 
 NAME, SUMMARY = "eval", "solved-rate of a model, world by world"
 TEXT = """\
@@ -37,22 +37,20 @@ def run(args: argparse.Namespace) -> None:
 
     from vrjax import tasks
     from vrjax.files import writing
-    from vrjax.models import wan
+    from vrjax.models.pipeline import EmbeddedPipeline
     from vrjax.report import tables
     from vrjax.train.evaluate import Evaluator
 
     path = model_folder(args.model)
-    dit, trained = wan.load_dit(path), training_of(path)
-    names = args.worlds or sorted(trained.get("data", {}).get("mix", {})) or list(tasks.names())
+    pipe = EmbeddedPipeline(path)
+    names = args.worlds or pipe.folder.tasks or tasks.names()
     held_out = {name: [s for s in tasks.get(name).splits if s != "train"] for name in names}
-    factor = trained.get("data", {}).get("codec_factor", 4)
-    judge = Evaluator(
-        lambda dit: dit, dit.cfg, factor=factor, steps=args.steps, shift=args.shift, group=args.group, seed=args.seed
-    )
+    options = {"steps": args.steps, "shift": args.shift, "group": args.group, "seed": args.seed}
+    judge = Evaluator(lambda dit: dit, pipe.folder.cfg, factor=pipe.folder.codec.factor, **options)
     rows, found = [], []
     for name in names:
         for split in held_out[name] if args.splits == ["all"] else args.splits:
-            rate = judge.rates(dit, [name], split, args.clips)[name]
+            rate = judge.rates(pipe.dit, [name], split, args.clips)[name]
             found.append({"world": name, "split": split, **rate})
             interval = f"{rate['solved']:.1%} [{rate['low']:.1%}, {rate['high']:.1%}]"
             rows.append([name, split, interval, f"{rate['score']:.3f}", str(rate["n"])])

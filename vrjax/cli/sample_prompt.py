@@ -36,9 +36,9 @@ def run(args: argparse.Namespace) -> None:
     pipe = pipeline.open(
         args.model,
         dtype=args.dtype,
-        loras=[pipeline.Lora(*lora) for lora in args.lora or ()],
+        loras=args.lora or (),
         cache=False if args.no_cache else None,
-        **({"mesh": parallel.mesh(mesh)} if mesh else {}),
+        mesh=parallel.mesh(mesh) if mesh else None,
     )
     settings, steps, fields = _settings(args, pipe)
     pictures = [None if path is None else conditions.read_image(path) for path in (args.image, args.last_image)]
@@ -114,18 +114,15 @@ def recorded(text: str | None, count: int) -> tuple[int, ...]:
 
 def _config(args: Any, pipe: Any, settings: Any, seeds: list[int], steps: Any, fields: Any) -> dict[str, Any]:
     """What decides the numbers of a run, in JSON."""
-    from vrjax.models.wan import text
+    from vrjax import files
 
-    folder, content = pipe.folder, lambda path: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    content = lambda path: [str(path), files.fingerprint(path)[:16]]
     return {
-        "model": pipe.name,
-        "folder": str(folder.root),
-        "weights": [text.fingerprint(path)[:16] for path in folder.networks],
-        "loras": [[str(x.path), x.weight, x.expert, text.fingerprint(pathlib.Path(x.path))[:16]] for x in pipe.loras],
-        "dtype": pipe.dtype,
+        **pipe.about,
+        "folder": str(pipe.folder.root),
         "prompt": args.prompt,
-        "image": args.image and [str(args.image), content(args.image)],
-        "last_image": args.last_image and [str(args.last_image), content(args.last_image)],
+        "image": args.image and content(args.image),
+        "last_image": args.last_image and content(args.last_image),
         **json.loads(json.dumps(dataclasses.asdict(settings))),
         "record": {"steps": list(steps), "fields": list(fields)},
         "seeds": seeds,
@@ -133,47 +130,29 @@ def _config(args: Any, pipe: Any, settings: Any, seeds: list[int], steps: Any, f
 
 
 def _sample(pipe: Any, settings: Any, inputs: Any, seeds: list[int], together: int, steps: Any, fields: Any, out: Any):
-    """Runs groups of seeds through one compiled program, and writes each seed when its group is done."""
-    import jax.numpy as jnp
-    import numpy as np
-
+    """Writes each seed when its group is done."""
     from vrjax.models.pipeline import recorder as recorders
     from vrjax.report import video
 
-    together = min(together, len(seeds))
     line = Progress(len(seeds) * settings.steps)
-    shape = pipe.latent_shape(settings)
     recorder = recorders.Recorder(
         out / "trajectory",
         grid=settings.plan.grid,
         steps=steps,
         fields=fields if steps else (),
-        shape=shape,
+        shape=pipe.latent_shape(settings),
         on_step=line.step,
     )
     size = recorder.bytes_per_seed / 2**30
     print(f"recording {', '.join(recorder.fields) or 'nothing'} of {len(steps)} steps: {size:.3g} GiB a seed")
     with line:
-        dits = pipe.dits
-        program = pipe.program(settings, recorder=recorder)
-        for begin in range(0, len(seeds), together):
-            group = seeds[begin : begin + together]
-            whole = group + group[-1:] * (together - len(group))  # one shape, one compilation
-            try:
-                finals = np.asarray(program(dits, inputs, pipe.noise(settings, whole), jnp.asarray(whole)))
-            except Exception:
-                if recorder.error is not None:
-                    raise recorder.error from None
-                raise
-            if not np.isfinite(finals).all():
-                raise FloatingPointError(f"seeds {group}: the latents are not finite; try --dtype float32")
-            for seed, final in zip(group, finals, strict=False):
-                kept = recorders.read(recorder.finish(seed, final))
-                for row, step in enumerate(steps):
-                    if (x0 := believed(kept, row)) is not None:
-                        file = out / "x0" / f"seed-{seed}" / f"step-{step:03d}.mp4"
-                        video.save(file, pipe.decode(x0), fps=settings.fps)
-                video.save(out / f"seed-{seed}.mp4", pipe.decode(final), fps=settings.fps)  # last: a seed is done
+        for seed, folder, final in pipe.stream(settings, inputs, seeds, recorder, together=together):
+            kept = recorders.read(folder)
+            for row, step in enumerate(steps):
+                if (x0 := believed(kept, row)) is not None:
+                    file = out / "x0" / f"seed-{seed}" / f"step-{step:03d}.mp4"
+                    video.save(file, pipe.decode(x0), fps=settings.fps)
+            video.save(out / f"seed-{seed}.mp4", pipe.decode(final), fps=settings.fps)  # last: a seed is done
 
 
 def believed(kept: dict[str, Any], row: int) -> Any:

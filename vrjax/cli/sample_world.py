@@ -3,65 +3,55 @@
 import argparse
 import pathlib
 
-from vrjax.cli.common import model_folder, save_npz, training_of
-
-STEPS, SHIFT = 20, 3.0
+from vrjax.cli.common import model_folder
 
 
 def run(args: argparse.Namespace) -> None:
     """Samples one clip of a world."""
-    import jax
     import numpy as np
 
-    from vrjax import flow, tasks
-    from vrjax.data import worlds
-    from vrjax.models import wan
-    from vrjax.models.embedded import codec
+    from vrjax import files, tasks
+    from vrjax.files import kept
+    from vrjax.models.pipeline import EmbeddedPipeline
     from vrjax.report import claims, html, video
 
-    steps, shift = args.steps or STEPS, SHIFT if args.shift is None else args.shift
-    split, number = args.split or "test", args.clip or 0
-    noise = [0, 1, 2, 3] if args.noise is None else args.noise
-    clip = tasks.get(args.world).make(number, split=split)
+    world, split, number = tasks.get(args.world), args.split or "test", args.clip or 0
+    seeds = [0, 1, 2, 3] if args.noise is None else args.noise
+    clip = world.make(number, split=split)
     path = model_folder(args.model)
-    dit, trained = wan.load_dit(path), training_of(path)
-    factor = trained.get("data", {}).get("codec_factor", 4)
-    given = worlds.example(clip, codec_factor=factor, text_len=dit.cfg.text_len, text_dim=dit.cfg.text_dim)
-    grid = flow.grids.shifted(steps, shift=shift)
+    pipe = EmbeddedPipeline(path)
+    options = {"steps": args.steps, "shift": args.shift, "frames": len(clip.video)}
+    settings = pipe.settings(picture=clip.first_frame.shape[:2], **options)
+    grid = settings.plan.grid
+    made = {"world": args.world, "split": split, "clip": number, "noise": seeds}
+    made |= {"steps": settings.steps, "shift": settings.shift}
+    out = args.out or pathlib.Path("runs") / f"sample-{args.world}-{split}-{number}"
 
-    @jax.jit
-    def run(dit, keys):
-        velocity = dit.velocity(given["text"], image=given["image"])
-        one = lambda key: flow.sample(velocity, jax.random.normal(key, given["latent"].shape), grid)
-        return jax.vmap(one)(keys)
+    def sampled() -> dict[str, np.ndarray]:
+        print(f"{path}: {settings.steps} steps from {len(seeds)} noise seeds")
+        found = pipe.sample(clip, seeds=seeds, **options)
+        fields = {name: np.asarray(getattr(found, name)) for name in ("x", "v", "x0", "final")}
+        return {"sigma": grid.sigmas, "time": grid.times, "truth": pipe.folder.codec.encode(clip.video), **fields}
 
-    keys = jax.vmap(jax.random.key)(np.array(noise))
-    print(f"{path}: {steps} steps from {len(noise)} noise seeds")
-    trajectory = jax.device_get(run(dit, keys))
-    decode = lambda z: np.asarray(codec.blocks(factor).decode(z))
-    finals, world = decode(trajectory.final), tasks.get(args.world)
+    about = {**made, "weights": files.fingerprint(path), "code": kept.source("vrjax.models.pipeline")}
+    trajectory = kept.arrays(out / "trajectory.npz", about, sampled)
+    finals = pipe.decode(trajectory["final"])
     scores = [world.score(clip, final) for final in finals]
     solved = [bool(world.solved(clip, final)) for final in finals]
-
-    out = args.out or pathlib.Path("runs") / f"sample-{args.world}-{split}-{number}"
-    out.mkdir(parents=True, exist_ok=True)
-    kept = {name: getattr(trajectory, name) for name in ("x", "v", "x0", "final")}
-    save_npz(out / "trajectory.npz", sigma=grid.sigmas, time=grid.times, truth=given["latent"], **kept)
-    for seed, final in zip(noise, finals, strict=True):
-        video.save(out / f"noise-{seed}.mp4", final, fps=4, scale=4)
+    for seed, final in zip(seeds, finals, strict=True):
+        video.save(out / f"noise-{seed}.mp4", final, fps=settings.fps, scale=4)
     case = html.Case(
         f"{args.world} {split} {number}",
         clip.prompt,
-        decode(trajectory.x0),
+        pipe.decode(trajectory["x0"]),
         truth=clip.video,
-        noisy=decode(trajectory.x[:, :-1]),
+        noisy=pipe.decode(trajectory["x"][:, :-1]),
         sigma=grid.sigmas[:-1],
-        seeds=[f"noise {seed}" for seed in noise],
+        seeds=[f"noise {seed}" for seed in seeds],
         scores=scores,
         world=args.world,
     )
-    made = {"model": str(path), "world": args.world, "split": split, "clip": number, "noise": noise}
-    details = {**made, "steps": steps, "shift": shift, "solved": solved, "score": scores}
+    details = {"model": str(path), **made, "solved": solved, "score": scores}
     claims.write(out / "results.json", [], details={"kind": "sample", **details})
     html.write(out, html.Page(f"vrjax sample {args.world}", scrubbers=[html.Scrubber([case])], config=details))
     print(f"{sum(solved)} of {len(solved)} solved ({clip.prompt}); {out / 'report.html'}")

@@ -14,7 +14,7 @@ import grain
 import numpy as np
 
 from vrjax import tasks
-from vrjax.models.embedded import words
+from vrjax.models.embedded import conditions
 
 _ENDLESS = 2**53  # clips in a stream without end: no run gets there, and every reader of JSON can hold the number
 
@@ -96,21 +96,6 @@ def pipeline(
     return iter(dataset)
 
 
-def example(
-    clip: tasks.Clip, *, codec_factor: int = 4, text_len: int = 16, text_dim: int = 32
-) -> dict[str, np.ndarray]:
-    """What a model is given for one clip: float32 "latent" (t, h, w, 3), "image" (t, h, w, 4), "text" (l, d).
-
-    The same arrays as a row of `pipeline`'s batches.
-
-    Raises:
-        ValueError: a video that is not (t, h, w, 3) with sides divisible by `codec_factor` or not finite, or a prompt
-            of more than `text_len` words.
-    """
-    latent = _encode(clip, codec_factor)
-    return {"latent": latent, "image": _condition(latent), "text": _text(clip.prompt, text_len, text_dim)}
-
-
 class Stream:
     """Random access to the stream of clips: `stream[i]` is the i-th, whoever asks and in whatever order."""
 
@@ -141,7 +126,7 @@ class Stream:
         self.text_shape, self.clips = (text_len, text_dim), clips
         self._made: dict[int, tuple[np.ndarray, np.ndarray, str]] = {}
         self._offset = _hash(seed, "mix")
-        shapes = {w.name: _encode(w.make(0, split), codec_factor).shape for w in self.worlds}
+        shapes = {w.name: conditions.encode(w.make(0, split), codec_factor).shape for w in self.worlds}
         if len(set(shapes.values())) > 1:
             raise ValueError(f"worlds of one mix share a batch, but their latents (t, h, w, c) differ: {shapes}")
         self.shape = shapes[self.names[0]]
@@ -185,14 +170,14 @@ class Stream:
                 colours, index = np.unique(latent.reshape(-1, latent.shape[-1]), axis=0, return_inverse=True)
                 kind = np.uint8 if len(colours) <= 256 else np.uint16 if len(colours) <= 65536 else np.uint32
                 self._made[item] = colours, index.reshape(latent.shape[:-1]).astype(kind), prompt
-        text = _text(prompt, *self.text_shape)
-        row = {"latent": latent, "image": _condition(latent), "text": text, "world": world}
+        image, text = conditions.first_frame(latent[0], len(latent)), conditions.text(prompt, *self.text_shape)
+        row = {"latent": latent, "image": image, "text": text, "world": world}
         return row | {"clip": functools.partial(self._clip, item)}  # made only for those who ask for extras
 
     def _checked(self, clip: tasks.Clip) -> np.ndarray:
-        latent = _encode(clip, self.factor)
+        latent = conditions.encode(clip, self.factor)
         if latent.shape != self.shape:
-            raise ValueError(f"{_name(clip)}: latent has shape {latent.shape}, expected {self.shape}")
+            raise ValueError(f"{conditions.name(clip)}: latent has shape {latent.shape}, expected {self.shape}")
         return latent
 
     def __getstate__(self) -> dict[str, Any]:
@@ -222,43 +207,6 @@ def _stack(rows: Sequence[dict[str, Any]], *, extras: bool) -> dict[str, Any]:
         out["world"] = np.array([row["world"] for row in rows])
         out["clip"] = [row["clip"]() for row in rows]
     return out
-
-
-def _encode(clip: tasks.Clip, factor: int) -> np.ndarray:
-    """`models.codec.blocks(factor).encode` in NumPy: data workers must not touch an accelerator."""
-    video = np.asarray(clip.video, np.float32)
-    if video.ndim != 4 or video.shape[-1] != 3:
-        raise ValueError(f"{_name(clip)}: video has shape {video.shape}, expected (t, h, w, 3)")
-    if not np.isfinite(video).all():
-        bad = np.argwhere(~np.isfinite(video))[0].tolist()
-        raise ValueError(f"{_name(clip)}: video[{', '.join(map(str, bad))}] is {video[tuple(bad)]}, expected numbers")
-    t, h, w, c = video.shape
-    if h % factor or w % factor:
-        raise ValueError(f"{_name(clip)}: frames of {h} x {w} pixels are not divisible by codec_factor={factor}")
-    tiles = video.reshape(t, h // factor, factor, w // factor, factor, c)
-    corner = tiles[:, :, :1, :, :1]
-    return (corner + (tiles - corner).mean((2, 4), keepdims=True)).reshape(t, h // factor, w // factor, c)
-
-
-def _condition(latent: np.ndarray) -> np.ndarray:
-    """`models.wan.first_frame_condition` in NumPy."""
-    image = np.empty((*latent.shape[:-1], latent.shape[-1] + 1), np.float32)
-    image[..., 0] = 0.0
-    image[0, ..., 0] = 1.0
-    image[..., 1:] = latent[0]
-    return image
-
-
-@functools.lru_cache(maxsize=4096)
-def _text(prompt: str, length: int, dim: int) -> np.ndarray:
-    text = words.encode(prompt, length, dim)
-    text.setflags(write=False)  # shared
-    return text
-
-
-def _name(clip: tasks.Clip) -> str:
-    meta = clip.meta
-    return f"clip {meta.get('world', '?')}/{meta.get('split', '?')} seed {meta.get('seed', '?')}"
 
 
 def _hash(*parts: object) -> int:

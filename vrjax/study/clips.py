@@ -8,10 +8,9 @@ import jax
 import numpy as np
 
 from vrjax import tasks
-from vrjax.data import worlds as data
+from vrjax.models.embedded.conditions import clip_noise, example
 from vrjax.models.wan import WanConfig
 from vrjax.tasks.core import block_mean, nearest
-from vrjax.train.evaluate import clip_noise
 
 FACTOR = tasks.BLOCK  # side of the codec's blocks: latents are block means, exact on the embedded worlds
 
@@ -72,7 +71,7 @@ def make(task: str, split: str, n: int, seeds: int, cfg: WanConfig, first: int =
     """
     here = tasks.get(task)
     clips = [here.make(first + i, split) for i in range(n)]
-    given = [data.example(c, codec_factor=FACTOR, text_len=cfg.text_len, text_dim=cfg.text_dim) for c in clips]
+    given = [example(c, codec_factor=FACTOR, text_len=cfg.text_len, text_dim=cfg.text_dim) for c in clips]
     films = np.stack([np.stack([block_mean(v) for v in here.candidates(c)]) for c in clips]).astype(np.float32)
     shape = given[0]["latent"].shape
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), n)

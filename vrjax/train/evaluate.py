@@ -1,7 +1,6 @@
 """Solved-rates: sample a video for each held-out clip and let the world's exact verifier judge it."""
 
 import math
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,19 +10,12 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from vrjax import parallel, tasks
-from vrjax.data import worlds as data
 from vrjax.flow import Record, grids
 from vrjax.models import wan
 from vrjax.models.embedded import codec
+from vrjax.models.embedded.conditions import clip_noise, example
 from vrjax.models.pipeline import denoise
 from vrjax.report import statistics
-
-
-def clip_noise(clip: tasks.Clip, shape: Sequence[int], seed: int) -> np.ndarray:
-    """Initial noise of a clip: it depends on the clip and the seed only, so two models are compared on equal noise."""
-    name = f"{clip.meta['world']}/{clip.meta['split']}/{clip.meta['seed']}"
-    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
-    return np.asarray(jax.random.normal(key, tuple(shape), jnp.float32))
 
 
 class Evaluator:
@@ -93,7 +85,7 @@ class Evaluator:
 
     def _given(self, clip: tasks.Clip) -> dict[str, np.ndarray]:
         cfg = self._config
-        return data.example(clip, codec_factor=self._factor, text_len=cfg.text_len, text_dim=cfg.text_dim)
+        return example(clip, codec_factor=self._factor, text_len=cfg.text_len, text_dim=cfg.text_dim)
 
     def rates(self, weights: Any, worlds: Sequence[str], split: str, clips: int) -> dict[str, dict[str, float]]:
         """Solved-rate of each world: `{"solved", "low", "high", "score", "n"}` with Wilson's 95 % interval.

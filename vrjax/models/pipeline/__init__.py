@@ -4,23 +4,30 @@
     traj = pipe.sample("the red ball reaches the exit", image="maze.png", frames=81, size=(480, 832), seeds=[0, 1])
     videos = pipe.decode(traj.final)                   # (2, 81, 480, 832, 3) in [-1, 1]
 
+    pipe = pipeline.open(shipped.path("worlds"))       # an embedded model: a prompt and a picture, or a task's clip
+    traj = pipe.sample(tasks.get("maze").make(7, "test"), seeds=range(4))
+
 | file | what is in it |
 | --- | --- |
 | `base` | `Pipeline`: settings, inputs, the compiled run; seeds in memory (`sample`) or on disk (`stream`) |
-| `public` | what differs: text encoder, video codec, conditions of pictures |
+| `public`, `embedded` | what differs: text encoder, video codec, conditions of pictures |
 | `denoise` | the run as pure functions, for networks of any family: all who sample compile `denoise.run` |
 | `settings` | options over a model's published defaults, checked |
 | `recorder` | a trajectory written to disk step by step |
 """
 
 import os
+import pathlib
 from typing import Any
 
 from vrjax import flow
+from vrjax.models.pipeline import embedded
 from vrjax.models.pipeline.base import Lora, Pipeline
 from vrjax.models.pipeline.denoise import Inputs, Plan
+from vrjax.models.pipeline.embedded import EmbeddedPipeline
+from vrjax.models.pipeline.public import WanPipeline
 
-__all__ = ["Inputs", "Lora", "Pipeline", "Plan", "open", "sample"]
+__all__ = ["EmbeddedPipeline", "Inputs", "Lora", "Pipeline", "Plan", "WanPipeline", "open", "sample"]
 
 
 def open(folder: str | os.PathLike, **options: Any) -> Pipeline:  # noqa: A001 (pipeline.open, like PIL.Image.open)
@@ -28,7 +35,7 @@ def open(folder: str | os.PathLike, **options: Any) -> Pipeline:  # noqa: A001 (
 
     Args:
         folder: the whole model, in diffusers' or Wan's own layout (transformers, VAE, text encoder, tokenizer, and CLIP
-            where it has one).
+            where it has one); or an embedded model, with `training.json` beside its weights.
         **options:
             loras: merged into the networks when these are loaded; `Lora`s, or tuples of their fields.
             mesh: over which the networks are divided while they are loaded, and then seeds, tokens and weights in a
@@ -38,8 +45,8 @@ def open(folder: str | os.PathLike, **options: Any) -> Pipeline:  # noqa: A001 (
     Raises:
         FileNotFoundError, ValueError: see `vrjax.models.wan.folders.find`; a LoRA for an expert that is not there.
     """
-    from vrjax.models.pipeline.public import WanPipeline
-
+    if (pathlib.Path(folder) / embedded.folders.TRAINING).is_file():
+        return EmbeddedPipeline(folder, **options)
     return WanPipeline(folder, **options)
 
 

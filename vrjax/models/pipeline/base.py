@@ -19,6 +19,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from vrjax import flow
+from vrjax.files import fingerprint, tensors
+from vrjax.files.content import key
 from vrjax.models import wan
 from vrjax.models.pipeline import denoise
 from vrjax.models.pipeline import settings as settings_of
@@ -109,6 +111,13 @@ class Pipeline(ABC):
     def defaults(self) -> Any:
         """How the model is sampled unless one asks for something else."""
         return self.folder.defaults()
+
+    @functools.cached_property
+    def about(self) -> dict[str, Any]:
+        """What decides a run's numbers beside its settings, as JSON: name, weights and LoRAs by their bytes, dtype."""
+        weights = [_content(path) for path in self.folder.networks]
+        loras = [[str(x.path), x.weight, x.expert, _content(x.path)] for x in self.loras]
+        return {"model": self.name, "weights": weights, "loras": loras, "dtype": self.dtype}
 
     @functools.cached_property
     def dits(self) -> tuple[Any, ...]:
@@ -223,12 +232,12 @@ class Pipeline(ABC):
             raise ValueError(
                 f"noise: shape {start.shape}, expected (n, {', '.join(map(str, self.latent_shape(settings)))})"
             )
-        numbers = jnp.arange(len(start)) if noise is not None else jnp.asarray(list(seeds))
-        key = (settings, record, edit, *taps.items(), None, *edits.items())
-        if key not in self._programs:
+        numbers = np.arange(len(start)) if noise is not None else np.array([seed % 2**32 for seed in seeds])
+        what = (settings, record, edit, *taps.items(), None, *edits.items())
+        if what not in self._programs:
             self._programs = dict(list(self._programs.items())[1 - PROGRAMS :])
-            self._programs[key] = self.program(settings, record=record, edit=edit, taps=taps, edits=edits)
-        return self._programs[key](self.dits if dits is None else dits, inputs, start, numbers)
+            self._programs[what] = self.program(settings, record=record, edit=edit, taps=taps, edits=edits)
+        return self._programs[what](self.dits if dits is None else dits, inputs, start, numbers.astype(np.uint32))
 
     def stream(
         self,
@@ -279,6 +288,15 @@ def picture(given: Any) -> np.ndarray | None:
     if given is None:
         return None
     return conditions.read_image(given) if isinstance(given, (str, os.PathLike)) else np.asarray(given)
+
+
+def _content(path: str | os.PathLike) -> str:
+    """The fingerprint of weights; an index stands for the files that it names."""
+    path = pathlib.Path(path)
+    if not path.name.endswith(".index.json"):
+        return fingerprint(path)[:16]
+    parts = sorted(set(tensors.read_json(path)["weight_map"].values()))
+    return key(index=fingerprint(path), **{name: fingerprint(path.parent / name) for name in parts})[:16]
 
 
 def _assigned(lora: Lora, folder: Any) -> Lora:

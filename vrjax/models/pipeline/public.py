@@ -42,7 +42,7 @@ class WanPipeline(Pipeline):
         if dtype not in DTYPES:
             raise ValueError(f"dtype: found {dtype!r}, expected one of {', '.join(DTYPES)}")
         super().__init__(found, dtype=dtype, **options)
-        self._cache = cache
+        self._cache, self._precision = cache, dtype
 
     @functools.cached_property
     def vae(self) -> Any:
@@ -68,7 +68,7 @@ class WanPipeline(Pipeline):
 
     def text(self, prompts: Sequence[str]) -> Float[np.ndarray, "n l d"]:
         """Rows of each prompt, see `vrjax.models.wan.text.encode`; the encoder is loaded for new prompts only."""
-        return text.encode(self.folder, prompts, dtype=self.dtype, cache=self._cache)
+        return text.encode(self.folder, prompts, dtype=self._precision, cache=self._cache)
 
     def check(self, image: bool, last: bool, frames: int) -> None:
         """See `vrjax.models.wan.conditions.check`."""

@@ -87,8 +87,8 @@ def resolve(
         raise ValueError("times: a step list takes neither steps nor grid, which it sets")
     count = len(folder.networks)
     if size is None:
-        size = folder.published().size
-        size = size if picture is None else conditions.fit(picture, size, multiple(folder, vae))
+        area: tuple[int, int] = folder.published().size
+        size = area if picture is None else conditions.fit(picture, area, multiple(folder, vae))
     found = folder.published(size)
     if times is not None:
         found = dataclasses.replace(found, solver="euler", shift=5.0, guidance=(1.0,) * count)

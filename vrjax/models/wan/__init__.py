@@ -12,7 +12,7 @@ from vrjax.models.blocks.sites import indexed
 from vrjax.models.family import shard
 from vrjax.models.wan.clip import load_image_encoder
 from vrjax.models.wan.config import WanConfig
-from vrjax.models.wan.dit import Context, Image, WanDiT, abstract, first_frame_condition, logical_axes
+from vrjax.models.wan.dit import Context, Image, WanDiT, abstract, logical_axes
 from vrjax.models.wan.lora_files import load_lora
 from vrjax.models.wan.readers import load_dit, save_dit
 from vrjax.models.wan.umt5 import load_text_encoder
@@ -24,7 +24,6 @@ __all__ = [
     "WanConfig",
     "WanDiT",
     "abstract",
-    "first_frame_condition",
     "indexed",
     "load_dit",
     "load_image_encoder",

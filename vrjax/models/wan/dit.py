@@ -71,22 +71,6 @@ class Context(NamedTuple):
     blocks: list | None = None
 
 
-def first_frame_condition(latent_first: Float[Array | np.ndarray, "h w c"], frames: int) -> Float[Array, "t h w c1"]:
-    """The embedded models' `image`: a mask channel (1 on frame 0, else 0), then the first frame's latent everywhere.
-
-    Args:
-        latent_first: clean latent of the first frame.
-        frames: number of frames t of the video.
-
-    Returns:
-        (t, h, w, 1 + c), mask first.
-    """
-    latent_first = jnp.asarray(latent_first)
-    h, w, c = latent_first.shape
-    mask = jnp.zeros((frames, h, w, 1), latent_first.dtype).at[0].set(1)
-    return jnp.concatenate([mask, jnp.broadcast_to(latent_first, (frames, h, w, c))], -1)
-
-
 class ImageEmbedding(nnx.Module):
     """CLIP rows (n, image_dim) to context rows (n, dim): norm, two linear layers with the exact (erf) GELU, norm."""
 

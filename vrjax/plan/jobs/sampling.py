@@ -128,7 +128,7 @@ def estimate(config: SampleConfig, mesh: Mapping[str, int], chip: Chip, latent: 
     needs, (count, size) = family.of(config.model).needs(config.model, latent), shapes.weights(config.model)
     split, tensor = shapes.ways(config, mesh, "embed", "mlp"), shapes.ways(config, mesh, "heads")
     context = shapes.ways(config, mesh, "tokens")
-    seeds = config.seeds / math.gcd(config.seeds, shapes.ways(config, mesh, "batch"))
+    seeds = config.seeds / math.gcd(config.seeds, shapes.ways(config, mesh, "seed", "batch"))
     width = jnp.dtype(config.dtype).itemsize
     here = config.tokens / context * seeds * config.branches
     kept = 4 * math.prod(latent) * (config.kept * len(config.record_fields) + 6) * seeds / context
@@ -162,8 +162,8 @@ def make(config: SampleConfig, mesh: Mesh) -> tuple[Callable[..., Any], tuple[An
         `inputs`: `denoise.Inputs` of one prompt; the unconditional branch has another `text`, or other conditions
         altogether where the family has no text;
         `noise`: (seeds, *latent), and `seeds`: (seeds,) whole numbers.
-        Seeds are divided over the mesh axes of "batch"; tokens, and with them everything recorded, over those of
-        "tokens".
+        Seeds are divided over the mesh axes of "seed" and "batch"; tokens, and with them everything recorded, over
+        those of "tokens".
 
     Raises:
         ValueError: see `family.shard`.
@@ -174,7 +174,7 @@ def make(config: SampleConfig, mesh: Mesh) -> tuple[Callable[..., Any], tuple[An
     record = flow.Record(steps=config.record_steps, fields=config.record_fields)
     plan = denoise.Plan(grid(config), config.solver, (config.guidance,) * config.networks, config.boundary)
 
-    axes = () if dit.layout is None else dit.layout.batch_axes(config.seeds)
+    axes = () if dit.layout is None else dit.layout.batch_axes(config.seeds, seeds=True)
     put = lambda shape, dtype=jnp.float32, *over: jax.ShapeDtypeStruct(
         shape, dtype, sharding=NamedSharding(mesh, PartitionSpec(*over))
     )

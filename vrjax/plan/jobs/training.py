@@ -26,12 +26,12 @@ AGAIN = {"full": (1, 1), "attention": (1, 0), "dots_no_batch": (0, 1), "dots": (
 def latent(config: TrainConfig) -> Latent:
     """That of the procedural tasks that the config trains on."""
     from vrjax import tasks
-    from vrjax.data import worlds
+    from vrjax.models.embedded.conditions import example
 
     clip = tasks.get(sorted(config.data.mix)[0]).make(0, split=config.data.split)
     model, factor = config.model, config.data.codec_factor
-    example = worlds.example(clip, codec_factor=factor, text_len=model.text_len, text_dim=model.text_dim)
-    return example["latent"].shape
+    given = example(clip, codec_factor=factor, text_len=model.text_len, text_dim=model.text_dim)
+    return given["latent"].shape
 
 
 def examples(config: TrainConfig) -> int:

@@ -1,0 +1,83 @@
+"""The folder of a trained embedded model: diffusers' layout of one network, with `training.json` beside it."""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+from typing import Any
+
+from vrjax import tasks
+from vrjax.models.embedded import codec
+from vrjax.models.wan import folders
+from vrjax.models.wan.config import WanConfig
+from vrjax.models.wan.defaults import Defaults
+
+STEPS, SHIFT, FPS = 20, 3.0, 4
+TRAINING = "training.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """A model and how it was trained, in the place of `vrjax.models.wan.folders.Folder`.
+
+    Attributes:
+        root: the folder, or its one file of weights.
+        cfg: of the network.
+        trained: the training config that stands beside the weights, or {}.
+    """
+
+    root: pathlib.Path
+    cfg: WanConfig
+    trained: dict[str, Any]
+    boundary = None
+
+    @property
+    def name(self) -> str:
+        """As its training called it."""
+        return str(self.trained.get("name", self.root.name))
+
+    @property
+    def networks(self) -> tuple[pathlib.Path, ...]:
+        """The one network."""
+        return (self.root,)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks it was trained on, sorted."""
+        return tuple(sorted(self.trained.get("data", {}).get("mix", {})))
+
+    @property
+    def codec(self) -> codec.Codec:
+        """Between pixels and its latents."""
+        return codec.blocks(self.trained.get("data", {}).get("codec_factor", 4))
+
+    def published(self, size: tuple[int, int] | None = None) -> Defaults:
+        """The sizes of what it was trained on; Euler's steps without guidance."""
+        frames, *sides, _ = _film((self.tasks or tasks.names())[0])
+        return Defaults(STEPS, SHIFT, (1.0,), size or (sides[0], sides[1]), frames, FPS, "", "euler", "shifted")
+
+    defaults = published
+
+
+@functools.cache
+def _film(name: str) -> tuple[int, ...]:
+    return tasks.get(name).make(0, "train").video.shape
+
+
+def find(root: str | os.PathLike) -> Folder:
+    """Looks into a folder, or at a file of weights. Only JSON and headers are read.
+
+    Raises:
+        FileNotFoundError: nothing there. ValueError: weights or JSON that cannot be read; names the file.
+    """
+    root = pathlib.Path(root)
+    if not root.exists():
+        raise FileNotFoundError(f"no model {root}: expected a folder such as runs/worlds/model")
+    file, trained = (root if root.is_dir() else root.parent) / TRAINING, {}
+    if file.exists():
+        try:
+            trained = dict(json.loads(file.read_text())["config"])
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{file}: expected an object with the field 'config'") from None
+    return Folder(root, folders.network_config(root), trained)
