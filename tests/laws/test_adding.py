@@ -6,7 +6,9 @@ import importlib
 import sys
 import textwrap
 
-from tests.laws import test_benchmarks, test_reasoners, test_solvers, test_tasks
+import numpy as np
+
+from tests.laws import test_benchmarks, test_losses, test_reasoners, test_solvers, test_tasks
 
 
 @contextlib.contextmanager
@@ -50,6 +52,20 @@ SOLVER = '''
             v = lax.cond(row["inside"], lambda end=end: evaluate(end, end=True).v, lambda: first.v)
             end = x + row["dt"] * (0.5 * (first.v + v))
         return end, state, Info(first)
+'''
+LOSS = '''
+    """The exponential loss of boosting."""
+
+    import jax.numpy as jnp
+
+    from vrjax.align.losses._method import pairs
+
+
+    def exponential(win_gap, lose_gap, *, beta):
+        return jnp.exp(0.5 * jnp.asarray(beta) * (jnp.asarray(win_gap) - jnp.asarray(lose_gap)))
+
+
+    METHOD = pairs(exponential)
 '''
 TASK = '''
     """Switch on the lamp whose neighbour on the left is lit."""
@@ -161,6 +177,16 @@ def test_a_solver(tmp_path):
         ):
             law(solver)
     assert "picard" not in solvers.names()
+
+
+def test_a_loss(tmp_path):
+    from vrjax.align import losses
+
+    with added("vrjax.align.losses", "exponential", LOSS, tmp_path):
+        assert "exponential" in losses.names()
+        test_losses.the_method("exponential")
+        loss = importlib.import_module("vrjax.align.losses.exponential").exponential
+        test_losses.obeys(lambda w, l: loss(w, l, beta=3.0), lambda w, l: np.exp(1.5 * (w - l)))
 
 
 def test_a_task(tmp_path):

@@ -118,7 +118,6 @@ def test_no_circles():
     assert circles(graph()) == []
 
 
-@MOVING(reason="files -> train")
 def test_no_import_runs_upward():
     upward = {
         f"{name} -> {other}" for name, others in graph().items() for other in others if floor(other) > floor(name)

@@ -1,4 +1,7 @@
-"""Every preference loss against a float64 NumPy reference written from its formula, and its invariants."""
+"""What every preference loss must do: equal a float64 NumPy reference written from its formula, push the right way.
+
+A new loss is one file with its `METHOD`, and one row in `CASES`.
+"""
 
 import functools
 import math
@@ -10,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vrjax.align import losses
+from vrjax.align import errors, losses
+from vrjax.align.config import Preference
 
 RNG = np.random.default_rng(0)
 WIN, LOSE = RNG.normal(0, 0.3, 64), RNG.normal(0, 0.3, 64)
@@ -104,9 +108,51 @@ def numeric(f, w, l, step=1e-6):
     return (f(w + step, l) - f(w - step, l)) / (2 * step), (f(w, l + step) - f(w, l - step)) / (2 * step)
 
 
+def test_every_loss_has_its_row():
+    assert set(losses.names()) <= set(CASES)
+
+
+def the_method(name):
+    """The law of `METHOD`: one number a pair, which is the pair's own; at the start a step makes winners likelier and
+    losers less so, the more losers there are the same."""
+    method = losses.get(name)
+    rng = np.random.default_rng(0)
+    one, many = (1, 3) if method.most_losers is None else (1, method.most_losers)
+    sigma = jnp.asarray(rng.uniform(0.1, 0.9, 6), jnp.float32)
+    batch = {"masks": jnp.ones((6, 1, 1)), "label": jnp.ones((6, 1))} if method.needs_masks else {}
+
+    def each(win, lose, win_start, lose_start):
+        parts = lambda win, lose: errors.Errors(win, lose, win[:, None], lose[..., None])
+        measured = errors.Measured(parts(win, lose), parts(win_start, lose_start), sigma)
+        return losses.pair_losses(Preference(loss=name, beta=20.0, losers=lose.shape[1]), measured, batch)
+
+    win = jnp.asarray(rng.uniform(0.5, 1.5, 6), jnp.float32)
+    for losers in {one, many}:
+        lose = jnp.asarray(np.repeat(rng.uniform(0.5, 1.5, (6, 1)), losers, 1), jnp.float32)
+        value = each(win, lose, win, lose)
+        assert value.shape == (6,) and np.all(np.isfinite(value))
+        dw, dl = jax.grad(lambda w, l, win=win, lose=lose: each(w, l, win, lose).sum(), (0, 1))(win, lose)
+        assert np.all(dw > 0) and np.all(dl <= 0) and np.any(dl < 0) == method.needs_losers
+        if losers == one:
+            single = dw
+        np.testing.assert_allclose(dw, single, rtol=1e-5)
+    changed = each(win.at[2].add(0.1), lose, win, lose)
+    assert np.array_equal(np.flatnonzero(changed != value), [2]) or name == "kto"  # KTO counts from the batch's mean
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_the_method(name):
+    the_method(name)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients_equal_the_float64_reference(name):
     loss, reference = CASES[name]
+    obeys(loss, reference)
+
+
+def obeys(loss, reference):
+    """The law of a loss: values and gradients of the reference in float64, the exact values in float32, elementwise."""
     with jax.enable_x64(True):
         w, l = jnp.asarray(WIN), jnp.asarray(LOSE)
         value = loss(w, l)

@@ -14,6 +14,7 @@ Everything in such a tree is data of others: nothing in it names a path that is 
 import contextlib
 import datetime
 import hashlib
+import importlib.metadata
 import itertools
 import json
 import operator
@@ -28,7 +29,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-import vrjax
 from vrjax.data import mp4
 from vrjax.tasks import Clip
 
@@ -359,7 +359,7 @@ def _describe(clip: Clip, task_id: str, factor: int, timestamp: str | None) -> d
         "timestamp": timestamp or datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "parameters": parameters,
         "param_hash": digest,
-        "generation": {"seed": clip.meta.get("seed"), "git": None, "version": vrjax.__version__},
+        "generation": {"seed": clip.meta.get("seed"), "git": None, "version": importlib.metadata.version("vrjax")},
     }
 
 

@@ -18,16 +18,15 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-import vrjax
 from vrjax.files import records, writing
 
 SCHEMA = 1  # of config.json; with `kind` and `config`, what tells a run's folder from any other
-_NUMBERS = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+_NUMBERS = ("vrjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers of a run."""
-    found = {"vrjax": vrjax.__version__, "python": platform.python_version()}
+    found = {"python": platform.python_version()}
     for name in _NUMBERS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import importlib.metadata
 import pathlib
 import sys
 import time
@@ -14,7 +15,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-import vrjax
 from vrjax.files import runs
 from vrjax.report.claims import Claim
 from vrjax.study import claims
@@ -116,7 +116,7 @@ def running(
 
 def made_of(config: Any, **more: Any) -> dict[str, Any]:
     """What a study's measurements depend on: its config (a dataclass), the versions, and what else is named."""
-    versions = {"vrjax": vrjax.__version__, "jax": jax.__version__, "numpy": np.__version__}
+    versions = {"vrjax": importlib.metadata.version("vrjax"), "jax": jax.__version__, "numpy": np.__version__}
     return {"config": dataclasses.asdict(config), "versions": versions, **more}
 
 
