@@ -9,7 +9,6 @@ Writes `runs/<name>/`: `report.html` (open it: scrub the steps), `results.json` 
 verdicts), figures and videos. Every part is kept as soon as it is measured; the same command goes on after a kill.
 """
 
-import hashlib
 import pathlib
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -20,6 +19,7 @@ from rich.console import Console
 
 from experiments.chain_of_steps import ensembles, layers, page, perturbations, probes, real, trajectories, verdicts
 from experiments.chain_of_steps.config import ChainOfSteps
+from vrjax import files
 from vrjax.models.embedded import shipped
 from vrjax.reasoning.instruments import arms as table_of_arms
 from vrjax.report import claims as claim_files
@@ -69,7 +69,8 @@ def arms(study: ChainOfSteps, blocks: int) -> tuple[table_of_arms.Arm, ...]:
 def run(study: ChainOfSteps, root: pathlib.Path, *, fresh: bool, only: Sequence[int] | None, console: Console) -> None:
     """Measures what is missing, judges, and writes the run folder. `only`: measure these models and stop."""
     trained = [subjects.load(name, shipped.path(name)) for name in study.models]
-    about = command.made_of(study, weights=weights(study))
+    names = (*study.models, *([study.causal] if study.causal else []))
+    about = command.made_of(study, weights={name: files.fingerprint(shipped.path(name)) for name in names})
     how: dict[str, Any] = {"fresh": fresh, "console": console, "group": study.group, "shared": only is not None}
     with command.running(root / study.name, about, **how) as here:
         tables: dict[str, list[Tables]] = {}
@@ -133,15 +134,6 @@ def telling(table: Tables, n: int) -> list[tuple[int, str]]:
         out.append((int(fails[0]), "The first test clip that some seed does not solve."))
     out += [(i, "The first test clips of this task.") for i in range(len(solved)) if i not in [c for c, _ in out]]
     return out[:n]
-
-
-def weights(study: ChainOfSteps) -> str:
-    """SHA-256 of all weights that are measured."""
-    digest = hashlib.sha256()
-    for name in (*study.models, *([study.causal] if study.causal else [])):
-        for file in sorted(shipped.path(name).iterdir()):
-            digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

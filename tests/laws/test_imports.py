@@ -161,8 +161,10 @@ def test_every_room_says_what_is_in_it():
     assert not missing
 
 
-@MOVING(reason="each is several classes")
-@pytest.mark.parametrize("word", ONCE)
+@pytest.mark.parametrize(
+    "word",
+    [pytest.param(w, marks=MOVING(reason="several classes") if w in ("Arm", "Study", "Plan") else ()) for w in ONCE],
+)
 def test_one_word_one_meaning(word):
     where = [
         name

@@ -61,14 +61,14 @@ def test_equal_rows_are_held_out_together():
 
 
 def test_it_thinks_as_the_rule_does(model):
-    codec = Dominoes()
-    truth, guess = (learned.LearnedReasoner(rule, codec, keyframes=3) for rule in (fall, model))
-    assert isinstance(guess, Reasoner) and isinstance(guess, Imager) and isinstance(codec, learned.Codec)
+    language = Dominoes()
+    truth, guess = (learned.LearnedReasoner(rule, language, keyframes=3) for rule in (fall, model))
+    assert isinstance(guess, Reasoner) and isinstance(guess, Imager) and isinstance(language, learned.Language)
     for prompt in ("baaaaa", "baacaa", "caaaaa", "bbbbba"):
         expected, found = (think(prompt, r, r) for r in (truth, guess))
         assert found.thoughts[:6] == expected.thoughts[:6] and found[1:] == expected[1:]
     assert think("baaaaa", guess, guess).thoughts.captions == ("baaaaa", "bbbaaa", "bbbbbb")[:1] + tuple(
-        codec.describe(row) for row in (fall(fall(codec.parse("baaaaa"))), [1] * 6)
+        language.describe(row) for row in (fall(fall(language.parse("baaaaa"))), [1] * 6)
     )
     still = think("caaaaa", guess, guess)
     assert still.stopped == "last" and len(still.thoughts.frames) == 1 and still.thoughts.consequences == "caaaaa"

@@ -2,11 +2,11 @@
 
     model = fit(before, after, symbols=18)                      # simulated or observed transitions, (n, elements) each
     model.accuracy                                              # on transitions it was not trained on
-    reasoner = LearnedReasoner(model, codec, keyframes=4)       # a `Reasoner` and an `Imager`
+    reasoner = LearnedReasoner(model, language, keyframes=4)       # a `Reasoner` and an `Imager`
     think(prompt, reasoner, reasoner)
 
 The classifier looks at each element through a window of its neighbours, with the same weights for every element, so it
-learns local causes and effects from few transitions. A `Codec` of the world turns states into captions and frames and
+learns local causes and effects from few transitions. A `Language` of the world turns states into captions and frames and
 back; the reasoner itself knows no world. It errs where the classifier errs: it is the middle between an oracle and
 noise.
 """
@@ -112,7 +112,7 @@ def fit(
 
 
 @runtime_checkable
-class Codec(Protocol):
+class Language(Protocol):
     """What a world says about states: rows of `elements` whole numbers."""
 
     def parse(self, text: str) -> np.ndarray:
@@ -133,11 +133,11 @@ class Codec(Protocol):
 
 
 class LearnedReasoner:
-    """Rolls a scene on with a classifier: both a `Reasoner` and an `Imager`, for any prompt that the codec can parse.
+    """Rolls a scene on with a classifier: both a `Reasoner` and an `Imager`, for any prompt that the language can parse.
 
     Args:
       model: from `fit`; any function of a row will do.
-      codec: of the world.
+      language: of the world.
       keyframes: most keyframes, the first included. They are spread evenly over the steps that the classifier needs to
         come to rest.
       limit: most steps that are looked ahead, for a classifier that never rests.
@@ -146,34 +146,34 @@ class LearnedReasoner:
       ValueError: fewer than one keyframe or step.
     """
 
-    def __init__(self, model: Any, codec: Codec, *, keyframes: int = 4, limit: int = 16):
+    def __init__(self, model: Any, language: Language, *, keyframes: int = 4, limit: int = 16):
         if keyframes < 1 or limit < 1:
             raise ValueError(f"learned reasoner: keyframes {keyframes} and limit {limit}, expected 1 or more of each")
-        self.model, self.codec, self.keyframes, self.limit = model, codec, keyframes, limit
+        self.model, self.language, self.keyframes, self.limit = model, language, keyframes, limit
 
     def first(self, prompt: str) -> FirstThought:
         """The prompt's own scene; its consequences are the row in which the classifier comes to rest."""
-        row = self.codec.parse(prompt)
-        text = self.codec.describe(row)
+        row = self.language.parse(prompt)
+        text = self.language.describe(row)
         ahead = self._ahead(row)
-        return FirstThought("", self.codec.describe(ahead[-1]), text, text)
+        return FirstThought("", self.language.describe(ahead[-1]), text, text)
 
     def next(self, prompt: str, consequences: str, frames: Sequence[np.ndarray]) -> NextThought:
         """The state some steps after the last frame; "" and last where nothing changes any more."""
-        ahead = self._ahead(self.codec.read(frames[-1]))
+        ahead = self._ahead(self.language.read(frames[-1]))
         left = self.keyframes - len(frames)
         if len(ahead) == 1 or left < 1:
             return NextThought("", True)
         steps = max(1, round((len(ahead) - 1) / left))
-        return NextThought(self.codec.describe(ahead[steps]), left == 1 or steps == len(ahead) - 1)
+        return NextThought(self.language.describe(ahead[steps]), left == 1 or steps == len(ahead) - 1)
 
     def generate(self, text: str) -> np.ndarray:
         """The frame of the row that the text names."""
-        return self.codec.draw(self.codec.parse(text))
+        return self.language.draw(self.language.parse(text))
 
     def edit(self, frames: Sequence[np.ndarray], instruction: str) -> np.ndarray:
         """The frame of the row that the instruction names."""
-        return self.codec.draw(self.codec.parse(instruction))
+        return self.language.draw(self.language.parse(instruction))
 
     def _ahead(self, row: np.ndarray) -> list[np.ndarray]:
         """The row and those that follow, until nothing changes."""
