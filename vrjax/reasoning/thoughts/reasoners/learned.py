@@ -2,12 +2,11 @@
 
     model = fit(before, after, symbols=18)                      # simulated or observed transitions, (n, elements) each
     model.accuracy                                              # on transitions it was not trained on
-    reasoner = LearnedReasoner(model, language, keyframes=4)       # a `Reasoner` and an `Imager`
+    reasoner = LearnedReasoner(model, language, keyframes=4)     # a `Reasoner` and an `Imager`
     think(prompt, reasoner, reasoner)
 
 The classifier looks at each element through a window of its neighbours, with the same weights for every element, so it
-learns local causes and effects from few transitions. A `Language` of the world turns states into captions and frames and
-back; the reasoner itself knows no world. It errs where the classifier errs: it is the middle between an oracle and
+learns local causes and effects from few transitions. A `Language` of the world turns states XX knows no world. It errs where the classifier errs: it is the middle between an oracle and
 noise.
 """
 
@@ -133,7 +132,7 @@ class Language(Protocol):
 
 
 class LearnedReasoner:
-    """Rolls a scene on with a classifier: both a `Reasoner` and an `Imager`, for any prompt that the language can parse.
+    """Rolls a scene on with a classifier: a `Reasoner` and an `Imager`, for any prompt that the language can parse.
 
     Args:
       model: from `fit`; any function of a row will do.
