@@ -6,7 +6,8 @@
     think(prompt, reasoner, reasoner)
 
 The classifier looks at each element through a window of its neighbours, with the same weights for every element, so it
-learns local causes and effects from few transitions. A `Language` of the world turns states XX knows no world. It errs where the classifier errs: it is the middle between an oracle and
+learns local causes and effects from few transitions. A `Language` of the world turns states into captions and frames
+and back; the reasoner itself knows no world. It errs where the classifier errs: it is the middle between an oracle and
 noise.
 """
 
