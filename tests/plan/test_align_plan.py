@@ -76,7 +76,7 @@ def test_estimates_count_the_losers():
         tiny.align(preference=Preference(losers=losers), mesh={"fsdp": 8}),
         {"fsdp": 8},
         topology.CHIPS["v5e"],
-        (4, 64, 64, 3),
+        (4, 160, 160, 3),  # 4096 tokens
     )
     assert guess(3).bytes > guess(1).bytes and guess(3).seconds > 1.8 * guess(1).seconds
 
