@@ -11,6 +11,7 @@
 | `bills` | what arms cost in forward passes, and how many updates equal compute buys |
 | `claims` | what studies say of their claims at the end of a run |
 | `page` | the common page: report, figures and videos of a run |
+| `lab` | `vrjax.load`: a model and what it was trained on in one hand; `Sampled`, a clip with every step |
 
 A paper's package is `__main__ config measure… page README`. Its `config.py` derives from `Study`; its command is
 
