@@ -147,7 +147,6 @@ def test_no_file_is_two_ideas():
     assert not long
 
 
-@MOVING(reason="most rooms")
 def test_every_room_says_what_is_in_it():
     """One table in the docstring of every room, with a row for each of its files and folders."""
     missing = {}
