@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from experiments.vchain import looks
 from experiments.vchain.base import TEXT, places
-from experiments.vchain.config import Study
+from experiments.vchain.config import VChain
 from vrjax.flow import Level, Prediction, Record, Velocity, grids, sample
 from vrjax.reasoning.thoughts import adapt, pictures
 from vrjax.reasoning.thoughts.keyframes import VisualThoughts
@@ -20,7 +20,7 @@ from vrjax.tasks.chains import rules, sprites, words
 Tick = Callable[[int], None]  # called with the scenes done
 
 
-def noises(study: Study, seeds: Sequence[int], count: int) -> Float[np.ndarray, "scenes count t 1 cells channels"]:
+def noises(study: VChain, seeds: Sequence[int], count: int) -> Float[np.ndarray, "scenes count t 1 cells channels"]:
     """Initial noises of scenes: they follow from the scene's number and the noise's, so all arms share them."""
     shape = (study.frames, 1, study.cells, looks.CHANNELS)
     root = jax.random.key(study.seed)
@@ -56,7 +56,7 @@ class Programs:
         tick: progress.
     """
 
-    def __init__(self, study: Study, tick: Tick = lambda n: None):
+    def __init__(self, study: VChain, tick: Tick = lambda n: None):
         self.study, self.tick = study, tick
         grid = grids.shifted(study.steps, shift=study.shift)
         condition = places(study.frames, study.cells)

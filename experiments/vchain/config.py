@@ -1,7 +1,12 @@
-"""Sizes of the VChain study. What was tuned was tuned on the validation split; all of it was fixed before a test scene
-was sampled."""
+"""Sizes of the VChain study; the values lie in `configs/vchain`.
+
+What was tuned was tuned on the validation split; all of it was fixed before a test scene was sampled.
+"""
 
 import dataclasses
+from typing import ClassVar
+
+from vrjax.study.config import Study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,11 +45,11 @@ class Base:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study:
+class VChain(Study):
     """What is measured, and how much."""
 
-    name: str
-    """The run folder is runs/<name>."""
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("seed",)
+
     bases: tuple[int, ...]
     """Training seeds of the bases; each has test scenes of its own."""
     shipped: bool = False
@@ -84,10 +89,7 @@ class Study:
     """Of noises, adapters and errors."""
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int) and not isinstance(value, bool) and field.name != "seed" and value < 1:
-                raise ValueError(f"vchain: {field.name} must be at least 1, found {value}")
+        super().__post_init__()
         if not self.bases or len(set(self.bases)) < len(self.bases):
             raise ValueError(f"vchain: bases is {self.bases}, expected at least one, each once")
         if self.shipped and self.bases != (0,):
@@ -111,13 +113,3 @@ class Study:
     def tries(self) -> int:
         """k of best-of-k: as many whole videos as VChain's tuning and sampling together pay for."""
         return max(2, round((self.tuning_cost(self.tuning) + self.steps) / self.steps))
-
-
-def quick() -> Study:
-    """The shipped base and a few scenes: it shows, it does not prove."""
-    return Study(name="vchain", bases=(0,), shipped=True, scenes=20, curve_scenes=10, rates=(0.25,), group=10)
-
-
-def full() -> Study:
-    """Five bases trained from scratch."""
-    return Study(name="vchain_full", bases=(0, 1, 2, 3, 4))

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from experiments.vchain import suite
-from experiments.vchain.config import Study
+from experiments.vchain.config import VChain
 from vrjax.report import figures
 from vrjax.study.tables import Tables
 
@@ -25,7 +25,7 @@ def draw(
     tables: Mapping[str, Tables],
     rows: Sequence[Mapping[str, Any]],
     curve: Sequence[Mapping[str, float]],
-    study: Study,
+    study: VChain,
 ) -> pathlib.Path:
     """Writes the figure.
 
@@ -97,7 +97,7 @@ def bars(axis: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     axis.set_title("All arms")
 
 
-def trade_off(axis: Axes, curve: Sequence[Mapping[str, float]], study: Study) -> None:
+def trade_off(axis: Axes, curve: Sequence[Mapping[str, float]], study: VChain) -> None:
     """Outcome and motion over the number of updates of the adapters."""
     x = [row["updates"] for row in curve]
     for name, label, colour in (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.vchain import suite, verdicts
-from experiments.vchain.config import Study
+from experiments.vchain.config import VChain
 from vrjax.report import html, parts
 from vrjax.report.claims import Claim
 from vrjax.study.tables import Tables
@@ -58,7 +58,7 @@ def write(
     rows: Sequence[Mapping[str, Any]],
     curve: Sequence[Mapping[str, float]],
     found: Sequence[Claim],
-    study: Study,
+    study: VChain,
 ) -> None:
     """`report.html`."""
     x = np.array([row["updates"] for row in curve], float)

@@ -6,6 +6,7 @@ program for all cases. Stage 3 samples each case's story with its adapters; besi
 short prompt, and the story without adapters. Everything is a file of its own: the same command goes on after a kill.
 """
 
+import argparse
 import dataclasses
 import functools
 import json
@@ -20,9 +21,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from vrjax.cli.sample import size
 from vrjax.data import mp4
 from vrjax.files.writing import atomic
 from vrjax.flow import Record
+from vrjax.models import pipeline
 from vrjax.models.wan import lora_files
 from vrjax.reasoning.thoughts import adapt, keyframes
 from vrjax.reasoning.thoughts import files as thought_files
@@ -45,6 +48,40 @@ class Options:
     steps: int | None = None
     guidance: float | None = None
     arms: tuple[str, ...] = tuple(ARMS)
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """The options of a run on real weights."""
+    real = parser.add_argument_group("real weights")
+    real.add_argument("--model", type=pathlib.Path, help="folder of a public Wan text-to-video model")
+    real.add_argument("--thoughts", type=pathlib.Path, help="folder of visual thoughts in the paper's layout")
+    real.add_argument("--prompts", type=pathlib.Path, help="JSON of cases and prompts, to be thought about by a server")
+    real.add_argument("--server", help="its address, such as https://api.openai.com/v1")
+    real.add_argument("--chat", help="its model that sees and answers (gpt-4o)")
+    real.add_argument("--image", help="its model that draws (gpt-image-1)")
+    real.add_argument("--frames", type=int, help="of a video (81)")
+    real.add_argument("--size", metavar="HxW", help="pixels (480x832)")
+    real.add_argument("--updates", type=int, help="of the adapters (200; the paper does not say)")
+    real.add_argument("--steps", type=int, help="of the sampler (the model's own)")
+    real.add_argument("--guidance", type=float, help="(the model's own)")
+
+
+def main(options: argparse.Namespace, console: Console) -> None:
+    """What the command line asks for: thoughts where there are none yet, then tuning and samples."""
+    if options.thoughts is None:
+        raise ValueError("--model needs --thoughts, a folder in the paper's layout")
+    names = ("frames", "updates", "steps", "guidance")
+    given: dict[str, Any] = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if options.size is not None:
+        given["size"] = size(options.size)
+    chosen = Options(**given)
+    pipe = pipeline.open(options.model)
+    if options.prompts is not None:
+        if options.server is None:
+            raise ValueError("--prompts needs --server: nothing is sent anywhere unless asked")
+        server = {"base_url": options.server, "chat": options.chat, "image": options.image}
+        ask(options.prompts, options.thoughts, server=server, console=console)
+    run(pipe, options.thoughts, options.out / f"vchain-{pipe.name}", chosen, console, fresh=options.fresh)
 
 
 def ask(prompts: pathlib.Path, folder: pathlib.Path, *, server: Mapping[str, Any], console: Console) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from experiments.vchain import arms, suite
-from experiments.vchain.config import Study
+from experiments.vchain.config import VChain
 from vrjax.models.wan import WanDiT
 from vrjax.report import tables
 from vrjax.study.tables import Bench, Tables
@@ -24,14 +24,14 @@ GRID = {"lr": (3e-3, 1e-2), "mean": (0.0, 1.0)}
 BATCH, UPDATES = 4, (10, 20, 40, 80, 160)
 
 
-def study(like: Study) -> Study:
+def study(like: VChain) -> VChain:
     """The study's sizes on at most 24 validation scenes."""
     changed: dict[str, Any] = dict(name=f"{like.name}_search", bases=(SEED,), shipped=False, split="val")
     changed |= {"scenes": min(24, like.scenes), "batch": BATCH, "tuning": UPDATES[-1], "curve": UPDATES}
     return dataclasses.replace(like, **changed)
 
 
-def run(bench: Bench, here: Study, dit: WanDiT, folder: pathlib.Path, say: Callable[[str], None]) -> pathlib.Path:
+def run(bench: Bench, here: VChain, dit: WanDiT, folder: pathlib.Path, say: Callable[[str], None]) -> pathlib.Path:
     """Measures every setting and writes `search.md`: one line per setting and number of updates."""
     on = suite.scenes(here, 0, folder / "thoughts" / f"base{SEED}")
     programs, noise, story = arms.Programs(here), arms.noises(here, on.seeds, here.noises), suite.stories(on.chains)

@@ -18,7 +18,7 @@ from experiments.vchain.arms import (
     strangers,
     tuning_set,
 )
-from experiments.vchain.config import Study
+from experiments.vchain.config import VChain
 from vrjax.models.wan import WanDiT
 from vrjax.reasoning.thoughts import pictures
 from vrjax.reasoning.thoughts.keyframes import VisualThoughts
@@ -73,7 +73,7 @@ class Scenes:
         return np.array([truth.novel.any() for truth in self.truths])
 
 
-def scenes(study: Study, index: int, folder: pathlib.Path, n: int | None = None) -> Scenes:
+def scenes(study: VChain, index: int, folder: pathlib.Path, n: int | None = None) -> Scenes:
     """The scenes of base number `index`: no two bases share a clip number.
 
     Args:
@@ -99,7 +99,7 @@ def scenes(study: Study, index: int, folder: pathlib.Path, n: int | None = None)
 
 
 def measure(
-    bench: Bench, programs: Programs, study: Study, dit: WanDiT, index: int, on: Scenes, model: NextState
+    bench: Bench, programs: Programs, study: VChain, dit: WanDiT, index: int, on: Scenes, model: NextState
 ) -> dict[str, Tables]:
     """Every arm of one base.
 
@@ -156,10 +156,8 @@ def measure(
     def tries() -> dict[str, Tables]:
         k = study.tries
         more = noises(study, on.seeds, study.noises * k)
-        more = np.concatenate([more[:, : study.noises], more[:, study.noises :]], 1)  # the first of each k is its own
-        order = np.array(
-            [[m, *range(study.noises + m * (k - 1), study.noises + (m + 1) * (k - 1))] for m in range(study.noises)]
-        )
+        # The first of each k is the noise that the other arms have, the k - 1 after them are of no other k.
+        order = [[m, *range(study.noises + m * (k - 1), study.noises + (m + 1) * (k - 1))] for m in range(study.noises)]
         best: dict[str, Tables] = {}
         for arm, texts in (("tries_short", short), ("tries", story)):
             videos = programs.sample(dit, texts, more)
@@ -194,7 +192,7 @@ def stories(chains: Sequence[VisualThoughts]) -> np.ndarray:
     return np.stack([encode(chain.story) for chain in chains])
 
 
-def keyframes_in_time(study: Study, on: Scenes) -> tuple[np.ndarray, np.ndarray]:
+def keyframes_in_time(study: VChain, on: Scenes) -> tuple[np.ndarray, np.ndarray]:
     """The keyframes at the frames where they happen, (scenes, t, h, w, 3), and which frames those are (scenes, t)."""
     first = pictures.to_float(on.chains[0].frames[0])
     known = np.zeros((len(on.chains), study.frames, *first.shape), np.float32)

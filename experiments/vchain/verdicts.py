@@ -4,19 +4,24 @@ Arrays are stacked as [base, scene, noise]. Intervals resample bases, then scene
 p-values flip the signs of whole scenes (paired permutation) and are corrected over all arms by Holm.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from experiments.vchain import suite
-from experiments.vchain.config import Study
+from experiments.vchain.config import VChain
 from vrjax.report import statistics, tables
 from vrjax.report.claims import Claim, claim
 from vrjax.study.tables import Tables
 
-PAPER = "2510.05094"
-MARGIN = 0.05  # smallest effect of interest, in shares of clips
+MEASURES = {
+    "primary": "complete and lawful clips",
+    "order": "causal pairs in order",
+    "appearance": "novel looks right",
+}
 Found = Sequence[Mapping[str, Tables]]  # per base: arm -> tables
 
 
@@ -44,7 +49,7 @@ def bootstrap(data: np.ndarray, resamples: int) -> statistics.Estimate:
     return statistics.hierarchical_bootstrap(data, resample=levels, instances="nested", resamples=resamples)
 
 
-def cost(study: Study, arm: str) -> float:
+def cost(study: VChain, arm: str) -> float:
     """Forward equivalents of one video: sampling steps, and three for each video's worth of tokens tuned on."""
     if arm in ("linear", "nearest"):
         return 0.0
@@ -54,7 +59,7 @@ def cost(study: Study, arm: str) -> float:
     return study.steps + (study.tuning_cost(study.tuning) if tuned else 0.0)
 
 
-def arm_rows(found: Found, novel: Sequence[np.ndarray], study: Study) -> list[dict[str, Any]]:
+def arm_rows(found: Found, novel: Sequence[np.ndarray], study: VChain) -> list[dict[str, Any]]:
     """One row per arm, in the order measured, and the oracle's ceiling at the end."""
     names = [arm for arm in found[0] if arm != "curve"]
     rows, ps = [], []
@@ -81,40 +86,41 @@ def arm_rows(found: Found, novel: Sequence[np.ndarray], study: Study) -> list[di
     return rows
 
 
-HEAD = [
-    "arm",
-    "cost (F)",
-    "complete and lawful [95 %]",
-    "familiar",
-    "novel",
-    "minus T2V [95 %]",
-    "p (Holm)",
-    "complete",
-    "lawful",
-    "order",
-    "states",
-    "novel look",
-    "readable",
-    "motion",
-    "frames",
-]
+Cell = Callable[[Mapping[str, Any]], str]
+
+
+def _share(name: str) -> Cell:
+    return lambda row: f"{row[name]:.3f}" if name in row else ""
+
+
+def _difference(row: Mapping[str, Any]) -> str:
+    low, high = row["difference_interval"]
+    return f"{row['difference']:+.3f} [{low:+.3f}, {high:+.3f}]" if row["arm"] != "t2v" else ""
+
+
+COLUMNS: dict[str, Cell] = {
+    "arm": lambda row: row["label"],
+    "cost (F)": lambda row: f"{row['cost']:.0f}",
+    "complete and lawful [95 %]": lambda row: f"{row['primary']:.3f} [{row['low']:.3f}, {row['high']:.3f}]",
+    "familiar": _share("familiar"),
+    "novel": _share("novel"),
+    "minus T2V [95 %]": _difference,
+    "p (Holm)": lambda row: f"{row['holm']:.2g}" if "holm" in row else "",
+    "complete": _share("completion"),
+    "lawful": _share("no_violation"),
+    "order": _share("order"),
+    "states": _share("states"),
+    "novel look": _share("appearance"),
+    "readable": _share("readable"),
+    "motion": _share("motion"),
+    "frames": _share("distinct"),
+}
+HEAD = list(COLUMNS)
 
 
 def arm_cells(row: Mapping[str, Any]) -> list[str]:
-    """A row of the table of arms as text."""
-    show = lambda name: f"{row[name]:.3f}" if name in row else ""
-    low, high = row["difference_interval"]
-    return [
-        row["label"],
-        f"{row['cost']:.0f}",
-        f"{row['primary']:.3f} [{row['low']:.3f}, {row['high']:.3f}]",
-        show("familiar"),
-        show("novel"),
-        f"{row['difference']:+.3f} [{low:+.3f}, {high:+.3f}]" if row["arm"] != "t2v" else "",
-        f"{row['holm']:.2g}" if "holm" in row else "",
-        *(show(n) for n in ("completion", "no_violation", "order", "states", "appearance")),
-        *(show(n) for n in ("readable", "motion", "distinct")),
-    ]
+    """A row of the table of arms as text, columns `HEAD`."""
+    return [cell(row) for cell in COLUMNS.values()]
 
 
 def arms_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -122,7 +128,7 @@ def arms_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     return tables.markdown(HEAD, [arm_cells(row) for row in rows])
 
 
-def curve_rows(found: Found, study: Study) -> list[dict[str, float]]:
+def curve_rows(found: Found, study: VChain) -> list[dict[str, float]]:
     """The trade-off over tuning steps: every metric's mean with the primary's and the motion's interval."""
     rows = []
     for i, updates in enumerate(study.curve):
@@ -139,130 +145,56 @@ def curve_rows(found: Found, study: Study) -> list[dict[str, float]]:
     return rows
 
 
-def claims(found: Found, novel: Sequence[np.ndarray], study: Study) -> list[Claim]:
-    """The paper's claims in this world, then this library's own about the controls that the paper lacks."""
-    out: list[Claim] = []
-    familiar = [~mask for mask in novel]
+def registered(study: VChain) -> list[dict[str, Any]]:
+    """The claims of `claims.json`, in order: two arms, or two lengths of tuning, compared by a measure.
 
-    def mean(data: np.ndarray) -> str:
-        estimate = bootstrap(data, study.resamples)
-        low, high = estimate.interval
-        return f"{float(estimate.value):+.3f} [{low:+.3f}, {high:+.3f}]"
-
-    def add(name: str, data: np.ndarray, statement: str, statistic: str, *, notes: str = "", **how: Any) -> None:
-        estimate = bootstrap(data, study.resamples)
-        how = {"paper": PAPER, "direction": "greater", "margin": MARGIN, "null": 0.0, "arms": ()} | how
-        out.append(
-            claim(
-                f"vchain.{name}",
-                statement=statement,
-                statistic=statistic,
-                estimate=float(estimate.value),
-                interval=estimate.interval,
-                n=estimate.n,
-                notes=notes,
-                **how,
+    The paper's claims come first, then this library's own about the controls that the paper lacks. A claim about noisy
+    reasoners stands for one of every rate.
+    """
+    out = []
+    for asked in json.loads(pathlib.Path(__file__).with_name("claims.json").read_text("utf-8"))["claims"]:
+        for rate in study.rates if "{rate" in asked["id"] else (0.0,):
+            fill = lambda value, rate=rate: (
+                value.format(rate=rate, tries=study.tries) if isinstance(value, str) else value
             )
-        )
-
-    def versus(
-        name: str, a: str, b: str, statement: str, metric: str = "primary", where: Any = None, **how: Any
-    ) -> None:
-        kind = {
-            "primary": "complete and lawful clips",
-            "order": "causal pairs in order",
-            "appearance": "novel looks right",
-        }
-        part = "" if where is None else ("novel scenes: " if where is novel else "familiar scenes: ")
-        placebo = "placebo" if a.startswith("vchain") and b != "placebo" else None
-        data = values(found, a, metric, where) - values(found, b, metric, where)
-        notes = how.pop("notes", "")
-        if placebo:
-            null = values(found, placebo, metric, where) - values(found, b, metric, where)
-            notes = f"The same difference with another scene's keyframes (placebo): {mean(null)}. {notes}".strip()
-        stat = f"{part}share of {kind[metric]}, '{suite.label(a)}' minus '{suite.label(b)}', same scenes and noises"
-        add(name, data, statement, stat, arms=(a, b), notes=notes, **how)
-
-    versus("t2v", "vchain", "t2v", "VChain's videos follow cause and effect better than the base model's.")
-    versus("order", "vchain", "t2v", "VChain improves causal order.", "order")
-    versus("augmented", "vchain", "augmented", "VChain is better than prompt augmentation.")
-    versus("thoughts", "text", "t2v", "Ordered textual thoughts alone improve on the base.")
-    versus("visual", "vchain", "text", "Visual thoughts (tuning) add to the textual ones.")
-    if all(mask.any() for mask in novel):
-        versus(
-            "appearance",
-            "vchain",
-            "text",
-            "Keyframes teach appearances that text cannot render.",
-            "appearance",
-            novel,
-        )
-    versus("interpolation", "vchain", "linear", "Tuning is better than interpolating the keyframes.")
-    _trade_off(add, found, study)
-    own = {"paper": "vrjax"}
-    versus("placebo", "vchain", "placebo", "The gain needs the scene's own keyframes.", **own)
-    versus(
-        "short", "vchain", "tuned_short", "Tuning alone is not enough: the ordered thoughts matter in sampling.", **own
-    )
-    versus("pinned", "vchain", "pinned", "Tuning is better than giving the keyframes at their true times.", **own)
-    k = f"k = {study.tries}, chosen by likeness to the keyframes."
-    versus(
-        "best_of_k",
-        "vchain",
-        "tries_short",
-        "VChain is better than best of k of the base at equal compute.",
-        notes=k,
-        **own,
-    )
-    versus(
-        "best_of_k_thoughts",
-        "vchain",
-        "tries",
-        "VChain is better than best of k with ordered thoughts.",
-        notes=k,
-        **own,
-    )
-    if all(mask.any() for mask in familiar):
-        versus(
-            "retention",
-            "placebo",
-            "text",
-            "An adapter leaves other, familiar scenes as they were.",
-            where=familiar,
-            direction="equal",
-            **own,
-        )
-    versus("learned", "vchain_learned", "t2v", "A small learned reasoner is enough for the gain.", **own)
-    for rate in study.rates:
-        arm = f"vchain_noisy_{rate:g}"
-        versus(
-            f"noisy_{rate:g}", arm, "t2v", f"The gain survives a reasoner that errs at {rate:g} of keyframes.", **own
-        )
+            out.append({k: [fill(x) for x in v] if isinstance(v, list) else fill(v) for k, v in asked.items()})
     return out
 
 
-def _trade_off(add: Any, found: Found, study: Study) -> None:
-    at = lambda updates, metric: np.stack([t["curve"][metric][study.curve.index(updates)] for t in found])
-    low, best, high = study.curve[0], study.tuning, study.curve[-1]
-    say = "trade-off over tuning steps: {} after {} updates minus after {}, same scenes and noise"
-    add(
-        "too_short",
-        at(low, "primary") - at(best, "primary"),
-        "Tuned too briefly, keyframes have no effect.",
-        say.format("share of complete and lawful clips", low, best),
-        direction="less",
-    )
-    add(
-        "too_long",
-        at(high, "primary") - at(best, "primary"),
-        "Tuned too long, the result gets worse.",
-        say.format("share of complete and lawful clips", high, best),
-        direction="less",
-    )
-    add(
-        "static",
-        at(high, "motion") - at(best, "motion"),
-        "Tuned too long, videos stand still.",
-        say.format("motion relative to the true film", high, best),
-        direction="less",
-    )
+def claims(found: Found, novel: Sequence[np.ndarray], study: VChain) -> list[Claim]:
+    """The claims in this small world."""
+    out: list[Claim] = []
+    masks = {"all": None, "novel": list(novel), "familiar": [~mask for mask in novel]}
+    for asked in registered(study):
+        where, notes = masks[asked.get("scenes", "all")], asked.get("notes", "")
+        if where is not None and not all(mask.any() for mask in where):
+            continue
+        if "updates" in asked:
+            data, statistic = _trade_off(found, asked, study)
+        else:
+            (a, b), metric = asked["arms"], asked["measure"]
+            data = values(found, a, metric, where) - values(found, b, metric, where)
+            if a.startswith("vchain") and b != "placebo":
+                null = bootstrap(
+                    values(found, "placebo", metric, where) - values(found, b, metric, where), study.resamples
+                )
+                value = f"{float(null.value):+.3f} [{null.interval[0]:+.3f}, {null.interval[1]:+.3f}]"
+                notes = f"The same difference with another scene's keyframes (placebo): {value}. {notes}".strip()
+            part = "" if where is None else f"{asked['scenes']} scenes: "
+            compared = f"'{suite.label(a)}' minus '{suite.label(b)}', same scenes and noises"
+            statistic = f"{part}share of {MEASURES[metric]}, {compared}"
+        estimate = bootstrap(data, study.resamples)
+        told = {key: asked[key] for key in ("paper", "statement", "direction", "arms") if key in asked}
+        numbers = {"estimate": float(estimate.value), "interval": estimate.interval, "n": estimate.n, "null": 0.0}
+        out.append(claim(asked["id"], statistic=statistic, margin=asked["smallest"], notes=notes, **numbers, **told))
+    return out
+
+
+def _trade_off(found: Found, asked: Mapping[str, Any], study: VChain) -> tuple[np.ndarray, str]:
+    """One length of tuning minus another, on the same scenes and noise, and how that is called."""
+    length = {"first": study.curve[0], "tuned": study.tuning, "last": study.curve[-1]}
+    one, other = (length[name] for name in asked["updates"])
+    at = lambda updates: np.stack([t["curve"][asked["measure"]][study.curve.index(updates)] for t in found])
+    what = {"primary": "share of complete and lawful clips", "motion": "motion relative to the true film"}
+    statistic = f"trade-off over tuning steps: {what[asked['measure']]} after {one} updates minus after {other}"
+    return at(one) - at(other), f"{statistic}, same scenes and noise"

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
+from vrjax.study.config import values
 
 from experiments.vchain import arms, base, config, looks, search, suite, thoughts, verdicts
 from experiments.vchain import study as experiment
@@ -17,7 +18,7 @@ from vrjax.report import claims
 from vrjax.tasks.chains import rules, score, sprites
 
 BASE = config.Base(dim=16, ffn=16, heads=1, layers=1, steps=4, stretch=2, videos=2, images=2, scenes=6)
-TINY = config.Study(
+TINY = config.VChain(
     name="tiny",
     bases=(1,),
     base=BASE,
@@ -41,7 +42,7 @@ def run(tmp_path_factory):
     """The finished run folder of the tiny study."""
     root = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config, "quick", lambda: TINY)
+        patch.setattr(experiment.config, "values", lambda *_: TINY)
         assert experiment.main(["--out", str(root)]) == 0
     return root / "tiny"
 
@@ -74,7 +75,7 @@ def test_writes_everything_a_reader_needs(run):
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(run, monkeypatch):
-    monkeypatch.setattr(config, "quick", lambda: TINY)
+    monkeypatch.setattr(experiment.config, "values", lambda *_: TINY)
     before, table = (run / "results.json").read_bytes(), run / "tables" / "base1-oracle.npz"
     with np.load(table) as stored:
         first = {k: stored[k] for k in stored.files}
@@ -93,7 +94,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(run, monkeypatch):
 
 
 def test_refuses_a_folder_of_another_study(run, monkeypatch, capsys):
-    monkeypatch.setattr(config, "quick", lambda: dataclasses.replace(TINY, resamples=61))
+    monkeypatch.setattr(experiment.config, "values", lambda *_: dataclasses.replace(TINY, resamples=61))
     assert experiment.main(["--out", str(run.parent)]) == 2
     assert "another config" in capsys.readouterr().err
     for wrong in ({"bases": ()}, {"curve": (2, 1)}, {"scenes": 0}, {"tuning": 3}, {"shipped": True, "bases": (1,)}):
@@ -104,7 +105,7 @@ def test_refuses_a_folder_of_another_study(run, monkeypatch, capsys):
 
 
 def test_a_torn_table_is_named(run, monkeypatch, capsys):
-    monkeypatch.setattr(config, "quick", lambda: TINY)
+    monkeypatch.setattr(experiment.config, "values", lambda *_: TINY)
     table = run / "tables" / "base1-text.npz"
     whole = table.read_bytes()
     table.write_bytes(whole[: len(whole) // 2])
@@ -210,7 +211,7 @@ def test_interpolation_and_matching(on):
 
 
 def test_cost_counts_tokens():
-    study = dataclasses.replace(config.full(), tuning=60, batch=2, steps=10, curve=(60,))
+    study = dataclasses.replace(values("vchain", "full"), tuning=60, batch=2, steps=10, curve=(60,))
     assert study.tuning_cost(60) == 60 * 2 * 3 / 8 and study.tries == round((45 + 10) / 10)
     assert verdicts.cost(study, "vchain_noisy_0.1") == 55 and verdicts.cost(study, "t2v") == 10
     assert verdicts.cost(study, "tries") == 60 and verdicts.cost(study, "linear") == 0
@@ -282,7 +283,7 @@ def test_thoughts_reach_every_arm(run):
 
 
 def test_the_search_looks_at_validation_scenes_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "quick", lambda: TINY)
+    monkeypatch.setattr(experiment.config, "values", lambda *_: TINY)
     monkeypatch.setattr(search, "GRID", {"lr": (1e-3,), "mean": (0.0,)})
     monkeypatch.setattr(search, "UPDATES", (1, 2))
     monkeypatch.setattr(search, "BATCH", TINY.batch)
@@ -295,8 +296,11 @@ def test_the_search_looks_at_validation_scenes_only(tmp_path, monkeypatch):
 
 
 def test_the_shipped_base_is_the_quick_study_s():
-    study = config.quick()
+    study = values("vchain", "quick")
     dit = wan.load_dit(experiment.SHIPPED)
     asked = base.network(study.base)
     assert all(getattr(dit.cfg, n) == getattr(asked, n) for n in ("dim", "layers", "in_channels", "out_channels"))
-    assert sum(f.stat().st_size for f in experiment.SHIPPED.iterdir()) < 2_000_000 and config.full().base == study.base
+    assert (
+        sum(f.stat().st_size for f in experiment.SHIPPED.iterdir()) < 2_000_000
+        and values("vchain", "full").base == study.base
+    )
