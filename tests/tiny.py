@@ -106,9 +106,9 @@ def batch(n: int = 8, losers: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
 
 def realdpo():
     """The smallest study of RealDPO."""
-    from experiments.realdpo.config import Study
+    from experiments.realdpo.config import RealDPO
 
-    return Study(
+    return RealDPO(
         name="tiny",
         bases=2,
         dim=16,

@@ -9,7 +9,7 @@ updates that the budget buys ("equal compute") and, where that differs by more t
 
 from dataclasses import dataclass, replace
 
-from experiments.realdpo.config import Study
+from experiments.realdpo.config import RealDPO
 from vrjax.study import bills
 from vrjax.study.bills import Bill
 
@@ -18,7 +18,7 @@ OTHER_RANGE = "cleaner half"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
+class Regime:
     """One way to post-train a base.
 
     Attributes:
@@ -52,7 +52,7 @@ class Arm:
     note: str = ""
 
 
-def bill(arm: Arm, study: Study) -> Bill:
+def bill(arm: Regime, study: RealDPO) -> Bill:
     """Price of an arm."""
     reals = arm.reals or study.reals
     sampled = lambda each: float(bills.sampling(study.sampler_steps, clips=reals * each))
@@ -70,12 +70,12 @@ def bill(arm: Arm, study: Study) -> Bill:
     return Bill(float(each), sampled(made), reals * made if arm.data == "invalid" else 0)
 
 
-def budget(study: Study) -> float:
+def budget(study: RealDPO) -> float:
     """The bill that equal compute refers to, in forward equivalents for one base."""
-    return bill(Arm(name="", method="dpo", group="", lr=1.0), study).total(study.steps)
+    return bill(Regime(name="", method="dpo", group="", lr=1.0), study).total(study.steps)
 
 
-def updates(arm: Arm, study: Study) -> int:
+def updates(arm: Regime, study: RealDPO) -> int:
     """Updates that the budget buys; at least 1.
 
     Raises:
@@ -87,7 +87,7 @@ def updates(arm: Arm, study: Study) -> int:
         raise ValueError(f"arm {arm.name!r}: {error}") from None
 
 
-def rows(arm: Arm, study: Study) -> dict[str, int]:
+def rows(arm: Regime, study: RealDPO) -> dict[str, int]:
     """Snapshots of an arm that are scored: row name to number of updates.
 
     SFT's own best point on the validation conditions is found while it runs and is not among them.
@@ -99,17 +99,17 @@ def rows(arm: Arm, study: Study) -> dict[str, int]:
     return out
 
 
-def looks(study: Study) -> list[int]:
+def looks(study: RealDPO) -> list[int]:
     """Numbers of updates at which SFT is looked at on validation conditions: evenly up to twice its equal compute."""
-    last = 2 * updates(Arm(name="", method="sft", group="", lr=1.0), study)
+    last = 2 * updates(Regime(name="", method="sft", group="", lr=1.0), study)
     return [round(last * (k + 1) / study.looks) for k in range(study.looks)]
 
 
-def catalogue(study: Study) -> tuple[Arm, ...]:
+def catalogue(study: RealDPO) -> tuple[Regime, ...]:
     """Every arm, in the order of the tables."""
     t = study.tuned
-    sft = Arm(name="SFT", method="sft", group="baseline", lr=t.sft_lr)
-    plain = Arm(name="RealDPO", method="reg_dpo", group="method", lr=t.dpo_lr, beta=t.beta)
+    sft = Regime(name="SFT", method="sft", group="baseline", lr=t.sft_lr)
+    plain = Regime(name="RealDPO", method="reg_dpo", group="method", lr=t.dpo_lr, beta=t.beta)
     plain = replace(plain, rate=0.001, every=100, high=t.high)
     anchored = replace(plain, name="RealDPO + SFT anchor", lr=t.anchored_lr, beta=t.anchored_beta, anchor=t.anchor)
     dpop = replace(plain, name="RealDPO + DPOP anchor", method="dpop", lr=t.dpop_lr, beta=t.dpop_beta, anchor=t.penalty)
@@ -140,7 +140,7 @@ def catalogue(study: Study) -> tuple[Arm, ...]:
         vary(plain, "3 losers", losers=3),
         vary(anchored, "independent noise", shared=False),
         replace(plain, name="reference-free", method="reference_free", lr=t.free_lr, beta=t.free_beta),
-        Arm(
+        Regime(
             name="GRPO with the verifier",
             method="grpo",
             group="upper",

@@ -1,15 +1,18 @@
-"""Sizes and hyperparameters of the study, fixed before the test world was sampled.
+"""Sizes and hyperparameters of the study, fixed before the test split was sampled; the values lie in `configs/realdpo`.
 
-Everything in `Tuned` was chosen on the validation world: its own bases, its own real clips, its own test conditions.
+Everything in `Tuned` was chosen on the validation split: its own bases, its own real clips, its own test conditions.
 """
 
 import dataclasses
 import math
+from typing import ClassVar
+
+from vrjax.study.config import Study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """Chosen on the validation world."""
+    """Chosen on the validation split."""
 
     sft_lr: float = 3e-4
     """SFT, and SFT on filtered base samples."""
@@ -44,15 +47,15 @@ class Tuned:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study:
+class RealDPO(Study):
     """One run of the study."""
 
-    name: str
-    """The run folder is runs/<name>."""
-    world: str = "test"
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("first", "warmup")
+
+    split: str = "test"
     """Split of the conditions that arms are judged on: "test", or "val" while tuning."""
     first: int = 0
-    """Seed of the first base; the validation world's bases begin at 1000."""
+    """Seed of the first base; those of the validation split begin at 1000."""
     bases: int = 5
     """Independently trained bases, each with its own training clips, real clips and post-training noise."""
     dim: int = 64
@@ -100,36 +103,13 @@ class Study:
     tuned: Tuned = Tuned()
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int) and not isinstance(value, bool) and field.name not in ("first", "warmup"):
-                if value < 1:
-                    raise ValueError(f"realdpo: {field.name} must be at least 1, found {value}")
+        super().__post_init__()
         for name, value in dataclasses.asdict(self.tuned).items():
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"realdpo: tuned.{name} must be positive and finite, found {value}")
-        if self.world not in ("test", "val"):
-            raise ValueError(f"realdpo: world must be 'test' or 'val', found {self.world!r}")
+        if self.split not in ("test", "val"):
+            raise ValueError(f"realdpo: split must be 'test' or 'val', found {self.split!r}")
 
-    def shape(self) -> "Study":
+    def shape(self) -> "RealDPO":
         """The study without what no compiled program depends on: equal shapes share programs within a process."""
-        return dataclasses.replace(self, name="", world="test", first=0, arms=(), tuned=Tuned())
-
-
-def quick() -> Study:
-    """A few arms on two bases. Intervals are wide: it shows, it does not prove."""
-    return Study(
-        name="realdpo",
-        bases=2,
-        base_steps=1200,
-        conditions=50,
-        noises=2,
-        looks=4,
-        look_conditions=25,
-        arms=("SFT", "RealDPO", "RealDPO + SFT anchor", "null: RealDPO, coin-flipped pairs"),
-    )
-
-
-def full() -> Study:
-    """Every arm on five bases."""
-    return Study(name="realdpo_full")
+        return dataclasses.replace(self, name="", split="test", first=0, arms=(), tuned=Tuned())

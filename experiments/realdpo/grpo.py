@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.realdpo import inputs
-from experiments.realdpo.arms import Arm
-from experiments.realdpo.config import Study
+from experiments.realdpo.arms import Regime
+from experiments.realdpo.config import RealDPO
 from experiments.realdpo.network import post_config
 from experiments.realdpo.pairs import Material
 from vrjax import flow
@@ -27,8 +27,8 @@ def reward(error: np.ndarray) -> np.ndarray:
 
 
 def train(
-    study: Study,
-    arm: Arm,
+    study: RealDPO,
+    arm: Regime,
     params: Any,
     own: list[Material],
     until: int,

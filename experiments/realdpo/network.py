@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.realdpo import inputs
-from experiments.realdpo.config import Study
+from experiments.realdpo.config import RealDPO
 from vrjax.align import rollouts
 from vrjax.align.config import AlignConfig, Preference, Rollout
 from vrjax.models.wan import WanConfig
@@ -24,7 +24,7 @@ from vrjax.train.state import Network
 GROUP = 200  # samples made in one call, per base
 
 
-def model(study: Study) -> WanConfig:
+def model(study: RealDPO) -> WanConfig:
     """Wan's transformer, one token for every two frames of a body."""
     return WanConfig(
         dim=study.dim,
@@ -41,7 +41,7 @@ def model(study: Study) -> WanConfig:
     )
 
 
-def base_config(study: Study, seed: int) -> TrainConfig:
+def base_config(study: RealDPO, seed: int) -> TrainConfig:
     """The training run of one base."""
     return TrainConfig(
         name="base",
@@ -57,7 +57,7 @@ def base_config(study: Study, seed: int) -> TrainConfig:
     )
 
 
-def post_config(study: Study) -> AlignConfig:
+def post_config(study: RealDPO) -> AlignConfig:
     """The part that all post-training runs share; losses and numbers come from the arm."""
     return AlignConfig(
         name="post",
@@ -80,7 +80,7 @@ def rows(clips: Clips) -> dict[str, np.ndarray]:
 class Bases:
     """Trains bases one after the other with one compiled update."""
 
-    def __init__(self, study: Study):
+    def __init__(self, study: RealDPO):
         self.study = study
         self.mesh, self.update = _base_update(study.shape())
 
@@ -113,7 +113,7 @@ def flatten(params: Any) -> dict[str, np.ndarray]:
     return {path_name(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
 
 
-def stack(study: Study, named: list[dict[str, np.ndarray]]) -> Any:
+def stack(study: RealDPO, named: list[dict[str, np.ndarray]]) -> Any:
     """Weights of several bases, as `flatten` names them, as one tree with a leading axis; other entries are ignored.
 
     Raises:
@@ -132,7 +132,7 @@ def stack(study: Study, named: list[dict[str, np.ndarray]]) -> Any:
 
 
 @functools.cache
-def _base_update(study: Study) -> tuple[Any, Any]:
+def _base_update(study: RealDPO) -> tuple[Any, Any]:
     """Mesh and compiled update of base training."""
     config = base_config(study, 0)
     mesh = states.make_mesh(config)
@@ -141,7 +141,7 @@ def _base_update(study: Study) -> tuple[Any, Any]:
 
 
 @functools.cache
-def _samples(study: Study) -> Callable[..., Any]:
+def _samples(study: RealDPO) -> Callable[..., Any]:
     """The compiled sampler of all bases, one program per family: `(params, noise, text, image) -> latents`."""
     network, rollout = Network(post_config(study), {}), Rollout(steps=study.sampler_steps, shift=study.shift)
 
@@ -155,7 +155,7 @@ def _samples(study: Study) -> Callable[..., Any]:
 class Sampler:
     """Samples of every base's model for given conditions: one compiled program per family."""
 
-    def __init__(self, study: Study):
+    def __init__(self, study: RealDPO):
         self._run = _samples(study.shape())
 
     def __call__(self, params: Any, clips: list[Clips], noises: int, seed: int) -> np.ndarray:

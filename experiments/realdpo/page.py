@@ -1,22 +1,20 @@
 """Tables, the figure and the report page of a run."""
 
 import dataclasses
-import json
 import pathlib
-import tempfile
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL import Image
 
 from experiments.realdpo import arms, scoring, verdicts
-from experiments.realdpo.config import Study
+from experiments.realdpo.config import RealDPO
 from experiments.realdpo.scoring import Tables
 from experiments.realdpo.suite import BASE, CURVE, Suite, separable
 from experiments.realdpo.verdicts import Row
-from vrjax.files.writing import atomic
+from vrjax.files import writing
 from vrjax.report import claims as claim_files
-from vrjax.report import figures, html, parts
+from vrjax.report import html, parts
+from vrjax.study import page as common
 from vrjax.tasks.discs import physics, pictures
 
 INTRO = """A base model has watched discs move in a box. Half of what it saw was true, the other half broke physics in
@@ -34,7 +32,7 @@ NOTES = (
     "Intervals are 95 % hierarchical bootstraps over bases, conditions and noises; p-values are paired permutation "
     "tests over conditions, Holm-corrected over all rows against SFT at equal compute.",
     "Compute is in forward equivalents (forward 1, backward 2) and bills the sampling of losers. Learning rates, betas "
-    "and anchors were chosen on a validation world with bases, real clips and conditions of its own.",
+    "and anchors were chosen on a validation split with bases, real clips and conditions of its own.",
     "Gaps are means over the last 50 updates: error of the policy minus error of the reference, on winners and on "
     "losers. Loser-dominant: pairs that are won only because the loser's error rose more than the winner's.",
     "GRPO is given the verifier that also scores the test; it is no rival but an upper reference.",
@@ -65,7 +63,7 @@ def forest(rows: Mapping[str, Row], found: verdicts.Comparisons) -> parts.Forest
     )
 
 
-def curve(study: Study, measured: Mapping[str, Tables]) -> parts.Curve:
+def curve(study: RealDPO, measured: Mapping[str, Tables]) -> parts.Curve:
     """Valid share on validation conditions over compute, for the arms that were looked at on the way."""
     series = []
     start = measured[BASE]["look_rates"]
@@ -89,25 +87,7 @@ def curve(study: Study, measured: Mapping[str, Tables]) -> parts.Curve:
     )
 
 
-def figure(folder: pathlib.Path, above: parts.Forest, below: parts.Curve) -> pathlib.Path:
-    """`realdpo.png`: all arms, and the curve under them."""
-    with tempfile.TemporaryDirectory() as scratch:
-        files = [pathlib.Path(scratch) / f"{i}.png" for i in range(2)]
-        figures.save(figures.forest(above), files[0])
-        figures.save(figures.curve(below, size=(8.4, 3.6)), files[1])
-        images = [Image.open(file).convert("RGB") for file in files]
-        canvas = Image.new("RGB", (max(i.width for i in images), sum(i.height for i in images)), "white")
-        top = 0
-        for image in images:
-            canvas.paste(image, (0, top))
-            top += image.height
-    target = folder / "realdpo.png"
-    with atomic(target) as out:
-        canvas.save(out, optimize=True)
-    return target
-
-
-def case(study: Study, suite: Suite) -> parts.Case:
+def case(study: RealDPO, suite: Suite) -> parts.Case:
     """One test condition to look at: the first base's own samples, drawn, beside the truth."""
     clips = scoring.exam(study).clips["bounce"].take(np.arange(1))
     paths = suite.sampler(suite.params, [clips] * study.bases, study.noises, scoring.exam(study).seed)[0, 0]
@@ -127,7 +107,7 @@ def case(study: Study, suite: Suite) -> parts.Case:
 
 def write(
     folder: pathlib.Path,
-    study: Study,
+    study: RealDPO,
     suite: Suite,
     measured: Mapping[str, Tables],
     rows: Mapping[str, Row],
@@ -151,12 +131,10 @@ def write(
         *NOTES,
         f"{losers.mean():.0%} of the base's samples of the real clips' first frames are valid: false losers.",
     ]
-    with atomic(folder / "arms.md") as scratch:
-        scratch.write_text(verdicts.arms_markdown(rows, one, " ".join(notes)))
-    with atomic(folder / "claims.md") as scratch:
-        scratch.write_text(verdicts.short(found))
+    writing.text(folder / "arms.md", verdicts.arms_markdown(rows, one, " ".join(notes)))
+    writing.text(folder / "claims.md", verdicts.short(found))
     above, below = forest(rows, one), curve(study, measured)
-    figure(folder, above, below)
+    common.draw(folder / "realdpo.png", above, below, size=(8.4, 3.6))
     html.write(
         folder / "report.html",
         parts.Page(
@@ -169,6 +147,6 @@ def write(
             forests=[above],
             tables=[parts.Table("Arms", list(verdicts.HEAD), verdicts.arm_cells(rows, one), "All arms that were run.")],
             notes=[*notes, *missing],
-            config=json.loads(json.dumps(dataclasses.asdict(study))),
+            config=dataclasses.asdict(study),
         ),
     )

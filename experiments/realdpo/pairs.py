@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from experiments.realdpo import inputs, network
-from experiments.realdpo.arms import Arm
-from experiments.realdpo.config import Study
+from experiments.realdpo.arms import Regime
+from experiments.realdpo.config import RealDPO
 from vrjax.tasks.discs import physics, verifier
 from vrjax.tasks.discs.physics import Clips
 
@@ -30,7 +30,7 @@ class Material:
     seed: int
 
 
-def material(study: Study, params, sampler: network.Sampler) -> list[Material]:
+def material(study: RealDPO, params, sampler: network.Sampler) -> list[Material]:
     """Real clips and base samples for every base."""
     seeds = [study.first + i for i in range(study.bases)]
     reals = [physics.make("bounce", study.reals, split="real", seed=seed) for seed in seeds]
@@ -39,7 +39,7 @@ def material(study: Study, params, sampler: network.Sampler) -> list[Material]:
     return [Material(*one) for one in zip(reals, samples, judged, seeds, strict=True)]
 
 
-def rows(arm: Arm, own: Material) -> Rows:
+def rows(arm: Regime, own: Material) -> Rows:
     """The training rows of an arm for one base; with losers `lose` and `weight`, the share of losers that count.
 
     Raises:

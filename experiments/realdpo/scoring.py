@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.realdpo.config import Study
+from experiments.realdpo.config import RealDPO
 from experiments.realdpo.network import Sampler
 from vrjax.tasks.discs import physics, verifier
 from vrjax.tasks.discs.physics import Clips
@@ -26,18 +26,18 @@ class Exam:
     seed: int
 
 
-def exam(study: Study) -> Exam:
+def exam(study: RealDPO) -> Exam:
     """The study's own conditions: one disc, and two discs as the held-out family of motions."""
-    made = {f: physics.make(f, study.conditions, split=study.world, seed=0) for f in physics.FAMILIES}
+    made = {f: physics.make(f, study.conditions, split=study.split, seed=0) for f in physics.FAMILIES}
     return Exam(made, seed=1)
 
 
-def look(study: Study) -> Exam:
+def look(study: RealDPO) -> Exam:
     """Validation conditions for SFT's best point: one disc, no test condition among them."""
     return Exam({"bounce": physics.make("bounce", study.look_conditions, split="val", seed=1)}, seed=2)
 
 
-def score(study: Study, sampler: Sampler, params: Any, what: Exam) -> Tables:
+def score(study: RealDPO, sampler: Sampler, params: Any, what: Exam) -> Tables:
     """{"<family>/<measure>": (bases, conditions, noises)} of every measure of `verifier.Verdict`, float32."""
     out: Tables = {}
     for family, clips in what.clips.items():
@@ -53,7 +53,7 @@ def valid(table: Tables, family: str = "bounce", tolerance: float | None = None)
     """(bases, conditions, noises) of 0 and 1: which samples are true clips. The primary measure, on one disc.
 
     Two discs are judged with twice the tolerance: a contact multiplies small errors, and the bases (on the validation
-    world) hardly ever come nearer.
+    split) hardly ever come nearer.
     """
     if tolerance is None:
         tolerance = verifier.TOLERANCE if family == "bounce" else verifier.LOOSE

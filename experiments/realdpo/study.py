@@ -12,70 +12,51 @@ Writes `runs/<name>/`: `report.html`, `results.json` (claims with intervals and 
 """
 
 import pathlib
-import sys
-import time
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from experiments.realdpo import config as configs
 from experiments.realdpo import page, tuning, verdicts
-from experiments.realdpo.config import Study
+from experiments.realdpo.config import RealDPO
 from experiments.realdpo.suite import Suite
-from vrjax.files.writing import atomic
-from vrjax.study import command
+from vrjax.files import writing
+from vrjax.study import command, config
 
 
-def run(study: Study, root: pathlib.Path, *, fresh: bool, console: Console) -> pathlib.Path:
+def run(study: RealDPO, root: pathlib.Path, *, fresh: bool, console: Console) -> pathlib.Path:
     """Measures what is missing, judges, and writes the run folder, which is returned."""
-    began = time.monotonic()
     folder = root / study.name
-    command.settle(folder, command.made_of(study), fresh=fresh)
-    columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        suite = Suite(study, folder, progress)
-        measured = suite.run(console.print)
-        console.print("judging and drawing")
+    with command.running(folder, command.made_of(study), fresh=fresh, console=console) as here:
+        suite = Suite(study, here.bench)
+        measured = suite.run(here.say)
+        here.say("judging and drawing")
         rows = verdicts.gather(study, measured)
         found, missing = verdicts.claims(study, rows)
         page.write(folder, study, suite, measured, rows, found, missing)
-    for c in found:
-        number = f"{c.estimate:+.3f} [{c.interval[0]:+.3f}, {c.interval[1]:+.3f}]"
-        console.print(f"  {c.id:<32} {number:<28} {c.verdict}", highlight=False)
-    console.print(f"done in {(time.monotonic() - began) / 60:.1f} min. Look at it: {folder / 'report.html'}")
+        here.tell(found)
     return folder
 
 
 def tune(root: pathlib.Path, *, fresh: bool, console: Console) -> pathlib.Path:
-    """The search on the validation world; writes `tuning.md` and returns the run folder."""
+    """The search on the validation split; writes `tuning.md` and returns the run folder."""
     study = tuning.study()
     folder = root / study.name
-    command.settle(folder, command.made_of(study), fresh=fresh)
-    with Progress(console=console, transient=True) as progress:
-        table = tuning.run(Suite(study, folder, progress), lambda text: console.print(text, highlight=False))
-    with atomic(folder / "tuning.md") as scratch:
-        scratch.write_text(table)
+    with command.running(folder, command.made_of(study), fresh=fresh, console=console) as here:
+        writing.text(folder / "tuning.md", tuning.run(Suite(study, here.bench), here.say))
     console.print(f"all settings: {folder / 'tuning.md'}; the chosen ones stand in experiments/realdpo/config.py")
     return folder
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
-    parser = command.parser("realdpo", __doc__)
-    parser.add_argument("--full", action="store_true", help="five bases, every arm, powered comparisons")
-    parser.add_argument("--tune", action="store_true", help="the search for learning rates and betas, validation world")
+    parser = command.parser("realdpo", __doc__, full="five bases, every arm, powered comparisons")
+    parser.add_argument("--tune", action="store_true", help="the search for learning rates and betas, validation split")
     options = parser.parse_args(argv)
 
     def job() -> None:
         if options.tune:
             tune(options.out, fresh=options.fresh, console=Console())
         else:
-            config = configs.full() if options.full else configs.quick()
-            run(config, options.out, fresh=options.fresh, console=Console())
+            run(config.values("realdpo", options.values), options.out, fresh=options.fresh, console=Console())
 
     return command.status("realdpo", job)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,18 +1,17 @@
 """The run: bases, then arm after arm, every one kept on disk as soon as it is done."""
 
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.progress import Progress
 
 from experiments.realdpo import arms, grpo, inputs, network, pairs, scoring, training
-from experiments.realdpo.arms import Arm
-from experiments.realdpo.config import Study
+from experiments.realdpo.arms import Regime
+from experiments.realdpo.config import RealDPO
 from experiments.realdpo.scoring import Tables
+from vrjax.study.page import slug
 from vrjax.study.tables import Bench
 
 BASE, BEST = "base", "SFT, best validation point"
@@ -24,29 +23,14 @@ class Suite:
 
     Args:
         study: its sizes.
-        folder: the run folder.
-        progress: a rich progress bar, or None.
+        bench: keeps the tables.
     """
 
-    def __init__(self, study: Study, folder: pathlib.Path, progress: Progress | None = None):
-        self.study, self.progress = study, progress
-        self.bench = Bench(folder / "tables", progress=progress)
+    def __init__(self, study: RealDPO, bench: Bench):
+        self.study, self.bench = study, bench
         self.sampler = network.Sampler(study)
         self._params: Any = None
         self._material: list[pairs.Material] | None = None
-
-    def _bar(self, label: str, total: int) -> Callable[[int], None]:
-        if self.progress is None:
-            return lambda done: None
-        task, progress, count = self.progress.add_task(label, total=total), self.progress, [0]
-
-        def tick(done: int) -> None:
-            count[0] += done
-            progress.update(task, completed=count[0])
-            if count[0] >= total:
-                progress.remove_task(task)
-
-        return tick
 
     def bases(self) -> list[Tables]:
         """Weights of every base by dotted name, and its training curve."""
@@ -56,7 +40,8 @@ class Suite:
         def make(seed: int) -> Tables:
             if not trainer:
                 trainer.append(network.Bases(study))
-            return trainer[0].train(seed, self._bar(f"training base {seed}", study.base_steps))
+            with self.bench.bar(f"training base {seed}", study.base_steps) as tick:
+                return trainer[0].train(seed, tick)
 
         return [self.bench.part(f"base-{seed}", lambda seed=seed: make(seed)) for seed in seeds]
 
@@ -83,7 +68,7 @@ class Suite:
 
         return self.bench.part("arm-base", make)
 
-    def arm(self, arm: Arm) -> Tables:
+    def arm(self, arm: Regime) -> Tables:
         """Scores of every row of an arm, "<row>|<family>/<measure>"; its log, "log|<name>"; for SFT its looks."""
         return self.bench.part(f"arm-{slug(arm.name)}", lambda: self._arm(arm))
 
@@ -95,7 +80,7 @@ class Suite:
         found = scoring.score(self.study, self.sampler, params, scoring.look(self.study))
         return scoring.valid(found).mean((1, 2))
 
-    def _arm(self, arm: Arm) -> Tables:
+    def _arm(self, arm: Regime) -> Tables:
         study, out = self.study, {}
         wanted = {steps: row for row, steps in arms.rows(arm, study).items()}
         looks = set(arms.looks(study)) if arm.name == "SFT" else set()
@@ -124,13 +109,14 @@ class Suite:
             out |= {"looks": np.asarray([s for s, _ in seen]), "look_rates": np.stack([r for _, r in seen])}
         return out | {f"log|{k}": v.astype(np.float32) for k, v in log.items()}
 
-    def train(self, arm: Arm, until: int):
-        """Post-trains all bases; see `training.train`."""
-        bar = self._bar(arm.name, until)
-        if arm.method == "grpo":
-            return grpo.train(self.study, arm, self.params, self.material, until, bar)
-        data = [pairs.rows(arm, own) for own in self.material]
-        return training.train(self.study, arm, self.params, data, until, bar)
+    def train(self, arm: Regime, until: int):
+        """Post-trains all bases; yields and returns what `training.train` does."""
+        given = self.study, arm, self.params
+        with self.bench.bar(arm.name, until) as tick:
+            if arm.method == "grpo":
+                return (yield from grpo.train(*given, self.material, until, tick))
+            data = [pairs.rows(arm, own) for own in self.material]
+            return (yield from training.train(*given, data, until, tick))
 
     def run(self, say: Callable[[str], None] = lambda text: None) -> dict[str, Tables]:
         """Measures what is missing; tables by arm name, the bases' under "base". `say` is told what is done."""
@@ -143,13 +129,7 @@ class Suite:
         return out
 
 
-def slug(name: str) -> str:
-    """An arm's name as a file name."""
-    words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
-    return "-".join(words)
-
-
-def separable(study: Study, material: list[pairs.Material]) -> Any:
+def separable(study: RealDPO, material: list[pairs.Material]) -> Any:
     """`vrjax.align.separability` of the real clips and the base samples of all bases together."""
     from vrjax.align import separability
 

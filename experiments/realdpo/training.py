@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.realdpo.arms import Arm
-from experiments.realdpo.config import Study
+from experiments.realdpo.arms import Regime
+from experiments.realdpo.config import RealDPO
 from experiments.realdpo.network import post_config
 from vrjax.align import losses, step
 from vrjax.align.config import Preference, Reference
@@ -26,7 +26,7 @@ from vrjax.train.state import Network
 LOGGED = ("loss", "win_error", "win_gap", "lose_gap", "loser_dominant", "accuracy", "win_motion", "lose_motion")
 
 
-def numbers(arm: Arm) -> dict[str, Any]:
+def numbers(arm: Regime) -> dict[str, Any]:
     """What may differ between arms of one program, as arguments of the update."""
     f = jnp.float32
     return {
@@ -48,7 +48,7 @@ class Program(NamedTuple):
 
 
 @functools.cache
-def program(study: Study, method: str, losers: int, shared: bool) -> Program:
+def program(study: RealDPO, method: str, losers: int, shared: bool) -> Program:
     """The program of a method. `method` is a loss of `vrjax.align`; plain DPO is "reg_dpo" with anchor 0."""
     config = dataclasses.replace(
         post_config(study),
@@ -68,8 +68,8 @@ def program(study: Study, method: str, losers: int, shared: bool) -> Program:
 
 
 def train(
-    study: Study,
-    arm: Arm,
+    study: RealDPO,
+    arm: Regime,
     params: Any,
     data: Sequence[Mapping[str, np.ndarray]],
     until: int,

@@ -1,4 +1,4 @@
-"""The search on the validation world: its own bases, real clips and conditions; what it finds is written into `Tuned`.
+"""The search on the validation split: its own bases, real clips and conditions; what it finds is written into `Tuned`.
 
 Every method has a grid of its own, fixed here; a setting is judged by the share of valid samples of one disc at equal
 compute. The whole table is published, not the best rows.
@@ -11,30 +11,31 @@ from typing import Any
 import numpy as np
 
 from experiments.realdpo import arms, scoring
-from experiments.realdpo.arms import Arm
-from experiments.realdpo.config import Study, Tuned
-from experiments.realdpo.suite import Suite, slug
+from experiments.realdpo.arms import Regime
+from experiments.realdpo.config import RealDPO, Tuned
+from experiments.realdpo.suite import Suite
 from vrjax.report import tables
+from vrjax.study.page import slug
 
 HEAD = ("method", "learning rate", "beta", "anchor", "noise levels up to", "valid", "per base", "win gap", "lose gap")
 
 
-def study(**changes) -> Study:
-    """The validation world: two bases whose seeds no test base has."""
+def study(**changes) -> RealDPO:
+    """The validation split: two bases whose seeds no test base has."""
     unused = Tuned(**{field.name: 1.0 for field in dataclasses.fields(Tuned)})  # the grid brings its own numbers
-    fixed: dict[str, Any] = dict(name="realdpo_tune", world="val", first=1000, bases=2, conditions=100, noises=2)
-    return Study(**{**fixed, "held_noises": 1, "tuned": unused, **changes})
+    fixed: dict[str, Any] = dict(name="realdpo_tune", split="val", first=1000, bases=2, conditions=100, noises=2)
+    return RealDPO(**{**fixed, "held_noises": 1, "tuned": unused, **changes})
 
 
-def grid() -> tuple[Arm, ...]:
+def grid() -> tuple[Regime, ...]:
     """The settings of the search, by method."""
-    found: list[Arm] = []
+    found: list[Regime] = []
 
     def add(method: str, name: str, *settings: tuple[float, ...], **changes: Any) -> None:
         more = "".join(f" {key} {value}" for key, value in changes.items())
         for lr, beta, anchor, high in settings:
             found.append(
-                Arm(
+                Regime(
                     name=f"{name} lr {lr:g} beta {beta:g} anchor {anchor:g} to {high:g}{more}",
                     method=method,
                     group=name + more,
@@ -67,7 +68,7 @@ def grid() -> tuple[Arm, ...]:
     return tuple(found)
 
 
-def measure(suite: Suite, arm: Arm) -> scoring.Tables:
+def measure(suite: Suite, arm: Regime) -> scoring.Tables:
     """Scores of a setting after its equal-compute updates, on one disc only; kept in the run folder."""
 
     def make() -> scoring.Tables:

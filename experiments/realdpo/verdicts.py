@@ -1,26 +1,26 @@
 """Claims and the table of arms, from the stored scores.
 
-Fixed before the test world was sampled: the primary measure is the share of valid samples of one disc; every row is
+Fixed before the test split was sampled: the primary measure is the share of valid samples of one disc; every row is
 compared with SFT at equal compute on the same bases, conditions and initial noises.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from experiments.realdpo import arms, scoring
-from experiments.realdpo.config import Study
+from experiments.realdpo.config import RealDPO
 from experiments.realdpo.scoring import Tables
 from experiments.realdpo.suite import BASE, BEST
 from vrjax.report import statistics, tables
 from vrjax.report.claims import Claim, claim
 from vrjax.tasks.discs import verifier
 
-PAPER, OURS = "RealDPO (2510.14955)", "vrjax"
-PLAIN, ANCHORED, SFT = "RealDPO", "RealDPO + SFT anchor", "SFT"
-MARGIN = 0.02  # smallest effect of interest: two valid samples in a hundred
+SFT = "SFT"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Row:
     note: str = ""
 
 
-def gather(study: Study, measured: Mapping[str, Tables]) -> dict[str, Row]:
+def gather(study: RealDPO, measured: Mapping[str, Tables]) -> dict[str, Row]:
     """All rows by name, in the order of the tables: the bases, then every arm's rows."""
     of = lambda table, row: {k.split("|", 1)[1]: v for k, v in table.items() if k.split("|", 1)[0] == row}
     out = {BASE: Row(BASE, "base", 0, 0.0, of(measured[BASE], BASE), {})}
@@ -62,13 +62,13 @@ def gather(study: Study, measured: Mapping[str, Tables]) -> dict[str, Row]:
     return out
 
 
-def estimate(values: np.ndarray, study: Study) -> statistics.Estimate:
+def estimate(values: np.ndarray, study: RealDPO) -> statistics.Estimate:
     """Mean with its hierarchical interval: bases, conditions (shared by all bases) and noises are resampled."""
     resample = tuple(axis for axis in (0, 1, 2) if values.shape[axis] > 1)
     return statistics.hierarchical_bootstrap(values, resample=resample, resamples=study.resamples)
 
 
-def p_value(difference: np.ndarray, study: Study) -> float:
+def p_value(difference: np.ndarray, study: RealDPO) -> float:
     """Paired permutation test: both arms' answers to one condition, all bases and noises, are exchanged together."""
     conditions = np.arange(difference.shape[1])
     return float(statistics.sign_flip(difference.mean((0, 2)), conditions, resamples=study.resamples))
@@ -77,7 +77,7 @@ def p_value(difference: np.ndarray, study: Study) -> float:
 Comparisons = dict[str, dict[str, float]]
 
 
-def comparisons(study: Study, rows: Mapping[str, Row], family: str = "bounce") -> Comparisons:
+def comparisons(study: RealDPO, rows: Mapping[str, Row], family: str = "bounce") -> Comparisons:
     """Every row against SFT at equal compute: `valid` and `gain` with intervals, `p`, and `holm` over all rows."""
     rival = scoring.valid(rows[SFT].scores, family)
     out: Comparisons = {}
@@ -123,53 +123,43 @@ def measures(row: Row) -> dict[str, float]:
     }
 
 
-HEAD = (
-    "arm",
-    "updates",
-    "cost (kF)",
-    "valid, one disc [95 %]",
-    "minus SFT [95 %]",
-    "p (Holm)",
-    "valid, two discs (held out)",
-    "within half of it",
-    "within twice",
-    "rmse",
-    "through floor",
-    "frozen",
-    "motion",
-    "win gap",
-    "lose gap",
-    "loser-dominant",
-)
+Cell = Callable[[Row, Mapping[str, float], Mapping[str, float]], str]
+
+
+def _number(name: str, form: str = ".3f") -> Cell:
+    """A secondary number, empty where the row has none."""
+    return lambda row, found, more: "" if np.isnan(more[name]) else f"{more[name]:{form}}"
+
+
+# The columns of the table of all arms: of a row, its comparison on one disc, and its secondary numbers.
+COLUMNS: dict[str, Cell] = {
+    "arm": lambda row, found, more: row.name,
+    "updates": lambda row, found, more: str(row.updates),
+    "cost (kF)": lambda row, found, more: f"{row.cost / 1000:.1f}",
+    "valid, one disc [95 %]": lambda row, found, more: (
+        f"{found['valid']:.3f} [{found['valid_low']:.3f}, {found['valid_high']:.3f}]"
+    ),
+    "minus SFT [95 %]": lambda row, found, more: (
+        "" if row.name == SFT else f"{found['gain']:+.3f} [{found['gain_low']:+.3f}, {found['gain_high']:+.3f}]"
+    ),
+    "p (Holm)": lambda row, found, more: f"{found['holm']:.2g}" if "holm" in found else "",
+    "valid, two discs (held out)": _number("valid_two"),
+    "within half of it": _number("valid_tight"),
+    "within twice": _number("valid_loose"),
+    "rmse": _number("rmse", ".4f"),
+    "through floor": _number("through_floor"),
+    "frozen": _number("frozen"),
+    "motion": _number("motion", ".4f"),
+    "win gap": _number("win_gap", "+.3g"),
+    "lose gap": _number("lose_gap", "+.3g"),
+    "loser-dominant": _number("loser_dominant", ".3g"),
+}
+HEAD = tuple(COLUMNS)
 
 
 def arm_cells(rows: Mapping[str, Row], found: Comparisons) -> list[list[str]]:
     """The table of all arms as text, columns `HEAD`; `found` are the comparisons on one disc."""
-    out = []
-    for name, row in rows.items():
-        c, m = found[name], measures(row)
-        gap = lambda key, sign="+", m=m: "" if np.isnan(m[key]) else f"{m[key]:{sign}.3g}"
-        out.append(
-            [
-                name,
-                str(row.updates),
-                f"{row.cost / 1000:.1f}",
-                f"{c['valid']:.3f} [{c['valid_low']:.3f}, {c['valid_high']:.3f}]",
-                "" if name == SFT else f"{c['gain']:+.3f} [{c['gain_low']:+.3f}, {c['gain_high']:+.3f}]",
-                f"{c['holm']:.2g}" if "holm" in c else "",
-                f"{m['valid_two']:.3f}",
-                f"{m['valid_tight']:.3f}",
-                f"{m['valid_loose']:.3f}",
-                f"{m['rmse']:.4f}",
-                f"{m['through_floor']:.3f}",
-                f"{m['frozen']:.3f}",
-                f"{m['motion']:.4f}",
-                gap("win_gap"),
-                gap("lose_gap"),
-                gap("loser_dominant", ""),
-            ]
-        )
-    return out
+    return [[cell(row, found[name], measures(row)) for cell in COLUMNS.values()] for name, row in rows.items()]
 
 
 def arms_markdown(rows: Mapping[str, Row], found: Comparisons, note: str = "") -> str:
@@ -177,196 +167,41 @@ def arms_markdown(rows: Mapping[str, Row], found: Comparisons, note: str = "") -
     return tables.markdown(HEAD, arm_cells(rows, found), note)
 
 
-@dataclasses.dataclass(frozen=True)
-class Question:
-    """A claim before it is measured: valid(a) - valid(b) on a family, with a direction."""
-
-    name: str
-    paper: str
-    statement: str
-    a: str
-    b: str
-    family: str = "bounce"
-    direction: str = "greater"
-    notes: str = ""
+def registered() -> list[dict[str, Any]]:
+    """The claims of `claims.json`, in order: two arms compared by a measure on a family, with a direction."""
+    return json.loads(pathlib.Path(__file__).with_name("claims.json").read_text("utf-8"))["claims"]
 
 
-def questions() -> tuple[Question, ...]:
-    """The claims of the study, in order."""
-    equal, held = "Equal compute, the sampling of losers billed.", "collide"
-    half, steps = arms.OTHER_RANGE, f"{SFT}, equal steps"
-    return (
-        Question("over_base", PAPER, "RealDPO removes what the base has learned wrongly.", PLAIN, BASE),
-        Question("over_sft", PAPER, "RealDPO is better than SFT on the same real clips.", PLAIN, SFT, notes=equal),
-        Question("over_sft_steps", PAPER, "RealDPO is better than SFT after as many updates.", PLAIN, steps),
-        Question(
-            "anchored_over_sft",
-            "Reg-DPO (2511.01450)",
-            "With the winner's own error kept in the loss, preferences over base samples beat SFT.",
-            ANCHORED,
-            SFT,
-            notes=equal,
-        ),
-        Question(
-            "anchored_over_best_sft",
-            OURS,
-            "The anchored form beats SFT stopped at its best validation point.",
-            ANCHORED,
-            BEST,
-            notes="SFT's best point may lie beyond equal compute.",
-        ),
-        Question(
-            "anchored_over_sft_steps", OURS, "The anchored form beats SFT after as many updates.", ANCHORED, steps
-        ),
-        Question(
-            "anchor",
-            "Reg-DPO (2511.01450)",
-            "An anchor on the winner improves DPO.",
-            ANCHORED,
-            PLAIN,
-        ),
-        Question(
-            "labels",
-            OURS,
-            "It is the preference that helps: pairs with coin-flipped sides do not.",
-            PLAIN,
-            "null: RealDPO, coin-flipped pairs",
-        ),
-        Question(
-            "own_losers",
-            PAPER,
-            "Losers must be the model's own samples: real continuations of other clips do not serve.",
-            PLAIN,
-            "null: RealDPO, other real clips lose",
-        ),
-        Question(
-            "own_losers_anchored",
-            OURS,
-            "The same with the anchor.",
-            ANCHORED,
-            "null: anchored, other real clips lose",
-        ),
-        Question("real_winners", PAPER, "Real winners beat the base's own best samples.", PLAIN, OWN),
-        Question("losers", PAPER, "Three losers are better than one.", f"{PLAIN}, 3 losers", PLAIN, notes=equal),
-        Question("losers_anchored", OURS, "The same with the anchor.", f"{ANCHORED}, 3 losers", ANCHORED, notes=equal),
-        Question(
-            "ema",
-            PAPER,
-            "A slowly moving reference beats a frozen one.",
-            ANCHORED,
-            f"{ANCHORED}, frozen reference",
-            notes="The released motion, a thousandth every hundred updates, hardly moves in a run of this length.",
-        ),
-        Question(
-            "half",
-            PAPER,
-            "Training on the cleaner half of the noise levels is better.",
-            f"{PLAIN}, {half}",
-            PLAIN,
-        ),
-        Question("half_anchored", OURS, "The same with the anchor.", f"{ANCHORED}, {half}", ANCHORED),
-        Question(
-            "noise",
-            PAPER,
-            "One noise shared by winner and losers beats one each.",
-            ANCHORED,
-            f"{ANCHORED}, independent noise",
-        ),
-        Question(
-            "filter",
-            OURS,
-            "Leaving out losers that are valid improves on calling every sample a loser.",
-            f"{PLAIN}, invalid losers only",
-            PLAIN,
-            notes="The filter uses the verifier; its judging is not billed, all candidates are.",
-        ),
-        Question(
-            "filter_anchored",
-            OURS,
-            "The same with the anchor.",
-            f"{ANCHORED}, invalid losers only",
-            ANCHORED,
-        ),
-        Question(
-            "filter_over_sft",
-            OURS,
-            "The anchored form with invalid losers only beats SFT.",
-            f"{ANCHORED}, invalid losers only",
-            SFT,
-            notes=equal + " The filter uses the verifier.",
-        ),
-        Question(
-            "few",
-            OURS,
-            "With few real clips losers help: the anchored form beats SFT on 16.",
-            FEW,
-            FEW_SFT,
-            notes=equal,
-        ),
-        Question("held_base", PAPER, "What it learns carries over to motions without real clips.", PLAIN, BASE, held),
-        Question("held_sft", OURS, "It carries over better than what SFT learns.", PLAIN, SFT, held, notes=equal),
-        Question("held_sft_anchored", OURS, "The same with the anchor.", ANCHORED, SFT, held, notes=equal),
-    )
-
-
-OWN = "SFT on valid base samples"
-FEW, FEW_SFT = f"{ANCHORED}, 16 real clips", "SFT, 16 real clips"
-
-
-def claims(study: Study, rows: Mapping[str, Row]) -> tuple[list[Claim], list[str]]:
+def claims(study: RealDPO, rows: Mapping[str, Row]) -> tuple[list[Claim], list[str]]:
     """The claims that the measured rows answer, and a sentence for each that they do not."""
     out, missing = [], []
-    for q in questions():
-        lost = [name for name in (q.a, q.b) if name not in rows]
+    for asked in registered():
+        lost = [name for name in asked["arms"] if name not in rows]
         if lost:
-            missing.append(f"realdpo.{q.name} was not measured: no row {lost[0]!r} in this run.")
+            missing.append(f"{asked['id']} was not measured: no row {lost[0]!r} in this run.")
             continue
-        values = scoring.valid(rows[q.a].scores, q.family) - scoring.valid(rows[q.b].scores, q.family)
+        values, statistic = _difference(asked, *(rows[name].scores for name in asked["arms"]))
         found = estimate(values, study)
-        one = q.family == "bounce"
-        on = "one disc" if one else "two discs that collide, a family without real clips, twice the tolerance"
-        out.append(
-            claim(
-                f"realdpo.{q.name}",
-                paper=q.paper,
-                statement=q.statement,
-                statistic=f"{on}: share of valid samples with '{q.a}' minus with '{q.b}'",
-                estimate=float(found.value),
-                interval=found.interval,
-                n=values.shape[1],
-                null=0.0,
-                direction=q.direction,
-                margin=MARGIN,
-                arms=(q.a, q.b),
-                notes=q.notes,
-            )
-        )
-    if PLAIN in rows:
-        out.append(_motion(study, rows[PLAIN], rows[BASE]))
+        told = {key: asked[key] for key in ("paper", "statement", "direction", "arms", "notes") if key in asked}
+        numbers = {"estimate": float(found.value), "interval": found.interval, "n": values.shape[1], "null": 0.0}
+        out.append(claim(asked["id"], statistic=statistic, margin=asked["smallest"], **numbers, **told))
     return out, missing
 
 
-def _motion(study: Study, row: Row, base: Row) -> Claim:
-    """Whether motion stays: the dynamic degree over that of the base."""
-    unit = float(base.scores["bounce/motion"].mean())
-    found = estimate((row.scores["bounce/motion"].astype(float) - base.scores["bounce/motion"]) / unit, study)
-    return claim(
-        "realdpo.motion",
-        paper=PAPER,
-        statement="Motion does not die: samples move as much as before.",
-        statistic="one disc: dynamic degree with 'RealDPO' minus that of the base, as a share of the latter",
-        estimate=float(found.value),
-        interval=found.interval,
-        n=row.scores["bounce/motion"].shape[1],
-        null=0.0,
-        direction="equal",
-        margin=0.1,
-        arms=(row.name, base.name),
-    )
+def _difference(asked: Mapping[str, Any], mine: Tables, other: Tables) -> tuple[np.ndarray, str]:
+    """(bases, conditions, noises) of what a claim is about, and how it is called."""
+    family, (a, b) = asked["family"], asked["arms"]
+    if asked["measure"] == "motion":
+        name = f"{family}/motion"
+        values = (mine[name].astype(float) - other[name]) / float(other[name].mean())
+        return values, f"one disc: dynamic degree with '{a}' minus that of the {b}, as a share of the latter"
+    two = "two discs that collide, a family without real clips, twice the tolerance"
+    values = scoring.valid(mine, family) - scoring.valid(other, family)
+    return values, f"{'one disc' if family == 'bounce' else two}: share of valid samples with '{a}' minus with '{b}'"
 
 
 def details(
-    study: Study, rows: Mapping[str, Row], one: Comparisons, two: Comparisons, extra: Mapping[str, Any]
+    study: RealDPO, rows: Mapping[str, Row], one: Comparisons, two: Comparisons, extra: Mapping[str, Any]
 ) -> dict[str, Any]:
     """All numbers behind the tables, for `results.json`; no NaN. `one`, `two`: comparisons on one and two discs."""
     clean = lambda d: {k: v for k, v in d.items() if np.isfinite(v)}

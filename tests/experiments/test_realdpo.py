@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tiny
 
-from experiments.realdpo import config, network, suite
+from experiments.realdpo import network, suite
 from experiments.realdpo import study as realdpo
 from vrjax.report import claims
-from vrjax.study import command
+from vrjax.study import command, config
 
 STUDY = dataclasses.replace(
     tiny.realdpo(),
@@ -28,7 +28,7 @@ def quickly_compiled():
 
 @pytest.fixture
 def study(monkeypatch):
-    monkeypatch.setattr(config, "quick", lambda: STUDY)
+    monkeypatch.setattr(realdpo.config, "values", lambda *_: STUDY)
     return STUDY
 
 
@@ -103,4 +103,5 @@ def test_errors_are_one_line(tmp_path, study, capsys):
     with pytest.raises(SystemExit) as done:
         realdpo.main(["--help"])
     assert done.value.code == 0 and "--full" in capsys.readouterr().out
-    assert config.full().bases >= 5 and config.full().conditions >= 200
+    full = config.values("realdpo", "full")
+    assert full.bases >= 5 and full.conditions >= 200

@@ -9,8 +9,8 @@ import pytest
 import tiny
 
 from experiments.realdpo import arms, inputs, network, pairs, training, verdicts
-from experiments.realdpo.arms import Arm
-from experiments.realdpo.config import Study, Tuned
+from experiments.realdpo.arms import Regime
+from experiments.realdpo.config import RealDPO, Tuned
 from experiments.realdpo.suite import BASE, BEST
 from vrjax.align import step
 from vrjax.align.config import Preference
@@ -32,12 +32,12 @@ def quickly_compiled():
 TINY = tiny.realdpo()
 
 
-def arm(name: str, study: Study = TINY) -> Arm:
+def arm(name: str, study: RealDPO = TINY) -> Regime:
     return next(a for a in arms.catalogue(study) if a.name == name)
 
 
 def test_bills_are_the_hand_formula():
-    study = Study(name="s", reals=64, losers=3, batch=16, steps=300, sampler_steps=10, group=8, prompts=8)
+    study = RealDPO(name="s", reals=64, losers=3, batch=16, steps=300, sampler_steps=10, group=8, prompts=8)
     price = lambda name: arms.bill(arm(name, study), study)[:2]
     assert price("SFT") == (16 * 3, 0)
     assert price("RealDPO") == (16 * 8, 64 * 1 * 10)
@@ -54,7 +54,7 @@ def test_bills_are_the_hand_formula():
 
 
 def test_equal_compute_is_spent_and_never_exceeded():
-    study = Study(name="s")
+    study = RealDPO(name="s")
     budget = arms.budget(study)
     for one in arms.catalogue(study):
         price, count = arms.bill(one, study), arms.updates(one, study)
@@ -68,7 +68,7 @@ def test_equal_compute_is_spent_and_never_exceeded():
     with pytest.raises(ValueError, match="unknown arms"):
         arms.catalogue(dataclasses.replace(study, arms=("SFT", "PPO")))
     with pytest.raises(ValueError, match="tuned.beta"):
-        Study(name="s", tuned=Tuned(beta=0.0))
+        RealDPO(name="s", tuned=Tuned(beta=0.0))
     names = [one.name for one in arms.catalogue(study)]
     assert len(set(names)) == len(names)
 
@@ -116,7 +116,7 @@ def test_rows_of_the_arms(material):
 
 def test_the_update_is_the_librarys_step(material):
     """Traced numbers under vmap over bases: the same as vrjax.align.step with a config of plain numbers."""
-    one = Arm(name="x", method="reg_dpo", group="", lr=3e-3, beta=7.0, anchor=2.0, high=0.6, rate=0.25, every=2)
+    one = Regime(name="x", method="reg_dpo", group="", lr=3e-3, beta=7.0, anchor=2.0, high=0.6, rate=0.25, every=2)
     rows = pairs.rows(one, material)
     config = dataclasses.replace(
         network.post_config(TINY),
@@ -149,7 +149,7 @@ def test_the_update_is_the_librarys_step(material):
     assert abs(log["loss"][0, 0] - (np.log(2) + 2 * log["win_error"][0, 0])) < 1e-5
 
 
-def fake(rates: dict[str, float], study: Study) -> dict[str, dict[str, np.ndarray]]:
+def fake(rates: dict[str, float], study: RealDPO) -> dict[str, dict[str, np.ndarray]]:
     """Stored tables whose valid shares are known: sample (condition, noise) is valid below the row's rate."""
     shape = (study.bases, study.conditions, study.noises)
     grade = np.broadcast_to((np.arange(study.conditions)[:, None] + 0.5) / study.conditions, shape)

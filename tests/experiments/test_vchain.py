@@ -7,7 +7,6 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
-from vrjax.study.config import values
 
 from experiments.vchain import arms, base, config, looks, search, suite, thoughts, verdicts
 from experiments.vchain import study as experiment
@@ -15,6 +14,7 @@ from vrjax.flow import Level
 from vrjax.models import wan
 from vrjax.reasoning.thoughts import pictures
 from vrjax.report import claims
+from vrjax.study.config import values
 from vrjax.tasks.chains import rules, score, sprites
 
 BASE = config.Base(dim=16, ffn=16, heads=1, layers=1, steps=4, stretch=2, videos=2, images=2, scenes=6)
