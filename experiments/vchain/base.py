@@ -106,7 +106,7 @@ def batch(data: Films, rng: np.random.Generator, videos: int, images: int, wrong
     place = np.tile(np.arange(cells), words.ORDERS)
     order = np.repeat(np.arange(words.ORDERS), cells)
     for i in range(videos):
-        k = told[i] * cells
+        k = int(told[i]) * cells
         text[i, :k] = words.onehot(place[:k], film[i, instants[i, : told[i]]].ravel(), order[:k], k)
         if form[i] == 2:
             end = np.full(cells, words.ORDERS)
