@@ -47,7 +47,7 @@ def make_reference(config: Any) -> references.Reference:
     return references.make(spec.kind, decay=spec.decay, every=spec.every, rate=spec.rate)
 
 
-def make_bank(config: AlignConfig) -> Bank | None:
+def make_bank(config: Any) -> Bank | None:
     """The bank of draws of a config, or None where draws are fresh."""
     if not config.reference.draws:
         return None
