@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tiny
 
+from configs.realdpo import full
 from experiments.realdpo import network, suite
 from experiments.realdpo import study as realdpo
 from vrjax.report import claims
-from vrjax.study import command, config
+from vrjax.study import command
 
 STUDY = dataclasses.replace(
     tiny.realdpo(),
@@ -103,5 +104,5 @@ def test_errors_are_one_line(tmp_path, study, capsys):
     with pytest.raises(SystemExit) as done:
         realdpo.main(["--help"])
     assert done.value.code == 0 and "--full" in capsys.readouterr().out
-    full = config.values("realdpo", "full")
-    assert full.bases >= 5 and full.conditions >= 200
+    sizes = full.config()
+    assert sizes.bases >= 5 and sizes.conditions >= 200
