@@ -39,11 +39,11 @@ class Store:
     """The arrays of one folder.
 
     Args:
-      folder: made if missing.
-      dtype: what arrays are stored in, "float32", "bfloat16" or "float16".
+        folder: made if missing.
+        dtype: what arrays are stored in, "float32", "bfloat16" or "float16".
 
     Raises:
-      ValueError: another dtype.
+        ValueError: another dtype.
     """
 
     def __init__(self, folder: str | os.PathLike, *, dtype: str = "float32"):
@@ -75,15 +75,15 @@ class Store:
         """Writes an array under a key.
 
         Args:
-          kind: the folder within the store.
-          name: of the array in its file.
-          at: the key.
-          value: the array.
-          made: what the key stands for; written beside the array, for a person.
-          dtype: stored in, where it is not the store's.
+            kind: the folder within the store.
+            name: of the array in its file.
+            at: the key.
+            value: the array.
+            made: what the key stands for; written beside the array, for a person.
+            dtype: stored in, where it is not the store's.
 
         Raises:
-          ValueError: values that are not finite.
+            ValueError: values that are not finite.
         """
         path, value = self.path(kind, at), np.asarray(value)
         if not np.isfinite(value.astype(np.float32)).all():
@@ -97,8 +97,8 @@ class Store:
         """An array by its key, float32.
 
         Raises:
-          FileNotFoundError: there is none. ValueError: the file is torn, has no such array, or values that are not
-            finite.
+            FileNotFoundError: there is none. ValueError: the file is torn, has no such array, or values that are not
+                finite.
         """
         found = tensors.read(self.path(kind, at))
         if name not in found.shapes:

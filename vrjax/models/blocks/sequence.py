@@ -34,16 +34,16 @@ def within(
     """Self-attention of one example.
 
     Args:
-      q, k, v: all tokens, as seen without a mesh. Where the tokens do not divide evenly, they are filled up inside.
-      groups: causal groups, see `attend`.
-      impl: the kernel, see `attend`; the ring has its own.
-      layout: where the tokens and heads live.
-      kind: how tokens meet when they are divided over c devices. "ulysses": an all-to-all gives each device all tokens
-        of 1 / c of its heads; needs c to divide them. "ring": keys and values travel; the kernel's memory does not grow
-        with the whole sequence. "auto": ulysses where c divides the heads, else ring.
+        q, k, v: all tokens, as seen without a mesh. Where the tokens do not divide evenly, they are filled up inside.
+        groups: causal groups, see `attend`.
+        impl: the kernel, see `attend`; the ring has its own.
+        layout: where the tokens and heads live.
+        kind: how tokens meet when they are divided over c devices. "ulysses": an all-to-all gives each device all
+            tokens of 1 / c of its heads; needs c to divide them. "ring": keys and values travel; the kernel's memory
+            does not grow with the whole sequence. "auto": ulysses where c divides the heads, else ring.
 
     Raises:
-      ValueError: unknown kind, or heads that the mesh does not divide; the message says what does.
+        ValueError: unknown kind, or heads that the mesh does not divide; the message says what does.
     """
     if kind not in KINDS:
         raise ValueError(f"sequence: unknown kind {kind!r}, expected one of {KINDS}")
@@ -89,7 +89,7 @@ def across(
     """Cross-attention of one example: its keys and values (text, image rows) are few, every device of `over` has all.
 
     Raises:
-      ValueError: heads that the mesh does not divide.
+        ValueError: heads that the mesh does not divide.
     """
     if layout is None:
         return attend(q, k, v, impl=impl)

@@ -39,9 +39,9 @@ class TuningSet(NamedTuple):
     """What the adapters of `prompts` prompts are tuned on; shorter chains are filled up with zeros.
 
     Attributes:
-      latents: of the keyframes as videos of one frame.
-      texts: of each keyframe's own caption, not of the story.
-      count: keyframes of each prompt.
+        latents: of the keyframes as videos of one frame.
+        texts: of each keyframe's own caption, not of the story.
+        count: keyframes of each prompt.
     """
 
     latents: Any  # (prompts, keyframes, 1, h, w, c) float32
@@ -53,9 +53,9 @@ class Adapted(NamedTuple):
     """The result of tuning; from `adapt_all` every array has leading axes (prompts, seeds).
 
     Attributes:
-      adapter: as `vrjax.train.lora` has it.
-      loss: of each step, before its update, (steps,).
-      kept: adapters after the steps of `keep`, on a leading axis; empty without.
+        adapter: as `vrjax.train.lora` has it.
+        loss: of each step, before its update, (steps,).
+        kept: adapters after the steps of `keep`, on a leading axis; empty without.
     """
 
     adapter: lora.Adapter
@@ -73,13 +73,14 @@ def tuning_set(
     """The chains of several prompts, encoded and stacked.
 
     Args:
-      chains: one per prompt.
-      encode_video: video (1, H, W, 3) float32 in [-1, 1] -> latent (1, h, w, c), for example `vae.encode`.
-      encode_text: caption -> (l, d), equal l for all.
-      size: (H, W) of the videos; keyframes of another size are scaled to cover it and cropped about the centre.
+        chains: one per prompt.
+        encode_video: video (1, H, W, 3) float32 in [-1, 1] -> latent (1, h, w, c), for example `vae.encode`.
+        encode_text: caption -> (l, d), equal l for all.
+        size: (H, W) of the videos; keyframes of another size are scaled to cover it and cropped about the centre.
 
     Raises:
-      ValueError: no chains, chains that are not whole, or encoders whose shapes differ or have another number of axes.
+        ValueError: no chains, chains that are not whole, or encoders whose shapes differ or have another number of
+            axes.
     """
     if not chains:
         raise ValueError("tuning_set: no chains")
@@ -117,23 +118,23 @@ def adapt(
     Each step draws `batch` keyframes, noises and logit-normal levels, and takes one AdamW step at a constant rate.
 
     Args:
-      dit: the frozen base: a callable pytree `(x, time, text) -> v | Prediction` such as `WanDiT` (or any module whose
-        matrices match `patterns`).
-      latents, texts: the keyframes as one-frame videos, and their captions.
-      key: of the adapters' first values and of all draws.
-      steps: updates. 0: adapters that change nothing.
-      count: how many keyframes are there, where the rest is filling (traced); None: all.
-      rank, alpha: of the adapters; alpha is the rank by default (the paper: 16 and 16). Give it to `velocity` too.
-      lr: learning rate, traced if you like (the paper: 1e-4 for Wan 2.1).
-      batch: keyframes per step.
-      mean, std: of the logit of sigma.
-      weight_decay: on the adapters (0.01 is the default of the paper's trainer).
-      patterns: which matrices, see `lora.targets`.
-      image: passed to `dit` at every call, for models with an image condition: channels of one frame.
-      keep: numbers of updates, increasing, 1 ... steps, after which the adapters are kept.
+        dit: the frozen base: a callable pytree `(x, time, text) -> v | Prediction` such as `WanDiT` (or any module
+            whose matrices match `patterns`).
+        latents, texts: the keyframes as one-frame videos, and their captions.
+        key: of the adapters' first values and of all draws.
+        steps: updates. 0: adapters that change nothing.
+        count: how many keyframes are there, where the rest is filling (traced); None: all.
+        rank, alpha: of the adapters; alpha is the rank by default (the paper: 16 and 16). Give it to `velocity` too.
+        lr: learning rate, traced if you like (the paper: 1e-4 for Wan 2.1).
+        batch: keyframes per step.
+        mean, std: of the logit of sigma.
+        weight_decay: on the adapters (0.01 is the default of the paper's trainer).
+        patterns: which matrices, see `lora.targets`.
+        image: passed to `dit` at every call, for models with an image condition: channels of one frame.
+        keep: numbers of updates, increasing, 1 ... steps, after which the adapters are kept.
 
     Raises:
-      ValueError: shapes or numbers that do not fit, no matrix that matches.
+        ValueError: shapes or numbers that do not fit, no matrix that matches.
     """
     if steps < 0 or batch < 1:
         raise ValueError(f"adapt: steps is {steps} and batch {batch}, expected 0 or more and 1 or more")
@@ -190,18 +191,18 @@ def adapt_all(
     """`adapt` for all prompts and seeds in one program: adapters are a stacked pytree.
 
     Args:
-      dit: one base for all.
-      data: from `tuning_set`.
-      keys: one per prompt and seed.
-      how: "vmap": all side by side. Each has its own merged copy of the adapted matrices, so for billions of parameters
-        use "map": one after another, or `group` side by side. Equal results up to rounding.
-      **options: of `adapt`.
+        dit: one base for all.
+        data: from `tuning_set`.
+        keys: one per prompt and seed.
+        how: "vmap": all side by side. Each has its own merged copy of the adapted matrices, so for billions of
+            parameters use "map": one after another, or `group` side by side. Equal results up to rounding.
+        **options: of `adapt`.
 
     Returns:
-      `Adapted` with leading axes (prompts, seeds).
+        `Adapted` with leading axes (prompts, seeds).
 
     Raises:
-      ValueError: unknown `how`, a number of prompts that differs between `data` and `keys`; and as `adapt`.
+        ValueError: unknown `how`, a number of prompts that differs between `data` and `keys`; and as `adapt`.
     """
     prompts, seeds = keys.shape
     sizes = {len(data.latents), len(data.texts), len(data.count), prompts}
@@ -245,12 +246,12 @@ def velocity(
     """Stage 3: the adapted model's velocity for the concatenated captions, ready for `flow.sample`.
 
     Args:
-      dit: the base, a `WanDiT`.
-      adapter: of one prompt and seed.
-      story: the embedded `VisualThoughts.story` (any other text gives the controls: short prompt, another scene).
-      alpha: as in `adapt`.
-      negative, guidance: with both, classifier-free guidance (`WanDiT.guided`); without `negative`, none.
-      image: as in a call.
+        dit: the base, a `WanDiT`.
+        adapter: of one prompt and seed.
+        story: the embedded `VisualThoughts.story` (any other text gives the controls: short prompt, another scene).
+        alpha: as in `adapt`.
+        negative, guidance: with both, classifier-free guidance (`WanDiT.guided`); without `negative`, none.
+        image: as in a call.
     """
     adapted = merge(dit, adapter, alpha=alpha)
     if negative is None:

@@ -22,16 +22,16 @@ class Endpoint:
     """A connection that asks only when told to.
 
     Args:
-      base_url: the API's root, https; http for a server on this machine only.
-      key_variable: the environment variable that holds the key. Servers without keys take any word.
-      timeout: seconds of one attempt: to connect, between two bytes, and until the answer is complete.
-      retries: further attempts after a lost connection, a timeout or the statuses 408, 409, 429 and 5xx, with growing
-        pauses (the `openai` package's; it obeys Retry-After).
-      max_bytes: of one answer.
+        base_url: the API's root, https; http for a server on this machine only.
+        key_variable: the environment variable that holds the key. Servers without keys take any word.
+        timeout: seconds of one attempt: to connect, between two bytes, and until the answer is complete.
+        retries: further attempts after a lost connection, a timeout or the statuses 408, 409, 429 and 5xx, with growing
+            pauses (the `openai` package's; it obeys Retry-After).
+        max_bytes: of one answer.
 
     Raises:
-      ImportError: `openai` is not installed. ValueError: a URL that is not allowed, no key or one that no header can
-        hold, or limits that are not positive.
+        ImportError: `openai` is not installed. ValueError: a URL that is not allowed, no key or one that no header can
+            hold, or limits that are not positive.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class Endpoint:
         """The JSON value that the server answers.
 
         Args:
-          what: the question, for messages.
-          request: calls a method of the client's `with_raw_response` resources: `lambda client: client.images
-            .with_raw_response.generate(...)`.
+            what: the question, for messages.
+            request: calls a method of the client's `with_raw_response` resources: `lambda client: client.images
+                .with_raw_response.generate(...)`.
 
         Raises:
-          PermissionError: status 401 or 403. TimeoutError: no complete answer in time. ConnectionError: no connection,
-            or the statuses 408, 409, 429 and 5xx to the last attempt. ValueError: any other status, or an answer that
-            is too large, compressed, no JSON, or repeats the key.
+            PermissionError: status 401 or 403. TimeoutError: no complete answer in time. ConnectionError: no
+                connection, or the statuses 408, 409, 429 and 5xx to the last attempt. ValueError: any other status, or
+                an answer that is too large, compressed, no JSON, or repeats the key.
         """
         openai, where, tries = self._openai, f"{what}: {self.host}", self.retries + 1
         try:

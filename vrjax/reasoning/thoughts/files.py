@@ -44,9 +44,9 @@ def read(folder: str | os.PathLike) -> dict[str, VisualThoughts]:
     `thoughts` and `consequences` may be lists of strings there; they become lines.
 
     Raises:
-      FileNotFoundError: no folder, no reasoning.json, or a keyframe is missing. NotADirectoryError: a file.
-      ValueError: a file that is torn, of another kind or too large; unknown, missing or repeated entries; texts that
-        disagree; names that are not plain; links that lead out of the folder. The message names the file.
+        FileNotFoundError: no folder, no reasoning.json, or a keyframe is missing. NotADirectoryError: a file.
+        ValueError: a file that is torn, of another kind or too large; unknown, missing or repeated entries; texts that
+            disagree; names that are not plain; links that lead out of the folder. The message names the file.
     """
     root = pathlib.Path(folder)
     if not root.exists():
@@ -68,13 +68,13 @@ def write(folder: str | os.PathLike, cases: Mapping[str, VisualThoughts]) -> pat
     """Writes chains as a new folder that appears complete or not at all; `read` gives them back exactly.
 
     Args:
-      folder: must not exist yet.
-      cases: by name: letters, digits, '.', '_', '-' and spaces. Names that differ only in case collide on some
-        systems and are refused.
+        folder: must not exist yet.
+        cases: by name: letters, digits, '.', '_', '-' and spaces. Names that differ only in case collide on some
+            systems and are refused.
 
     Raises:
-      FileExistsError: the folder exists. ValueError: no case, a name that is not plain, or thoughts that are not whole
-        (see `keyframes.check`).
+        FileExistsError: the folder exists. ValueError: no case, a name that is not plain, or thoughts that are not
+            whole (see `keyframes.check`).
     """
     folder = pathlib.Path(folder)
     if folder.exists() or folder.is_symlink():

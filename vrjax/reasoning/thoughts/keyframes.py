@@ -26,10 +26,10 @@ class FirstThought(NamedTuple):
     """What a reasoner says about a prompt before anything is drawn.
 
     Attributes:
-      thoughts: its reasoning, free text, may be empty.
-      consequences: what will change in appearance, shape, colour, size, position; a hint for every later call.
-      context_frame: a rich description of the first frame, before any action: what the imager draws.
-      concise_prompt: one sentence: the first frame's caption, because `context_frame` is too long for one.
+        thoughts: its reasoning, free text, may be empty.
+        consequences: what will change in appearance, shape, colour, size, position; a hint for every later call.
+        context_frame: a rich description of the first frame, before any action: what the imager draws.
+        concise_prompt: one sentence: the first frame's caption, because `context_frame` is too long for one.
     """
 
     thoughts: str
@@ -53,8 +53,8 @@ class VisualThoughts(NamedTuple):
     """A chain of n >= 1 keyframes with their texts; the fields but `frames` are those of the paper's reasoning.json.
 
     Attributes:
-      key_frames: captions of the frames after the first, n - 1 of them.
-      frames: uint8 (h, w, 3) each; sizes may differ.
+        key_frames: captions of the frames after the first, n - 1 of them.
+        frames: uint8 (h, w, 3) each; sizes may differ.
     """
 
     input_prompt: str
@@ -116,16 +116,16 @@ def think(prompt: str, reasoner: Reasoner, imager: Imager, *, limit: int = LIMIT
     """The paper's loop: describe and draw the first frame; then say, draw and append the next one until the last.
 
     Args:
-      prompt: what happens, in one sentence.
-      limit: most next-frame calls, so at most `limit + 1` frames. The paper has no cap; a reasoner that never says
-        "last" would run (and cost) for ever. 0: the first frame only.
+        prompt: what happens, in one sentence.
+        limit: most next-frame calls, so at most `limit + 1` frames. The paper has no cap; a reasoner that never says
+            "last" would run (and cost) for ever. 0: the first frame only.
 
     Returns:
-      See `Thinking`.
+        See `Thinking`.
 
     Raises:
-      ValueError: an empty prompt, a negative limit, or an answer that `check` refuses. What reasoner and imager raise
-        passes through.
+        ValueError: an empty prompt, a negative limit, or an answer that `check` refuses. What reasoner and imager raise
+            passes through.
     """
     if limit < 0:
         raise ValueError(f"think: limit is {limit}, expected 0 or more next-frame calls")
@@ -160,8 +160,8 @@ def check(thoughts: VisualThoughts, what: str = "visual thoughts") -> VisualThou
     """The chain itself if it is whole.
 
     Raises:
-      ValueError: no frame, not one caption for each frame, a frame that is not uint8 (h, w, 3), an empty prompt or
-        caption, a text of more than `MAX_TEXT` characters or one that UTF-8 cannot hold.
+        ValueError: no frame, not one caption for each frame, a frame that is not uint8 (h, w, 3), an empty prompt or
+            caption, a text of more than `MAX_TEXT` characters or one that UTF-8 cannot hold.
     """
     for name in ("input_prompt", "thoughts", "consequences", "context_frame", "concise_prompt"):
         free = name in ("thoughts", "consequences", "context_frame")

@@ -35,7 +35,7 @@ def decode(data: bytes, what: str) -> UInt8[np.ndarray, "h w 3"]:
     """The pixels of a PNG, JPEG or WebP file's bytes; transparency is dropped.
 
     Raises:
-      ValueError: not one of these formats, torn, or more than `MAX_PIXELS` pixels; the message starts with `what`.
+        ValueError: not one of these formats, torn, or more than `MAX_PIXELS` pixels; the message starts with `what`.
     """
     from PIL import Image
 
@@ -75,7 +75,7 @@ def stitch(frames: Sequence[np.ndarray], gap: int = 8) -> UInt8[np.ndarray, "h w
     """All frames in a row from left to right, at the first one's height, with white bars of `gap` pixels between.
 
     Raises:
-      ValueError: no frames.
+        ValueError: no frames.
     """
     if not frames:
         raise ValueError("stitch: no frames")

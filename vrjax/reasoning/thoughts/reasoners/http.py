@@ -60,10 +60,10 @@ class ChatReasoner:
     """A `Reasoner` that asks a chat model which sees images.
 
     Args:
-      model: the server's name for it.
-      attempts: how often a question is asked until an answer fits the schema.
-      options: further arguments of every chat call, for example `{"temperature": 0.0, "seed": 1}`.
-      **endpoint: see `Endpoint` (base_url, key_variable, timeout, retries, max_bytes).
+        model: the server's name for it.
+        attempts: how often a question is asked until an answer fits the schema.
+        options: further arguments of every chat call, for example `{"temperature": 0.0, "seed": 1}`.
+        **endpoint: see `Endpoint` (base_url, key_variable, timeout, retries, max_bytes).
     """
 
     def __init__(
@@ -117,12 +117,12 @@ class ImageMaker:
     """An `Imager` that asks an image model.
 
     Args:
-      model: the server's name for it.
-      size: width x height in pixels, one of the server's.
-      attempts: how often an image is asked for until the answer holds one.
-      options: further arguments of every images call, for example `{"quality": "high"}`; servers that answer with an
-        address by default need `{"response_format": "b64_json"}`: addresses are not opened.
-      **endpoint: see `Endpoint`; `max_bytes` is 64 MiB unless given.
+        model: the server's name for it.
+        size: width x height in pixels, one of the server's.
+        attempts: how often an image is asked for until the answer holds one.
+        options: further arguments of every images call, for example `{"quality": "high"}`; servers that answer with an
+            address by default need `{"response_format": "b64_json"}`: addresses are not opened.
+        **endpoint: see `Endpoint`; `max_bytes` is 64 MiB unless given.
     """
 
     def __init__(

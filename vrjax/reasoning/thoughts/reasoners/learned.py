@@ -27,11 +27,11 @@ class Accuracy(NamedTuple):
     """How often the classifier is right on held-out transitions.
 
     Attributes:
-      elements: share of elements whose next state is right.
-      rows: share of transitions in which all are.
-      changes: share of the transitions in which something changes whose whole next row is right; NaN if none does.
-      still: share of elements that do not change, what a reasoner would get that says "nothing happens".
-      n: held-out transitions.
+        elements: share of elements whose next state is right.
+        rows: share of transitions in which all are.
+        changes: share of the transitions in which something changes whose whole next row is right; NaN if none does.
+        still: share of elements that do not change, what a reasoner would get that says "nothing happens".
+        n: held-out transitions.
     """
 
     elements: float
@@ -53,7 +53,7 @@ class NextState(NamedTuple):
         """The most probable next states.
 
         Raises:
-          ValueError: a state that is none of 0 ... symbols - 1.
+            ValueError: a state that is none of 0 ... symbols - 1.
         """
         rows = _states(rows, self.symbols, "rows")
         windows = _windows(rows.reshape(-1, rows.shape[-1]), self.symbols, self.reach)
@@ -77,17 +77,17 @@ def fit(
     """Trains the classifier by cross-entropy with AdamW.
 
     Args:
-      before, after: states of all elements, 0 ... symbols - 1, now and one step later.
-      symbols: how many states there are, over all kinds of elements.
-      reach: neighbours on each side that an element's next state may depend on.
-      width: of the two hidden layers.
-      steps, batch, lr: updates, transitions in each, and the learning rate, which falls to 0 by a cosine.
-      held_out: share of the transitions kept for `accuracy`; equal rows before are kept together, so that none of them
-        was trained on.
-      seed: of the first weights, the batches and what is held out.
+        before, after: states of all elements, 0 ... symbols - 1, now and one step later.
+        symbols: how many states there are, over all kinds of elements.
+        reach: neighbours on each side that an element's next state may depend on.
+        width: of the two hidden layers.
+        steps, batch, lr: updates, transitions in each, and the learning rate, which falls to 0 by a cosine.
+        held_out: share of the transitions kept for `accuracy`; equal rows before are kept together, so that none of
+            them was trained on.
+        seed: of the first weights, the batches and what is held out.
 
     Raises:
-      ValueError: shapes or numbers that do not fit, states that are none, or too few different rows to hold any out.
+        ValueError: shapes or numbers that do not fit, states that are none, or too few different rows to hold any out.
     """
     before, after = _states(before, symbols, "before"), _states(after, symbols, "after")
     if before.ndim != 2 or before.shape != after.shape:
@@ -136,14 +136,14 @@ class LearnedReasoner:
     """Rolls a scene on with a classifier: a `Reasoner` and an `Imager`, for any prompt that the language can parse.
 
     Args:
-      model: from `fit`; any function of a row will do.
-      language: of the world.
-      keyframes: most keyframes, the first included. They are spread evenly over the steps that the classifier needs to
-        come to rest.
-      limit: most steps that are looked ahead, for a classifier that never rests.
+        model: from `fit`; any function of a row will do.
+        language: of the world.
+        keyframes: most keyframes, the first included. They are spread evenly over the steps that the classifier needs
+            to come to rest.
+        limit: most steps that are looked ahead, for a classifier that never rests.
 
     Raises:
-      ValueError: fewer than one keyframe or step.
+        ValueError: fewer than one keyframe or step.
     """
 
     def __init__(self, model: Any, language: Language, *, keyframes: int = 4, limit: int = 16):

@@ -92,10 +92,10 @@ class NoisyReasoner:
     """A reasoner whose captions are wrong with probability `rate` each, the first frame's concise prompt included.
 
     Args:
-      inner: answers; its `last` and everything but the captions passes through.
-      rate: probability in [0, 1]; 0 changes nothing, bit for bit.
-      seed: of the errors.
-      replace: `(caption, keyframe, draws) -> caption`.
+        inner: answers; its `last` and everything but the captions passes through.
+        rate: probability in [0, 1]; 0 changes nothing, bit for bit.
+        seed: of the errors.
+        replace: `(caption, keyframe, draws) -> caption`.
     """
 
     def __init__(self, inner: Reasoner, rate: float, seed: int, *, replace: ReplaceText = scrambled):
@@ -118,11 +118,11 @@ class NoisyImager:
     """An imager whose frames are wrong with probability `rate` each, the first one included.
 
     Args:
-      inner: draws.
-      rate: probability in [0, 1]; 0 changes nothing, bit for bit.
-      seed: of the errors; each prompt needs its own (an imager is not told the prompt), or all err at the same
-        keyframes.
-      replace: `(frame, frames before, draws) -> frame`.
+        inner: draws.
+        rate: probability in [0, 1]; 0 changes nothing, bit for bit.
+        seed: of the errors; each prompt needs its own (an imager is not told the prompt), or all err at the same
+            keyframes.
+        replace: `(frame, frames before, draws) -> frame`.
     """
 
     def __init__(self, inner: Imager, rate: float, seed: int, *, replace: ReplaceFrame = frozen):

@@ -47,14 +47,14 @@ class Oracle:
     """Knows one clip's film: both a `Reasoner` and an `Imager`, for that clip's prompt.
 
     Args:
-      world, clip: from `vrjax.tasks`, or any world with its interface.
-      keyframes: how many, spread evenly from the first frame to the one from which on nothing changes; fewer where the
-        film has fewer different frames.
-      instants: which frames instead, increasing, the first of them 0.
-      describe: `(world, clip, frame) -> caption`.
+        world, clip: from `vrjax.tasks`, or any world with its interface.
+        keyframes: how many, spread evenly from the first frame to the one from which on nothing changes; fewer where
+            the film has fewer different frames.
+        instants: which frames instead, increasing, the first of them 0.
+        describe: `(world, clip, frame) -> caption`.
 
     Raises:
-      ValueError: a clip of another world, instants that do not fit, an empty caption.
+        ValueError: a clip of another world, instants that do not fit, an empty caption.
     """
 
     def __init__(
