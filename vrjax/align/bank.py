@@ -20,9 +20,9 @@ class Bank:
     """`draws` measurements per pair.
 
     Attributes:
-      draws: at least 1.
-      key: of all draws.
-      levels: `(key, count) -> (count,)` noise levels, stratified, as training draws them.
+        draws: at least 1.
+        key: of all draws.
+        levels: `(key, count) -> (count,)` noise levels, stratified, as training draws them.
     """
 
     draws: int

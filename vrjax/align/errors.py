@@ -20,9 +20,10 @@ class Errors(NamedTuple):
     """Mean squared flow errors of one pair (or of a batch of pairs, with leading axes).
 
     Attributes:
-      win: () of the winner.
-      lose: (losers,).
-      win_parts, lose_parts: (parts,) and (losers, parts), the errors' means over parts of the clip; None without masks.
+        win: () of the winner.
+        lose: (losers,).
+        win_parts, lose_parts: (parts,) and (losers, parts), the errors' means over parts of the clip; None without
+            masks.
     """
 
     win: Any
@@ -68,16 +69,16 @@ def pair_errors(
     """Errors of one winner and its losers: one batched call of the velocity, the winner in it once.
 
     Args:
-      velocity: `(x, level) -> v | Prediction`, conditions closed over; the pair shares them.
-      win: the preferred clip, any shape.
-      lose: its losers on a leading axis, or None.
-      noise: of the shape of `win`, shared by all of them; or with a leading axis of 1 + losers, one noise each (winner
-        first), for the comparison with independent noise.
-      level: scalars, shared.
-      masks: weights of parts of the clip, each broadcastable to `win`; every part's error is its own weighted mean.
+        velocity: `(x, level) -> v | Prediction`, conditions closed over; the pair shares them.
+        win: the preferred clip, any shape.
+        lose: its losers on a leading axis, or None.
+        noise: of the shape of `win`, shared by all of them; or with a leading axis of 1 + losers, one noise each
+            (winner first), for the comparison with independent noise.
+        level: scalars, shared.
+        masks: weights of parts of the clip, each broadcastable to `win`; every part's error is its own weighted mean.
 
     Raises:
-      ValueError: shapes that do not fit each other.
+        ValueError: shapes that do not fit each other.
     """
     if lose is not None and lose.shape[1:] != win.shape:
         raise ValueError(f"pair_errors: losers have shape {lose.shape}, expected (losers, {str(win.shape)[1:]}")

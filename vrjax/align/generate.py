@@ -45,16 +45,16 @@ def generate(
     """Samples `count` losers for each winner of an encoded folder and writes them into it and into its index.
 
     Args:
-      folder: of `vrjax.align.cache`; an index without losers is what `cache.encode` writes for pairs read with
-        `losers=0`. Losers it had before are replaced in the index.
-      dit: the model that makes them.
-      model: its identity for the cache, e.g. the SHA-256 of its file.
-      count: losers per winner.
-      rollout: grid and guidance.
-      seed: of the noise.
-      group: pairs per call of the compiled program.
-      verify: `verify(pair, latent) -> bool`, whether a sample is right, in which case it is no loser.
-      drop_valid: gives a pair whose losers are partly valid the weight of the share that is not (needs `verify`).
+        folder: of `vrjax.align.cache`; an index without losers is what `cache.encode` writes for pairs read with
+            `losers=0`. Losers it had before are replaced in the index.
+        dit: the model that makes them.
+        model: its identity for the cache, e.g. the SHA-256 of its file.
+        count: losers per winner.
+        rollout: grid and guidance.
+        seed: of the noise.
+        group: pairs per call of the compiled program.
+        verify: `verify(pair, latent) -> bool`, whether a sample is right, in which case it is no loser.
+        drop_valid: gives a pair whose losers are partly valid the weight of the share that is not (needs `verify`).
     """
     if drop_valid and verify is None:
         raise ValueError("generate: drop_valid needs verify")

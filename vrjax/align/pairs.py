@@ -32,11 +32,11 @@ class Pair(NamedTuple):
     """One winner with its losers, as files.
 
     Attributes:
-      name: stem of the winner's file.
-      prompt: its caption.
-      win: the real clip.
-      lose: the base model's samples for the same caption and first frame, in the order of their numbers.
-      first_frame: the image the losers were made from, or None where the layout has none.
+        name: stem of the winner's file.
+        prompt: its caption.
+        win: the real clip.
+        lose: the base model's samples for the same caption and first frame, in the order of their numbers.
+        first_frame: the image the losers were made from, or None where the layout has none.
     """
 
     name: str
@@ -59,13 +59,13 @@ def read(root: str | os.PathLike, *, losers: int | None = None) -> list[Pair]:
     """The pairs of a training folder, in the order of `video.txt`; every file is there, none is opened.
 
     Args:
-      root: the folder that holds `prompt.txt` and `video.txt`.
-      losers: how many losers each pair must have, the first ones of more; by default as many as the first pair has.
-        0 asks for none, before they are generated.
+        root: the folder that holds `prompt.txt` and `video.txt`.
+        losers: how many losers each pair must have, the first ones of more; by default as many as the first pair has.
+            0 asks for none, before they are generated.
 
     Raises:
-      FileNotFoundError: a list, a video or a loser is missing.
-      ValueError: lists of different lengths, an empty caption, a path that leaves the folder, the same stem twice.
+        FileNotFoundError: a list, a video or a loser is missing.
+        ValueError: lists of different lengths, an empty caption, a path that leaves the folder, the same stem twice.
     """
     root = pathlib.Path(root)
     prompts, videos = _lines(root / "prompt.txt"), _lines(root / "video.txt")
@@ -108,8 +108,8 @@ def write(root: str | os.PathLike, items: Iterable[Written], *, fps: int = FPS) 
     """Writes pairs in the layout and reads them back. The lists come last: a folder without them is unfinished.
 
     Raises:
-      ValueError: no items, names that are no plain file names or come twice, captions with line breaks, pixels that are
-        not in [-1, 1] floating point.
+        ValueError: no items, names that are no plain file names or come twice, captions with line breaks, pixels that
+            are not in [-1, 1] floating point.
     """
     root = pathlib.Path(root)
     prompts, videos = [], []
@@ -152,13 +152,13 @@ def released_latents(
     0 ... 255 pixels: check them with `vrjax.align.separability` before training on them.
 
     Args:
-      root: the training folder.
-      model: the cache's model folder, e.g. "cogvideox-i2v".
-      size: (frames, height, width) in pixels.
-      name: stem of the first-frame image, e.g. "videos_4873105".
+        root: the training folder.
+        model: the cache's model folder, e.g. "cogvideox-i2v".
+        size: (frames, height, width) in pixels.
+        name: stem of the first-frame image, e.g. "videos_4873105".
 
     Raises:
-      FileNotFoundError: no such latent. ValueError: a file without `encoded_video` of four axes, or torn.
+        FileNotFoundError: no such latent. ValueError: a file without `encoded_video` of four axes, or torn.
     """
     cache, folder = pathlib.Path(root) / "cache", "x".join(map(str, size))
     win = cache / "video_latent" / model / folder / f"{name}.safetensors"

@@ -97,11 +97,11 @@ def make(
     """The compiled update `(state, base, reference, rolled, old, advantage, fresh, key) -> (state, old, metrics)`.
 
     Args:
-      network: what is trained.
-      tx: the optimiser; `vrjax.train.update.start(params, tx)` is the first state.
-      clip: half-width of the ratios that still have a gradient.
-      kl: weight of the divergence from the reference, `mean_D (mu - mu_ref)^2 / (2 std^2)`; 0 asks no reference.
-      fraction: share of the stochastic steps that are trained, drawn anew for each trajectory (DanceGRPO: 0.6).
+        network: what is trained.
+        tx: the optimiser; `vrjax.train.update.start(params, tx)` is the first state.
+        clip: half-width of the ratios that still have a gradient.
+        kl: weight of the divergence from the reference, `mean_D (mu - mu_ref)^2 / (2 std^2)`; 0 asks no reference.
+        fraction: share of the stochastic steps that are trained, drawn anew for each trajectory (DanceGRPO: 0.6).
 
     The arguments of the update: `reference`, weights as `params` (ignored without kl); `old` (b, group, steps), the
     log-densities that ratios are taken against; `advantage` (b, group); `fresh` (traced bool), whether the weights
@@ -190,7 +190,7 @@ def candidates(
     `losses.spo`, and the walk goes on from a random one.
 
     Raises:
-      ValueError: a step without noise.
+        ValueError: a step without noise.
     """
     if solver.replay is None:
         raise ValueError("candidates: need a stochastic solver such as flow.sde()")

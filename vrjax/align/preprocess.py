@@ -18,10 +18,10 @@ class Preprocess:
     """How a clip is brought to the size of the model. Part of every cache key.
 
     Attributes:
-      frames: frames kept: every (n // frames)-th of a file of n, from the first, so that speed is kept or raised by a
-        whole factor, as the released trainers do. A shorter file is an error.
-      height, width: pixels.
-      crop: cut the frame, centred, to the target's aspect ratio before resizing; False squeezes it.
+        frames: frames kept: every (n // frames)-th of a file of n, from the first, so that speed is kept or raised by a
+            whole factor, as the released trainers do. A shorter file is an error.
+        height, width: pixels.
+        crop: cut the frame, centred, to the target's aspect ratio before resizing; False squeezes it.
     """
 
     frames: int
@@ -37,7 +37,7 @@ class Preprocess:
         """The clip as float32 (frames, height, width, 3) in [-1, 1].
 
         Raises:
-          ValueError: not a whole video, or fewer frames than asked for; names the file.
+            ValueError: not a whole video, or fewer frames than asked for; names the file.
         """
         pixels, total, _ = mp4.decode(path, resize=self._resize)
         if total < self.frames:

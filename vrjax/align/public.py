@@ -40,19 +40,19 @@ def sample_losers(
     noise of the seed, the clip's name and k, so that an interrupted run goes on where it stopped.
 
     Args:
-      pipe: a `vrjax.models.pipeline.Pipeline`.
-      root: the training folder, see `vrjax.align.pairs`.
-      count: losers of each winner.
-      frames, size: of the losers, in pixels (height, width).
-      seed: of the noise.
-      say: told of each clip.
-      **options: of `Pipeline.settings`, such as steps and guidance.
+        pipe: a `vrjax.models.pipeline.Pipeline`.
+        root: the training folder, see `vrjax.align.pairs`.
+        count: losers of each winner.
+        frames, size: of the losers, in pixels (height, width).
+        seed: of the noise.
+        say: told of each clip.
+        **options: of `Pipeline.settings`, such as steps and guidance.
 
     Returns:
-      How many videos were sampled now.
+        How many videos were sampled now.
 
     Raises:
-      ValueError, FileNotFoundError: a folder or options that do not fit; a model with a last picture.
+        ValueError, FileNotFoundError: a folder or options that do not fit; a model with a last picture.
     """
     if pipe.folder.kind == "flf2v":
         raise ValueError(f"{pipe.name}: needs first and last pictures, RealDPO's folders have first ones")
@@ -90,17 +90,17 @@ def encode(
     """Encodes a RealDPO folder by a model's own VAE, text encoder and picture condition (`vrjax.align.cache.encode`).
 
     Args:
-      pipe: a `vrjax.models.pipeline.Pipeline`; its transformers are not loaded.
-      root: the training folder, with its losers.
-      folder: of the encoded pairs.
-      frames: of a clip, 4 n + 1.
-      size: (height, width) in pixels.
-      losers: how many of each winner; by default as many as the first one has.
-      dtype: arrays are stored in.
-      say: told what was done.
+        pipe: a `vrjax.models.pipeline.Pipeline`; its transformers are not loaded.
+        root: the training folder, with its losers.
+        folder: of the encoded pairs.
+        frames: of a clip, 4 n + 1.
+        size: (height, width) in pixels.
+        losers: how many of each winner; by default as many as the first one has.
+        dtype: arrays are stored in.
+        say: told what was done.
 
     Raises:
-      ValueError: a model whose condition is more than channels (CLIP rows, a re-imposed first frame).
+        ValueError: a model whose condition is more than channels (CLIP rows, a re-imposed first frame).
     """
     if pipe.folder.kind not in ("t2v", "i2v") or pipe.folder.cfg.image_dim is not None:
         raise ValueError(f"{pipe.name}: pairs are encoded for text-to-video and two-expert image-to-video models")

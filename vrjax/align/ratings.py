@@ -34,7 +34,7 @@ def parse(answer: str) -> float:
     """The one number from 0 to 10 in an answer such as "8", "Score: 8/10" or "I rate it 7.5.".
 
     Raises:
-      ValueError: no number, several different ones, or one outside the range.
+        ValueError: no number, several different ones, or one outside the range.
     """
     found = {float(match) for match in _NUMBER.findall(answer)}
     if len(found) != 1:
@@ -49,7 +49,7 @@ def score(answers: Mapping[str, Sequence[str]]) -> Score:
     """A category's score from every video's five answers.
 
     Raises:
-      ValueError: a video without exactly five answers.
+        ValueError: a video without exactly five answers.
     """
     totals: list[float] = []
     unparsed: list[Unparsed] = []

@@ -30,11 +30,11 @@ class Reference(NamedTuple):
     """A reference as pure functions.
 
     Attributes:
-      kind: its name.
-      init: `init(params) -> state`, a pytree: like `params`, or an empty dict.
-      module: `module(network, state, base)`, the network of the reference, or None where none is asked.
-      update: `update(state, params, step) -> state`, called with the weights after update number `step` (from 0).
-      moves: whether `update` ever changes anything.
+        kind: its name.
+        init: `init(params) -> state`, a pytree: like `params`, or an empty dict.
+        module: `module(network, state, base)`, the network of the reference, or None where none is asked.
+        update: `update(state, params, step) -> state`, called with the weights after update number `step` (from 0).
+        moves: whether `update` ever changes anything.
     """
 
     kind: str
@@ -84,7 +84,7 @@ def ema(decay: Any = 0.999, every: Any = 100) -> Reference:
     adapters' factors, which is not the average of their products.
 
     Raises:
-      ValueError: a decay outside [0, 1] or a cadence below 1.
+        ValueError: a decay outside [0, 1] or a cadence below 1.
     """
     if is_number(decay) and not 0.0 <= decay <= 1.0:
         raise ValueError(f"reference ema: decay must lie in [0, 1], found {decay}")
@@ -123,7 +123,7 @@ def make(kind: str, *, decay: Any = 0.999, every: Any = 100, rate: Any = 0.6) ->
     """A reference by name; options that a kind has no use for are ignored; numbers may be traced.
 
     Raises:
-      ValueError: an unknown kind, or options out of range.
+        ValueError: an unknown kind, or options out of range.
     """
     known = {
         "frozen": frozen,

@@ -16,11 +16,11 @@ class Separability(NamedTuple):
     """What was found.
 
     Attributes:
-      win, lose: {statistic: (clips,)} of each clip's elements.
-      auc: {statistic: probability that a random loser's value exceeds a random winner's}, ties count one half.
-      effect: {statistic: |difference of means| over the winners' own element-wise standard deviation}.
-      gross: statistics that tell the sides apart and by an amount that no content explains.
-      notes: one line per statistic that separates at all, for a person.
+        win, lose: {statistic: (clips,)} of each clip's elements.
+        auc: {statistic: probability that a random loser's value exceeds a random winner's}, ties count one half.
+        effect: {statistic: |difference of means| over the winners' own element-wise standard deviation}.
+        gross: statistics that tell the sides apart and by an amount that no content explains.
+        notes: one line per statistic that separates at all, for a person.
     """
 
     win: dict[str, np.ndarray]
@@ -35,14 +35,14 @@ def check(pairs: Iterable[tuple[np.ndarray, np.ndarray]], *, auc: float = 0.99, 
     """Compares mean, std, min and max of winners and losers.
 
     Args:
-      pairs: (winner (...), losers (losers, ...)) latents or pixels; some tens of pairs are enough.
-      auc: a statistic separates when its AUC is at least this, or at most 1 minus this.
-      effect: and it is gross when the sides' means differ by more than so many standard deviations of the winners'
-        elements. A model's samples may overshoot the exact range of a procedural world by a hair, which separates
-        perfectly and matters little; an affine error of preprocessing is of the size of the data.
+        pairs: (winner (...), losers (losers, ...)) latents or pixels; some tens of pairs are enough.
+        auc: a statistic separates when its AUC is at least this, or at most 1 minus this.
+        effect: and it is gross when the sides' means differ by more than so many standard deviations of the winners'
+            elements. A model's samples may overshoot the exact range of a procedural world by a hair, which separates
+            perfectly and matters little; an affine error of preprocessing is of the size of the data.
 
     Raises:
-      ValueError: fewer than two pairs.
+        ValueError: fewer than two pairs.
     """
     win: dict[str, list[float]] = {name: [] for name in STATISTICS}
     lose: dict[str, list[float]] = {name: [] for name in STATISTICS}

@@ -44,9 +44,9 @@ class Checkpoints:
     """The `checkpoints/` folder of one run.
 
     Args:
-      folder: created if missing.
-      keep: how many complete checkpoints stay on disk.
-      say: receives one-line messages for a person.
+        folder: created if missing.
+        keep: how many complete checkpoints stay on disk.
+        say: receives one-line messages for a person.
     """
 
     def __init__(self, folder: str | pathlib.Path, *, keep: int = 3, say: Callable[[str], None] = print):
@@ -65,8 +65,8 @@ class Checkpoints:
         """Starts saving and returns as soon as the arrays are copied; the arrays may be donated afterwards.
 
         Raises:
-          OSError: the disk has no room (checked before anything is written), or an earlier save failed in the
-            background. The checkpoints that were complete stay as they are.
+            OSError: the disk has no room (checked before anything is written), or an earlier save failed in the
+                background. The checkpoints that were complete stay as they are.
         """
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(trees) if hasattr(leaf, "nbytes"))
         free = shutil.disk_usage(self.folder).free
@@ -90,7 +90,7 @@ class Checkpoints:
         """Blocks until the save in progress is complete.
 
         Raises:
-          OSError: it failed; see `save`.
+            OSError: it failed; see `save`.
         """
         with self._errors(None):
             self._manager.wait_until_finished()
@@ -117,12 +117,12 @@ class Checkpoints:
         `broken-<step>`, said so in one line, and the one before it is tried.
 
         Args:
-          like: the trees to restore, as arrays or `jax.ShapeDtypeStruct` with shardings: where the arrays shall live
-            now, whatever mesh they were saved from. A subset of the saved trees is fine.
+            like: the trees to restore, as arrays or `jax.ShapeDtypeStruct` with shardings: where the arrays shall live
+                now, whatever mesh they were saved from. A subset of the saved trees is fine.
 
         Raises:
-          ValueError: there are checkpoints but none can be read, or they were made for other shapes or by a newer
-            version of the format.
+            ValueError: there are checkpoints but none can be read, or they were made for other shapes or by a newer
+                version of the format.
         """
         broken: list[tuple[int, str]] = []
         for step in sorted(self._manager.all_steps(), reverse=True):

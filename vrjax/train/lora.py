@@ -28,13 +28,13 @@ def init(params: Any, key: jax.Array, *, rank: int, patterns: Sequence[str] = BL
     """Fresh adapters: `a` Gaussian with variance 1 / in, `b` zero, so that merging changes nothing.
 
     Args:
-      params: the base weights, any pytree of arrays.
-      key: PRNG key; each adapter folds in its index among the sorted paths.
-      rank: inner size, at least 1 and at most the smaller side of every adapted matrix.
-      patterns: which matrices, see `targets`.
+        params: the base weights, any pytree of arrays.
+        key: PRNG key; each adapter folds in its index among the sorted paths.
+        rank: inner size, at least 1 and at most the smaller side of every adapted matrix.
+        patterns: which matrices, see `targets`.
 
     Raises:
-      ValueError: no parameter matches, or the rank does not fit.
+        ValueError: no parameter matches, or the rank does not fit.
     """
     names = sorted(targets(params, patterns))
     if not names:
@@ -55,12 +55,12 @@ def merge(params: Any, adapter: Adapter, *, alpha: float | None = None) -> Any:
     """The base weights with the adapters added: `W + (alpha / rank) * a @ b`, in the base weight's dtype.
 
     Args:
-      params: the base weights.
-      adapter: what `init` made (or what was trained from it).
-      alpha: strength; the rank itself by default, which makes the factor 1.
+        params: the base weights.
+        adapter: what `init` made (or what was trained from it).
+        alpha: strength; the rank itself by default, which makes the factor 1.
 
     Raises:
-      ValueError: an adapter's path is not in `params`, or its shapes do not fit.
+        ValueError: an adapter's path is not in `params`, or its shapes do not fit.
     """
     left = set(adapter)
 

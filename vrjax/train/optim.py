@@ -70,20 +70,20 @@ def make(
     """The gradient transformation of a run. Learning rates, weight decay and clip may be traced.
 
     Args:
-      kind: "adamw" for every parameter, or "muon": Muon (Nesterov, 5 Newton-Schulz steps, updates scaled by
-        `0.2 * sqrt(max(in, out))` so that their size is Adam's) for hidden matrices and Adam for the
-        rest (with Nesterov momentum, as optax pairs them).
-      lr: peak learning rate of Adam; Muon's is `muon_scale * lr`.
-      steps: updates in the whole run: the cosine ends there.
-      warmup: updates of linear warm-up.
-      final: last learning rate as a fraction of the peak.
-      muon_scale: Muon's multiplier (4 was clearly better than 1 on the small video models).
-      muon_patterns: regular expressions on dotted parameter paths, see `muon_dimensions`.
-      momentum: of Muon.
-      b1, b2: of Adam.
-      weight_decay: decoupled, times the learning rate; under "adamw" on parameters of two or
-        more axes, under "muon" on Muon's matrices only.
-      clip: the global gradient norm is clipped to this before anything else; None does not clip.
+        kind: "adamw" for every parameter, or "muon": Muon (Nesterov, 5 Newton-Schulz steps, updates scaled by
+            `0.2 * sqrt(max(in, out))` so that their size is Adam's) for hidden matrices and Adam for the
+            rest (with Nesterov momentum, as optax pairs them).
+        lr: peak learning rate of Adam; Muon's is `muon_scale * lr`.
+        steps: updates in the whole run: the cosine ends there.
+        warmup: updates of linear warm-up.
+        final: last learning rate as a fraction of the peak.
+        muon_scale: Muon's multiplier (4 was clearly better than 1 on the small video models).
+        muon_patterns: regular expressions on dotted parameter paths, see `muon_dimensions`.
+        momentum: of Muon.
+        b1, b2: of Adam.
+        weight_decay: decoupled, times the learning rate; under "adamw" on parameters of two or
+            more axes, under "muon" on Muon's matrices only.
+        clip: the global gradient norm is clipped to this before anything else; None does not clip.
     """
     if isinstance(lr, (int, float)) and not (math.isfinite(lr) and lr > 0):
         raise ValueError(f"learning rate must be positive, found {lr}")

@@ -23,9 +23,9 @@ class Line:
     """The progress of one process of a run.
 
     Args:
-      name: of the run.
-      start, steps: updates done before this process, and in the whole run.
-      quiet: say nothing (all but the first of several processes).
+        name: of the run.
+        start, steps: updates done before this process, and in the whole run.
+        quiet: say nothing (all but the first of several processes).
     """
 
     def __init__(self, name: str, start: int, steps: int, *, quiet: bool = False):

@@ -49,13 +49,13 @@ def over_losers(
     A mean, for the value and for the gradient: the number of losers is no hidden learning rate.
 
     Args:
-      loss: any pair loss of this package, elementwise in its first two arguments.
-      win_gap: (...), measured once for all losers.
-      lose_gap: (..., losers).
-      options: keyword arguments; arrays among them are given a last axis, like `win_gap`.
+        loss: any pair loss of this package, elementwise in its first two arguments.
+        win_gap: (...), measured once for all losers.
+        lose_gap: (..., losers).
+        options: keyword arguments; arrays among them are given a last axis, like `win_gap`.
 
     Raises:
-      ValueError: `lose_gap` has not one axis more than `win_gap`, or no loser.
+        ValueError: `lose_gap` has not one axis more than `win_gap`, or no loser.
     """
     win, lose = jnp.asarray(win_gap), jnp.asarray(lose_gap)
     if lose.ndim != win.ndim + 1 or not lose.shape[-1]:

@@ -14,12 +14,12 @@ def dense_dpo(first_gap: ArrayLike, second_gap: ArrayLike, label: ArrayLike, *, 
     """Per segment: `dpo` of the better side against the other; 0 where the verdict is a tie.
 
     Args:
-      first_gap, second_gap: (..., segments) gaps of the two clips, each the mean over one segment's elements.
-      label: (..., segments): 1 where the first clip's segment is better, -1 where the second's is, 0 for a tie.
-      beta: as for `dpo`.
+        first_gap, second_gap: (..., segments) gaps of the two clips, each the mean over one segment's elements.
+        label: (..., segments): 1 where the first clip's segment is better, -1 where the second's is, 0 for a tie.
+        beta: as for `dpo`.
 
     Returns:
-      (..., segments). The published loss sums it over segments.
+        (..., segments). The published loss sums it over segments.
     """
     label = jnp.asarray(label)
     first, second = jnp.asarray(first_gap), jnp.asarray(second_gap)

@@ -24,12 +24,12 @@ def dpo(win_gap: ArrayLike, lose_gap: ArrayLike, *, beta: ArrayLike) -> Float[Ar
     """`-log sigmoid((beta / 2) (lose_gap - win_gap))`.
 
     Args:
-      win_gap, lose_gap: error of the policy minus error of the reference, broadcast against each other.
-      beta: inverse temperature, for errors that are means over elements: published runs use 100 to 5000. An array (see
-        `beta_at`) weights every element by its own.
+        win_gap, lose_gap: error of the policy minus error of the reference, broadcast against each other.
+        beta: inverse temperature, for errors that are means over elements: published runs use 100 to 5000. An array
+            (see `beta_at`) weights every element by its own.
 
     Raises:
-      ValueError: beta is a plain number that is not positive and finite.
+        ValueError: beta is a plain number that is not positive and finite.
     """
     return jax.nn.softplus(-logit(win_gap, lose_gap, beta=beta))
 
@@ -38,7 +38,7 @@ def beta_at(sigma: ArrayLike, beta: ArrayLike, *, weighting: str = "constant") -
     """Beta at a noise level: "constant", or Flow-DPO's "squared", `beta (1 - sigma)^2`, which trusts clean levels more.
 
     Raises:
-      ValueError: another weighting.
+        ValueError: another weighting.
     """
     sigma = jnp.asarray(sigma)
     if weighting == "constant":

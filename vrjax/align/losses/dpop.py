@@ -16,10 +16,10 @@ def dpop(
     """DPO with a penalty on winners that got worse than under the reference, `weight * max(0, win_gap)`.
 
     Args:
-      win_gap, lose_gap, beta: as for `dpo`.
-      weight: of the penalty, at least 0; with 0 it is `dpo`.
-      inside: False adds the penalty to the loss, so that it never saturates. True takes it off the margin, as Smaug's
-        DPO-Positive does (Pal et al. 2024, arXiv 2402.13228): `dpo(win_gap + weight max(0, win_gap), lose_gap)`.
+        win_gap, lose_gap, beta: as for `dpo`.
+        weight: of the penalty, at least 0; with 0 it is `dpo`.
+        inside: False adds the penalty to the loss, so that it never saturates. True takes it off the margin, as Smaug's
+            DPO-Positive does (Pal et al. 2024, arXiv 2402.13228): `dpo(win_gap + weight max(0, win_gap), lose_gap)`.
     """
     _checks.not_negative("dpop", "weight", weight)
     penalty = jnp.asarray(weight) * jax.nn.relu(jnp.asarray(win_gap))

@@ -19,10 +19,10 @@ def grpo(
     """`max(-A rho, -A clip(rho, 1 - clip, 1 + clip))` with `rho = exp(log_prob - old_log_prob)`.
 
     Args:
-      log_prob: of each recorded step under the policy that is trained (`vrjax.flow.log_prob`).
-      old_log_prob: under the policy that made the trajectory; held fixed. Where both are equal rho is exactly 1.
-      advantage: of the trajectory, broadcast over its steps; see `advantages`.
-      clip: half-width of the interval of ratios that still have a gradient (1e-4 for log-densities that are means).
+        log_prob: of each recorded step under the policy that is trained (`vrjax.flow.log_prob`).
+        old_log_prob: under the policy that made the trajectory; held fixed. Where both are equal rho is exactly 1.
+        advantage: of the trajectory, broadcast over its steps; see `advantages`.
+        clip: half-width of the interval of ratios that still have a gradient (1e-4 for log-densities that are means).
     """
     _checks.positive("grpo", "clip", clip)
     advantage = lax.stop_gradient(jnp.asarray(advantage))
@@ -36,10 +36,10 @@ def advantages(
     """`(r - mean of its group) / (std + eps)`, cut to [-limit, limit].
 
     Args:
-      rewards: one row per prompt.
-      scale: what the standard deviation is taken over: "global", all rewards (Flow-GRPO's default), or "group".
-      eps: added to it.
-      limit: largest absolute advantage.
+        rewards: one row per prompt.
+        scale: what the standard deviation is taken over: "global", all rewards (Flow-GRPO's default), or "group".
+        eps: added to it.
+        limit: largest absolute advantage.
 
     A group whose rewards are all equal has advantages of 0: it teaches nothing and may as well be dropped.
     """

@@ -13,7 +13,7 @@ def hinge(win_gap: ArrayLike, lose_gap: ArrayLike, *, beta: ArrayLike = 1.0) -> 
     """`max(0, 1 - beta h)` with `h = lose_gap - win_gap`: zero once `h` exceeds `1 / beta`.
 
     Raises:
-      ValueError: beta is a plain number that is not positive and finite.
+        ValueError: beta is a plain number that is not positive and finite.
     """
     _checks.positive("hinge", "beta", beta)
     return jax.nn.relu(1.0 - jnp.asarray(beta) * (jnp.asarray(lose_gap) - jnp.asarray(win_gap)))

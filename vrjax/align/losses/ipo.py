@@ -12,7 +12,7 @@ def ipo(win_gap: ArrayLike, lose_gap: ArrayLike, *, beta: ArrayLike) -> Float[Ar
     """`(h - 1 / (2 beta))^2` with `h = lose_gap - win_gap`: the difference of gaps is drawn to `1 / (2 beta)`.
 
     Raises:
-      ValueError: beta is a plain number that is not positive and finite.
+        ValueError: beta is a plain number that is not positive and finite.
     """
     _checks.positive("ipo", "beta", beta)
     h = jnp.asarray(lose_gap) - jnp.asarray(win_gap)

@@ -27,15 +27,15 @@ def kto(
     """`w (1 - U(y beta (g - baseline)))` with `g = -gap` and y = +1 for wanted, -1 for unwanted examples.
 
     Args:
-      gap: error of the policy minus error of the reference, per example.
-      label: above 0 (or True) for wanted examples, else unwanted.
-      beta: inverse temperature; without the factor 1/2 of `dpo`, as published (1000).
-      baseline: the reference point that gains and losses are counted from, see `kto_baseline`.
-      utility: "sigmoid" (Kahneman-Tversky), "loss_averse" `log sigmoid(z)`, "risk_seeking" `-log sigmoid(-z)`.
-      desirable, undesirable: weights w of the two kinds.
+        gap: error of the policy minus error of the reference, per example.
+        label: above 0 (or True) for wanted examples, else unwanted.
+        beta: inverse temperature; without the factor 1/2 of `dpo`, as published (1000).
+        baseline: the reference point that gains and losses are counted from, see `kto_baseline`.
+        utility: "sigmoid" (Kahneman-Tversky), "loss_averse" `log sigmoid(z)`, "risk_seeking" `-log sigmoid(-z)`.
+        desirable, undesirable: weights w of the two kinds.
 
     Raises:
-      ValueError: an unknown utility, or beta not positive.
+        ValueError: an unknown utility, or beta not positive.
     """
     _checks.positive("kto", "beta", beta)
     wanted = jnp.asarray(label) > 0

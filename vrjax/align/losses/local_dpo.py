@@ -31,13 +31,14 @@ def local_dpo(
     """`dpo(region; beta (1 + boost)) + global_weight dpo(whole clip; beta) + sft_weight sft`.
 
     Args:
-      win_region_gap, lose_region_gap: gaps of the masked means of the errors over the repainted region.
-      win_gap, lose_gap: gaps of the whole clip.
-      win_error: the policy's own error on the winner.
-      beta: as for `dpo`.
-      boost: the published `eta(area)`, computed by the caller from the region's share of the clip; 0 leaves beta as it
-        is. (Only a secondary account of the paper was at hand, which names eta but not its form.)
-      global_weight, sft_weight: of the other two terms; 0 leaves a term out. The account calls the last one essential.
+        win_region_gap, lose_region_gap: gaps of the masked means of the errors over the repainted region.
+        win_gap, lose_gap: gaps of the whole clip.
+        win_error: the policy's own error on the winner.
+        beta: as for `dpo`.
+        boost: the published `eta(area)`, computed by the caller from the region's share of the clip; 0 leaves beta as
+            it is. (Only a secondary account of the paper was at hand, which names eta but not its form.)
+        global_weight, sft_weight: of the other two terms; 0 leaves a term out. The account calls the last one
+            essential.
     """
     _checks.not_negative("local_dpo", "global_weight", global_weight)
     _checks.not_negative("local_dpo", "sft_weight", sft_weight)

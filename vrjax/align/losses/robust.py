@@ -15,7 +15,7 @@ def robust(win_gap: ArrayLike, lose_gap: ArrayLike, *, beta: ArrayLike, flipped:
     It may be negative.
 
     Raises:
-      ValueError: `flipped` outside [0, 0.5), or beta not positive.
+        ValueError: `flipped` outside [0, 0.5), or beta not positive.
     """
     _checks.share("robust", "flipped", flipped)
     right, wrong = dpo(win_gap, lose_gap, beta=beta), dpo(lose_gap, win_gap, beta=beta)

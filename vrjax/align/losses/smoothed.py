@@ -14,7 +14,7 @@ def smoothed(win_gap: ArrayLike, lose_gap: ArrayLike, *, beta: ArrayLike, flippe
     Its minimum over the margin is finite, at `log((1 - flipped) / flipped)`. With `flipped` 0 it is `dpo`.
 
     Raises:
-      ValueError: `flipped` outside [0, 0.5), or beta not positive.
+        ValueError: `flipped` outside [0, 0.5), or beta not positive.
     """
     _checks.share("smoothed", "flipped", flipped)
     right, wrong = dpo(win_gap, lose_gap, beta=beta), dpo(lose_gap, win_gap, beta=beta)

@@ -18,13 +18,13 @@ def spo(
     """`-log sigmoid(beta (log rho_w - log rho_l))` with `rho = clip(p_policy / p_reference, 1 - clip, 1 + clip)`.
 
     Args:
-      win_log_ratio, lose_log_ratio: log-density of the transition under the policy minus that under the reference
-        (`vrjax.flow.log_prob`).
-      beta: inverse temperature.
-      clip: half-width of the interval of ratios that still have a gradient.
+        win_log_ratio, lose_log_ratio: log-density of the transition under the policy minus that under the reference
+            (`vrjax.flow.log_prob`).
+        beta: inverse temperature.
+        clip: half-width of the interval of ratios that still have a gradient.
 
     Raises:
-      ValueError: beta is not positive or clip not in (0, 1).
+        ValueError: beta is not positive or clip not in (0, 1).
     """
     _checks.positive("spo", "beta", beta)
     if not 0.0 < clip < 1.0:
