@@ -34,7 +34,7 @@ def place(tmp_path_factory):
 def stepper(place):
     pipe = pipeline.open(place[1], cache=place[0] / "cache")
     settings = pipe.settings(size=SIZE, frames=FRAMES, steps=STEPS, solver="euler")
-    assert 1 <= settings.plan.high_steps < STEPS  # both experts take steps
+    assert 1 <= settings.recipe.high_steps < STEPS  # both experts take steps
     return Stepper(pipe, settings)
 
 

@@ -162,7 +162,7 @@ def test_every_room_says_what_is_in_it():
 
 @pytest.mark.parametrize(
     "word",
-    [pytest.param(w, marks=MOVING(reason="several classes") if w in ("Arm", "Study", "Plan") else ()) for w in ONCE],
+    [pytest.param(w, marks=MOVING(reason="several classes") if w in ("Arm", "Study") else ()) for w in ONCE],
 )
 def test_one_word_one_meaning(word):
     where = [

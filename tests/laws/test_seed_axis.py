@@ -62,7 +62,7 @@ class Scene:
 
     def one(self, x, dit, edits=EDITS):
         velocity = dit.velocity(self.text, edits=edits)
-        return sample(velocity, x, self.settings.plan.grid, record=Record(steps=())).final
+        return sample(velocity, x, self.settings.recipe.grid, record=Record(steps=())).final
 
     def vmapped(self, dit, edits):
         return jax.vmap(lambda x: self.one(x, dit, edits), axis_name="seed")(self.noise)
@@ -80,7 +80,7 @@ class Scene:
     def streamed(self, name, folder, edits=EDITS):
         """What `vrjax sample` calls."""
         pipe = self.open(name)
-        shape, grid = pipe.latent_shape(self.settings), self.settings.plan.grid
+        shape, grid = pipe.latent_shape(self.settings), self.settings.recipe.grid
         kept = recorder.Recorder(folder, grid=grid, steps=(STEPS - 1,), fields=("next",), shape=shape)
         rows = list(pipe.stream(self.settings, self.inputs, SEEDS, kept, edits=edits))
         for _, path, final in rows:  # each seed's callback wrote its own row
@@ -154,7 +154,7 @@ def test_evaluation_during_training(name):
 
 
 def test_seeds_that_edits_couple_are_whole_groups(scene, tmp_path):
-    grid = scene.settings.plan.grid
+    grid = scene.settings.recipe.grid
     kept = recorder.Recorder(tmp_path, grid=grid, steps=(), fields=(), shape=scene.noise.shape[1:])
     with pytest.raises(ValueError, match="together=3 does not divide the 4 seeds that edits may couple"):
         next(scene.pipe.stream(scene.settings, scene.inputs, SEEDS, kept, together=3, edits=EDITS))

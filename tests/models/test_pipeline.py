@@ -162,14 +162,14 @@ def test_options_are_checked(pipe, options, said):
 def test_settings(pipe, pair):
     found = pipe.settings(size=(16, 32), frames=5)
     assert (found.steps, found.shift, found.guidance, found.negative) == (50, 5.0, (6.0,), defaults.NEGATIVE)
-    assert found.plan.grid == flow.grids.diffusers_unipc(50, shift=5.0) and pipe.latent_shape(found) == (2, 2, 4, 2)
+    assert found.recipe.grid == flow.grids.diffusers_unipc(50, shift=5.0) and pipe.latent_shape(found) == (2, 2, 4, 2)
     assert pipe.settings(solver="euler").grid == "shifted" and pipe.settings(solver="dpmpp_2m").grid == "wan_dpmpp"
     assert pipe.settings(guidance=1).negative is None
     few = pipe.settings(times=flow.grids.LIGHTX2V)
     assert (few.solver, few.guidance, few.steps, few.negative) == ("euler", (1.0,), 4, None)
-    assert few.plan.grid == flow.grids.few_step(flow.grids.LIGHTX2V, shift=5.0)
+    assert few.recipe.grid == flow.grids.few_step(flow.grids.LIGHTX2V, shift=5.0)
     both = pipeline.open(pair).settings(times=flow.grids.LIGHTX2V, picture=(20, 30))
-    assert both.plan.high_steps == 2  # 1000 and 937.5 lie above the boundary of 900
+    assert both.recipe.high_steps == 2  # 1000 and 937.5 lie above the boundary of 900
     assert pipeline.open(pair).settings(guidance=4).guidance == (4.0, 4.0)
 
 
@@ -312,11 +312,11 @@ def test_guidance_is_two_branches(pipe):
     found = pipe.program(settings)(pipe.dits, inputs, noise, np.arange(1)).final[0]
     (dit,) = pipe.dits
     velocity = flow.cfg(dit.velocity(inputs.given["text"]), dit.velocity(inputs.negative["text"]), 4.0)
-    expected = flow.sample(velocity, noise[0], settings.plan.grid, solver=flow.unipc()).final
+    expected = flow.sample(velocity, noise[0], settings.recipe.grid, solver=flow.unipc()).final
     np.testing.assert_allclose(found, expected, atol=1e-5)
     alone = pipe.settings(**SMALL, guidance=1)
     found = pipe.program(alone)(pipe.dits, pipe.prepare(PROMPT, alone), noise, np.arange(1)).final[0]
-    plain = flow.sample(dit.velocity(inputs.given["text"]), noise[0], settings.plan.grid, solver=flow.unipc()).final
+    plain = flow.sample(dit.velocity(inputs.given["text"]), noise[0], settings.recipe.grid, solver=flow.unipc()).final
     np.testing.assert_allclose(found, plain, atol=1e-5)
     assert np.abs(plain - expected).max() > 0.01
 
@@ -330,7 +330,7 @@ def test_on_a_mesh(root, pipe, tmp_path):
         root, cache=root / "cache", mesh=parallel.mesh({"fsdp": 2, "tensor": 2}, devices=jax.devices()[:4])
     )
     kept = recorder.Recorder(
-        tmp_path, grid=settings.plan.grid, steps=(1,), fields=("x0",), shape=pipe.latent_shape(settings)
+        tmp_path, grid=settings.recipe.grid, steps=(1,), fields=("x0",), shape=pipe.latent_shape(settings)
     )
     run = there.program(settings, recorder=kept)
     final = run(there.dits, there.prepare(PROMPT, settings), noise, np.arange(1))
@@ -343,19 +343,21 @@ def test_experts_are_phases(pair):
     pipe = pipeline.open(pair, cache=pair / "cache")
     settings = pipe.settings(**SMALL, guidance=(3.0, 2.0), picture=(20, 30))
     inputs, noise = pipe.prepare(PROMPT, settings, picture()), pipe.noise(settings, [0])
-    plan = settings.plan
-    assert 0 < plan.high_steps < 3
+    recipe = settings.recipe
+    assert 0 < recipe.high_steps < 3
     found = pipe.program(settings)(pipe.dits, inputs, noise, np.arange(1))
     high, low = (
         dit.guided(inputs.given["text"], inputs.negative["text"], scale, inputs.given["image"])
         for dit, scale in zip(pipe.dits, (3.0, 2.0), strict=True)
     )
-    run = flow.sample((flow.Phase(plan.high_steps, high), flow.Phase(3, low)), noise[0], plan.grid, solver=flow.unipc())
+    run = flow.sample(
+        (flow.Phase(recipe.high_steps, high), flow.Phase(3, low)), noise[0], plan.grid, solver=flow.unipc()
+    )
     np.testing.assert_allclose(found.final[0], run.final, atol=1e-5)
     with pytest.raises(ValueError, match="2 networks and guidance"):
-        denoise.phases(pipe.dits, inputs, denoise.Plan(plan.grid))
+        denoise.phases(pipe.dits, inputs, denoise.Recipe(recipe.grid))
     with pytest.raises(ValueError, match="needs the rows of a negative prompt"):
-        denoise.phases(pipe.dits, inputs._replace(negative=None), plan)
+        denoise.phases(pipe.dits, inputs._replace(negative=None), recipe)
 
 
 def test_the_recorder_writes_what_memory_would_hold(pipe, tmp_path):
@@ -366,7 +368,7 @@ def test_the_recorder_writes_what_memory_would_hold(pipe, tmp_path):
     told = []
     kept = recorder.Recorder(
         tmp_path / "t",
-        grid=settings.plan.grid,
+        grid=settings.recipe.grid,
         steps=(0, 2),
         fields=("x0", "x", "v", "next"),
         shape=pipe.latent_shape(settings),
@@ -389,9 +391,9 @@ def test_the_recorder_writes_what_memory_would_hold(pipe, tmp_path):
     with pytest.raises(RuntimeError, match="told nothing of steps"):
         kept.finish(9)
     with pytest.raises(ValueError, match="unknown fields"):
-        recorder.Recorder(tmp_path, grid=settings.plan.grid, steps=(0,), fields=("y",), shape=(1,))
+        recorder.Recorder(tmp_path, grid=settings.recipe.grid, steps=(0,), fields=("y",), shape=(1,))
     with pytest.raises(ValueError, match="out of range"):
-        recorder.Recorder(tmp_path, grid=settings.plan.grid, steps=(3,), fields=("x",), shape=(1,))
+        recorder.Recorder(tmp_path, grid=settings.recipe.grid, steps=(3,), fields=("x",), shape=(1,))
     with pytest.raises(FileNotFoundError, match="no recorded seed"):
         recorder.read(tmp_path)
 

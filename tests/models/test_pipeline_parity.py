@@ -82,8 +82,8 @@ def test_two_experts(case, scales, folder):
     """The boundary is the folder's, each expert has its own guidance; swapped experts are noticed."""
     expected, found, (ours, traj) = both(case, folder, (32, 48), images=int(case == "i2v_pair"), scales=scales)
     compare(expected, found)
-    plan = ours.settings(size=(32, 48), frames=FRAMES, steps=10, guidance=scales).plan
-    assert 0 < plan.high_steps < 10
+    recipe = ours.settings(size=(32, 48), frames=FRAMES, steps=10, guidance=scales).recipe
+    assert 0 < recipe.high_steps < 10
     ours.__dict__["dits"] = ours.dits[::-1]
     try:
         swapped = both(case, folder, (32, 48), images=int(case == "i2v_pair"), scales=scales)[1]

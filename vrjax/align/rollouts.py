@@ -45,8 +45,8 @@ def sample_batch(
 
     `edits` rewrite sites of the network; inside them the axis "seed" is the k samples of one condition.
     """
-    plan = denoise.Plan(flow.grids.shifted(rollout.steps, shift=rollout.shift), "euler", (rollout.guidance,))
-    run = denoise.run(plan, record=flow.Record(steps=(), fields=()), edits=edits)
+    recipe = denoise.Recipe(flow.grids.shifted(rollout.steps, shift=rollout.shift), "euler", (rollout.guidance,))
+    run = denoise.run(recipe, record=flow.Record(steps=(), fields=()), edits=edits)
 
     def one(noise: Any, given: dict[str, Any]) -> Any:
         negative = {"text": jnp.zeros_like(given["text"])} if "text" in given else {}

@@ -137,7 +137,7 @@ def _sample(pipe: Any, settings: Any, inputs: Any, seeds: list[int], together: i
     line = Progress(len(seeds) * settings.steps)
     recorder = recorders.Recorder(
         out / "trajectory",
-        grid=settings.plan.grid,
+        grid=settings.recipe.grid,
         steps=steps,
         fields=fields if steps else (),
         shape=pipe.latent_shape(settings),
@@ -186,7 +186,7 @@ def _report(out: pathlib.Path, config: dict[str, Any], settings: Any, seeds: lis
         config["prompt"],
         np.stack([np.stack(row) for row in rows]),
         steps=shown,
-        sigma=settings.plan.grid.sigmas[shown],
+        sigma=settings.recipe.grid.sigmas[shown],
         seeds=[f"seed {seed}" for seed in seeds],
         note="" if steps else "Only the finished video was kept: --record names steps.",
     )
@@ -216,7 +216,7 @@ def smaller(frames: Any, side: int = 208, count: int = 25) -> Any:
 def _summary(pipe: Any, settings: Any, seeds: int) -> str:
     h, w = settings.size
     scales = ", ".join(f"{scale:g}" for scale in settings.guidance)
-    pair = f", {settings.plan.high_steps} of them by the high-noise expert" if settings.boundary is not None else ""
+    pair = f", {settings.recipe.high_steps} of them by the high-noise expert" if settings.boundary is not None else ""
     return (
         f"{pipe.name}: {seeds} video{'s' * (seeds > 1)} of {settings.frames} frames, {h}x{w}; {settings.steps} "
         f"{settings.solver} steps on {settings.grid}, shift {settings.shift:g}{pair}; guidance {scales}; {pipe.dtype}"

@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> None:
     pipe = EmbeddedPipeline(path)
     options = {"steps": args.steps, "shift": args.shift, "frames": len(clip.video)}
     settings = pipe.settings(picture=clip.first_frame.shape[:2], **options)
-    grid = settings.plan.grid
+    grid = settings.recipe.grid
     made = {"world": args.world, "split": split, "clip": number, "noise": seeds}
     made |= {"steps": settings.steps, "shift": settings.shift}
     out = args.out or pathlib.Path("runs") / f"sample-{args.world}-{split}-{number}"

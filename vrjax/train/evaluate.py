@@ -48,8 +48,8 @@ class Evaluator:
         self._config, self._factor, self._group, self._seed = config, factor, group, seed
         self._decode = codec.blocks(factor).decode
         self._clips: dict[tuple[str, str, int], list[tasks.Clip]] = {}
-        plan = denoise.Plan(grids.shifted(steps, shift=shift), "euler", (1.0,))
-        seeds = denoise.run(plan, record=Record(steps=(), fields=()), edits=edits)
+        recipe = denoise.Recipe(grids.shifted(steps, shift=shift), "euler", (1.0,))
+        seeds = denoise.run(recipe, record=Record(steps=(), fields=()), edits=edits)
 
         def run(weights, noise, given):
             dit = build(weights)

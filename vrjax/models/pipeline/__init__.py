@@ -23,11 +23,11 @@ from typing import Any
 from vrjax import flow
 from vrjax.models.pipeline import embedded
 from vrjax.models.pipeline.base import Lora, Pipeline
-from vrjax.models.pipeline.denoise import Inputs, Plan
+from vrjax.models.pipeline.denoise import Inputs, Recipe
 from vrjax.models.pipeline.embedded import EmbeddedPipeline
 from vrjax.models.pipeline.public import WanPipeline
 
-__all__ = ["EmbeddedPipeline", "Inputs", "Lora", "Pipeline", "Plan", "WanPipeline", "open", "sample"]
+__all__ = ["EmbeddedPipeline", "Inputs", "Lora", "Pipeline", "Recipe", "WanPipeline", "open", "sample"]
 
 
 def open(folder: str | os.PathLike, **options: Any) -> Pipeline:  # noqa: A001 (pipeline.open, like PIL.Image.open)

@@ -190,7 +190,7 @@ class Pipeline(ABC):
             taps, edits: see `denoise.phases`. Inside them the axis "seed" is the seeds of this call.
         """
         keep = record if recorder is None else recorder.record
-        run = denoise.run(settings.plan, record=keep, edit=edit, taps=taps, edits=edits)
+        run = denoise.run(settings.recipe, record=keep, edit=edit, taps=taps, edits=edits)
         return jax.jit(run if recorder is None else lambda *given: run(*given).final)
 
     def sample(

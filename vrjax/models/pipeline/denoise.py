@@ -1,7 +1,7 @@
 """A model's run as pure functions: conditions to velocities, experts to phases, noise to a trajectory, seeds together.
 
-    plan = Plan(grid, "unipc", guidance=(4.0, 3.0), boundary=0.875)
-    traj = jax.jit(run(plan))(dits, Inputs({"text": text}, {"text": negative}), noise, seeds)
+    recipe = Recipe(grid, "unipc", guidance=(4.0, 3.0), boundary=0.875)
+    traj = jax.jit(run(recipe))(dits, Inputs({"text": text}, {"text": negative}), noise, seeds)
 
 Networks are of any family (`vrjax.models.family`), conditions a dict of arrays by the family's names. Whoever samples
 (`Pipeline.sample`, the command line, evaluation, rollouts) compiles `run`, so that an edit or a tap may use collectives
@@ -37,7 +37,7 @@ class Inputs(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class Recipe:
     """What is fixed when a run is compiled.
 
     Attributes:
@@ -54,7 +54,7 @@ class Plan:
 
     def __post_init__(self):
         if len(self.guidance) != (1 if self.boundary is None else 2):
-            raise ValueError(f"Plan: guidance {self.guidance} for boundary {self.boundary}, expected one per network")
+            raise ValueError(f"Recipe: guidance {self.guidance} for boundary {self.boundary}, expected one per network")
 
     @property
     def high_steps(self) -> int:
@@ -67,7 +67,7 @@ class Plan:
 def phases(
     dits: tuple[Any, ...],
     inputs: Inputs,
-    plan: Plan,
+    recipe: Recipe,
     *,
     taps: Mapping[str, Callable] = NONE,
     edits: Mapping[str, Callable] = NONE,
@@ -77,14 +77,14 @@ def phases(
     Args:
         dits: one network, or the high- and the low-noise expert.
         inputs: of one example.
-        plan: see `Plan`.
+        recipe: see `Recipe`.
         taps, edits: as in a call of the network. With guidance, edits act on both branches, taps read the prompt's.
 
     Raises:
-        ValueError: networks or conditions that do not fit the plan or each other.
+        ValueError: networks or conditions that do not fit the recipe or each other.
     """
-    if len(dits) != len(plan.guidance):
-        raise ValueError(f"phases: {len(dits)} networks and guidance {plan.guidance}, expected one scale per network")
+    if len(dits) != len(recipe.guidance):
+        raise ValueError(f"phases: {len(dits)} networks and guidance {recipe.guidance}, expected one scale per network")
 
     def velocity(dit, scale):
         of = family.of(dit.cfg)
@@ -100,14 +100,14 @@ def phases(
             raise ValueError(f"phases: a first frame with patches of {dit.cfg.patch[0]} latent frames, expected 1")
         return flow.clamp_first_frame(v, inputs.first, tokens_per_frame=1)  # one time per latent frame
 
-    velocities = [velocity(dit, scale) for dit, scale in zip(dits, plan.guidance, strict=True)]
-    if plan.boundary is None:
-        return (flow.Phase(plan.grid.steps, velocities[0]),)
-    return flow.experts(plan.grid, velocities[0], velocities[1], plan.boundary)
+    velocities = [velocity(dit, scale) for dit, scale in zip(dits, recipe.guidance, strict=True)]
+    if recipe.boundary is None:
+        return (flow.Phase(recipe.grid.steps, velocities[0]),)
+    return flow.experts(recipe.grid, velocities[0], velocities[1], recipe.boundary)
 
 
 def run(
-    plan: Plan,
+    recipe: Recipe,
     *,
     record: flow.Record | Callable[[Any], flow.Record] | None = None,
     edit: Callable | None = None,
@@ -117,14 +117,14 @@ def run(
     """`(dits, inputs, noise (n, ...), seeds (n,)) -> Trajectory` of n seeds of one example, to be compiled.
 
     Seeds are mapped under the axis name "seed", on one device and on the mesh of `dits[0].layout`. Many examples are
-    `parallel.batch(layout, functools.partial(run(plan), dits))(inputs, noise, seeds)`.
+    `parallel.batch(layout, functools.partial(run(recipe), dits))(inputs, noise, seeds)`.
 
     Args:
-        plan: see `Plan`.
+        recipe: see `Recipe`.
         record, edit: see `vrjax.flow.sample`. A function of the seed may make the record.
         taps, edits: see `phases`.
     """
-    solver = solvers.get(plan.solver)
+    solver = solvers.get(recipe.solver)
 
     def together(dits, inputs, noise, seeds):
         layout = dits[0].layout
@@ -132,9 +132,9 @@ def run(
         def one(noise, seed):
             key = jax.random.fold_in(jax.random.key(seed), 1) if solver.stochastic or edit is not None else None
             x = noise if layout is None else layout.video(noise)
-            steps = phases(dits, inputs, plan, taps=taps, edits=edits)
+            steps = phases(dits, inputs, recipe, taps=taps, edits=edits)
             keep = record(seed) if callable(record) else record
-            return flow.sample(steps, x, plan.grid, solver=solver, key=key, edit=edit, record=keep)
+            return flow.sample(steps, x, recipe.grid, solver=solver, key=key, edit=edit, record=keep)
 
         return parallel.batch(layout, one, axis_name="seed")(noise, seeds)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vrjax.flow import grids, solvers
-from vrjax.models.pipeline.denoise import Plan
+from vrjax.models.pipeline.denoise import Recipe
 from vrjax.models.wan import conditions, defaults
 
 GRIDS = ("shifted", "wan_unipc", "wan_dpmpp", "diffusers_unipc", "diffusers_euler")
@@ -24,7 +24,7 @@ class Settings:
         times: the step list of a distilled model, or None.
         guidance: of each network, the high-noise expert's first.
         negative: the negative prompt; None where no guidance reads it.
-        boundary: see `denoise.Plan`.
+        boundary: see `denoise.Recipe`.
     """
 
     size: tuple[int, int]
@@ -40,13 +40,13 @@ class Settings:
     times: tuple[float, ...] | None = None
 
     @property
-    def plan(self) -> Plan:
+    def recipe(self) -> Recipe:
         """What is compiled in."""
         if self.times is not None:
             grid = grids.few_step(self.times, self.shift)
         else:
             grid = getattr(grids, self.grid)(self.steps, shift=self.shift)
-        return Plan(grid, self.solver, self.guidance, self.boundary)
+        return Recipe(grid, self.solver, self.guidance, self.boundary)
 
 
 def resolve(
@@ -145,4 +145,4 @@ def _check(folder: Any, vae: Any, out: Settings) -> None:
             raise ValueError(f"size: {what} {side}, expected a multiple of {step} for {folder.name}, such as {near}")
     if out.fps < 1:
         raise ValueError(f"fps: found {out.fps}, expected at least 1")
-    _ = out.plan  # the grid checks steps, shift and times
+    _ = out.recipe  # the grid checks steps, shift and times

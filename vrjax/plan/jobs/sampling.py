@@ -172,7 +172,7 @@ def make(config: SampleConfig, mesh: Mesh) -> tuple[Callable[..., Any], tuple[An
     model = of.sampling(of.training(config.model, config.dtype))
     dit = family.shard(of.abstract(model), mesh, config.rules)
     record = flow.Record(steps=config.record_steps, fields=config.record_fields)
-    plan = denoise.Plan(grid(config), config.solver, (config.guidance,) * config.networks, config.boundary)
+    recipe = denoise.Recipe(grid(config), config.solver, (config.guidance,) * config.networks, config.boundary)
 
     axes = () if dit.layout is None else dit.layout.batch_axes(config.seeds, seeds=True)
     put = lambda shape, dtype=jnp.float32, *over: jax.ShapeDtypeStruct(
@@ -183,4 +183,4 @@ def make(config: SampleConfig, mesh: Mesh) -> tuple[Callable[..., Any], tuple[An
     inputs = denoise.Inputs(given, None if config.branches == 1 else negative)
     noise = put((config.seeds, *config.latent), jnp.float32, axes or None)
     seeds = put((config.seeds,), jnp.int32, axes or None)
-    return jax.jit(denoise.run(plan, record=record)), ((dit,) * config.networks, inputs, noise, seeds)
+    return jax.jit(denoise.run(recipe, record=record)), ((dit,) * config.networks, inputs, noise, seeds)

@@ -65,9 +65,9 @@ class Stepper:
     def __init__(self, pipe: Any, settings: Any, load: Callable[[int], Any] | None = None):
         if settings.solver != "euler" or settings.times is not None:
             raise ValueError(f"instruments take Euler's steps, found the solver {settings.solver!r}")
-        self.pipe, self.settings, self.plan = pipe, settings, settings.plan
-        self.grid = self.plan.grid
-        high = self.plan.high_steps
+        self.pipe, self.settings, self.recipe = pipe, settings, settings.recipe
+        self.grid = self.recipe.grid
+        high = self.recipe.high_steps
         cuts = ((0, 0, high), (1, high, self.grid.steps)) if len(pipe.folder.networks) == 2 else ((0, 0, high),)
         self.stages = tuple(stage for stage in cuts if stage[1] < stage[2])
         shape = pipe.latent_shape(settings)
@@ -123,8 +123,8 @@ class Stepper:
 
         def one(dit: Any, inputs: Any, x: Any, level: Any, edits: Mapping[str, Callable]) -> dict[str, Any]:
             sigma, time, after = level
-            plan = denoise.Plan(self.grid, "euler", (scale,))
-            (phase,) = denoise.phases((dit,), inputs, plan, taps={"block.*": tap}, edits=edits)
+            recipe = denoise.Recipe(self.grid, "euler", (scale,))
+            (phase,) = denoise.phases((dit,), inputs, recipe, taps={"block.*": tap}, edits=edits)
             out = phase.velocity(x, Level(sigma, time))
             v = out.v.astype(jnp.float32)
             return {"next": x + (after - sigma) * v, "x0": x - sigma * v, "energy": out.taps["block.*"]}
