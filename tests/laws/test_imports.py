@@ -160,10 +160,7 @@ def test_every_room_says_what_is_in_it():
     assert not missing
 
 
-@pytest.mark.parametrize(
-    "word",
-    [pytest.param(w, marks=MOVING(reason="several classes") if w in ("Arm", "Study") else ()) for w in ONCE],
-)
+@pytest.mark.parametrize("word", ONCE)
 def test_one_word_one_meaning(word):
     where = [
         name
