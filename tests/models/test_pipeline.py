@@ -351,7 +351,7 @@ def test_experts_are_phases(pair):
         for dit, scale in zip(pipe.dits, (3.0, 2.0), strict=True)
     )
     run = flow.sample(
-        (flow.Phase(recipe.high_steps, high), flow.Phase(3, low)), noise[0], plan.grid, solver=flow.unipc()
+        (flow.Phase(recipe.high_steps, high), flow.Phase(3, low)), noise[0], recipe.grid, solver=flow.unipc()
     )
     np.testing.assert_allclose(found.final[0], run.final, atol=1e-5)
     with pytest.raises(ValueError, match="2 networks and guidance"):
