@@ -29,7 +29,7 @@ from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMMANDS = {
-    "vrjax train": ["vrjax.cli", "train", "configs/smoke.py", "--root", "{out}"],
+    "vrjax train": ["vrjax.cli", "train", "configs/chain_of_steps/smoke.py", "--root", "{out}"],
     "vrjax align": ["vrjax.cli", "align", "configs/realdpo/smoke.py", "--root", "{out}"],
     "vrjax sample --prompt": [
         *("vrjax.cli", "sample", "--prompt", "a cat", "--model", "{model}", "--frames", "5", "--size", "32x32"),

@@ -211,7 +211,6 @@ def test_what_is_imported_is_declared():
     assert not at_top, "an extra's package must be imported inside the function that needs it"
 
 
-@MOVING(reason="chex")
 def test_what_is_declared_is_imported():
     core = {d for d in declared()[""] if module_of(d) not in tops("vrjax")}
     assert not core, f"dependencies that vrjax imports nowhere: {core}"
