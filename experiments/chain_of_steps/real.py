@@ -29,12 +29,15 @@ from rich.console import Console
 from experiments.chain_of_steps import real_page as page
 from vrjax.bench import vbvr as bench
 from vrjax.data import vbvr
+from vrjax.files import kept
 from vrjax.files.writing import atomic
+from vrjax.reasoning.instruments.arms import thirds
 from vrjax.reasoning.instruments.stepping import Experts, Stepper, divergence, spread, stack
 from vrjax.study import benchmark, command
 
 PARTS = ("trajectory", "noise", "swaps", "ensemble")  # layers come with the trajectory
 MODES = ("stream", "increment", "attention")
+KIND = "chain_of_steps, real weights"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +125,7 @@ class Specimen:
         if step >= self.options.early:
             return None
         layers = self.stepper.pipe.folder.cfg.layers
-        blocks = tuple(range(layers // 3, max(2 * layers // 3, layers // 3 + 1)))
+        blocks = thirds(layers)[1] or (layers // 2,)
         after = self.stepper.coupled(x, self.inputs, step, blocks)["next"]
         return after[:1] if step + 1 == self.options.early else after  # one of them is continued
 
@@ -237,15 +240,23 @@ def run(args: argparse.Namespace, console: Console) -> None:
     chosen = {name: getattr(args, name) for name in ("size", "steps", "shift", "guidance")}
     chosen = {name: value for name, value in chosen.items() if value is not None} | {"solver": "euler"}
     about = {
-        "kind": "chain_of_steps, real weights",
+        "kind": KIND,
         **pipe.about,
         "options": json.loads(json.dumps(dataclasses.asdict(options))),
         "sampling": json.loads(json.dumps(chosen)) | {"frames": args.frames},
         "samples": [sample.file for sample in found],
+        "code": kept.source(__name__),
     }
-    command.settle(folder, about, fresh=args.fresh)
+    with command.running(folder, about, fresh=args.fresh, console=console, kind=KIND):
+        look(pipe, found, folder, about, options, chosen | {"frames": args.frames}, console)
+
+
+def look(
+    pipe: Any, found: Sequence, folder: pathlib.Path, about: dict, options: Options, chosen: dict, console: Console
+):
+    """The run itself, in its folder."""
     experts = Experts(pipe)
-    clips, steppers = prepare(pipe, experts, found, folder / "states", chosen, args.frames, options)
+    clips, steppers = prepare(pipe, experts, found, folder / "states", chosen, options)
     shown: set[Any] = set()
     for stepper in steppers:
         if stepper.settings.frames not in shown:
@@ -269,7 +280,6 @@ def prepare(
     found: Sequence[bench.Sample],
     folder: pathlib.Path,
     chosen: dict,
-    frames: int | None,
     options: Options,
 ) -> tuple[list[Specimen], list[Stepper]]:
     """The clips with their text and picture conditions, and one stepper per setting; transformers are not loaded."""
@@ -278,8 +288,8 @@ def prepare(
     clips = []
     for sample, clip in zip(found, read, strict=True):
         picture = benchmark.picture(clip)
-        count = benchmark.frames(clip, pipe, frames)
-        settings = pipe.settings(picture=picture.shape[:2], frames=count, **chosen)
+        count = benchmark.frames(clip, pipe, chosen["frames"])
+        settings = pipe.settings(picture=picture.shape[:2], **chosen | {"frames": count})
         stepper = steppers.setdefault(settings, Stepper(pipe, settings, experts))
         if not clips:  # all prompts at once: the text encoder is loaded once
             pipe.text([*dict.fromkeys(c.prompt for c in read), *([settings.negative] if settings.negative else [])])
