@@ -13,7 +13,7 @@ from vrjax import tasks
 from vrjax.flow import Record
 from vrjax.models import pipeline
 from vrjax.models.embedded import shipped
-from vrjax.study.lab import Sampled
+from vrjax.study import Lab, Sampled
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,8 @@ def run(lab):
 
 
 def test_what_a_lab_knows(lab):
-    assert lab.tasks() == tasks.names() and {"embed", "block.*", "block.5.ffn"} <= set(lab.sites())
+    assert isinstance(lab, Lab) and lab.tasks() == tasks.names()
+    assert {"embed", "block.*", "block.5.ffn"} <= set(lab.sites())
     assert repr(lab) == f"Lab(worlds: {', '.join(tasks.names())})"
 
 

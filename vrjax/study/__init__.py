@@ -28,3 +28,11 @@ A paper's package is `__main__ config measure… page README`. Its `config.py` d
         job = lambda: run(config.values("paper", options.values), options.out, fresh=options.fresh, console=Console())
         return command.status("paper", job)
 """
+
+
+def __getattr__(name: str) -> object:
+    if name in ("Lab", "Sampled"):  # bring the models with them
+        from vrjax.study import lab
+
+        return getattr(lab, name)
+    raise AttributeError(f"module 'vrjax.study' has no attribute {name!r}")

@@ -5,7 +5,7 @@ lab.tasks(), lab.sites()
 run = lab.sample("maze", clip=7, seeds=4)              # every step of four seeds
 run.verdicts()[-1]                                     # {"seed": 3, "step": 19, "answer": ..., "solved": ..., ...}
 run.decode()                                           # their videos (4, t, h, w, 3)
-run.save("maze7.npz"), study.lab.Sampled.load("maze7.npz")
+run.save("maze7.npz"), study.Sampled.load("maze7.npz")
 """
 
 import dataclasses
