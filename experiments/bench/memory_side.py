@@ -6,7 +6,6 @@ files). Beside it stand the bytes that must be there: parameters, what is record
 anything was loaded. The checkpoint lies in a temporary folder and is deleted.
 """
 
-import json
 import pathlib
 import resource
 import tempfile
@@ -32,7 +31,7 @@ def write(folder: pathlib.Path, shapes: dict, dtype: str) -> None:
     """A random checkpoint in diffusers' layout, made tensor by tensor."""
     import numpy as np
 
-    from vrjax.files import tensors
+    from vrjax.files import tensors, writing
     from vrjax.models import wan
     from vrjax.models.wan import readers
 
@@ -47,10 +46,8 @@ def write(folder: pathlib.Path, shapes: dict, dtype: str) -> None:
             for _ in keys:
                 yield (scale * rng.standard_normal(shape, np.float32)).astype(leaf.dtype)
 
-    folder.mkdir(parents=True, exist_ok=True)
     tensors.write(folder / "diffusion_pytorch_model.safetensors", listed, arrays(), {"format": "pt"})
-    text = json.dumps(readers.public_config(cfg, "diffusers"))
-    tensors.write_bytes(folder / "config.json", [text.encode()])
+    writing.json(folder / "config.json", readers.public_config(cfg, "diffusers"))
 
 
 def peak() -> int:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from experiments.vchain import suite
 from experiments.vchain.config import VChain
+from vrjax.files.pixels import to_uint8
 from vrjax.report import figures
 from vrjax.study.tables import Tables
 
@@ -54,9 +55,7 @@ def shown(on: suite.Scenes) -> int:
 def strips(axis: Axes, on: suite.Scenes, tables: Mapping[str, Tables]) -> None:
     """One row of frames per arm, the true film on top; a mark says whether the clip is complete and lawful."""
     i = shown(on)
-    films: list[tuple[str, np.ndarray, bool | None]] = [
-        ("true film", np.rint((on.clips[i].video + 1) * 127.5).astype(np.uint8), None)
-    ]
+    films: list[tuple[str, np.ndarray, bool | None]] = [("true film", to_uint8(on.clips[i].video), None)]
     for arm in STRIPS:
         films.append((suite.label(arm), tables[arm]["shown"][i], bool(tables[arm]["primary"][i, 0])))
     frames, high, wide = films[0][1].shape[:3]

@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.vchain import suite, verdicts
 from experiments.vchain.config import VChain
+from vrjax.files.pixels import to_uint8
 from vrjax.report import html, parts
 from vrjax.report.claims import Claim
 from vrjax.study.tables import Tables
@@ -40,7 +41,7 @@ def cases(on: suite.Scenes, tables: Mapping[str, Tables]) -> list[parts.Case]:
                 name=f"Scene {on.seeds[i]}" + (", something unseen happens" if on.novel[i] else ""),
                 prompt=on.clips[i].prompt,
                 x0=films.repeat(4, axis=-3).repeat(4, axis=-2),
-                truth=np.rint((on.clips[i].video + 1) * 127.5).astype(np.uint8).repeat(4, axis=-3).repeat(4, axis=-2),
+                truth=to_uint8(on.clips[i].video).repeat(4, axis=-3).repeat(4, axis=-2),
                 seeds=[suite.label(arm) for arm in arms],
                 outcomes=["complete and lawful" if r else "wrong" for r in right],
                 world="chains",

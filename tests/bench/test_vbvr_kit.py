@@ -11,6 +11,7 @@ import pytest
 from vrjax import tasks
 from vrjax.bench import vbvr as bench
 from vrjax.data import mp4, vbvr
+from vrjax.files.pixels import to_float
 
 # A kit with the public one's command line and files. It scores a still end like the truth, as the public one does, and
 # fails on purpose for one task; like the public one it leaves out tasks that it does not know.
@@ -137,8 +138,8 @@ def test_controls(made):
     for row, picture in ((bench.FIRST, clip.video[0]), (bench.FINAL, clip.video[-1])):
         film, frames, rate = mp4.decode(root / "videos" / row / sample.file)
         assert frames == count and rate == fps and film.shape == truth.shape
-        error = np.abs(mp4.to_float(film) - picture)
-        assert error.mean() < 0.1 and np.abs(mp4.to_float(film[0]) - mp4.to_float(film[-1])).mean() < 0.05
+        error = np.abs(to_float(film) - picture)
+        assert error.mean() < 0.1 and np.abs(to_float(film[0]) - to_float(film[-1])).mean() < 0.05
     assert np.abs(clip.video[0] - clip.video[-1]).mean() > 0.05  # the two stills are told apart
     (sample.folder / "final_frame.png").rename(sample.folder / "hidden.png")
     try:

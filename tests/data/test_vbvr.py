@@ -285,9 +285,9 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(mp4, "encode", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="not written: no space left on the disk"):
         vbvr.write(tiny(), tmp_path / "x")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="not written: no space left on the disk"):
         vbvr.write_prediction(tmp_path / "m", "In-Domain_50", "t", 0, tiny().video)
     assert [name for _, _, files in os.walk(tmp_path) for name in files] == [] and os.listdir(tmp_path) == ["m"]
 

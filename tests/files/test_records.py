@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
+import tiny
 
-from tests.train import train_tiny
 from vrjax.files import records
 from vrjax.train.config import TrainConfig
 
@@ -104,7 +104,7 @@ def _leaves(values, at=()):
 
 def test_every_field_of_a_training_config_is_checked():
     """A quoted, a missing or an absurd value in any field: an accepted config or one line, never a traceback."""
-    whole = records.to_dict(train_tiny.config())
+    whole = records.to_dict(tiny.config())
     for path in _leaves(whole):
         for wrong in ("3", None, [], {}, {"x": 1}, 1.5, True, [None], ["a", 1]):
             values = json.loads(json.dumps(whole))

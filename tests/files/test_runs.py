@@ -7,8 +7,8 @@ import json
 import os
 
 import pytest
+import tiny
 
-from tests.train import train_tiny
 from vrjax.align.config import AlignConfig, Preference, Reference
 from vrjax.files import records, runs
 from vrjax.train.config import TrainConfig
@@ -90,7 +90,7 @@ def _younger(cls, **fields):
 @pytest.mark.parametrize("cls", [TrainConfig, AlignConfig])
 def test_a_new_field_does_not_refuse_old_runs(tmp_path, cls):
     """The defect: preference runs were read back as training runs, so that any new field refused them."""
-    old = train_tiny.config()
+    old = tiny.config()
     if cls is AlignConfig:
         own = {"name": old.name, "model": old.model, "steps": old.steps, "data": old.data}
         old = AlignConfig(**own, preference=Preference(loss="sft"), reference=Reference(kind="none"))

@@ -80,7 +80,7 @@ def test_folders_are_whole_or_not_there(tmp_path):
     assert not os.listdir(tmp_path)
     with writing.folder(path) as scratch:
         (scratch / "one").write_text("x")
-    with pytest.raises(OSError, match="model not written"), writing.folder(path) as scratch:
+    with pytest.raises(FileExistsError, match="model: exists already"), writing.folder(path) as scratch:
         (scratch / "two").write_text("x")
     assert os.listdir(path) == ["one"] and os.listdir(tmp_path) == ["model"]
     with writing.folder(path, replace=True) as scratch:

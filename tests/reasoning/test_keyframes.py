@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from vrjax.files import pixels
 from vrjax.reasoning.thoughts import files as thought_files
 from vrjax.reasoning.thoughts import keyframes, pictures
 from vrjax.reasoning.thoughts.keyframes import FirstThought, NextThought, VisualThoughts, think
@@ -164,7 +165,7 @@ def test_bombs_and_torn_images_are_refused(monkeypatch):
     for bad in (b"", b"no image", data[: len(data) // 2], b"%!PS-Adobe-3.0 EPSF-3.0\n"):
         with pytest.raises(ValueError, match="duck_0.png: cannot be read as an image"):
             pictures.decode(bad, "duck_0.png")
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 2399)
+    monkeypatch.setattr(pixels, "MAX_PIXELS", 2399)
     with pytest.raises(ValueError, match="60 x 40 pixels, expected at most 2399"):
         pictures.decode(data, "duck_0.png")
 
@@ -343,7 +344,7 @@ def test_writing_is_whole_or_not_at_all(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=match):
             thought_files.write(tmp_path / "new", cases)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "rename", lambda *a: (_ for _ in ()).throw(OSError("disk")))
+        patch.setattr(os, "replace", lambda *a: (_ for _ in ()).throw(OSError("disk")))
         with pytest.raises(OSError, match="disk"):
             thought_files.write(tmp_path / "new", {"a": chain()})
     assert list(tmp_path.iterdir()) == []

@@ -166,7 +166,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_scratch(tmp_path, monkeypatch):
 
     monkeypatch.setattr(_files.os, "fsync", full)
     for name in ("clip.gif", "clip.mp4"):
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match=f"{name} not written: no space left on the disk"):
             video.save(tmp_path / name, clip(3))
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["clip.gif"]

@@ -14,7 +14,6 @@ stopped.
 
 import dataclasses
 import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable
@@ -24,8 +23,9 @@ import numpy as np
 
 from vrjax.align.pairs import Pair
 from vrjax.align.preprocess import Preprocess
-from vrjax.files import tensors
-from vrjax.files.store import Store, file_digest, key
+from vrjax.files import tensors, writing
+from vrjax.files.content import fingerprint, key
+from vrjax.files.store import Store
 from vrjax.models.embedded.conditions import first_frame
 
 SCHEMA = 1
@@ -48,7 +48,7 @@ class Cache(Store):
 
     def latent(self, path: str | os.PathLike, preprocess: Preprocess, codec: Encoder) -> str:
         """The key of a video file's latent, which is encoded if it is not there yet."""
-        parts = {"file": file_digest(path), "preprocess": dataclasses.asdict(preprocess), "codec": codec.name}
+        parts = {"file": fingerprint(path), "preprocess": dataclasses.asdict(preprocess), "codec": codec.name}
         return self._keep("latents", "latent", parts, lambda: codec.encode(preprocess(path)), 4, f"{path}")
 
     def text(self, prompt: str, encoder: Encoder) -> str:
@@ -152,8 +152,7 @@ def write_index(
         raise ValueError(f"{folder}: pairs must all have the same number of losers, found {sorted(counts)}")
     path = pathlib.Path(folder) / "pairs.json"
     value = {"schema": SCHEMA, "dtype": dtype, "made": made, "pairs": rows}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tensors.write_bytes(path, [json.dumps(value, indent=1, allow_nan=False).encode()])
+    writing.json(path, value, indent=1)
     return path
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from vrjax.align.cache import Encoded, write_index
 from vrjax.align.config import Rollout
 from vrjax.align.rollouts import sample_batch
-from vrjax.files.store import key
+from vrjax.files.content import key
 from vrjax.train.step import conditions
 
 

@@ -17,7 +17,7 @@ from vrjax.align import data, logs, separability, step, stored
 from vrjax.align.cache import Encoded
 from vrjax.align.config import AlignConfig
 from vrjax.files import records, runs
-from vrjax.files.store import key
+from vrjax.files.content import key
 from vrjax.parallel import processes
 from vrjax.report import claims
 from vrjax.train import config as configs

@@ -20,10 +20,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from vrjax.data import mp4
-from vrjax.files import tensors
+from vrjax.files import pixels, tensors, writing
 
 FPS = 8  # of the published losers
 
@@ -123,17 +122,14 @@ def write(root: str | os.PathLike, items: Iterable[Written], *, fps: int = FPS) 
             raise ValueError(f"two pairs have the name {item.name!r}")
         mp4.write(root / relative, item.win, fps=fps)
         first = root / "first_frames" / f"videos_{item.name}.png"
-        first.parent.mkdir(parents=True, exist_ok=True)
-        with mp4.temporary(first.parent, suffix=".png") as scratch:
-            Image.fromarray(mp4.to_uint8(np.asarray(item.win)[0], f"{item.name}: first frame")).save(scratch)
-            os.replace(scratch, first)
+        writing.chunks(first, [pixels.png(pixels.to_uint8(np.asarray(item.win)[0], f"{item.name}: first frame"))])
         write_losers(root, item.name, item.lose, fps=fps)
         prompts.append(item.prompt.strip())
         videos.append(relative)
     if not videos:
         raise ValueError(f"{root}: no pairs to write")
     for name, lines in (("prompt.txt", prompts), ("video.txt", videos)):
-        tensors.write_bytes(root / name, ["".join(f"{line}\n" for line in lines).encode()])
+        writing.text(root / name, "".join(f"{line}\n" for line in lines))
     return read(root)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from vrjax.data import mp4
+from vrjax.files.pixels import to_float
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Preprocess:
         pixels, total, _ = mp4.decode(path, resize=self._resize)
         if total < self.frames:
             raise ValueError(f"{path}: {total} frames, expected at least {self.frames}")
-        return mp4.to_float(pixels[:: total // self.frames][: self.frames])
+        return to_float(pixels[:: total // self.frames][: self.frames])
 
     def _resize(self, frame: np.ndarray) -> np.ndarray:
         h, w = frame.shape[:2]

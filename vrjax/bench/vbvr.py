@@ -23,9 +23,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from vrjax.data import mp4, vbvr
+from vrjax.files.pixels import read_image, to_float
+from vrjax.files.writing import atomic
 
 TRUTH, FIRST, FINAL = CONTROLS = ("ground-truth", "frozen-first-frame", "frozen-final-frame")
 ENTRY = "run_evaluation.py"
@@ -125,24 +126,14 @@ def controls(found: Iterable[Sample], folder: str | os.PathLike) -> None:
             continue
         _, frames, fps = mp4.decode(truth, max_frames=1)
         for row, still in todo.items():
-            pixels = mp4.to_float(_picture(still))
+            pixels = to_float(read_image(still, formats=("PNG",)))
             film = np.broadcast_to(pixels, (frames, *pixels.shape))
             mp4.write(root / row / sample.file, film, fps=max(1, round(fps)))
 
 
-def _picture(path: pathlib.Path) -> np.ndarray:
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: cannot be read as a PNG image ({error})") from None
-
-
 def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with mp4.temporary(target.parent, suffix=".mp4") as scratch:
+    with atomic(target) as scratch:
         shutil.copyfile(source, scratch)
-        os.replace(scratch, target)
 
 
 # -------------------------------------------------------------------------------------------------------------- the kit

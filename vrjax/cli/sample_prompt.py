@@ -20,7 +20,7 @@ _MAY_CHANGE = ("seeds", "mesh")  # a run may go on with more seeds, or elsewhere
 
 def run(args: argparse.Namespace) -> None:
     """Samples what is not yet there, then writes the report."""
-    from vrjax import parallel
+    from vrjax import files, parallel
     from vrjax.files import runs
     from vrjax.models import pipeline
     from vrjax.models.wan import conditions
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
         mesh=parallel.mesh(mesh) if mesh else None,
     )
     settings, steps, fields = _settings(args, pipe)
-    pictures = [None if path is None else conditions.read_image(path) for path in (args.image, args.last_image)]
+    pictures = [None if path is None else files.read_image(path) for path in (args.image, args.last_image)]
     conditions.check(pipe.folder, args.image is not None, args.last_image is not None, settings.frames)
     config = _config(args, pipe, settings, seeds, steps, fields) | {"mesh": mesh}
     out = args.out or pathlib.Path("runs") / f"sample-{pipe.name}-{_slug(args.prompt)}"
@@ -68,8 +68,9 @@ def _mesh(words: list[str]) -> dict[str, int]:
 
 def _settings(args: argparse.Namespace, pipe: Any) -> tuple[Any, tuple[int, ...], tuple[str, ...]]:
     """The run's settings, and which steps and fields of it are kept."""
+    from vrjax import files
     from vrjax.models.pipeline.recorder import FIELDS
-    from vrjax.models.wan import conditions, defaults
+    from vrjax.models.wan import defaults
 
     options = {name: getattr(args, name) for name in ("size", "frames", "fps", "steps", "solver", "grid", "guidance")}
     options |= {"shift": args.shift, "negative": args.negative, "times": args.steps_list}
@@ -84,7 +85,7 @@ def _settings(args: argparse.Namespace, pipe: Any) -> tuple[Any, tuple[int, ...]
         options["solver"] = args.solver or preset.solver
     picture = None
     if args.image is not None and args.size is None:
-        picture = conditions.read_image(args.image).shape[:2]
+        picture = files.read_image(args.image).shape[:2]
     settings = pipe.settings(picture=picture, **options)
     fields = tuple(args.record_fields or ("x0",))
     if unknown := [name for name in fields if name not in FIELDS]:

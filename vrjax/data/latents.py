@@ -10,7 +10,6 @@ and an encoding that was killed goes on where it stopped.
 """
 
 import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -20,8 +19,9 @@ import grain
 import jax.numpy as jnp
 import numpy as np
 
-from vrjax.files import tensors
-from vrjax.files.store import DTYPES, Store, file_digest, key
+from vrjax.files import pixels, tensors, writing
+from vrjax.files.content import fingerprint, key
+from vrjax.files.store import DTYPES, Store
 
 SCHEMA = 1
 INDEX = "clips.json"
@@ -90,7 +90,7 @@ def encode(
             break
         if not (sample / "ground_truth.mp4").is_file():
             raise FileNotFoundError(f"{sample / 'ground_truth.mp4'}: missing, training needs the video")
-        files = {name: file_digest(sample / name) for name in _FILES}
+        files = {name: fingerprint(sample / name) for name in _FILES}
         prompt = (sample / "prompt.txt").read_text("utf-8").strip()
         common = {name: made[name] for name in ("vae", "frames", "size", "dtype", "layout")}
         at = {
@@ -107,8 +107,8 @@ def encode(
             if not store.has("latents", at["latents"]):
                 store.put("latents", _ARRAY, at["latents"], np.asarray(run(pipe.vae, jnp.asarray(video), chunk)))
             if takes and not store.has("images", at["images"]):
-                picture = np.round((np.asarray(next(vbvr.read(sample, max_frames=1)).first_frame) + 1) * 127.5)
-                given = pipe.conditions(picture.astype(np.uint8), frames=frames, size=size)
+                picture = pixels.to_uint8(next(vbvr.read(sample, max_frames=1)).first_frame)
+                given = pipe.conditions(picture, frames=frames, size=size)
                 store.put("images", _ARRAY, at["images"], np.asarray(given.image.channels))
             if not store.has("text", at["text"]):
                 embedded = pipe.text([prompt])[0]
@@ -120,8 +120,7 @@ def encode(
         rows.append({"name": str(sample.relative_to(root) if sample != pathlib.Path(root) else sample.name), **at})
     say(f"{len(rows)} clips in {folder}: {new} encoded, the others were there")
     index = {"schema": SCHEMA, "model": pipe.name, "made": made, "clips": rows}
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors.write_bytes(folder / INDEX, [json.dumps(index, indent=1).encode()])
+    writing.json(folder / INDEX, index, indent=1)
     return folder / INDEX
 
 

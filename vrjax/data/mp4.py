@@ -1,15 +1,15 @@
 """Reading and writing video files, strictly: every frame there, or an error that names the file."""
 
-import contextlib
 import os
-import pathlib
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import av
 import av.error
 import numpy as np
+
+from vrjax.files.pixels import to_uint8
+from vrjax.files.writing import atomic
 
 CODECS = {
     # Constant finest quantiser, what VBVR's own generators write (fourcc mp4v); every OpenCV and FFmpeg reads it.
@@ -17,26 +17,6 @@ CODECS = {
     # Browsers play this one.
     "libx264": {"crf": "10"},
 }
-
-
-def to_uint8(video: Any, what: str) -> np.ndarray:
-    """Pixels in [-1, 1] -> 0 ... 255, rounded; values outside are clipped.
-
-    Raises:
-        ValueError: integers (probably pixels 0 ... 255 already), or values that are not finite.
-    """
-    video = np.asarray(video)
-    if video.dtype == bool or np.issubdtype(video.dtype, np.integer):
-        raise ValueError(f"{what}: found {video.dtype}, expected floating-point pixels in [-1, 1]")
-    video = video.astype(np.float32)
-    if not np.isfinite(video).all():
-        raise ValueError(f"{what}: holds values that are not finite, expected pixels in [-1, 1]")
-    return np.rint((np.clip(video, -1, 1) + 1) * 127.5).astype(np.uint8)
-
-
-def to_float(pixels: np.ndarray) -> np.ndarray:
-    """0 ... 255 -> float32 in [-1, 1]; the inverse of `to_uint8` on its image."""
-    return pixels.astype(np.float32) / np.float32(127.5) - 1
 
 
 def encode(path: str | os.PathLike, pixels: np.ndarray, *, fps: int, codec: str = "mpeg4") -> None:
@@ -117,26 +97,11 @@ def write(path: str | os.PathLike, video: Any, *, fps: int = 16, upscale: int = 
     Args:
         upscale: every pixel becomes a square of so many, which keeps small pictures clear of the codec's losses.
     """
-    path = pathlib.Path(path)
     pixels = enlarge(to_uint8(video, f"{path}: video"), upscale)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary(path.parent, suffix=".mp4") as scratch:
+    with atomic(path) as scratch:
         encode(scratch, pixels, fps=fps, codec=codec)
-        os.replace(scratch, path)
 
 
 def enlarge(pixels: np.ndarray, factor: int) -> np.ndarray:
     """(..., h, w, c) with every pixel repeated `factor` times along h and w."""
     return pixels if factor == 1 else pixels.repeat(factor, -3).repeat(factor, -2)
-
-
-@contextlib.contextmanager
-def temporary(folder: pathlib.Path, suffix: str = "") -> Iterator[pathlib.Path]:
-    """A hidden file name in `folder` (so on the same disk), removed at the end unless it was renamed."""
-    handle, name = tempfile.mkstemp(prefix=".", suffix=suffix, dir=folder)
-    os.close(handle)
-    os.chmod(name, 0o644)
-    try:
-        yield pathlib.Path(name)
-    finally:
-        pathlib.Path(name).unlink(missing_ok=True)

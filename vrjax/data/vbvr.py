@@ -11,7 +11,6 @@ A sample is a folder with `first_frame.png` and `prompt.txt`, and optionally `fi
 Everything in such a tree is data of others: nothing in it names a path that is opened or written.
 """
 
-import contextlib
 import datetime
 import hashlib
 import importlib.metadata
@@ -21,8 +20,6 @@ import operator
 import os
 import pathlib
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,6 +27,7 @@ import numpy as np
 from PIL import Image
 
 from vrjax.data import mp4
+from vrjax.files import pixels, writing
 from vrjax.tasks import Clip
 
 SPLITS = ("In-Domain_50", "Out-of-Domain_50")
@@ -131,11 +129,11 @@ def _load(folder: pathlib.Path, max_frames: int | None, size: tuple[int, int] | 
     if not prompt:
         raise ValueError(f"{folder / 'prompt.txt'}: the prompt is empty")
     metadata = _metadata(folder)
-    first = _image(folder / "first_frame.png")
+    first = pixels.read_image(folder / "first_frame.png", formats=("PNG",))
     final = folder / "final_frame.png"
     final = final if final.is_file() else None
     if final is not None:
-        _check_size(_image(final), first, final, size)
+        _check_size(pixels.read_image(final, formats=("PNG",)), first, final, size)
     frames, fps, video = 0, 0.0, first[None]
     if (folder / "ground_truth.mp4").is_file():
         path = folder / "ground_truth.mp4"
@@ -160,7 +158,7 @@ def _load(folder: pathlib.Path, max_frames: int | None, size: tuple[int, int] | 
         "final_frame": None if final is None else str(final),
         "metadata": metadata,
     }
-    return Clip(mp4.to_float(video), mp4.to_float(first), prompt, answer, meta)
+    return Clip(pixels.to_float(video), pixels.to_float(first), prompt, answer, meta)
 
 
 def _place(folder: pathlib.Path) -> dict[str, Any]:
@@ -207,14 +205,6 @@ def _metadata(folder: pathlib.Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path}: holds a {type(found).__name__}, expected an object")
     return found
-
-
-def _image(path: pathlib.Path) -> np.ndarray:
-    try:
-        with Image.open(path, formats=("PNG",)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: cannot be read as a PNG image ({error})") from error
 
 
 def _check_size(frame: np.ndarray, first: np.ndarray, path: pathlib.Path, size: tuple[int, int] | None) -> None:
@@ -280,25 +270,17 @@ def write(
         if not reach <= 1 + 1e-3:
             raise ValueError(f"{folder}: {name} reaches {reach}, expected pixels in [-1, 1]")
     factor = _factor(upscale, video.shape[1:3])
-    video, first = (mp4.enlarge(mp4.to_uint8(a, f"{folder}: clip"), factor) for a in (video, first))
+    video, first = (mp4.enlarge(pixels.to_uint8(a, f"{folder}: clip"), factor) for a in (video, first))
     try:
         metadata = json.dumps(_describe(clip, folder.name, factor, timestamp), indent=2, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder}: clip.meta is not JSON-able ({error})") from error
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
-    try:
-        scratch.chmod(0o755)
+    with writing.folder(folder) as scratch:
         Image.fromarray(first).save(scratch / "first_frame.png")
         Image.fromarray(video[-1]).save(scratch / "final_frame.png")
         (scratch / "prompt.txt").write_bytes(prompt.encode("utf-8"))
         mp4.encode(scratch / "ground_truth.mp4", video, fps=fps, codec=codec)
         (scratch / "metadata.json").write_text(metadata, encoding="utf-8")
-        os.rename(scratch, folder)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(scratch)
-        raise
     return folder
 
 

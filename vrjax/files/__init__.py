@@ -7,6 +7,7 @@
 | `kept` | results reused only when everything they came from is the same; `source`, an instrument's hash |
 | `records` | frozen dataclasses as JSON and back, with types checked; differences by name |
 | `runs` | a run's folder: lock, config, resume, `fresh`; rows that survive a kill |
+| `pixels` | floats in [-1, 1] and 8-bit; still pictures: `read_image`, `decode`, `png` |
 | `store` | arrays in a folder, addressed by what they depend on |
 | `tensors` | safetensors, read lazily and checked; any weight file as named arrays (`Source`) |
 | `pth`, `pickles`, `pth_writer` | what `torch.save` wrote, read without running pickle code; and written |
@@ -14,3 +15,4 @@
 """
 
 from vrjax.files.content import fingerprint as fingerprint
+from vrjax.files.pixels import read_image as read_image

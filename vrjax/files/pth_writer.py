@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 import jax.numpy as jnp
 import numpy as np
 
+from vrjax.files.writing import atomic
+
 _STORAGES = {
     np.dtype(np.float64): "DoubleStorage",
     np.dtype(np.float32): "FloatStorage",
@@ -48,9 +50,8 @@ def write(
         if np.dtype(dtype) not in _STORAGES:
             raise ValueError(f"{file}: {name} has dtype {np.dtype(dtype)}, which a .pth file cannot hold")
     root = file.stem
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    with atomic(file) as scratch:
+        with zipfile.ZipFile(scratch, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             archive.writestr(zipfile.ZipInfo(f"{root}/data.pkl", _DATE), _pickle(shapes))
             archive.writestr(zipfile.ZipInfo(f"{root}/byteorder", _DATE), b"little")
             for i, ((name, (shape, dtype)), tensor) in enumerate(zip(shapes.items(), tensors, strict=True)):
@@ -61,11 +62,6 @@ def write(
                     for start in range(0, len(flat), _PIECE):
                         member.write(flat[start : start + _PIECE].tobytes())
             archive.writestr(zipfile.ZipInfo(f"{root}/version", _DATE), b"3\n")
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _pickle(shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> bytes:

@@ -7,6 +7,7 @@ differences(values, to_dict(other))          # ["optim.lr (was 0.003, now 0.001)
 
 import collections.abc
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -31,7 +32,7 @@ def from_dict(cls: type[T], values: Any, where: str = "config") -> T:
     """
     if not isinstance(values, dict):
         raise _wrong(where, values, f"an object with the fields of {cls.__name__}")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     if unknown := sorted(set(values) - set(fields)):
         raise ValueError(f"{where}: unknown fields {unknown}, expected some of {sorted(fields)}")
@@ -40,6 +41,9 @@ def from_dict(cls: type[T], values: Any, where: str = "config") -> T:
     if missing := sorted(needed - set(values)):
         raise ValueError(f"{where}: missing fields {missing} of {cls.__name__}")
     return cls(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()})
+
+
+_hints = functools.cache(typing.get_type_hints)
 
 
 def _convert(hint: Any, value: Any, place: str) -> Any:

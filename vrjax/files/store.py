@@ -1,7 +1,7 @@
 """Arrays in a folder, addressed by what they depend on.
 
     store = Store("cache", dtype="bfloat16")
-    at = key(video=file_digest("clip.mp4"), frames=81)
+    at = key(video=fingerprint("clip.mp4"), frames=81)
     if not store.has("latents", at):
         store.put("latents", "latent", at, value)        # cache/latents/<at>.safetensors
     value = store.read("latents", "latent", at)
@@ -10,7 +10,6 @@ A key names everything that went into an array, so that nothing stale can be rea
 that a run that was killed goes on where it stopped.
 """
 
-import hashlib
 import json
 import os
 import pathlib
@@ -22,17 +21,6 @@ import numpy as np
 from vrjax.files import tensors
 
 DTYPES = ("float32", "bfloat16", "float16")
-
-
-def key(**parts: Any) -> str:
-    """SHA-256 of named parts; anything JSON can hold."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-def file_digest(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Store:

@@ -13,6 +13,8 @@ from typing import Protocol, runtime_checkable
 import jax.numpy as jnp
 import numpy as np
 
+from vrjax.files import writing
+
 _DTYPES = {
     "F64": np.dtype(np.float64),
     "F32": np.dtype(np.float32),
@@ -190,20 +192,6 @@ def read_json(file: pathlib.Path) -> dict:
     return value
 
 
-def write_bytes(file: pathlib.Path, chunks: Iterable[bytes | memoryview]) -> None:
-    """Writes a file under a temporary name in the same folder and renames it: whole, or not at all."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as f:
-            for chunk in chunks:
-                f.write(chunk)
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write(
     file: str | os.PathLike,
     shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]],
@@ -234,4 +222,4 @@ def write(
                 raise ValueError(f"{name}: shape {tensor.shape}, expected {shape}")
             yield tensor.tobytes()
 
-    write_bytes(pathlib.Path(file), chunks())
+    writing.chunks(file, chunks())

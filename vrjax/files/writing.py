@@ -73,9 +73,11 @@ def folder(path: str | os.PathLike[str], *, replace: bool = False) -> Iterator[p
         replace: take the place of a folder that is there. (Between the two moves there is none for an instant.)
 
     Raises:
-        OSError: it cannot be written, or (`replace` apart) something is there; names `path`.
+        FileExistsError: something is there that is not to be replaced. OSError: it cannot be written; names `path`.
     """
     target = pathlib.Path(path)
+    if not replace and target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise FileExistsError(f"{target}: exists already, expected a new or an empty folder")
     with naming(target):
         scratch, old = (target.with_name(f".{target.name}.{word}") for word in ("part", "old"))
         shutil.rmtree(scratch, ignore_errors=True)

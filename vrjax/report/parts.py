@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from vrjax.files.pixels import to_uint8
 from vrjax.report.claims import Claim
 
 Array = Any  # whatever numpy.asarray reads: NumPy or JAX arrays, nested lists
@@ -49,10 +50,7 @@ def pixels(video: Array, name: str = "video") -> np.ndarray:
     # jax's bfloat16 is a NumPy extension type of kind "V"; it converts to float32 exactly
     if array.dtype.kind not in "f" and array.dtype.name not in ("bfloat16",):
         raise ValueError(f"{name}: expected floats in [-1, 1] or uint8, found dtype {array.dtype}")
-    array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name}: {int((~np.isfinite(array)).sum())} of {array.size} values are not finite")
-    return np.round((np.clip(array, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+    return to_uint8(array, name)
 
 
 def _floats(values: Array, name: str, ndim: tuple[int, ...]) -> np.ndarray:

@@ -19,6 +19,7 @@ import av.error
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from vrjax.files.pixels import to_float
 from vrjax.files.writing import atomic
 from vrjax.report.parts import Array, Integer, Number, pixels
 
@@ -78,7 +79,7 @@ def load(path: str | os.PathLike[str]) -> np.ndarray:
         raise ValueError(f"{source}: cannot be read as a video ({error})") from error
     if not frames:
         raise ValueError(f"{source}: holds no frames")
-    return np.stack(frames).astype(np.float32) / 127.5 - 1.0
+    return to_float(np.stack(frames))
 
 
 def save_image(path: str | os.PathLike[str], image: Array, scale: Integer = 1) -> pathlib.Path:

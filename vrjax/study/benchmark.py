@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from vrjax.files.pixels import to_uint8
 from vrjax.tasks import Clip
 
 MAX_FRAMES = 209  # of VBVR's fine-tune; videos beyond it are cut
@@ -11,7 +12,7 @@ MAX_FRAMES = 209  # of VBVR's fine-tune; videos beyond it are cut
 
 def picture(clip: Clip) -> np.ndarray:
     """The first frame, 8-bit."""
-    return np.round((np.asarray(clip.first_frame) + 1) * 127.5).astype(np.uint8)
+    return to_uint8(clip.first_frame)
 
 
 def frames(clip: Clip, pipe: Any, asked: int | None) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from vrjax import flow
+from vrjax import files, flow
 from vrjax.files import fingerprint, tensors
 from vrjax.files.content import key
 from vrjax.models import wan
@@ -27,7 +27,7 @@ from vrjax.models.pipeline import settings as settings_of
 from vrjax.models.pipeline.denoise import NONE, Inputs
 from vrjax.models.pipeline.recorder import Recorder
 from vrjax.models.pipeline.settings import Settings
-from vrjax.models.wan import conditions, lora_files
+from vrjax.models.wan import lora_files
 from vrjax.models.wan.conditions import Conditions
 
 BOTH, HIGH, LOW = "both", "high", "low"
@@ -287,7 +287,7 @@ def picture(given: Any) -> np.ndarray | None:
     """A picture as an array: a path is read."""
     if given is None:
         return None
-    return conditions.read_image(given) if isinstance(given, (str, os.PathLike)) else np.asarray(given)
+    return files.read_image(given) if isinstance(given, (str, os.PathLike)) else np.asarray(given)
 
 
 def _content(path: str | os.PathLike) -> str:

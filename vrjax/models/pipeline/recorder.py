@@ -8,7 +8,6 @@ The run calls the host at every step with what it made. Rows go into a `.npy` fi
 seed's folder gets its name when all its rows are there.
 """
 
-import json
 import os
 import pathlib
 import shutil
@@ -21,7 +20,7 @@ import numpy as np
 from jax.experimental import io_callback
 
 from vrjax import flow
-from vrjax.files import tensors
+from vrjax.files import tensors, writing
 
 FIELDS = ("x", "v", "x0", "next")
 
@@ -128,7 +127,7 @@ class Recorder:
             np.save(part / "final.npy", np.asarray(final))
         index = {"seed": seed, "steps": list(self.steps), "fields": list(self.fields)}
         index |= {"sigma": self.grid.sigmas.tolist(), "time": self.grid.times.tolist()}
-        tensors.write_bytes(part / "index.json", [json.dumps(index, indent=1).encode()])
+        writing.json(part / "index.json", index, indent=1)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(part, target)
         return target

@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Shaped
 
 from vrjax.files import fill, tensors
 from vrjax.files.fill import Slot
+from vrjax.files.pixels import to_uint8
 from vrjax.models.blocks.attention import attend
 from vrjax.models.blocks.layers import LayerNorm, Linear
 
@@ -182,7 +183,7 @@ def _centre(image: np.ndarray, size: int) -> np.ndarray:
     from PIL import Image
 
     if image.dtype != np.uint8:
-        image = np.clip(np.round((image.astype(np.float32) + 1) * 127.5), 0, 255).astype(np.uint8)
+        image = to_uint8(image)
     h, w = image.shape[:2]
     new = (size, int(size * h / w)) if w <= h else (int(size * w / h), size)  # (width, height)
     scaled = np.asarray(Image.fromarray(image).resize(new, Image.Resampling.BICUBIC))

@@ -9,14 +9,12 @@ them by Pillow's Lanczos filter; Wan's code interpolates bicubically, and for it
 
 import functools
 import math
-import os
-import pathlib
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Shaped
 
 from vrjax.models.wan import clip as clips
 from vrjax.models.wan.dit import Image
@@ -31,27 +29,6 @@ class Conditions(NamedTuple):
 
     image: Image = Image()
     first: Any = None
-
-
-def read_image(path: str | os.PathLike) -> UInt8[np.ndarray, "h w c"]:
-    """A picture file as (h, w, 3), turned as its camera noted.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a picture.
-    """
-    from PIL import Image as Pictures
-    from PIL import ImageOps
-
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such picture")
-    try:
-        with Pictures.open(path) as picture:
-            turned = ImageOps.exif_transpose(picture) or picture
-            return np.asarray(turned.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Pictures.DecompressionBombError) as error:
-        raise ValueError(f"{path}: cannot be read as a picture ({error})") from None
 
 
 def fit(picture: tuple[int, int], area: tuple[int, int], multiple: tuple[int, int]) -> tuple[int, int]:

@@ -8,16 +8,14 @@ for everything but the transformer) and "comfy" (single safetensors files, the t
 `model.diffusion_model.`). What is read at a time is one tensor of a memory-mapped file, of any layout that vrjax reads.
 """
 
-import json
 import os
 import pathlib
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from vrjax.files import fill, pth_writer, tensors
+from vrjax.files import fill, pth_writer, tensors, writing
 from vrjax.models.wan import clip, readers, umt5, vae_readers
 
 LAYOUTS = ("diffusers", "wan", "comfy")
@@ -276,7 +274,7 @@ def write(found: Part, target: str | os.PathLike, *, shard: int = SHARD) -> list
         target.parent.mkdir(parents=True, exist_ok=True)
         _file(found, target, found.pieces)
         return [target]
-    with building(target) as scratch:
+    with writing.folder(target) as scratch:
         names = fill_folder(found, scratch, shard=shard)
     return [target / name for name in names]
 
@@ -297,32 +295,11 @@ def fill_folder(found: Part, folder: pathlib.Path, *, shard: int = SHARD) -> lis
         table = {piece.key: name for name, group in zip(names, groups, strict=True) for piece in group}
         index = {"metadata": {"total_size": found.bytes}, "weight_map": table}
         names.append(f"{stem}.safetensors.index.json")
-        tensors.write_bytes(folder / names[-1], [(json.dumps(index, indent=2) + "\n").encode()])
+        writing.json(folder / names[-1], index)
     if found.config is not None:
         names.append("config.json")
-        tensors.write_bytes(folder / "config.json", [(json.dumps(found.config, indent=2) + "\n").encode()])
+        writing.json(folder / "config.json", found.config)
     return names
-
-
-class building:  # noqa: N801 (reads as a verb: `with building(folder) as scratch`)
-    """A folder that takes its final name when the block ends well, and is gone when it does not."""
-
-    def __init__(self, target: str | os.PathLike):
-        self.target = pathlib.Path(target)
-        self.scratch = self.target.with_name(f".{self.target.name}.{os.getpid()}.part")
-
-    def __enter__(self) -> pathlib.Path:
-        if self.target.exists() and (not self.target.is_dir() or any(self.target.iterdir())):
-            raise FileExistsError(f"{self.target}: exists already, expected a new or an empty folder")
-        self.scratch.mkdir(parents=True)
-        return self.scratch
-
-    def __exit__(self, kind: Any, *_: Any) -> None:
-        try:
-            if kind is None:
-                os.replace(self.scratch, self.target)  # an empty folder may be there
-        finally:
-            shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def _file(found: Part, file: pathlib.Path, pieces: list[Piece]) -> None:

@@ -7,14 +7,13 @@ Every network by `vrjax.models.wan.convert`, bit for bit; the tokenizer's files 
 at all.
 """
 
-import json
 import os
 import pathlib
 import shutil
 from collections.abc import Callable
 from typing import Any
 
-from vrjax.files import tensors
+from vrjax.files import writing
 from vrjax.models.wan import clip, convert, defaults, folders, umt5, vae_readers
 
 _FILE = 2**26  # bytes of the largest file of a tokenizer that is copied
@@ -54,7 +53,7 @@ def model(
         heads = {"heads": _heads(path)} if kind == "image_encoder" and _heads(path) else {}
         others[kind] = convert.open_part(path, layout, **heads)
     tokenizer = next((found.root / name for name in _TOKENIZERS if (found.root / name).is_dir()), None)
-    with convert.building(target) as scratch:
+    with writing.folder(target) as scratch:
         for name, part in zip(_network_folders(found, layout), networks, strict=True):
             _put(part, scratch, name, shard)
             say(convert.described(part, pathlib.Path(target) / name))
@@ -157,7 +156,7 @@ def _descriptions(found: folders.Folder, scratch: pathlib.Path, tokenizer: bool)
                 **{f"do_{what}": True for what in ("center_crop", "convert_rgb", "normalize", "rescale", "resize")},
                 "rescale_factor": 1 / 255,
             }
-            _json(scratch / "image_processor" / "preprocessor_config.json", processor)
+            writing.json(scratch / "image_processor" / "preprocessor_config.json", processor)
     scheduler = found.scheduler or {
         "_class_name": "UniPCMultistepScheduler",
         "flow_shift": how.shift,
@@ -170,14 +169,9 @@ def _descriptions(found: folders.Folder, scratch: pathlib.Path, tokenizer: bool)
         "lower_order_final": True,
         "final_sigmas_type": "zero",
     }
-    _json(scratch / "scheduler" / "scheduler_config.json", scheduler)
+    writing.json(scratch / "scheduler" / "scheduler_config.json", scheduler)
     index["scheduler"] = here("diffusers", scheduler.get("_class_name", "UniPCMultistepScheduler"))
-    _json(scratch / "model_index.json", index)
-
-
-def _json(file: pathlib.Path, value: dict) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    tensors.write_bytes(file, [(json.dumps(value, indent=2) + "\n").encode()])
+    writing.json(scratch / "model_index.json", index)
 
 
 def _lost(found: folders.Folder, layout: str, tokenizer: bool) -> list[str]:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from vrjax.files import fill, placing, tensors
+from vrjax.files import fill, placing, tensors, writing
 from vrjax.models.family import shard
 from vrjax.models.wan.config import WanConfig
 from vrjax.models.wan.dit import abstract
@@ -237,12 +237,10 @@ def save_dit(dit, path: str | os.PathLike, layout: str = "diffusers") -> None:
 
     single = path.suffix == ".safetensors"
     file = path if single else path / "diffusion_pytorch_model.safetensors"
-    file.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"format": "pt", "vrjax": json.dumps(dataclasses.asdict(cfg))}
     tensors.write(file, shapes, arrays(), metadata)
     if not single:
-        text = json.dumps(public_config(cfg, layout), indent=2) + "\n"
-        tensors.write_bytes(path / "config.json", [text.encode()])
+        writing.json(path / "config.json", public_config(cfg, layout))
 
 
 def public_config(cfg, layout: str) -> dict:

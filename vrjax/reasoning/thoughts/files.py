@@ -11,20 +11,18 @@ This is what the authors' trainer takes, so chains made here tune there, and the
 others: a name in them that is no plain file name, or a link that leads out of the folder, is an error, never a path.
 """
 
-import contextlib
 import csv
 import io
 import json
 import os
 import pathlib
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from vrjax.files import writing
 from vrjax.reasoning.thoughts import keyframes, pictures
 from vrjax.reasoning.thoughts.keyframes import VisualThoughts
 
@@ -95,21 +93,13 @@ def write(folder: str | os.PathLike, cases: Mapping[str, VisualThoughts]) -> pat
         for i, (caption, frame) in enumerate(zip(thoughts.captions, thoughts.frames, strict=True)):
             rows.writerow([f"{case}_{i}.png", caption])
             images[f"{case}_{i}.png"] = frame
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
-    try:
-        scratch.chmod(0o755)
+    with writing.folder(folder) as scratch:
         (scratch / "train").mkdir()
         for name, frame in images.items():
             (scratch / "train" / name).write_bytes(pictures.png(frame))
         (scratch / "metadata.csv").write_bytes(table.getvalue().encode())
         text = json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
         (scratch / "reasoning.json").write_bytes(text.encode())
-        os.rename(scratch, folder)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(scratch)
-        raise
     return folder
 
 

@@ -1,14 +1,15 @@
 """Still images on the host, uint8 (h, w, 3): PNG bytes, sizes, and frames side by side. NumPy and Pillow only."""
 
-import io
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 
-MAX_PIXELS = 1 << 26  # of one image: far more is a decompression bomb
-FORMATS = ("PNG", "JPEG", "WEBP")
+from vrjax.files.pixels import decode as decode
+from vrjax.files.pixels import png as png
+from vrjax.files.pixels import to_float as to_float
+from vrjax.files.pixels import to_uint8 as to_uint8
 
 
 def check(frame: np.ndarray, what: str) -> np.ndarray:
@@ -19,42 +20,6 @@ def check(frame: np.ndarray, what: str) -> np.ndarray:
     if not frame.size:
         raise ValueError(f"{what}: the image is empty, {frame.shape}")
     return frame
-
-
-def to_uint8(pixels: Float32[np.ndarray, "*lead h w 3"]) -> UInt8[np.ndarray, "*lead h w 3"]:
-    """[-1, 1] -> 0 ... 255, rounded; values outside are clipped."""
-    return np.rint((np.clip(pixels, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
-
-
-def to_float(pixels: UInt8[np.ndarray, "*lead h w 3"]) -> Float32[np.ndarray, "*lead h w 3"]:
-    """0 ... 255 -> float32 in [-1, 1]."""
-    return pixels.astype(np.float32) / np.float32(127.5) - 1
-
-
-def decode(data: bytes, what: str) -> UInt8[np.ndarray, "h w 3"]:
-    """The pixels of a PNG, JPEG or WebP file's bytes; transparency is dropped.
-
-    Raises:
-        ValueError: not one of these formats, torn, or more than `MAX_PIXELS` pixels; the message starts with `what`.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels, expected at most {MAX_PIXELS} in all")
-            return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{what}: cannot be read as an image ({error}), expected {', '.join(FORMATS)}") from error
-
-
-def png(frame: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """The frame as a PNG file's bytes; `decode` gives it back exactly."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(frame).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def fit(frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 3"]:
