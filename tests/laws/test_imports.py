@@ -23,11 +23,18 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 ONCE = ("Clip", "Arm", "Study", "Plan", "Run", "Codec")
 LONGEST = 400
 # Declared for what they bring rather than for their names: another package, a command, a plugin, a second format.
-NOT_IMPORTED = {"libtpu", "pytest-xdist", "nbmake", "ipykernel", "jupyterlab", "ruff", "basedpyright", "transformers"}
+NOT_IMPORTED = {
+    "libtpu",
+    "beartype",
+    "pytest-xdist",
+    "nbmake",
+    "ipykernel",
+    "jupyterlab",
+    "ruff",
+    "basedpyright",
+    "transformers",
+}
 NAMES = {"pillow": "PIL", "orbax-checkpoint": "orbax", "absl-py": "absl"}
-
-
-MOVING = functools.partial(pytest.mark.xfail, strict=True)  # true before the issue ends
 
 
 @functools.cache
