@@ -84,7 +84,9 @@ def guided(
     taps: Mapping = NONE,
     edits: Mapping = NONE,
 ) -> Velocity:
-    """See `WanDiT.guided`; `negative` holds the other branch's `text`."""
+    """See `WanDiT.guided`; `negative` holds the other branch's `text`. ValueError: it holds something else."""
+    if set(negative) != {"text"}:
+        raise ValueError(f"guided: the branches of Wan differ in text alone, found {sorted(negative)}")
     text, image = conditions["text"], conditions.get("image")
     return model.guided(text, negative["text"], scale, image, renorm=renorm, taps=taps, edits=edits)
 
