@@ -121,7 +121,7 @@ def test_two_experts_a_picture_and_a_step_list(pair, tmp_path, capsys):
         (["--model", "MODEL", "--prompt", "a", "--preset", "causvid"], "unknown 'causvid', expected one of lightx2v"),
         (["--model", "MODEL", "--prompt", "a", "--lora", "gone.safetensors:0.5"], "gone.safetensors: no such LoRA"),
         (["--model", "MODEL", "--prompt", "a", "--lora", "high=a.png"], "has one network"),
-        (["--model", "MODEL", "--prompt", "a", "--mesh", "fsdp"], "--mesh: found 'fsdp', expected axes and sizes"),
+        (["--model", "MODEL", "--prompt", "a", "--mesh", "fsdp"], "--mesh fsdp: expected axes and sizes"),
         (["--model", "MODEL", "--prompt", "a", "--seed", "-1"], "--seed: found -1"),
         (["--model", "MODEL", "--prompt", "a", "--dtype", "int8"], "dtype: found 'int8'"),
         (["--model", "MODEL", "--prompt", "a", "--out", "full"], "full exists and is not a run"),

@@ -9,7 +9,7 @@ from jax import lax
 
 from tests import tiny
 from tests.models import tiny_wan
-from vrjax import parallel, tasks
+from vrjax import cli, parallel, tasks
 from vrjax.align import rollouts
 from vrjax.align.config import Rollout
 from vrjax.flow import Record, grids, sample
@@ -120,6 +120,16 @@ def test_pipeline(name, scene):
 @pytest.mark.parametrize("name", ["one", "seed", "seed-data", "seed-fsdp-context"])
 def test_command_line(name, scene, tmp_path):
     np.testing.assert_allclose(scene.streamed(name, tmp_path), scene.coupled, atol=1e-5)
+
+
+def test_the_command_divides_seeds(scene, tmp_path):
+    """`vrjax sample --mesh`: seeds over devices, each with its own record."""
+    argv = ["sample", "--model", scene.root, "--prompt", PROMPT, "--size", "32x32", "--frames", 5, "--steps", STEPS]
+    argv += ["--shift", SHIFT, "--solver", "euler", "--guidance", 1, "--seeds", len(SEEDS)]
+    argv += ["--record", "none", "--no-cache"]
+    cli.main([str(part) for part in [*argv, "--out", tmp_path / "run", "--mesh", "seed", 2, "data", 2, "tensor", 2]])
+    kept = [recorder.read(tmp_path / "run" / "trajectory" / f"seed-{seed}")["final"] for seed in SEEDS]
+    np.testing.assert_allclose(np.stack(kept), scene.alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["one", "seed", "seed-data", "seed-fsdp-context", "data-fsdp-tensor"])

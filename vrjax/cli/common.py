@@ -6,7 +6,7 @@ import dataclasses
 import math
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 EXPECTED: tuple[type[Exception], ...] = (ValueError, OSError, FloatingPointError, ImportError)
@@ -51,14 +51,17 @@ def overridden(kind: type, config: Any, arguments: list[str], **tyro_options: An
     while "--mesh" in rest:
         at = rest.index("--mesh")
         end = next((i for i in range(at + 1, len(rest)) if rest[i].startswith("--")), len(rest))
-        words = rest[at + 1 : end]
-        try:
-            mesh = {name: int(size) for name, size in zip(words[::2], words[1::2], strict=True)}
-        except ValueError:
-            raise ValueError(f"--mesh {' '.join(words)}: expected axes and sizes, such as fsdp 4 context 2") from None
-        config = dataclasses.replace(config, mesh=mesh)
+        config = dataclasses.replace(config, mesh=axes(rest[at + 1 : end]))
         del rest[at:end]
     return tyro.cli(kind, default=config, args=rest, **tyro_options) if rest else config
+
+
+def axes(words: Sequence[str]) -> dict[str, int]:
+    """`fsdp 4 context 2` of `--mesh`. Raises ValueError for what is no pairs of a name and a whole number."""
+    try:
+        return {name: int(size) for name, size in zip(words[::2], words[1::2], strict=True)}
+    except ValueError:
+        raise ValueError(f"--mesh {' '.join(words)}: expected axes and sizes, such as fsdp 4 context 2") from None
 
 
 def cores_for(mesh: Mapping[str, int]) -> None:

@@ -62,7 +62,9 @@ def add(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--preset", help="of a distilled model: lightx2v")
     group.add_argument("--seeds", type=positive, metavar="K", help="how many videos (1)")
     group.add_argument("--seed", type=int, help="noise seed of the first (0)")
-    group.add_argument("--together", type=positive, metavar="N", help="seeds computed at the same time (1)")
+    group.add_argument(
+        "--together", type=positive, metavar="N", help="seeds computed at the same time (1, or those of --mesh seed N)"
+    )
     group.add_argument(
         "--lora", action="append", type=lora, metavar="[high=|low=]FILE[:WEIGHT]", help="merge; repeatable"
     )

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any
 
-from vrjax.cli.common import cores_for, numbers
+from vrjax.cli.common import axes, cores_for, numbers
 
 RECORDED = 8  # steps kept where none are named, first and last among them
 _MADE = ("seed-*.mp4", "trajectory", "x0", "results.json", "report.html")
@@ -23,11 +23,10 @@ def run(args: argparse.Namespace) -> None:
     from vrjax import files, parallel
     from vrjax.files import runs
     from vrjax.models import pipeline
-    from vrjax.models.wan import conditions
 
     if args.model is None:
         raise ValueError("sample: --prompt needs --model, the folder of a public Wan model")
-    mesh = _mesh(args.mesh or [])
+    mesh = axes(args.mesh or [])
     cores_for(mesh)
     first = args.seed or 0
     seeds = list(range(first, first + (args.seeds or 1)))
@@ -42,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
     )
     settings, steps, fields = _settings(args, pipe)
     pictures = [None if path is None else files.read_image(path) for path in (args.image, args.last_image)]
-    conditions.check(pipe.folder, args.image is not None, args.last_image is not None, settings.frames)
+    pipe.check(args.image is not None, args.last_image is not None, settings.frames)
     config = _config(args, pipe, settings, seeds, steps, fields) | {"mesh": mesh}
     out = args.out or pathlib.Path("runs") / f"sample-{pipe.name}-{_slug(args.prompt)}"
     opened = runs.Run(out, config, kind="sample", fresh=bool(args.fresh), may_change=_MAY_CHANGE, made=_MADE)
@@ -54,16 +53,14 @@ def run(args: argparse.Namespace) -> None:
         print(_summary(pipe, settings, len(seeds)) + (f"; {done} of {len(seeds)} seeds are there" if done else ""))
         if todo:
             inputs = pipe.prepare(args.prompt, settings, *pictures)
-            _sample(pipe, settings, inputs, todo, args.together or 1, steps, fields, out)
+            _sample(pipe, settings, inputs, todo, args.together or _divided(pipe.mesh), steps, fields, out)
         _report(out, config, settings, seeds)
     print(f"{out / 'report.html'}")
 
 
-def _mesh(words: list[str]) -> dict[str, int]:
-    """`fsdp 4 context 2` as axis sizes."""
-    if len(words) % 2 or not all(size.isdecimal() for size in words[1::2]):
-        raise ValueError(f"--mesh: found {' '.join(words)!r}, expected axes and sizes such as fsdp 4 context 2")
-    return {axis: int(size) for axis, size in zip(words[::2], words[1::2], strict=True)}
+def _divided(mesh: Any) -> int:
+    """Over how many groups of devices the mesh divides seeds."""
+    return 1 if mesh is None else mesh.shape["seed"]
 
 
 def _settings(args: argparse.Namespace, pipe: Any) -> tuple[Any, tuple[int, ...], tuple[str, ...]]:

@@ -66,8 +66,9 @@ class Pipeline(ABC):
         loras: Sequence[Lora | tuple[Any, ...]] = (),
         mesh: Mesh | None = None,
         rules: Mapping[str, Any] = NONE,
+        cache: str | os.PathLike | bool | None = None,
     ):
-        self.folder, self.dtype, self.mesh, self._rules = folder, dtype, mesh, rules
+        self.folder, self.dtype, self.mesh, self._rules, self._cache = folder, dtype, mesh, rules, cache
         self.loras = tuple(_assigned(lora if isinstance(lora, Lora) else Lora(*lora), folder) for lora in loras)
         self._programs: dict[Any, Callable] = {}
 

@@ -25,24 +25,16 @@ class WanPipeline(Pipeline):
         folder: its path.
         dtype: of matrix products and stored matrices of the transformers, and of the text encoder's products. By
             default bfloat16, and float32 on CPU. The VAE always works in float32.
-        cache: folder of cached text rows, see `vrjax.models.wan.text.encode`.
-        **options: `loras`, `mesh`, `rules`.
+        **options: `loras`, `mesh`, `rules`, and `cache`, the folder of text rows, see `vrjax.models.wan.text.encode`.
     """
 
-    def __init__(
-        self,
-        folder: str | os.PathLike,
-        *,
-        dtype: str | None = None,
-        cache: str | os.PathLike | bool | None = None,
-        **options: Any,
-    ):
+    def __init__(self, folder: str | os.PathLike, *, dtype: str | None = None, **options: Any):
         dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
         found = folders.find(folder)
         if dtype not in DTYPES:
             raise ValueError(f"dtype: found {dtype!r}, expected one of {', '.join(DTYPES)}")
         super().__init__(found, dtype=dtype, **options)
-        self._cache, self._precision = cache, dtype
+        self._precision = dtype
 
     @functools.cached_property
     def vae(self) -> Any:
