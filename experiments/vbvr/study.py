@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vrjax.bench import vbvr as bench
 from vrjax.cli import sample as options_of
@@ -97,10 +96,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
         raise ValueError(f"--name {row!r}: expected a plain folder name that is not one of {', '.join(bench.CONTROLS)}")
     folder = args.out / f"vbvr-{row}"
     about |= {"kind": "vbvr", "row": row, "seed": args.seed, "samples": [s.file for s in found]}
-    command.settle(folder, about, fresh=args.fresh)
     videos = folder / "videos"
-    columns = (TextColumn("{task.description:<50}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with command.running(folder, about, fresh=args.fresh, console=console) as here:
+        progress = here.progress
         task = progress.add_task(row, total=len(found))
         for sample in found:
             progress.update(task, description=f"{row}: {sample.task[:30]} {sample.index}")

@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from vrjax.cli.sample import size
 from vrjax.data import mp4
@@ -144,9 +144,8 @@ def run(
     chosen = {name: getattr(options, name) for name in ("frames", "size", "steps", "guidance")}
     pipe.settings(**chosen)  # an option that does not fit is said before hours of tuning
     about = dataclasses.asdict(options) | pipe.about | {"cases": {c: t.story for c, t in cases.items()}}
-    command.settle(out, about, fresh=fresh)
-    columns = (TextColumn("{task.description:<40}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with command.running(out, about, fresh=fresh, console=console) as here:
+        progress = here.progress
         if "vchain" in options.arms:
             _tune(pipe, cases, out, options, progress)
         task = progress.add_task("sampling", total=len(cases) * len(options.arms))

@@ -10,8 +10,8 @@ import tiny
 from configs.realdpo import full
 from experiments.realdpo import network, suite
 from experiments.realdpo import study as realdpo
+from vrjax.files import runs
 from vrjax.report import claims
-from vrjax.study import command
 
 STUDY = dataclasses.replace(
     tiny.realdpo(),
@@ -94,7 +94,7 @@ def test_bases_differ_and_weights_are_checked(study):
 
 def test_errors_are_one_line(tmp_path, study, capsys):
     folder = tmp_path / "tiny"
-    command.settle(folder, {"config": {}, "versions": {}})
+    runs.Run(folder, {"config": {}, "versions": {}}, kind="study").close()
     assert realdpo.main(["--out", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert "holds a run with another config" in said and "--fresh" in said and said.count("\n") == 1

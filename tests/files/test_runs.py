@@ -51,10 +51,8 @@ def test_nothing_but_a_run_of_this_kind_is_opened_or_cleared(model, fresh, store
 
 def test_a_study_cannot_clear_a_model_folder(model):
     """The defect: a model's `config.json` was taken for a run's, and `--fresh` deleted the weights."""
-    from vrjax.study import command
-
     with pytest.raises(ValueError, match="config.json is not a run's config"):
-        command.settle(model, {"config": {}}, fresh=True)
+        runs.Run(model, {"config": {}}, kind="study", fresh=True)
     assert (model / "diffusion_pytorch_model.safetensors").read_bytes() == b"weights"
 
 

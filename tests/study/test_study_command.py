@@ -1,27 +1,35 @@
 """The run folder that studies go on in."""
 
-import json
-
+import numpy as np
 import pytest
+from rich.console import Console
 
 from vrjax.study import command
 
 
-def test_a_run_goes_on_only_with_what_it_was_made_of(tmp_path):
-    folder = tmp_path / "run"
-    about = {"config": {"n": 1, "sizes": (2, 3)}, "weights": "a"}
-    command.settle(folder, about)
-    (folder / "table").write_text("measured")
-    command.settle(folder, about)  # tuples and lists are one thing in JSON
-    assert (folder / "table").exists()
-    for other in ({**about, "weights": "b"}, {"config": about["config"]}, {**about, "more": 1}):
-        with pytest.raises(ValueError, match="holds a run with another config: (weights|more)"):
-            command.settle(folder, other)
-    with pytest.raises(ValueError, match="of kind 'study', not 'tour'"):
-        command.settle(folder, about, kind="tour", fresh=True)
-    command.settle(folder, {"config": {}}, fresh=True)
-    assert not (folder / "table").exists()
-    assert json.loads((folder / "config.json").read_text())["config"] == {"config": {}}
+def test_a_running_study_has_its_folder_alone(tmp_path):
+    how = {"fresh": False, "console": Console(quiet=True)}
+    folder, about, made = tmp_path / "run", {"config": {"n": 1, "sizes": (2, 3)}}, []
+
+    def measured(here):
+        return here.bench.part("t", lambda: made.append(1) or {"x": np.arange(3)})["x"]
+
+    with command.running(folder, about, **how) as here:
+        measured(here)
+        with pytest.raises(BlockingIOError, match="in use"), command.running(folder, about, **how):
+            pass
+    other = how | {"console": Console(quiet=True), "shared": True}
+    with command.running(folder, about, shared=True, **how), command.running(folder, about, **other) as here:
+        np.testing.assert_array_equal(measured(here), np.arange(3))
+    assert len(made) == 1  # tuples and lists are one thing in JSON
+    with (
+        pytest.raises(ValueError, match="another config: config.n"),
+        command.running(folder, {"config": {"n": 2}}, **how),
+    ):
+        pass
+    with command.running(folder, about, **how | {"fresh": True}) as here:
+        measured(here)
+    assert len(made) == 2
 
 
 @pytest.mark.parametrize("error, status", [(ValueError("bad"), 2), (KeyboardInterrupt(), 130), (None, 0)])

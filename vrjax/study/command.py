@@ -118,18 +118,3 @@ def made_of(config: Any, **more: Any) -> dict[str, Any]:
     """What a study's measurements depend on: its config (a dataclass), the versions, and what else is named."""
     versions = {"vrjax": importlib.metadata.version("vrjax"), "jax": jax.__version__, "numpy": np.__version__}
     return {"config": dataclasses.asdict(config), "versions": versions, **more}
-
-
-def settle(folder: pathlib.Path, about: dict[str, Any], *, fresh: bool = False, kind: str = "study") -> None:
-    """Makes a run folder with `about` in its config.json, or checks that the one there was made of the same.
-
-    Args:
-        folder: of the run.
-        about: what its content depends on; anything JSON can hold.
-        fresh: forget what is there.
-        kind: of study; the folder of another kind is refused.
-
-    Raises:
-        ValueError: it was made of something else (the message says what differs), or is no run's folder.
-    """
-    runs.Run(folder, about, kind=kind, fresh=fresh).close()
