@@ -1,6 +1,7 @@
 """The preference run: folder, going on after a kill, stored reference errors, what stops it. One tiny model."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -8,12 +9,16 @@ import numpy as np
 import pytest
 import tiny
 
-from vrjax.align import cache, generate, loop, step
+from vrjax.align import cache, data, generate, loop, step
 from vrjax.align.config import AlignConfig, Preference, Reference, Rollout
 from vrjax.files import records
 from vrjax.models import wan
 from vrjax.report import claims
+from vrjax.train import config as configs
+from vrjax.train import loop as training
 from vrjax.train.config import Checkpoint, Data
+
+Loop = functools.partial(training.Loop, prepare=loop.prepare)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +65,8 @@ def rows(root):
 def test_a_run_leaves_a_policy_and_its_reference(finished, base, folder):
     run = finished / "tiny"
     stored = json.loads((run / "config.json").read_text())
-    assert records.from_dict(AlignConfig, stored["config"]) == config(base, folder) == loop.load(run / "config.json")
+    assert records.from_dict(AlignConfig, stored["config"]) == config(base, folder)
+    assert configs.load(run / "config.json", AlignConfig) == config(base, folder)
     assert stored["config"]["preference"]["beta"] == 20.0  # defect 2: the value that is used is the one on record
     found = rows(finished)
     assert [r["step"] for r in found] == [1, 2, 3, 4]
@@ -106,7 +112,7 @@ def test_stored_reference_errors_give_the_live_run(base, folder, tmp_path, capsy
     loop.run(kept, root=tmp_path / "again")
     assert "are stored" not in capsys.readouterr().out  # read, not measured anew
     changed = dataclasses.replace(kept, preference=Preference(beta=20.0, losers=2, bins=2, high=0.5))
-    loop.Loop(changed, tmp_path / "changed")
+    Loop(changed, tmp_path / "changed")
     assert "are stored" in capsys.readouterr().out  # other levels: other errors
 
 
@@ -119,8 +125,8 @@ def test_grossly_different_sides_stop_the_run_before_it_starts(base, tmp_path):
     cache.write_arrays(tmp_path / "pairs", named, made={})
     wrong = config(base, str(tmp_path / "pairs"))
     with pytest.raises(ValueError, match="winners and losers differ trivially"):
-        loop.Loop(wrong, tmp_path / "run")
-    loop.Loop(dataclasses.replace(wrong, allow_separable=True), tmp_path / "run")
+        Loop(wrong, tmp_path / "run")
+    Loop(dataclasses.replace(wrong, allow_separable=True), tmp_path / "run")
 
 
 def test_losers_generated_offline_are_restartable_and_judged(base, folder, tmp_path):
@@ -147,7 +153,7 @@ def test_losers_generated_offline_are_restartable_and_judged(base, folder, tmp_p
 def test_online_runs_take_winners_from_the_worlds(base, tmp_path):
     """Real winners from a procedural world, losers sampled by the base inside the update."""
     made = Rollout(source="base", steps=2)
-    trainer = loop.Loop(
+    trainer = Loop(
         tiny.online(start=base, rollout=made, data=Data(mix={"maze": 1.0}, batch=2), validate=tiny.align().validate),
         tmp_path,
     )
@@ -160,15 +166,23 @@ def test_online_runs_take_winners_from_the_worlds(base, tmp_path):
 
 def test_wrong_folders_and_models_are_named(base, folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="encode the pairs first"):
-        loop.Loop(config(base, str(tmp_path)), tmp_path / "run")
+        Loop(config(base, str(tmp_path)), tmp_path / "run")
     with pytest.raises(ValueError, match="fewer than 3 losers"):
-        loop.Loop(config(base, folder, preference=Preference(losers=3)), tmp_path / "run")
+        Loop(config(base, folder, preference=Preference(losers=3)), tmp_path / "run")
     (tmp_path / "plain.py").write_text(
         "from vrjax.models.wan import WanConfig\nfrom vrjax.train.config import TrainConfig\n"
         "config = lambda: TrainConfig(name='x', model=WanConfig(), steps=1)\n"
     )
     with pytest.raises(ValueError, match="returned TrainConfig, expected AlignConfig"):
-        loop.load(tmp_path / "plain.py")
+        configs.load(tmp_path / "plain.py", AlignConfig)
     narrow = dataclasses.replace(tiny.MODEL, in_channels=5)
-    with pytest.raises(ValueError, match="in_channels is 5, the pairs in .* have 3 channels"):
-        loop._has_image(config(base, folder, model=narrow), folder)
+    with pytest.raises(ValueError, match="image condition has 2 channels, the pairs in .* have 3 channels"):
+        data.pairs(config(base, folder, model=narrow))
+
+
+def test_two_devices_equal_one(finished, base, folder, tmp_path):
+    """`--mesh data 2` divides pairs, policy's and reference's alike."""
+    loop.run(config(base, folder, mesh={"data": 2}), root=tmp_path)
+    for found, wanted in zip(rows(tmp_path), rows(finished), strict=True):
+        for name, value in wanted.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)

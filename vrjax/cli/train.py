@@ -6,6 +6,7 @@ import os
 import pathlib
 import sys
 import traceback
+from typing import Any
 
 from vrjax.cli.common import EXPECTED, cores_for, fail, overridden, positive
 
@@ -49,15 +50,21 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
+    from vrjax.train import loop
+    from vrjax.train.config import TrainConfig
+
+    start(args, NAME, TrainConfig, loop, TEXT)
+
+
+def start(args: argparse.Namespace, name: str, kind: type, loop: Any, text: str) -> None:
+    """Runs a command that trains: the config of this kind, in one process or as one of several, by `loop.run`."""
+    from vrjax.parallel import processes
     from vrjax.parallel.memory import reuse_host_memory
     from vrjax.train import config as configs
 
-    config = configs.load(args.config)
+    config = configs.load(args.config, kind)
     if args.overrides:
-        prog = f"vrjax train {args.config}"
-        config = overridden(configs.TrainConfig, config, args.overrides, prog=prog, description=TEXT)
-    from vrjax.parallel import processes
-    from vrjax.train import loop
+        config = overridden(kind, config, args.overrides, prog=f"vrjax {name} {args.config}", description=text)
 
     together = args.distributed or args.coordinator is not None
     reuse_host_memory()  # before anything is computed: half of a small model's time on CPU was page faults

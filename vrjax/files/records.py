@@ -20,7 +20,18 @@ _SAID = {bool: "true or false", int: "a whole number", float: "a number", str: "
 
 def to_dict(config: Any) -> dict[str, Any]:
     """A dataclass as JSON-ready nested dicts and lists."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    return json.loads(json.dumps(_plain(config)))
+
+
+def _plain(value: Any) -> Any:
+    """`dataclasses.asdict`, which also says the `family` of a network's config where that is not the first one, Wan."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        kind = getattr(type(value), "family", "wan")
+        return fields if kind == "wan" or "family" in fields else {"family": kind, **fields}
+    if isinstance(value, dict):
+        return {name: _plain(v) for name, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def from_dict(cls: type[T], values: Any, where: str = "config") -> T:
@@ -54,6 +65,8 @@ def _convert(hint: Any, value: Any, place: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_dict(hint, value, place)  # type: ignore[arg-type]
     if origin is typing.Annotated:
+        if isinstance(inner[1], types.FunctionType):  # reads what the annotation alone does not say
+            return inner[1](value, place)
         return _convert(inner[0], value, place)
     if origin in (typing.Union, types.UnionType):
         return _either(inner, value, place)

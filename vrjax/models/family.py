@@ -21,6 +21,7 @@ import jax
 from jax.sharding import Mesh
 
 from vrjax import parallel
+from vrjax.files import records
 from vrjax.flow import Level, Prediction, Velocity
 from vrjax.parallel.layout import Layout
 
@@ -98,6 +99,10 @@ class Family(Protocol):
         """The config for sampling and for what is exported: nothing recomputed, and what compiles fast."""
         ...
 
+    def channels(self, cfg: Any) -> int:
+        """Channels of a latent, its last axis."""
+        ...
+
     def conditions(self, cfg: Any, latent: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Shapes of one example's conditions, by name, beside a latent of this shape."""
         ...
@@ -158,6 +163,18 @@ def get(name: str) -> Family:
     if name not in names():
         raise ValueError(f"unknown model family {name!r}, expected one of {names()}")
     return importlib.import_module(f"{HOME}.{name}.family")  # type: ignore[return-value]
+
+
+def read(values: Any, where: str) -> Any:
+    """A network's config from JSON values, whose `family` says which; without one it is Wan's.
+
+    Raises:
+        ValueError: an unknown family or fields that do not fit it.
+    """
+    if not isinstance(values, dict):
+        raise ValueError(f"{where}: found {values!r:.80}, expected an object")
+    values = dict(values)
+    return records.from_dict(get(values.pop("family", "wan")).Config, values, where)
 
 
 def of(cfg: Any) -> Family:

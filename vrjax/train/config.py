@@ -4,12 +4,11 @@ import importlib.util
 import json
 import math
 import pathlib
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
 
 from vrjax.files import records
-from vrjax.models.wan import WanConfig
-from vrjax.train.optim import BLOCK_MATRICES, MUON_MATRICES
+from vrjax.models import family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +59,8 @@ class Optim:
     """Peak learning rate of Adam."""
     muon_scale: float = 4.0
     """Muon's learning rate over Adam's."""
-    muon_patterns: tuple[str, ...] = MUON_MATRICES
-    """Regular expressions on dotted parameter paths: what Muon updates."""
+    muon_patterns: tuple[str, ...] | None = None
+    """Regular expressions on dotted parameter paths: what Muon updates. By default what the family says."""
     momentum: float = 0.95
     """Muon's momentum."""
     b1: float = 0.9
@@ -80,10 +79,10 @@ class Optim:
 
 @dataclass(frozen=True, kw_only=True)
 class Ema:
-    """Moving average of the weights: what is validated and exported."""
+    """Moving average of the weights: what is validated and exported, if there is one."""
 
     decay: float = 0.995
-    """Weight of the past."""
+    """Weight of the past; 0 keeps no average, and the weights themselves are validated and exported."""
     ramp: bool = True
     """Use min(decay, (1 + step) / (10 + step))."""
 
@@ -126,8 +125,8 @@ class Lora:
     """Inner size."""
     alpha: float | None = None
     """Strength: the update is multiplied by alpha / rank. By default alpha is the rank."""
-    patterns: tuple[str, ...] = BLOCK_MATRICES
-    """Regular expressions on dotted parameter paths: which matrices are adapted."""
+    patterns: tuple[str, ...] | None = None
+    """Regular expressions on dotted parameter paths: which matrices are adapted. By default what the family says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +135,8 @@ class TrainConfig:
 
     name: str
     """The run folder is runs/<name>."""
-    model: WanConfig
-    """The network."""
+    model: Annotated[Any, family.read]
+    """The network: a config of any family of `vrjax.models`."""
     steps: int
     """Updates."""
     data: Data = Data()
@@ -177,6 +176,13 @@ class TrainConfig:
         return 1
 
     def __post_init__(self):
+        of = family.of(self.model)
+        if self.optim.muon_patterns is None:  # resolved here, so that a stored config says what was meant
+            object.__setattr__(self, "optim", replace(self.optim, muon_patterns=tuple(of.MUON)))
+        if self.lora is not None and self.lora.patterns is None:
+            object.__setattr__(self, "lora", replace(self.lora, patterns=tuple(of.TARGETS)))
+        if not 0.0 <= self.ema.decay <= 1.0:
+            raise ValueError(f"config {self.name!r}: ema.decay must lie in [0, 1], found {self.ema.decay}")
         positive = {
             "steps": self.steps,
             "data.batch": self.data.batch,
@@ -212,8 +218,8 @@ class TrainConfig:
             raise ValueError(f"config name {self.name!r} must be a plain folder name")
 
 
-def load(path: str | pathlib.Path) -> TrainConfig:
-    """The `TrainConfig` of a Python config file (its `config()` function) or of a run's `config.json`.
+def load(path: str | pathlib.Path, kind: Any = TrainConfig) -> Any:
+    """The config of a Python file (its `config()` function) or of a run's `config.json`, of this kind.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -229,7 +235,7 @@ def load(path: str | pathlib.Path) -> TrainConfig:
             raise ValueError(f"{path} is not JSON: {error}") from None
         if not isinstance(stored, dict) or not isinstance(stored.get("config"), dict):
             raise ValueError(f"{path} is not a run's config.json: it has no 'config' object")
-        return records.from_dict(TrainConfig, stored["config"], str(path))
+        return records.from_dict(kind, stored["config"], str(path))
     if path.suffix != ".py":
         raise ValueError(f"{path}: a config is a .py file with a config() function, or a run's config.json")
     spec = importlib.util.spec_from_file_location(f"vrjax_config_{path.stem}", path)
@@ -243,6 +249,6 @@ def load(path: str | pathlib.Path) -> TrainConfig:
     if not callable(getattr(module, "config", None)):
         raise ValueError(f"{path} has no config() function")
     config = module.config()
-    if not isinstance(config, TrainConfig):
-        raise ValueError(f"{path}: config() returned {type(config).__name__}, expected TrainConfig")
+    if not isinstance(config, kind):
+        raise ValueError(f"{path}: config() returned {type(config).__name__}, expected {kind.__name__}")
     return config

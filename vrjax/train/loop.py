@@ -9,8 +9,8 @@ import signal
 import threading
 import time
 import types
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from vrjax import tasks
 from vrjax.data import latents, worlds
 from vrjax.files import records, runs, writing
-from vrjax.models import wan
-from vrjax.models.wan import lora_files
+from vrjax.models import family
 from vrjax.parallel import processes
 from vrjax.report import claims
 from vrjax.train import state as states
@@ -44,7 +43,38 @@ class Stopped(Exception):
     """The run was asked to stop (Ctrl-C, SIGTERM); its state is saved."""
 
 
-def run(config: TrainConfig, *, root: str | pathlib.Path = "runs", fresh: bool = False) -> dict[str, Any]:
+class Parts(NamedTuple):
+    """What a run moves: all in which one kind of training differs from another; the loop is the same.
+
+    Attributes:
+        network: the static half of the model.
+        state: the first state on the mesh (a `State` or an extension of it), donated by the update.
+        update: compiled, `(state, base, batch, key) -> (state, metrics)`; metrics have `loss` and `relative`.
+        data: endless iterator of this process's rows of the batches, with `get_state` and `set_state`.
+        watch: `(step, row of metrics) -> remark for a person, or None`.
+        validate: `(weights, clips) -> {world: rates}`, or None for solved-rates by sampling (`Evaluator`).
+    """
+
+    network: states.Network
+    state: Any
+    update: Callable[..., tuple[Any, dict[str, jax.Array]]]
+    data: Any
+    watch: Callable[[int, dict[str, float]], str | None] = lambda step, row: None
+    validate: Callable[[Any, int], dict[str, dict[str, float]]] | None = None
+
+
+Prepare = Callable[[Any, Mesh, tuple[int, ...]], Parts]
+
+
+def prepare(config: TrainConfig, mesh: Mesh, rows: tuple[int, ...]) -> Parts:
+    """The parts of a training run on a mesh; `rows` of each batch are this process's."""
+    network, state, shardings = states.make(config, mesh)
+    return Parts(network, state, steps.make(network, mesh, shardings), batches(config, rows))
+
+
+def run(
+    config: TrainConfig, *, root: str | pathlib.Path = "runs", fresh: bool = False, prepare: Prepare = prepare
+) -> dict[str, Any]:
     """Trains `config` in `root/<name>` to its end and exports the moving average to `root/<name>/model`.
 
     Called again after a kill, it goes on from the last complete checkpoint and ends in the same bits: batches, noise,
@@ -57,6 +87,7 @@ def run(config: TrainConfig, *, root: str | pathlib.Path = "runs", fresh: bool =
       config: what to train.
       root: where run folders are.
       fresh: forget an earlier run of this name.
+      prepare: `(config, mesh, rows) -> Parts`, what kind of training it is; see `vrjax.align.loop` for another.
 
     Returns:
       The details of `results.json`: among them `solved`, per world with Wilson intervals. (Training makes no claims.)
@@ -87,7 +118,7 @@ def run(config: TrainConfig, *, root: str | pathlib.Path = "runs", fresh: bool =
                 if processes.first():
                     print(f"{config.name} is finished; see {folder / 'results.json'} (start over with --fresh)")
                 return claims.read_details(folder / "results.json")
-            return Loop(config, folder).run()
+            return Loop(config, folder, prepare).run()
 
 
 def folder_of(config: TrainConfig, root: str | pathlib.Path, fresh: bool) -> runs.Run:
@@ -110,30 +141,19 @@ def _same_everywhere(config: TrainConfig, first: dict[str, Any], folder: pathlib
 class Loop:
     """One process of a run: everything that lives between two kills."""
 
-    def __init__(self, config: TrainConfig, folder: pathlib.Path):
+    def __init__(self, config: TrainConfig, folder: pathlib.Path, prepare: Prepare = prepare):
         self.config, self.folder = config, folder
         self.mesh = states.make_mesh(config)
         self.sharding = steps.batch_sharding(config, self.mesh)
         self.rows = processes.local_rows(self.sharding, config.data.batch)
-        self.network, self.state, shardings = states.make(config, self.mesh)
-        self.update = steps.make(self.network, self.mesh, shardings)
-        self.whole = shardings.step
+        parts = prepare(config, self.mesh, self.rows)
+        self.network, self.state, self.update, self.data = parts[:4]
+        self.watch, self.validate = parts.watch, parts.validate or solved_rates(config, self.network)
+        self.whole = NamedSharding(self.mesh, PartitionSpec())
         self.key = jax.jit(lambda: states.run_key(config, states.STEP), out_shardings=self.whole)()
         self.ballot = _Ballot(self.mesh)
         self.checkpoints = Checkpoints(folder / "checkpoints", keep=config.checkpoint.keep)
-        self.data = _data(config, self.rows)
         self.position = self._where()
-        check = config.validate
-        self.evaluator = Evaluator(
-            lambda weights: self.network.build(weights[0], weights[1], self.network.sampler()),
-            config.model,
-            factor=config.data.codec_factor,
-            steps=check.steps,
-            shift=check.shift,
-            group=check.group,
-            seed=config.seed,
-            layout=self.network.layout,
-        )
 
     def run(self) -> dict[str, Any]:
         """Trains from the newest checkpoint to the end, evaluates, exports."""
@@ -223,6 +243,8 @@ class Loop:
         if step % self.config.log_every == 0 or step == self.config.steps:
             metrics.add({"step": step, **row})
         line.update(step, row)
+        if (remark := self.watch(step, row)) is not None:
+            line.say(f"{self.config.name}: {remark}")
 
     def _next_batch(self) -> dict[str, jax.Array]:
         """The next batch on the devices. Values that are not finite are refused with their place."""
@@ -253,8 +275,7 @@ class Loop:
         self.checkpoints.save(step, trees, data=self.position, meta=meta)
 
     def _validate(self, clips: int) -> dict[str, dict[str, float]]:
-        weights = (self.state.best, self.network.base)
-        return self.evaluator.rates(weights, sorted(self.config.data.mix), self.config.validate.split, clips)
+        return self.validate((self.state.best, self.network.base), clips)
 
     def _finish(self, line: Line) -> dict[str, Any]:
         """The last evaluation and the export; results.json appears last and says that the run is complete."""
@@ -283,12 +304,35 @@ class Loop:
         return results
 
 
-def _data(config: TrainConfig, rows: Any) -> Any:
+def solved_rates(config: TrainConfig, network: states.Network) -> Callable[[Any, int], dict[str, dict[str, float]]]:
+    """`((weights, base), clips) -> {world: rate}`: the config's validation, by sampling."""
+    check = config.validate
+    evaluator = Evaluator(
+        lambda weights: network.build(weights[0], weights[1], network.sampler()),
+        config.model,
+        factor=config.data.codec_factor,
+        steps=check.steps,
+        shift=check.shift,
+        group=check.group,
+        seed=config.seed,
+        layout=network.layout,
+    )
+    return lambda weights, clips: evaluator.rates(weights, sorted(config.data.mix), check.split, clips)
+
+
+def batches(config: TrainConfig, rows: tuple[int, ...]) -> Any:
     """The iterator of batches: procedural worlds, or encoded clips."""
-    spec, model = config.data, config.model
+    spec, of = config.data, family.of(config.model)
+    # The pipelines make what the worlds and Wan's pipelines have; what the family has no use for is not looked at.
+    text_len, text_dim = of.conditions(config.model, (1, 1, 1, of.channels(config.model))).get("text", (1, 1))
     if spec.cache is not None:
-        clips = latents.Cached(spec.cache, text_len=model.text_len)
-        _fits(clips, config)
+        clips = latents.Cached(spec.cache, text_len=text_len)
+        row = clips[0]
+        shapes = of.conditions(config.model, row["latent"].shape)
+        found = {name: row[name].shape[-1] for name in ("latent", *shapes) if name in row}
+        wanted = {"latent": of.channels(config.model), **{name: shape[-1] for name, shape in shapes.items()}}
+        if found != wanted:
+            raise ValueError(f"{clips.folder}: channels of its clips are {found}, the config's model has {wanted}")
         return latents.pipeline(clips, batch=spec.batch, seed=config.seed, rows=rows)
     return worlds.pipeline(
         spec.mix,
@@ -296,20 +340,10 @@ def _data(config: TrainConfig, rows: Any) -> Any:
         seed=config.seed,
         split=spec.split,
         codec_factor=spec.codec_factor,
-        text_len=model.text_len,
-        text_dim=model.text_dim,
+        text_len=text_len,
+        text_dim=text_dim,
         rows=rows,
     )
-
-
-def _fits(clips: latents.Cached, config: TrainConfig) -> None:
-    """ValueError where encoded clips are not those of the config's model."""
-    row, model = clips[0], config.model
-    found = {"latent": row["latent"].shape[-1], "image": row["image"].shape[-1], "text": row["text"].shape[-1]}
-    out = model.out_channels
-    wanted = {"latent": out, "image": model.in_channels - out, "text": model.text_dim}
-    if found != wanted:
-        raise ValueError(f"{clips.folder}: channels of its clips are {found}, the config's model has {wanted}")
 
 
 class _Ballot:
@@ -330,16 +364,16 @@ class _Ballot:
 
 
 def export(folder: pathlib.Path, network: states.Network, weights: Any, config: TrainConfig) -> None:
-    """Writes the model as diffusers does, with `training.json` beside it: what made it and how to prompt it.
+    """Writes the model as its family does, with `training.json` beside it: what made it and how to prompt it.
 
-    Adapters are merged into the model, and also written beside it (`adapter.safetensors`, PEFT's keys).
+    Adapters are merged into the model, and also written beside it (`adapter.safetensors`, the family's keys).
 
     The folder appears complete or not at all; one that is there is replaced.
     """
     with writing.folder(folder, replace=True) as scratch:
-        wan.save_dit(network.build(weights, network.base, network.plain()), scratch, layout="diffusers")
+        network.family.save(network.build(weights, network.base, network.plain()), scratch)
         if config.lora is not None:
-            lora_files.save_lora(weights, folder.with_name("adapter.safetensors"), alpha=config.lora.alpha)
+            network.family.save_adapters(weights, folder.with_name("adapter.safetensors"), alpha=config.lora.alpha)
         writing.json(scratch / "training.json", {"config": records.to_dict(config), "versions": runs.versions()})
 
 

@@ -161,7 +161,7 @@ def _init(config: TrainConfig, start: Any) -> State:
     params = fresh_weights(config) if start is None else start
     if config.lora is not None:
         spec = config.lora
-        params = lora.init(start, run_key(config, ADAPTER), rank=spec.rank, patterns=spec.patterns)
+        params = lora.init(start, run_key(config, ADAPTER), rank=spec.rank, patterns=spec.patterns or ())
     tx, _ = optim.of(config.optim, config.steps)
     return update.start(params, tx, average=config.ema.decay > 0)
 

@@ -59,6 +59,11 @@ def sampling(cfg: WanConfig) -> WanConfig:
     return dataclasses.replace(cfg, unroll=False, remat="none")
 
 
+def channels(cfg: WanConfig) -> int:
+    """Those of the VAE."""
+    return cfg.out_channels
+
+
 def conditions(cfg: WanConfig, latent: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """`text` (text_len, text_dim) and `image`, the input channels that the latent does not fill (maybe none)."""
     return {"text": (cfg.text_len, cfg.text_dim), "image": (*latent[:-1], cfg.in_channels - latent[-1])}
