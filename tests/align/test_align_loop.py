@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
-from vrjax.align import cache, data, generate, loop, step
+from vrjax.align import cache, data, loop, step
 from vrjax.align.config import AlignConfig, Preference, Reference, Rollout
 from vrjax.files import records
 from vrjax.models import wan
@@ -127,27 +127,6 @@ def test_grossly_different_sides_stop_the_run_before_it_starts(base, tmp_path):
     with pytest.raises(ValueError, match="winners and losers differ trivially"):
         Loop(wrong, tmp_path / "run")
     Loop(dataclasses.replace(wrong, allow_separable=True), tmp_path / "run")
-
-
-def test_losers_generated_offline_are_restartable_and_judged(base, folder, tmp_path):
-    where = shutil.copytree(folder, tmp_path / "pairs")
-    dit = wan.load_dit(base)
-    rollout = Rollout(steps=2)
-    made = generate.generate(where, dit, model="base", count=2, rollout=rollout, seed=5, group=4)
-    assert made == generate.Generated(12, 12, None)
-    first = cache.Encoded(where, losers=2)[3]
-    assert first["lose"].shape == (2, *tiny.SHAPE) and np.abs(first["lose"][0] - first["lose"][1]).max() > 0.1
-    # some are lost: only theirs are sampled again, and come out as before
-    encoded = cache.Encoded(where, losers=2)
-    gone = encoded.cache.path("latents", encoded.rows[3][2][1])
-    before = gone.read_bytes()
-    gone.unlink()
-    again = generate.generate(
-        where, dit, model="base", count=2, rollout=rollout, seed=5, group=4, verify=lambda i, x: i == 0, drop_valid=True
-    )
-    assert again.sampled == 2 and again.valid == pytest.approx(2 / 12) and gone.read_bytes() == before
-    assert cache.Encoded(where, losers=2)[0]["weight"] == 0 and cache.Encoded(where, losers=2)[1]["weight"] == 1
-    assert generate.generate(where, dit, model="other", count=1, rollout=rollout, seed=5).sampled == 6
 
 
 def test_online_runs_take_winners_from_the_worlds(base, tmp_path):

@@ -118,31 +118,6 @@ def test_what_cannot_be_written_is_refused(tmp_path, item, message):
     assert not (tmp_path / "video.txt").exists()
 
 
-def test_validation_folder(tmp_path):
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "1.png").write_bytes(b"x")
-    (tmp_path / "prompt.txt").write_text("A man drinks.\n")
-    (tmp_path / "image.txt").write_text("images/1.png\n")
-    assert pairs.read_validation(tmp_path) == [("A man drinks.", tmp_path / "images" / "1.png")]
-    (tmp_path / "images" / "1.png").unlink()
-    with pytest.raises(FileNotFoundError, match="listed in"):
-        pairs.read_validation(tmp_path)
-
-
-def test_the_released_cache_is_read(tmp_path):
-    rng = np.random.default_rng(0)
-    win = rng.normal(size=(16, 3, 4, 5)).astype(np.float32)
-    where = tmp_path / "cache" / "video_latent" / "cogvideox-i2v" / "49x480x720"
-    lose = tmp_path / "cache" / "lose_video_latent" / "cogvideox-i2v" / "49x480x720" / "videos_7"
-    for folder, name, value in [(where, "videos_7", win), (lose, "1", win + 2), (lose, "0", win + 1)]:
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors.write(folder / f"{name}.safetensors", {"encoded_video": (win.shape, win.dtype)}, [value], {})
-    found = pairs.released_latents(tmp_path, "cogvideox-i2v", (49, 480, 720), "videos_7")
-    assert found["latent"].shape == (3, 4, 5, 16) and found["lose"].shape == (2, 3, 4, 5, 16)
-    np.testing.assert_array_equal(found["latent"], np.moveaxis(win, 0, -1))
-    np.testing.assert_allclose(found["lose"][1] - found["latent"], 2, atol=1e-6)
-
-
 # -------------------------------------------------------------------------------------------------------------- cache
 
 

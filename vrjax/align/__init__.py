@@ -1,17 +1,16 @@
-"""Preference and reward learning: losses on one primitive, references, rollouts, policy gradients; in training's loop.
+"""Preference and reward learning on the loop of `vrjax.train`.
 
 | file | what is in it |
 | --- | --- |
-| `config` | what a preference run is: a training run whose loss compares clips |
-| `losses` | one file a loss, found by name |
-| `errors` | the primitive: flow errors of a winner and its losers at one noise and level |
-| `references` | the policy that a preference is measured against |
-| `bank`, `stored` | fixed draws, and a frozen reference's errors on them |
+| `config` | `AlignConfig`: a training run whose loss compares clips |
+| `losses` | one file a loss, found by name; pure functions and what each needs |
+| `references` | what the policy is compared with |
+| `errors` | flow errors of winner and losers under one noise and one level |
+| `step`, `loop` | the update, and the parts of a run |
 | `rollouts` | losers sampled inside the update |
-| `step`, `loop` | the preference update, and the run |
-| `policy` | Flow-GRPO, DanceGRPO and SPO on the stochastic sampler |
-| `logs` | what a run reports, and its warnings |
-| `pairs`, `preprocess`, `cache`, `data` | RealDPO's folders, pixels of a video file, encoded pairs, batches of them |
-| `generate`, `public` | losers made before training, by an embedded or a public model |
-| `separability`, `ratings` | can the two sides be told apart by no content; a judge's protocol |
+| `policy` | policy gradients on the stochastic sampler: GRPO, SPO |
+| `bank`, `stored` | fixed draws, and a frozen reference's errors on them |
+| `pairs`, `preprocess`, `cache`, `data` | RealDPO's folders, pixels, encoded pairs, batches |
+| `public` | losers and pairs of a public model |
+| `separability`, `logs` | the check before training, and the watch during it |
 """

@@ -6,9 +6,6 @@
       videos/<stem>.mp4
       first_frames/videos_<stem>.png           optional; the winner's frame 0 otherwise
       negative_samples/<stem>/{0..N-1}.mp4
-      cache/                                   latents of the released trainer, see `released_latents`
-    val_data/
-      prompt.txt, image.txt, images/           captions and first frames to sample from
 
 Everything in such a tree is data of others: a listed path that leaves the folder is refused. Nothing is skipped; what
 is missing or cannot be read is an error that names the file.
@@ -90,19 +87,6 @@ def read(root: str | os.PathLike, *, losers: int | None = None) -> list[Pair]:
     return out
 
 
-def read_validation(root: str | os.PathLike) -> list[tuple[str, pathlib.Path]]:
-    """Captions and first-frame images of a `val_data` folder. Raises as `read` does."""
-    root = pathlib.Path(root)
-    prompts, images = _lines(root / "prompt.txt"), _lines(root / "image.txt")
-    if len(prompts) != len(images):
-        raise ValueError(f"{root}: prompt.txt has {len(prompts)} lines, image.txt {len(images)}")
-    paths = [_inside(root, name, f"{root / 'image.txt'}, line {i}") for i, name in enumerate(images, 1)]
-    for path in paths:
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: missing, listed in {root / 'image.txt'}")
-    return list(zip(prompts, paths, strict=True))
-
-
 def write(root: str | os.PathLike, items: Iterable[Written], *, fps: int = FPS) -> list[Pair]:
     """Writes pairs in the layout and reads them back. The lists come last: a folder without them is unfinished.
 
@@ -137,39 +121,6 @@ def write_losers(root: str | os.PathLike, name: str, videos: Sequence[Any], *, f
     """Writes `negative_samples/<name>/{0..}.mp4`, one after the other: what is there is whole."""
     for k, video in enumerate(videos):
         mp4.write(pathlib.Path(root) / "negative_samples" / name / f"{k}.mp4", video, fps=fps)
-
-
-def released_latents(
-    root: str | os.PathLike, model: str, size: tuple[int, int, int], name: str
-) -> dict[str, np.ndarray]:
-    """Latents in the released trainer's own cache: `latent` (t, h, w, c) and `lose` (losers, t, h, w, c), float32.
-
-    Its key holds neither VAE nor preprocessing, and the published files have losers that were encoded from raw
-    0 ... 255 pixels: check them with `vrjax.align.separability` before training on them.
-
-    Args:
-        root: the training folder.
-        model: the cache's model folder, e.g. "cogvideox-i2v".
-        size: (frames, height, width) in pixels.
-        name: stem of the first-frame image, e.g. "videos_4873105".
-
-    Raises:
-        FileNotFoundError: no such latent. ValueError: a file without `encoded_video` of four axes, or torn.
-    """
-    cache, folder = pathlib.Path(root) / "cache", "x".join(map(str, size))
-    win = cache / "video_latent" / model / folder / f"{name}.safetensors"
-    lose = cache / "lose_video_latent" / model / folder / name
-    files = sorted(lose.glob("*.safetensors"), key=_number)
-    if not files:
-        raise FileNotFoundError(f"{lose}: no loser latents")
-    return {"latent": _encoded(win), "lose": np.stack([_encoded(file) for file in files])}
-
-
-def _encoded(file: pathlib.Path) -> np.ndarray:
-    found = tensors.read(file)
-    if len(found.shapes.get("encoded_video", ())) != 4:
-        raise ValueError(f"{file}: expected an array encoded_video (c, t, h, w), found {found.shapes}")
-    return np.moveaxis(np.asarray(found["encoded_video"]).astype(np.float32), 0, -1)
 
 
 def _losers(folder: pathlib.Path, count: int | None) -> tuple[pathlib.Path, ...]:

@@ -1,8 +1,7 @@
 """Losers from the model itself, sampled inside the program that takes the step.
 
 RealDPO's winners are real clips and its losers are samples of the base model for the same condition. `losers` is a pure
-function of weights and key, so the preference step calls it between its data and its gradient; the offline way
-(`vrjax.align.generate`) calls the same function.
+function of weights and key, so the preference step calls it between its data and its gradient.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,16 +1,15 @@
-"""Training: one update body, objectives, adapters and averages of pytrees, runs that go on where they stopped.
+"""Training: one update body, one loop, and what they are made of. A network is of any family (`vrjax.models.family`).
 
 | file | what is in it |
 | --- | --- |
-| `config` | what a training run is: frozen dataclasses, from `configs/`, JSON and flags |
-| `loop` | `run(config)`: starts a run or goes on with it, bit for bit |
-| `update` | one update of any training: gradient, clipping, optimiser, average |
-| `step` | the update of a training run: the objective on a batch of clips |
-| `objectives` | what a network learns at a noise level |
-| `optim` | AdamW, or Muon with Adam beside it; warm-up, cosine |
-| `lora`, `ema` | low-rank adapters and moving averages of any pytree |
-| `state` | what changes during training, and where it lies on the mesh |
-| `checkpoints` | asynchronous, complete or absent, restorable on another mesh |
-| `evaluate` | solved-rates of held-out clips |
-| `progress` | what a person sees of a run |
+| `config` | `TrainConfig`: what a run is |
+| `update` | the update of any training: gradient in micro-batches, optimiser, average; numbers are arguments |
+| `step` | the update of a training run: flow matching on clips |
+| `objectives` | losses, noise levels, condition dropout |
+| `state` | what changes during training, where it lives, how a network is made of it |
+| `loop` | `run(config)`; `Parts`, where another kind of training hooks in (`vrjax.align.loop`) |
+| `optim`, `ema`, `lora` | transforms of pytrees: the optimiser, the moving average, adapters |
+| `checkpoints` | complete or not there at all, restorable on another mesh |
+| `evaluate` | solved-rates by sampling |
+| `progress` | what a person sees |
 """

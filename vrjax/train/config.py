@@ -148,7 +148,7 @@ class TrainConfig:
     ema: Ema = Ema()
     """Moving average."""
     start: str | None = None
-    """A model folder or file to start from (`vrjax.models.wan.load_dit`); random weights by default."""
+    """A model folder or file to start from, as the family loads it; random weights by default."""
     lora: Lora | None = None
     """Adapters only; needs `start`."""
     accumulate: int = 1
