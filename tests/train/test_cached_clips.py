@@ -129,7 +129,7 @@ def test_mistakes(place, cache, tmp_path):
     with pytest.raises(
         ValueError, match="channels of its clips are .*'image': 6.* the config's model has .*'image': 0"
     ):
-        loop._data(other, (0,))
+        loop.batches(other, (0,))
 
 
 def test_experts_levels():

@@ -115,7 +115,7 @@ def test_a_changed_config_is_refused_and_named(root):
 
 
 def test_fresh_starts_over_and_leaves_other_files(root, monkeypatch):
-    monkeypatch.setattr(loop.Loop, "__init__", lambda self, config, folder: None)
+    monkeypatch.setattr(loop.Loop, "__init__", lambda self, config, folder, prepare: None)
     monkeypatch.setattr(loop.Loop, "run", lambda self: {"started": True})
     (root / "tiny" / "notes.txt").write_text("mine")
     assert loop.run(tiny.config(seed=1), root=root, fresh=True) == {"started": True}
