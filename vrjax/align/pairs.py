@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vrjax.data import mp4
-from vrjax.files import pixels, tensors, writing
+from vrjax.files import pixels, writing
 
 FPS = 8  # of the published losers
 

@@ -54,7 +54,7 @@ def from_dict(cls: type[T], values: Any, where: str = "config") -> T:
     return cls(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()})
 
 
-_hints = functools.cache(typing.get_type_hints)
+_hints = functools.cache(functools.partial(typing.get_type_hints, include_extras=True))
 
 
 def _convert(hint: Any, value: Any, place: str) -> Any:
