@@ -4,13 +4,15 @@
     public.sample_losers(pipe, "train_data", count=3, frames=49, size=(480, 720))    # into negative_samples/
     public.encode(pipe, "train_data", "pairs", frames=49, size=(480, 720))           # what `AlignConfig.pairs` names
 
-Both go on where they stopped. Winners and losers pass through one function, and every array is stored under the hash of
+Both go on where they stopped; a loser made with another model, LoRA, clip, option or code is made again
+(`vrjax.files.kept`). Winners and losers pass through one function, and every array is stored under the hash of
 what it depends on (`vrjax.align.cache`).
 """
 
+import dataclasses
+import functools
 import os
 import pathlib
-import shutil
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -18,9 +20,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from vrjax import files
 from vrjax.align import cache, pairs
 from vrjax.align.preprocess import Preprocess
-from vrjax.models.wan import conditions, text, umt5, vae_readers
+from vrjax.data import mp4
+from vrjax.files import kept
+from vrjax.files.pixels import to_uint8
+from vrjax.flow import Record
+from vrjax.models.wan import conditions, umt5, vae_readers
 
 
 def sample_losers(
@@ -56,23 +63,30 @@ def sample_losers(
     """
     if pipe.folder.kind == "flf2v":
         raise ValueError(f"{pipe.name}: needs first and last pictures, RealDPO's folders have first ones")
-    root, run, sampled = pathlib.Path(root), None, 0
+    root, sampled = pathlib.Path(root), 0
     found = pairs.read(root, losers=0)
     settings = pipe.settings(frames=frames, size=size, **options)
+    given = pipe.folder.kind != "t2v"
+    about = pipe.about | {"model": files.fingerprint(pipe.folder.root), "code": kept.source(__name__), "seed": seed}
+    about |= {"settings": dataclasses.asdict(settings)}
+    run = functools.cache(lambda: pipe.program(settings, record=Record(steps=())))
     for number, pair in enumerate(found, 1):
-        folder = root / "negative_samples" / pair.name
-        todo = [k for k in range(count) if not (folder / f"{k}.mp4").is_file()]
-        if not todo:
-            continue
-        image = None if pipe.folder.kind == "t2v" else _first_frame(pair, frames, size)
-        inputs = pipe.prepare(pair.prompt, settings, image)
-        run = run or pipe.program(settings, record=_nothing())
-        for k in todo:  # one after another: a video is on disk before the next one starts
-            number_of = zlib.crc32(f"{seed} {pair.name} {k}".encode()) >> 1
-            latent = run(pipe.dits, inputs, pipe.noise(settings, [number_of]), np.asarray([number_of])).final
-            _write(folder / f"{k}.mp4", pipe.decode(latent)[0])
-            sampled += 1
-        say(f"{number} of {len(found)}: {pair.name}, {len(todo)} losers")
+        picture = lambda pair=pair: _first_frame(pair, frames, size) if given else None
+        inputs = functools.cache(lambda pair=pair, of=picture: pipe.prepare(pair.prompt, settings, of()))
+        clip = {"name": pair.name, "prompt": pair.prompt, "win": files.fingerprint(pair.win) if given else None}
+
+        def sample(path: pathlib.Path, noise: int, inputs: Callable[[], Any] = inputs) -> None:
+            latent = run()(pipe.dits, inputs(), pipe.noise(settings, [noise]), np.asarray([noise])).final
+            mp4.write(path, pipe.decode(latent)[0], fps=pairs.FPS)
+
+        made = 0
+        for k in range(count):  # one after another: a video is on disk before the next one starts
+            noise = zlib.crc32(f"{seed} {pair.name} {k}".encode()) >> 1
+            path = root / "negative_samples" / pair.name / f"{k}.mp4"
+            made += kept.file(path, about | clip | {"loser": k}, functools.partial(sample, noise=noise), say=say)
+        if made:
+            say(f"{number} of {len(found)}: {pair.name}, {made} losers")
+        sampled += made
     return sampled
 
 
@@ -106,11 +120,11 @@ def encode(
         raise ValueError(f"{pipe.name}: pairs are encoded for text-to-video and two-expert image-to-video models")
     chunk = conditions.chunk_of(pipe.latent_shape(pipe.settings(frames=frames, size=size)))
     run = jax.jit(lambda vae, video: vae.encode(video, chunk=chunk))
-    vae = text.fingerprint(pipe.folder.part("vae", vae_readers._FILES, "VAE"))
-    words = text.fingerprint(pipe.folder.part("text_encoder", umt5._FILES, "text encoder"))
+    vae = files.fingerprint(pipe.folder.part("vae", vae_readers._FILES, "VAE"))
+    words = files.fingerprint(pipe.folder.part("text_encoder", umt5._FILES, "text encoder"))
 
     def condition(video: Any) -> np.ndarray:
-        given = pipe.conditions(_picture(video[0]), frames=frames, size=size)
+        given = pipe.conditions(to_uint8(video[0]), frames=frames, size=size)
         return np.asarray(given.image.channels)
 
     return cache.encode(
@@ -127,25 +141,6 @@ def encode(
     )
 
 
-def _nothing() -> Any:
-    from vrjax.flow import Record
-
-    return Record(steps=())
-
-
-def _picture(frame: Any) -> np.ndarray:
-    return np.round((np.clip(np.asarray(frame), -1, 1) + 1) * 127.5).astype(np.uint8)
-
-
 def _first_frame(pair: pairs.Pair, frames: int, size: tuple[int, int]) -> np.ndarray:
     """The picture the losers are made from: the winner's first frame as the winner is preprocessed."""
-    return _picture(Preprocess(frames, *size)(pair.win)[0])
-
-
-def _write(path: pathlib.Path, video: np.ndarray) -> None:
-    from vrjax.data import mp4
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if shutil.disk_usage(path.parent).free < video.nbytes:
-        raise OSError(f"{path}: the disk is full")
-    mp4.write(path, np.clip(video, -1, 1), fps=pairs.FPS)
+    return to_uint8(Preprocess(frames, *size)(pair.win)[0])

@@ -63,7 +63,7 @@ def encode(
     import jax
 
     from vrjax.data import vbvr
-    from vrjax.models.wan import conditions, text, vae_readers
+    from vrjax.models.wan import conditions, vae_readers
 
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
@@ -75,8 +75,8 @@ def encode(
             f"{pipe.name}: only text-to-video and two-expert image-to-video models are trained from a cache"
         )
     made = {
-        "vae": text.fingerprint(pipe.folder.part("vae", vae_readers._FILES, "VAE")),
-        "text": text.fingerprint(pipe.folder.part("text_encoder", _text_files(), "text encoder")),
+        "vae": fingerprint(pipe.folder.part("vae", vae_readers._FILES, "VAE")),
+        "text": fingerprint(pipe.folder.part("text_encoder", _text_files(), "text encoder")),
         "frames": frames,
         "size": list(size),
         "dtype": dtype,

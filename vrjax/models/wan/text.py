@@ -7,7 +7,6 @@ afterwards. A prompt's entry is named by the hash of its token ids and of the en
 cleans to the same text shares it, another encoder does not.
 """
 
-import functools
 import hashlib
 import os
 import pathlib
@@ -18,13 +17,11 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from vrjax.files import tensors
+from vrjax.files import fingerprint, tensors
 from vrjax.models.wan import umt5
 from vrjax.models.wan.folders import Folder
 from vrjax.models.wan.tokenizer import Tokenizer
 from vrjax.models.wan.umt5 import load_text_encoder
-
-_PROBES, _PROBE = 64, 4096  # places and bytes of a weight file that are hashed
 
 
 def cache_folder() -> pathlib.Path:
@@ -84,33 +81,6 @@ def _name(ids: np.ndarray, mask: np.ndarray, dtype: str, path: pathlib.Path) -> 
     text = hashlib.sha256(ids[: int(mask.sum())].tobytes() + dtype.encode())
     text.update(fingerprint(path).encode())
     return text.hexdigest()[:40] + ".safetensors"
-
-
-def fingerprint(path: pathlib.Path) -> str:
-    """A hash of weight files: names, sizes, and bytes from places spread over each file.
-
-    Whole files are not read (11 GB for UMT5): any training moves all weights, and so the bytes that are.
-
-    Args:
-        path: a file, or a folder of `.safetensors` and `.json` files.
-    """
-    if path.is_dir():
-        files = [f for f in sorted(path.iterdir()) if f.suffix in (".safetensors", ".json", *tensors.PICKLED)]
-    else:
-        files = [path]
-    return _fingerprint(tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
-
-
-@functools.lru_cache(maxsize=32)
-def _fingerprint(files: tuple[tuple[pathlib.Path, int, int], ...]) -> str:
-    found = hashlib.sha256()
-    for file, size, _ in files:
-        found.update(f"{file.name} {size}\n".encode())
-        with open(file, "rb") as f:
-            for start in np.linspace(0, max(size - _PROBE, 0), _PROBES, dtype=np.int64):
-                f.seek(int(start))
-                found.update(f.read(_PROBE))
-    return found.hexdigest()
 
 
 def _read(file: pathlib.Path, width: int) -> np.ndarray | None:
