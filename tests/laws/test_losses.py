@@ -126,9 +126,9 @@ def the_method(name):
         measured = errors.Measured(parts(win, lose), parts(win_start, lose_start), sigma)
         return losses.pair_losses(Preference(loss=name, beta=20.0, losers=lose.shape[1]), measured, batch)
 
-    win = jnp.asarray(rng.uniform(0.5, 1.5, 6), jnp.float32)
+    win, loser = (jnp.asarray(rng.uniform(0.5, 1.5, shape), jnp.float32) for shape in (6, (6, 1)))
     for losers in {one, many}:
-        lose = jnp.asarray(np.repeat(rng.uniform(0.5, 1.5, (6, 1)), losers, 1), jnp.float32)
+        lose = jnp.repeat(loser, losers, 1)
         value = each(win, lose, win, lose)
         assert value.shape == (6,) and np.all(np.isfinite(value))
         dw, dl = jax.grad(lambda w, l, win=win, lose=lose: each(w, l, win, lose).sum(), (0, 1))(win, lose)
