@@ -21,7 +21,7 @@ class Evaluator:
     """Samples videos of clips with one compiled program per clip shape.
 
     Args:
-      build: weights (any pytree) -> `WanDiT`, pure.
+      build: weights (any pytree) -> network, pure.
       config: of that model; says how prompts are embedded.
       factor: of the block codec.
       steps, shift: the sampling grid; Euler.
