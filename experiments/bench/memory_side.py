@@ -29,21 +29,24 @@ def start(cores: int, devices: int) -> None:
 
 def write(folder: pathlib.Path, shapes: dict, dtype: str) -> None:
     """A random checkpoint in diffusers' layout, made tensor by tensor."""
+    import jax
     import numpy as np
 
-    from vrjax.files import tensors, writing
+    from vrjax.files import fill, tensors, writing
     from vrjax.models import wan
     from vrjax.models.wan import readers
 
     cfg = wan.WanConfig(**shapes, param_dtype=dtype)
     rng = np.random.default_rng(0)
-    rows = list(readers.every_parameter(cfg, "diffusers"))
-    listed = {key: (shape, np.dtype(leaf.dtype)) for _, leaf, keys, shape in rows for key in keys}
+    leaves = jax.tree_util.tree_leaves_with_path(wan.abstract(cfg))
+    rows = list(zip(leaves, readers.slots(cfg, "diffusers"), strict=True))
+    listed = {key: (slot.shape, np.dtype(leaf.dtype)) for (_, leaf), slot in rows for key in slot.keys}
 
     def arrays():
-        for attributes, leaf, keys, shape in rows:
-            scale = 1.0 if attributes[-1] == "scale" or "norm" in attributes[-1] else shape[-1] ** -0.5
-            for _ in keys:
+        for (path, leaf), slot in rows:
+            name, shape = fill.names(path)[-1], slot.shape
+            scale = 1.0 if name == "scale" or "norm" in name else shape[-1] ** -0.5
+            for _ in slot.keys:
                 yield (scale * rng.standard_normal(shape, np.float32)).astype(leaf.dtype)
 
     tensors.write(folder / "diffusion_pytorch_model.safetensors", listed, arrays(), {"format": "pt"})

@@ -3,6 +3,7 @@
 import functools
 import pathlib
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,8 +103,8 @@ def test_original_layout(encoder, tmp_path):
     with pytest.raises(ValueError, match="pass heads="):
         wan.load_image_encoder(tmp_path)
     again = wan.load_image_encoder(tmp_path, heads=2)
-    pairs = zip(jax.tree.leaves(encoder), jax.tree.leaves(again), strict=True)
-    assert again.cfg == CFG and all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
+    assert again.cfg == CFG
+    chex.assert_trees_all_equal(again, encoder)
 
 
 def test_half_precision(tmp_path):

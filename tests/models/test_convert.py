@@ -2,6 +2,7 @@
 
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,7 +79,7 @@ def folders(tmp_path_factory):
 
 
 def wan_rows(layout):
-    return [(keys, shape) for _, _, keys, shape in convert.readers.every_parameter(DIT, layout)]
+    return [(slot.keys, slot.shape) for slot in convert.readers.slots(DIT, layout)]
 
 
 def write_json(path, value):
@@ -130,8 +131,7 @@ def test_round_trip_is_bitwise(folders, kind, layout, tmp_path):
     convert.part(weights, tmp_path / "b", layout="diffusers", say=quiet, **options)
     assert same(before, contents(tmp_path / "b"))
     first, second = loaders[kind](folders / kind), loaders[kind](weights, **options)
-    for x, y in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
-        np.testing.assert_array_equal(x, y)
+    chex.assert_trees_all_equal(jax.tree.leaves(first), jax.tree.leaves(second))
     again = loaders[kind](tmp_path / "b")
     assert again.cfg == first.cfg
 
@@ -160,8 +160,7 @@ def test_one_tensor_at_a_time(tmp_path):
     import tracemalloc
 
     cfg = wan.WanConfig(dim=128, ffn_dim=512, heads=1, layers=12, text_dim=8, freq_dim=8)
-    rows = convert.readers.every_parameter(cfg, "diffusers")
-    random({k: shape for _, _, keys, shape in rows for k in keys}, tmp_path / "a.safetensors", np.float32)
+    random(shapes_of(convert.readers.slots(cfg, "diffusers")), tmp_path / "a.safetensors", np.float32)
     found = convert.open_part(tmp_path / "a.safetensors", "wan")
     assert found.bytes > 8e6
     for name in ("b.safetensors", "b.pth"):
@@ -317,7 +316,7 @@ def test_whole_models(name, tmp_path, capsys, monkeypatch):
     assert (after.kind, after.cfg, after.boundary) == (before.kind, before.cfg, before.boundary)
     for i in range(len(before.networks)):
         x, y = wan.load_dit(before.networks[i]), wan.load_dit(after.networks[i])
-        assert all(bool((a == b).all()) for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True))
+        chex.assert_trees_all_equal(x, y)
 
 
 def clip_of(found):

@@ -3,6 +3,7 @@
 import functools
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -184,8 +185,7 @@ def test_merging_in_place(tmp_path):
     places = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(own)]
     found = merge(own, lora, donate=True)
     assert [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(found)] == places
-    for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
-        np.testing.assert_array_equal(x, y)
+    chex.assert_trees_all_equal(found, wanted)
 
 
 def test_dtypes(tmp_path):

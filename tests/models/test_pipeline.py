@@ -528,7 +528,7 @@ def test_loras_of_two_experts(pair, tmp_path):
     found = pipeline.open(pair, loras=[pipeline.Lora(files[0]), pipeline.Lora(files[1], 0.5, "low")]).dits
     for dit, base, file, weight in zip(found, plain, files, (1.0, 0.5), strict=True):
         expected = lora_files.merge(base, [(wan.load_lora(file), weight)])
-        jax.tree.map(np.testing.assert_array_equal, dit, expected)
+        chex.assert_trees_all_equal(dit, expected)
         assert np.abs(dit.blocks.self_attn.q.kernel[...] - base.blocks.self_attn.q.kernel[...]).max() > 0.1
     with pytest.raises(ValueError, match="given to the low expert, but its name speaks of the other"):
         pipeline.open(pair, loras=[pipeline.Lora(files[0], 1.0, "low")])

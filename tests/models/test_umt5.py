@@ -100,7 +100,8 @@ def test_key_table():
         ("norm2", 1, "blocks.1.norm2.weight", "encoder.block.1.layer.1.layer_norm.weight"),
         ("norm", None, "norm.weight", "encoder.final_layer_norm.weight"),
     ):  # fmt: skip
-        assert umt5.key_of(name, "original", block) == ours and umt5.key_of(name, "transformers", block) == theirs
+        path = (name,) if block is None else ("blocks", name)
+        assert umt5.key_of(path, "original", block) == ours and umt5.key_of(path, "transformers", block) == theirs
 
 
 def test_half_precision(folder, tmp_path):

@@ -5,6 +5,7 @@ import functools
 import json
 import pathlib
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -225,8 +226,7 @@ def test_original_layout(case, tmp_path):
     options = {"multipliers": (1, 1, 2, 2), "blocks": 1, "mean": (0.3, -0.2), "std": (1.7, 0.6)}
     again = wan.load_vae(tmp_path, **options)
     assert again.cfg == model.cfg
-    pairs = zip(jax.tree.leaves(model), jax.tree.leaves(again), strict=True)
-    assert all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
+    chex.assert_trees_all_equal(again, model)
     with pytest.raises(ValueError, match="2 latent channels are neither 16 nor 48"):
         wan.load_vae(tmp_path, multipliers=(1, 1, 2, 2), blocks=1)
 

@@ -18,11 +18,17 @@ class Slot(NamedTuple):
         keys: tensor names in the file; several for a parameter stacked over blocks.
         shape: of each of them in the file.
         take: makes the parameter (or its row for one block) of a file's array.
+        part: rows of the file's array that belong to the parameter, where several share one.
     """
 
     keys: tuple[str, ...]
     shape: tuple[int, ...]
-    take: Callable[[np.ndarray], np.ndarray]
+    take: Callable[[np.ndarray], np.ndarray] = np.asarray
+    part: slice = slice(None)
+
+    def read(self, array: np.ndarray) -> np.ndarray:
+        """The parameter, or its row for one block, of a file's array."""
+        return self.take(array[self.part] if array.ndim else array)
 
 
 def module(
@@ -47,13 +53,11 @@ def module(
     """
     leaves, tree = jax.tree.flatten(abstract)
     slots = list(slots)
-    shapes = {key[len(prefix) :]: shape for key, shape in source.shapes.items() if key.startswith(prefix)}
-    expected = {key: slot.shape for slot in slots for key in slot.keys}
-    check(source.path, shapes, expected, unused)
+    check(source.path, inside(source, prefix), {key: slot.shape for slot in slots for key in slot.keys}, unused)
     values = []
     for leaf, slot in zip(leaves, slots, strict=True):
-        stacked = leaf.shape != slot.take(source[prefix + slot.keys[0]]).shape  # a leading axis of blocks
-        read = lambda i, slot=slot: slot.take(source[prefix + slot.keys[i]])
+        stacked = leaf.shape != slot.read(source[prefix + slot.keys[0]]).shape  # a leading axis of blocks
+        read = lambda i, slot=slot: slot.read(source[prefix + slot.keys[i]])
         values.append(placing.array(leaf, read, stacked=stacked))
     return jax.tree.unflatten(tree, values)
 
@@ -71,6 +75,11 @@ def check(path: pathlib.Path, shapes: Mapping, expected: Mapping, unused: str = 
     complaints += [f"{key} has shape {shapes[key]}, expected {expected[key]}" for key in wrong[:3]]
     if complaints:
         raise ValueError(f"{path}: not the weights of this model: {'; '.join(complaints)}")
+
+
+def inside(source: tensors.Source, prefix: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors behind a prefix, by key without it: bundled files hold other networks as well."""
+    return {key[len(prefix) :]: shape for key, shape in source.shapes.items() if key.startswith(prefix)}
 
 
 def some(keys: list[str]) -> str:

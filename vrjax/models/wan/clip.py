@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -26,6 +26,7 @@ from vrjax.files.fill import Slot
 from vrjax.files.pixels import to_uint8
 from vrjax.models.blocks.attention import attend
 from vrjax.models.blocks.layers import LayerNorm, Linear
+from vrjax.models.wan import parts
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
@@ -194,24 +195,26 @@ def _centre(image: np.ndarray, size: int) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------------------- reading
 
 _FILES = ("models_clip_*.pth", "*clip*vision*.safetensors")
-_LAYOUTS = ("original", "transformers")
-_TOP = {
-    "patch_embedding": ("patch_embedding.weight", "embeddings.patch_embedding.weight"),
-    "class_token": ("cls_embedding", "embeddings.class_embedding"),
-    "positions": ("pos_embedding", "embeddings.position_embedding.weight"),
-    "norm": ("pre_norm", "pre_layrnorm"),
-}
-_BLOCK = {
-    "norm1": ("norm1", "layer_norm1"),
-    "q": ("attn.to_qkv", "self_attn.q_proj"),
-    "k": ("attn.to_qkv", "self_attn.k_proj"),
-    "v": ("attn.to_qkv", "self_attn.v_proj"),
-    "o": ("attn.proj", "self_attn.out_proj"),
-    "norm2": ("norm2", "layer_norm2"),
-    "fc1": ("mlp.0", "mlp.fc1"),
-    "fc2": ("mlp.2", "mlp.fc2"),
-}
-BLOCKS = {"original": "transformer", "transformers": "encoder.layers"}
+NAMES = parts.Names(
+    ("original", "transformers"),
+    {
+        "patch_embedding": ("patch_embedding.weight", "embeddings.patch_embedding.weight"),
+        "class_token": ("cls_embedding", "embeddings.class_embedding"),
+        "positions": ("pos_embedding", "embeddings.position_embedding.weight"),
+        "norm": ("pre_norm", "pre_layrnorm"),
+    },
+    {
+        "norm1": ("norm1", "layer_norm1"),
+        **{name: ("attn.to_qkv", f"self_attn.{name}_proj") for name in "qkv"},
+        "o": ("attn.proj", "self_attn.out_proj"),
+        "norm2": ("norm2", "layer_norm2"),
+        "fc1": ("mlp.0", "mlp.fc1"),
+        "fc2": ("mlp.2", "mlp.fc2"),
+    },
+    ("transformer", "encoder.layers"),
+)
+key_of = NAMES.key
+BLOCKS = dict(zip(NAMES.layouts, NAMES.blocks, strict=True))
 ANCHORS = {"original": "cls_embedding", "transformers": "embeddings.class_embedding"}
 _UNUSED = {
     "original": r"post_norm\.(weight|bias)|head",
@@ -220,48 +223,22 @@ _UNUSED = {
 _PUBLIC_CONFIG = {"num_attention_heads": "heads", "layer_norm_eps": "eps", "image_size": "image_size"}
 
 
-def key_of(path: tuple, layout: str, block: int | None = None) -> str:
-    """File key of a parameter: `key_of(("blocks", "fc1", "kernel"), "transformers", 3)`."""
-    n = _LAYOUTS.index(layout)
-    leaf = {"kernel": ".weight", "scale": ".weight", "bias": ".bias"}.get(path[-1], "")
-    if path[0] == "blocks":
-        return f"{BLOCKS[layout]}.{block}.{_BLOCK[path[1]][n]}{leaf}"
-    return f"{_TOP[path[0]][n]}{leaf}"
-
-
-def slots(cfg: CLIPConfig, layout: str) -> Iterator[Slot]:
-    """Every parameter's keys, shape and order of axes in a file."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(abstract(cfg)):
-        name = fill.names(path)
-        stacked = name[0] == "blocks"
-        shape = leaf.shape[1:] if stacked else leaf.shape
-        keys = [key_of(name, layout, i) for i in range(cfg.layers - 1)] if stacked else [key_of(name, layout)]
-        take: Callable[[np.ndarray], np.ndarray] = np.asarray
-        if name[-1] == "kernel":
-            shape, take = shape[::-1], np.transpose
-        elif name == ("patch_embedding",):
-            shape, take = (cfg.dim, 3, cfg.patch, cfg.patch), _matrix
-        elif layout == "original" and name[0] in ("class_token", "positions"):
-            shape, take = (
-                ((1, 1, cfg.dim) if name[0] == "class_token" else (1, *shape)),
-                functools.partial(_of, leaf.shape),
-            )
-        if layout == "original" and stacked and name[1] in "qkv":
-            part = slice("qkv".index(name[1]) * cfg.dim, ("qkv".index(name[1]) + 1) * cfg.dim)
-            shape, take = (3 * shape[0], *shape[1:]), functools.partial(_third, part)
-        yield Slot(tuple(keys), shape, take)
-
-
-def _matrix(array: np.ndarray) -> np.ndarray:
-    return array.reshape(len(array), -1).T
-
-
-def _of(shape: tuple[int, ...], array: np.ndarray) -> np.ndarray:
-    return array.reshape(shape)
-
-
-def _third(part: slice, array: np.ndarray) -> np.ndarray:
-    return array[part].T
+def slots(cfg: CLIPConfig, layout: str, *, whole: bool = False) -> Iterator[Slot]:
+    """Every parameter's keys, shape and order of axes in a file; `whole`: also those of the last block."""
+    like = abstract(dataclasses.replace(cfg, layers=cfg.layers + whole))
+    first = {"class_token": (1, 1, cfg.dim), "positions": (1, cfg.rows, cfg.dim)} if layout == "original" else {}
+    for name, shape, keys in NAMES.rows(like, layout):
+        if name == ("patch_embedding",):
+            yield Slot(keys, (cfg.dim, 3, cfg.patch, cfg.patch), parts.matrix)
+        elif name[0] in first:
+            yield Slot(keys, first[name[0]], lambda array, shape=shape: array.reshape(shape))
+        elif layout == "original" and name[0] == "blocks" and name[1] in "qkv":
+            at = "qkv".index(name[1]) * cfg.dim
+            yield Slot(keys, (3 * cfg.dim, *shape[1:]), np.transpose, slice(at, at + cfg.dim))
+        elif name[-1] == "kernel":
+            yield Slot(keys, shape[::-1], np.transpose)
+        else:
+            yield Slot(keys, shape)
 
 
 def load_image_encoder(path: str | os.PathLike, **options: Any) -> CLIPEncoder:
@@ -277,16 +254,17 @@ def load_image_encoder(path: str | os.PathLike, **options: Any) -> CLIPEncoder:
         ValueError: a torn or hostile file; missing, unexpected or misshapen tensors (names the file and the first of
             them); a config that cannot be read, or asks for another activation.
     """
-    source, cfg, layout, prefix = opened(path, **options)
-    unused = rf"{_UNUSED[layout]}|{re.escape(BLOCKS[layout])}\.{cfg.layers - 1}\..*"
-    return fill.module(source, abstract(cfg), slots(cfg, layout), prefix=prefix, unused=unused)
+    found = opened(path, **options)
+    return found.module(abstract(found.cfg))
 
 
-def opened(path: str | os.PathLike, **options: Any) -> tuple[tensors.Source, CLIPConfig, str, str]:
-    """A vision tower's file, its config, layout and key prefix. Arguments, errors: those of `load_image_encoder`."""
+def opened(path: str | os.PathLike, **options: Any) -> parts.Opened:
+    """A vision tower's file and its config, shapes not checked yet. Arguments, errors: as `load_image_encoder`."""
     source = tensors.read(fill.locate(path, "image_encoder", _FILES))
     layout, prefix = fill.layout(source, ANCHORS, "a CLIP vision tower")
-    return source, _config(source, layout, prefix, options), layout, prefix
+    cfg = _config(source, layout, prefix, options)
+    unused = rf"{_UNUSED[layout]}|{re.escape(BLOCKS[layout])}\.{cfg.layers - 1}\..*"
+    return parts.Opened(source, cfg, layout, prefix, list(slots(cfg, layout)), unused)
 
 
 def public_config(cfg: CLIPConfig) -> dict:
@@ -327,18 +305,13 @@ def _config(source: tensors.Source, layout: str, prefix: str, options: dict) -> 
         "patch": patch,
         "param_dtype": str(source[prefix + key_of(("blocks", "fc1", "kernel"), layout, 0)].dtype),
     }
-    folder = source.path if source.path.is_dir() else source.path.parent
-    if (folder / "config.json").exists():
-        public = tensors.read_json(folder / "config.json")
-        public = public.get("vision_config") or public
-        if isinstance(public, dict) and public.get("hidden_size") == dim:
-            found |= {ours: public[theirs] for theirs, ours in _PUBLIC_CONFIG.items() if theirs in public}
-            if public.get("hidden_act", "gelu") != "gelu":
-                raise ValueError(f"{folder / 'config.json'}: hidden_act is {public['hidden_act']!r}, expected 'gelu'")
+    file, public = parts.beside(source)
+    public = public.get("vision_config") or public
+    if isinstance(public, dict) and public.get("hidden_size") == dim:
+        found |= parts.fields(public, _PUBLIC_CONFIG)
+        if public.get("hidden_act", "gelu") != "gelu":
+            raise ValueError(f"{file}: hidden_act is {public['hidden_act']!r}, expected 'gelu'")
     found |= options
     if not found["heads"]:
         raise ValueError(f"{source.path}: no config.json, and dim {dim} is not a multiple of 80: pass heads=")
-    try:
-        return CLIPConfig(**found)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{source.path}: not a CLIP config: {error}") from None
+    return parts.config(CLIPConfig, found, source.path, "CLIP")

@@ -8,6 +8,7 @@ for everything but the transformer) and "comfy" (single safetensors files, the t
 `model.diffusion_model.`). What is read at a time is one tensor of a memory-mapped file, of any layout that vrjax reads.
 """
 
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
@@ -16,12 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vrjax.files import fill, pth_writer, tensors, writing
-from vrjax.models.wan import clip, readers, umt5, vae_readers
+from vrjax.models.wan import clip, parts, readers, umt5, vae_readers
 
 LAYOUTS = ("diffusers", "wan", "comfy")
 KINDS = ("transformer", "vae", "text_encoder", "image_encoder")
 SHARD = 5 * 10**9  # bytes of a file, in diffusers' layout and of Wan's transformers
 COMFY = "model.diffusion_model."
+_MODULES: Any = dict(zip(KINDS, (readers, vae_readers, umt5, clip), strict=True))
 _STEMS = {
     "transformer": "diffusion_pytorch_model",
     "vae": "diffusion_pytorch_model",
@@ -112,20 +114,43 @@ def open_part(source: str | os.PathLike, layout: str, **options: Any) -> Part:
     if layout not in LAYOUTS:
         raise ValueError(f"layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
     kind = kind_of(tensors.read(source))
-    makers = {"transformer": _dit, "vae": _vae, "text_encoder": _umt5, "image_encoder": _clip}
-    found, pieces, config, name = makers[kind](source, layout, options)
+    module = _MODULES[kind]
+    found = module.opened(source, **options)
+    whole = {"whole": True} if kind == "image_encoder" else {}  # the last block too, which vrjax does not run
+    if whole:
+        found = found._replace(slots=list(clip.slots(found.cfg, found.layout, **whole)), unused=".*")
+    found.check()
+    # ComfyUI reads transformers and VAEs under Wan's names, encoders under those of transformers.
+    mine = layout == "wan" or (layout == "comfy" and kind in ("transformer", "vae"))
+    names = "original" if mine else next(name for name in module.ANCHORS if name != "original")
+    if (kind, names) == ("transformer", "diffusers") and not found.cfg.qk_norm:
+        raise ValueError(f"{found.source.path}: no norm of queries and keys, which diffusers' Wan always has")
+    after = _CLIP[names] if whole else COMFY if (kind, layout) == ("transformer", "comfy") else ""
+    pieces = _pieces(found, module.slots(found.cfg, names, **whole), after)
+    if whole:
+        pieces += _behind_clip(found, names)
+    config = module.public_config(found.cfg) if layout == "diffusers" else None
+    if (kind, layout) == ("transformer", "wan"):
+        config = readers.public_config(found.cfg, names)
     used = {key for piece in pieces for key in piece.sources}
-    left = tuple(key for key in found.shapes if key not in used)
-    return Part(kind, layout, found, pieces, config if layout != "comfy" else None, name, left)
+    left = tuple(key for key in found.source.shapes if key not in used)
+    return Part(kind, layout, found.source, pieces, config, _wan_name(kind, found.cfg, pieces[-1].dtype), left)
+
+
+def _wan_name(kind: str, cfg: Any, dtype: Any) -> str:
+    """Name of the file in Wan's layout."""
+    if kind == "vae":
+        return f"Wan{'2.2' if cfg.shortcuts else '2.1'}_VAE.pth"
+    if kind == "text_encoder":
+        short = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+        return f"models_t5_umt5-xxl-enc-{short.get(str(dtype), str(dtype))}.pth"
+    return {"image_encoder": "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"}.get(kind, _STEMS[kind])
 
 
 def kind_of(source: tensors.Source) -> str:
     """Which network a file holds. ValueError: none that is known."""
-    anchors = dict(
-        zip(KINDS, (readers.ANCHORS, vae_readers.ANCHORS, umt5.ANCHORS, clip.ANCHORS), strict=True),
-    )
-    for kind, keys in anchors.items():
-        if any(key == end or key.endswith("." + end) for key in source.shapes for end in keys.values()):
+    for kind, module in _MODULES.items():
+        if any(key == end or key.endswith("." + end) for key in source.shapes for end in module.ANCHORS.values()):
             return kind
     keys = fill.some(list(source.shapes))
     raise ValueError(f"{source.path}: none of {', '.join(KINDS)} by its {len(source.shapes)} tensors ({keys})")
@@ -133,133 +158,43 @@ def kind_of(source: tensors.Source) -> str:
 
 # ---------------------------------------------------------------------------------------------------------- networks
 
-_Plan = tuple[tensors.Source, list[Piece], dict | None, str]
+_CLIP = {"transformers": "vision_model.", "original": "visual."}
 
 
-def _renamed(source: tensors.Source, start: str, rows: Iterable[tuple[str, str, tuple[int, ...]]]) -> list[Piece]:
-    """Pieces of which each is one tensor under another name: rows of (key there, key here, shape)."""
+def _pieces(found: parts.Opened, here: Iterable[fill.Slot], after: str) -> list[Piece]:
+    """Every tensor of another layout, made of those of an open file: renamed, cut, or joined."""
+    made: dict[str, tuple[tuple[int, ...], list[tuple[int, str, slice]]]] = {}
+    for a, b in zip(found.slots, here, strict=True):
+        for there, key in zip(a.keys, b.keys, strict=True):
+            row = (b.part.start or 0, found.prefix + there, a.part)
+            made.setdefault(after + key, (b.shape, []))[1].append(row)
     out = []
-    for there, here, shape in rows:
-        dtype = source[start + there].dtype
-        out.append(Piece(here, shape, dtype, (start + there,), lambda a, shape=shape: a.reshape(shape)))
+    for key, (shape, rows) in made.items():
+        _, sources, cuts = zip(*sorted(rows, key=lambda row: row[0]), strict=True)  # joined in their order there
+        make = functools.partial(_joined, shape, cuts)
+        out.append(Piece(key, shape, found.source[sources[0]].dtype, sources, make))
     return out
 
 
-def _dit(path: Any, layout: str, options: dict) -> _Plan:
-    source, cfg, found, start, parameters = readers.opened(path, **options)
-    names = "diffusers" if layout == "diffusers" else "original"
-    if names == "diffusers" and not cfg.qk_norm:
-        raise ValueError(f"{source.path}: this transformer has no norm of queries and keys, diffusers' Wan always has")
-    after = COMFY if layout == "comfy" else ""
-    there = [(key, shape) for _, _, keys, shape in parameters for key in keys]
-    here = [after + key for _, _, keys, _ in readers.every_parameter(cfg, names) for key in keys]
-    pieces = _renamed(source, start, [(a, b, shape) for (a, shape), b in zip(there, here, strict=True)])
-    return source, pieces, readers.public_config(cfg, names), _STEMS["transformer"]
+def _joined(shape: tuple[int, ...], cuts: tuple[slice, ...], *arrays: np.ndarray) -> np.ndarray:
+    rows = [array[cut] for array, cut in zip(arrays, cuts, strict=True)]
+    return (rows[0] if len(rows) == 1 else np.concatenate(rows)).reshape(shape)
 
 
-def _vae(path: Any, layout: str, options: dict) -> _Plan:
-    source, cfg, found, start = vae_readers.opened(path, **options)
-    names = "diffusers" if layout == "diffusers" else "original"
-    rows = _paired(vae_readers.slots(cfg, found), vae_readers.slots(cfg, names))
-    fill.check(source.path, _inside(source, start), {a: shape for a, _, shape in rows})
-    config = vae_readers.public_config(cfg) if layout == "diffusers" else None
-    return source, _renamed(source, start, rows), config, f"Wan{'2.2' if cfg.shortcuts else '2.1'}_VAE.pth"
-
-
-def _umt5(path: Any, layout: str, options: dict) -> _Plan:
-    source, cfg, found, start, token_key = umt5.opened(path, **options)
-    names = "original" if layout == "wan" else "transformers"
-    rows = _paired(umt5.slots(cfg, found, token_key), umt5.slots(cfg, names))
-    unused = umt5.UNUSED if found == "transformers" else ""
-    fill.check(source.path, _inside(source, start), {a: shape for a, _, shape in rows}, unused)
-    pieces = _renamed(source, start, rows)
-    kind = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}.get(str(pieces[-1].dtype), str(pieces[-1].dtype))
-    config = umt5.public_config(cfg) if layout == "diffusers" else None
-    return source, pieces, config, f"models_t5_umt5-xxl-enc-{kind}.pth"
-
-
-_TRANSFORMERS, _ORIGINAL = "vision_model.", "visual."
-
-
-def _clip(path: Any, layout: str, options: dict) -> _Plan:
-    """All blocks, the last one too, and the norm and projection behind it, which Wan does not use."""
-    source, cfg, found, start = clip.opened(path, **options)
-    names = "original" if layout == "wan" else "transformers"
-    shapes = _inside(source, start)
-    listed = {key: slot.shape for slot in clip.slots(cfg, found) for key in slot.keys}
-    last, first = f"{clip.BLOCKS[found]}.{cfg.layers - 1}.", f"{clip.BLOCKS[found]}.0."
-    listed |= {last + key.removeprefix(first): shape for key, shape in listed.items() if key.startswith(first)}
-    missing = [key for key in listed if key not in shapes]
-    if missing:
-        raise ValueError(f"{source.path}: {len(missing)} missing tensors ({fill.some(missing)})")
-    fill.check(source.path, {key: shapes[key] for key in listed}, listed)
-    name = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
-    config = clip.public_config(cfg) if layout == "diffusers" else None
-    return source, list(_clip_pieces(source, cfg, found, start, names)), config, name
-
-
-def _clip_pieces(source: tensors.Source, cfg: Any, found: str, start: str, names: str) -> Iterator[Piece]:
-    after = _ORIGINAL if names == "original" else _TRANSFORMERS
-    same = names == found
-    rows: list[tuple[str, str]] = []  # key there, key here
-
-    def key(path: tuple, block: int | None = None) -> tuple[str, str]:
-        return clip.key_of(path, found, block), clip.key_of(path, names, block)
-
-    rows += [key(("patch_embedding",)), key(("class_token",)), key(("positions",))]
-    rows += [key(("norm", leaf)) for leaf in ("scale", "bias")]
-    joint: list[tuple[int, str]] = []
-    for block in range(cfg.layers):
-        leaves = {"norm1": "scale", "o": "kernel", "norm2": "scale", "fc1": "kernel", "fc2": "kernel"}
-        rows += [key(("blocks", n, leaf), block) for n, kind in leaves.items() for leaf in (kind, "bias")]
-        joint += [(block, leaf) for leaf in ("kernel", "bias")]
+def _behind_clip(found: parts.Opened, names: str) -> Iterator[Piece]:
+    """The norm and projection behind CLIP's last block, which Wan does not use, where the file has them."""
+    source, same = found.source, names == found.layout
+    norm = {"original": "post_norm.", "transformers": "post_layernorm."}
     for leaf in ("weight", "bias"):
-        pair = {"original": f"post_norm.{leaf}", "transformers": f"post_layernorm.{leaf}"}
-        if start + pair[found] in source.shapes:
-            rows.append((pair[found], pair[names]))
-    dim = cfg.dim
-    lead = {"original": {"cls_embedding": (1, 1, dim)}, "transformers": {"embeddings.class_embedding": (dim,)}}
-    for there, here in rows:
-        shape = source.shapes[start + there]
-        if here in lead[names]:
-            shape = lead[names][here]
-        elif (there, here) == key(("positions",)) and not same:
-            shape = (1, *shape) if names == "original" else shape[1:]
-        dtype = source[start + there].dtype
-        yield Piece(after + here, shape, dtype, (start + there,), lambda a, shape=shape: a.reshape(shape))
-    for block, leaf in joint:
-        there = [start + clip.key_of(("blocks", part, leaf), found, block) for part in "qkv"]
-        here = [after + clip.key_of(("blocks", part, leaf), names, block) for part in "qkv"]
-        dtype, shape = source[there[0]].dtype, source.shapes[there[0]]
-        if same:
-            for a, b in dict(zip(there, here, strict=True)).items():
-                yield Piece(b, shape, dtype, (a,), np.asarray)
-        elif names == "original":
-            join = lambda *parts: np.concatenate(parts)
-            yield Piece(here[0], (3 * shape[0], *shape[1:]), dtype, tuple(there), join)
-        else:
-            for i, b in enumerate(here):
-                cut = slice(i * dim, (i + 1) * dim)
-                yield Piece(b, (dim, *shape[1:]), dtype, (there[0],), lambda a, cut=cut: a[cut])
-    head = {"original": start + "head", "transformers": start.removesuffix(_TRANSFORMERS) + "visual_projection.weight"}
-    if head[found] in source.shapes:
-        shape = source.shapes[head[found]]
-        here = _ORIGINAL + "head" if names == "original" else "visual_projection.weight"
-        turn = (lambda a: a) if same else (lambda a: a.T)
-        yield Piece(here, shape if same else shape[::-1], source[head[found]].dtype, (head[found],), turn)
-
-
-def _paired(there: Iterable[fill.Slot], here: Iterable[fill.Slot]) -> list[tuple[str, str, tuple[int, ...]]]:
-    """Keys of the same tensors in two layouts, whose shapes are the same."""
-    rows = []
-    for a, b in zip(there, here, strict=True):
-        assert a.shape == b.shape, (a, b)
-        rows += [(x, y, a.shape) for x, y in zip(a.keys, b.keys, strict=True)]
-    return rows
-
-
-def _inside(source: tensors.Source, start: str) -> dict[str, tuple[int, ...]]:
-    return {key[len(start) :]: shape for key, shape in source.shapes.items() if key.startswith(start)}
+        there, here = found.prefix + norm[found.layout] + leaf, _CLIP[names] + norm[names] + leaf
+        if there in source.shapes:
+            yield Piece(here, source.shapes[there], source[there].dtype, (there,), np.asarray)
+    outside = found.prefix.removesuffix(_CLIP["transformers"])
+    head = {"original": found.prefix + "head", "transformers": outside + "visual_projection.weight"}[found.layout]
+    if head in source.shapes:
+        shape, here = source.shapes[head], _CLIP[names] + "head" if names == "original" else "visual_projection.weight"
+        turn = np.asarray if same else np.transpose
+        yield Piece(here, shape if same else shape[::-1], source[head].dtype, (head,), turn)
 
 
 # ----------------------------------------------------------------------------------------------------------- writing

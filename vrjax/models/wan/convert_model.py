@@ -145,7 +145,7 @@ def _descriptions(found: folders.Folder, scratch: pathlib.Path, tokenizer: bool)
         index |= {"image_encoder": here("transformers", "CLIPVisionModel", has)}
         index |= {"image_processor": here("transformers", "CLIPImageProcessor", has)}
         if has:
-            side = clip.opened(scratch / "image_encoder")[1].image_size
+            side = clip.opened(scratch / "image_encoder").cfg.image_size
             processor = {
                 "image_processor_type": "CLIPImageProcessor",
                 "crop_size": {"height": side, "width": side},

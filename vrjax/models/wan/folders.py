@@ -132,7 +132,9 @@ def network_config(path: pathlib.Path) -> WanConfig:
     Raises:
         FileNotFoundError, ValueError: as `wan.load_dit`.
     """
-    return readers.opened(path)[1]
+    found = readers.opened(path)
+    found.check()
+    return found.cfg
 
 
 def _kind(cfg: WanConfig, root: pathlib.Path, expand: bool) -> str:

@@ -1,11 +1,9 @@
 """Reads and writes WanDiT weights in the two public layouts, diffusers' and Wan's original (safetensors only)."""
 
 import dataclasses
-import functools
 import json
 import os
 import pathlib
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,30 +11,32 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from vrjax.files import fill, placing, tensors, writing
+from vrjax.files import fill, tensors, writing
+from vrjax.files.fill import Slot
 from vrjax.models.family import shard
+from vrjax.models.wan import parts
 from vrjax.models.wan.config import WanConfig
 from vrjax.models.wan.dit import abstract
 
 # Ours (attribute path), original, diffusers. Note the swap: the affine norm before cross-attention is norm3 in the
 # original and norm2 in diffusers (whose norm1 and norm3 have no parameters).
-_TOP = (
-    ("patch_embedding", "patch_embedding", "patch_embedding"),
-    ("text_in", "text_embedding.0", "condition_embedder.text_embedder.linear_1"),
-    ("text_out", "text_embedding.2", "condition_embedder.text_embedder.linear_2"),
-    ("time_in", "time_embedding.0", "condition_embedder.time_embedder.linear_1"),
-    ("time_out", "time_embedding.2", "condition_embedder.time_embedder.linear_2"),
-    ("time_projection", "time_projection.1", "condition_embedder.time_proj"),
-    ("image_embedding.norm_in", "img_emb.proj.0", "condition_embedder.image_embedder.norm1"),
-    ("image_embedding.linear_in", "img_emb.proj.1", "condition_embedder.image_embedder.ff.net.0.proj"),
-    ("image_embedding.linear_out", "img_emb.proj.3", "condition_embedder.image_embedder.ff.net.2"),
-    ("image_embedding.norm_out", "img_emb.proj.4", "condition_embedder.image_embedder.norm2"),
-    ("image_embedding.positions", "img_emb.emb_pos", "condition_embedder.image_embedder.pos_embed"),
-    ("head", "head.head", "proj_out"),
-    ("head_modulation", "head.modulation", "scale_shift_table"),
-)
-_ATTENTION = tuple(
-    (f"{ours}.{a}", f"{ours}.{a}{w}", f"{theirs}.{b}{w}")
+_TOP = {
+    "patch_embedding": ("patch_embedding", "patch_embedding"),
+    "text_in": ("text_embedding.0", "condition_embedder.text_embedder.linear_1"),
+    "text_out": ("text_embedding.2", "condition_embedder.text_embedder.linear_2"),
+    "time_in": ("time_embedding.0", "condition_embedder.time_embedder.linear_1"),
+    "time_out": ("time_embedding.2", "condition_embedder.time_embedder.linear_2"),
+    "time_projection": ("time_projection.1", "condition_embedder.time_proj"),
+    "image_embedding.norm_in": ("img_emb.proj.0", "condition_embedder.image_embedder.norm1"),
+    "image_embedding.linear_in": ("img_emb.proj.1", "condition_embedder.image_embedder.ff.net.0.proj"),
+    "image_embedding.linear_out": ("img_emb.proj.3", "condition_embedder.image_embedder.ff.net.2"),
+    "image_embedding.norm_out": ("img_emb.proj.4", "condition_embedder.image_embedder.norm2"),
+    "image_embedding.positions": ("img_emb.emb_pos", "condition_embedder.image_embedder.pos_embed"),
+    "head": ("head.head", "proj_out"),
+    "head_modulation": ("head.modulation", "scale_shift_table"),
+}
+_ATTENTION = {
+    f"{ours}.{a}": (f"{ours}.{a}{w}", f"{theirs}.{b}{w}")
     for ours, theirs in (("self_attn", "attn1"), ("cross_attn", "attn2"))
     for a, b, w in (
         ("q", "to_q", ""),
@@ -49,20 +49,18 @@ _ATTENTION = tuple(
         ("v_img", "add_v_proj", ""),
         ("norm_k_img", "norm_added_k", ".weight"),
     )
-)
-_BLOCK = (
-    *_ATTENTION,
-    ("norm3", "norm3", "norm2"),
-    ("ffn_in", "ffn.0", "ffn.net.0.proj"),
-    ("ffn_out", "ffn.2", "ffn.net.2"),
-    ("modulation", "modulation", "scale_shift_table"),
-)
-_LAYOUTS = {"original": 1, "diffusers": 2}
-_NAMES = {layout: {row[0]: row[i] for row in _TOP} for layout, i in _LAYOUTS.items()}
-_BLOCK_NAMES = {layout: {row[0]: row[i] for row in _BLOCK} for layout, i in _LAYOUTS.items()}
-_LEAF = {"kernel": ".weight", "scale": ".weight", "bias": ".bias"}
+}
+_BLOCK = {
+    **_ATTENTION,
+    "norm3": ("norm3", "norm2"),
+    "ffn_in": ("ffn.0", "ffn.net.0.proj"),
+    "ffn_out": ("ffn.2", "ffn.net.2"),
+    "modulation": ("modulation", "scale_shift_table"),
+}
+NAMES = parts.Names(("original", "diffusers"), _TOP, _BLOCK)
+key_of = NAMES.key
 ANCHORS = {"diffusers": "condition_embedder.time_proj.weight", "original": "time_projection.1.weight"}
-_UNUSED = re.compile(r"blocks\.\d+\.attn2\.norm_added_q\.weight")  # in old image-to-video files, read by nobody
+_UNUSED = r"blocks\.\d+\.attn2\.norm_added_q\.weight"  # in old image-to-video files, read by nobody
 
 _DIFFUSERS_CONFIG = {
     "num_attention_heads": "heads",
@@ -90,76 +88,29 @@ _ORIGINAL_CONFIG = {
 }
 
 
-def _attributes(path) -> tuple[str, ...]:
-    return tuple(key.name for key in path if key.name != "value")
-
-
-def key_of(attributes: tuple[str, ...], layout: str, block: int | None = None) -> str:
-    """File key of a parameter: `key_of(("blocks", "self_attn", "q", "kernel"), "diffusers", 3)`."""
-    inside = attributes[0] == "blocks"
-    names, start = (_BLOCK_NAMES[layout], f"blocks.{block}.") if inside else (_NAMES[layout], "")
-    names_left = attributes[1:] if inside else attributes
-    leaf = _LEAF.get(names_left[-1], "")
-    return start + names[".".join(names_left[: -1 if leaf else None])] + leaf
-
-
-def _file_shape(attributes: tuple[str, ...], shape: tuple[int, ...], cfg) -> tuple[int, ...]:
-    """Shape in the file of one layer's parameter of the given shape."""
-    if attributes == ("patch_embedding", "kernel"):
-        return (shape[1], cfg.in_channels, *cfg.patch)
-    if attributes[-1] == "kernel":
-        return shape[::-1]
-    if attributes[-1] in ("modulation", "head_modulation", "positions"):
-        return (1, *shape)
-    return shape
-
-
-def every_parameter(
-    cfg, layout: str
-) -> Iterator[tuple[tuple[str, ...], jax.ShapeDtypeStruct, list[str], tuple[int, ...]]]:
-    """Every parameter: attributes, abstract leaf, the file keys it is made of (one per block), their shape."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(abstract(cfg)):
-        attributes = _attributes(path)
-        if attributes[0] == "blocks":
-            keys = [key_of(attributes, layout, i) for i in range(cfg.layers)]
-            yield attributes, leaf, keys, _file_shape(attributes, leaf.shape[1:], cfg)
+def slots(cfg: WanConfig, layout: str, *, flat: bool = False) -> Iterator[Slot]:
+    """Every parameter's keys, shape and order of axes in a file; `flat` where the patch embedding is a matrix there."""
+    for name, shape, keys in NAMES.rows(abstract(cfg), layout):
+        if name == ("patch_embedding", "kernel"):
+            yield Slot(keys, shape[::-1] if flat else (shape[1], cfg.in_channels, *cfg.patch), parts.matrix)
+        elif name[-1] == "kernel":
+            yield Slot(keys, shape[::-1], np.transpose)
+        elif name[-1] in ("modulation", "head_modulation", "positions"):
+            yield Slot(keys, (1, *shape), lambda array: array[0])
         else:
-            yield attributes, leaf, [key_of(attributes, layout)], _file_shape(attributes, leaf.shape, cfg)
+            yield Slot(keys, shape)
 
 
-def opened(
-    path: str | os.PathLike, *, prefix: str | None = None, **options: Any
-) -> tuple[tensors.Source, Any, str, str, list]:
-    """A transformer's file, checked: the source, its config, layout and prefix, and `every_parameter` of it.
-
-    Arguments and errors are those of `load_dit`.
-    """
+def opened(path: str | os.PathLike, *, prefix: str | None = None, **options: Any) -> parts.Opened:
+    """A transformer's file and its config. Arguments and errors are those of `load_dit`; shapes are not checked yet."""
     source = tensors.read(path)
     layout, prefix = fill.layout(source, ANCHORS, "a Wan transformer", prefix)
-    # Bundled single files hold other networks beside the transformer; only the prefixed part is ours.
-    shapes = {key[len(prefix) :]: shape for key, shape in source.shapes.items() if key.startswith(prefix)}
+    shapes = fill.inside(source, prefix)
     cfg = _config(source, shapes, layout, options)
-
     if cfg.layers > len(shapes):  # before a list of that length is made
         raise ValueError(f"{source.path}: the config says {cfg.layers} layers, the file has {len(shapes)} tensors")
-    parameters = list(every_parameter(cfg, layout))
-    expected = {key: shape for _, _, keys, shape in parameters for key in keys}
-    linear = (cfg.dim, cfg.in_channels * cfg.patch_size)  # some files store the patch embedding as a matrix
-    wrong = {key: shape for key, shape in expected.items() if key in shapes and shapes[key] != shape}
-    if shapes.get("patch_embedding.weight") == linear:
-        wrong.pop("patch_embedding.weight", None)
-    missing = [key for key in expected if key not in shapes]
-    unexpected = [key for key in shapes if key not in expected and not _UNUSED.fullmatch(key)]
-    complaints = []
-    if missing:
-        complaints.append(f"{len(missing)} missing tensors ({fill.some(missing)})")
-    if unexpected:
-        complaints.append(f"{len(unexpected)} unexpected tensors ({fill.some(unexpected)})")
-    for key, shape in list(wrong.items())[:3]:
-        complaints.append(f"{key} has shape {shapes[key]}, expected {shape}")
-    if complaints:
-        raise ValueError(f"{source.path}: not the weights of this config ({layout} layout): {'; '.join(complaints)}")
-    return source, cfg, layout, prefix, parameters
+    flat = shapes.get("patch_embedding.weight") == (cfg.dim, cfg.in_channels * cfg.patch_size)
+    return parts.Opened(source, cfg, layout, prefix, list(slots(cfg, layout, flat=flat)), _UNUSED)
 
 
 def load_dit(
@@ -191,23 +142,9 @@ def load_dit(
         ValueError: a torn file; missing, unexpected or misshapen tensors (names the first of them and the file); a
             config that cannot be read.
     """
-    source, cfg, _, prefix, parameters = opened(path, prefix=prefix, **options)
-    target = abstract(cfg) if mesh is None else shard(abstract(cfg), mesh, rules, uneven=uneven)
-    leaves = []
-    for leaf, (attributes, _, keys, shape) in zip(jax.tree.leaves(target), parameters, strict=True):
-        rows = functools.partial(_row, source, prefix, attributes, keys, shape)
-        leaves.append(placing.array(leaf, rows, stacked=attributes[0] == "blocks"))
-    return jax.tree.unflatten(jax.tree.structure(target), leaves)
-
-
-def _row(source: tensors.Source, prefix: str, attributes: tuple, keys: list[str], shape: tuple, i: int) -> np.ndarray:
-    """A file's tensor as the module stores the parameter: a view."""
-    array = source[prefix + keys[i]]
-    if attributes == ("patch_embedding", "kernel"):
-        array = array.reshape(shape[0], -1)
-    if attributes[-1] == "kernel":
-        return array.T
-    return array[0] if attributes[-1] in ("modulation", "head_modulation", "positions") else array
+    found = opened(path, prefix=prefix, **options)
+    target = abstract(found.cfg)
+    return found.module(target if mesh is None else shard(target, mesh, rules, uneven=uneven))
 
 
 def save_dit(dit, path: str | os.PathLike, layout: str = "diffusers") -> None:
@@ -219,21 +156,20 @@ def save_dit(dit, path: str | os.PathLike, layout: str = "diffusers") -> None:
             `diffusion_pytorch_model.safetensors`. Missing folders are made. Every file appears whole or not at all.
         layout: "diffusers" or "original".
     """
-    if layout not in _LAYOUTS:
-        raise ValueError(f"save_dit: unknown layout {layout!r}, expected one of {sorted(_LAYOUTS)}")
+    if layout not in NAMES.layouts:
+        raise ValueError(f"save_dit: unknown layout {layout!r}, expected one of {sorted(NAMES.layouts)}")
     cfg, path = dit.cfg, pathlib.Path(path)
     if layout == "diffusers" and not cfg.qk_norm:
         raise ValueError("save_dit: diffusers' Wan always has qk_norm; this model does not. Use layout='original'")
-    leaves = {_attributes(p): leaf for p, leaf in jax.tree_util.tree_leaves_with_path(dit)}
-    parameters = list(every_parameter(cfg, layout))
-    shapes = {key: (shape, np.dtype(leaf.dtype)) for _, leaf, keys, shape in parameters for key in keys}
+    found = list(slots(cfg, layout))
+    pairs = zip(jax.tree.leaves(abstract(cfg)), found, strict=True)
+    shapes = {key: (slot.shape, np.dtype(leaf.dtype)) for leaf, slot in pairs for key in slot.keys}
 
     def arrays():
-        for attributes, _, keys, shape in parameters:
-            value = np.asarray(leaves[attributes])
-            for row in value if attributes[0] == "blocks" else [value]:
-                yield (row.T if attributes[-1] == "kernel" else row).reshape(shape)
-            del keys
+        for (path, leaf), slot in zip(jax.tree_util.tree_leaves_with_path(dit), found, strict=True):
+            name, value = fill.names(path), np.asarray(leaf)
+            for row in value if name[0] == "blocks" else [value]:
+                yield (row.T if name[-1] == "kernel" else row).reshape(slot.shape)
 
     single = path.suffix == ".safetensors"
     file = path if single else path / "diffusion_pytorch_model.safetensors"
@@ -243,7 +179,7 @@ def save_dit(dit, path: str | os.PathLike, layout: str = "diffusers") -> None:
         writing.json(path / "config.json", public_config(cfg, layout))
 
 
-def public_config(cfg, layout: str) -> dict:
+def public_config(cfg: WanConfig, layout: str = "diffusers") -> dict:
     """The `config.json` of a layout."""
     if layout == "original":
         kind = "i2v" if cfg.image_dim is not None else "t2v"
@@ -261,9 +197,7 @@ def public_config(cfg, layout: str) -> dict:
     }
 
 
-def _config(source: tensors.Source, shapes: dict, layout: str, options: dict):
-    folder = source.path if source.path.is_dir() else source.path.parent
-    file = folder / "config.json"
+def _config(source: tensors.Source, shapes: dict, layout: str, options: dict) -> WanConfig:
     if "vrjax" in source.metadata:
         origin = f"{source.path} (metadata)"
         try:
@@ -272,22 +206,18 @@ def _config(source: tensors.Source, shapes: dict, layout: str, options: dict):
             raise ValueError(f"{origin}: not valid JSON") from None
     else:
         found, origin = _inferred(shapes, layout, source.path, options), f"{source.path} (shapes)"
-        if file.exists() and (public := tensors.read_json(file)).get("_class_name", "").startswith("Wan"):
-            origin = str(file)
-            table = _DIFFUSERS_CONFIG if "num_attention_heads" in public else _ORIGINAL_CONFIG
-            found.update({ours: public[theirs] for theirs, ours in table.items() if theirs in public})
+        file, public = parts.beside(source)
+        if str(public.get("_class_name", "")).startswith("Wan"):
+            origin = file
+            found |= parts.fields(public, _DIFFUSERS_CONFIG if "num_attention_heads" in public else _ORIGINAL_CONFIG)
             if "patch_size" in public:
                 found["patch"] = public["patch_size"]
             if "attention_head_dim" in public:
                 found["dim"] = public["attention_head_dim"] * public["num_attention_heads"]
-    found.update(options)
+    found |= options
     if not found.get("heads"):
         raise ValueError(f"{source.path}: no config.json, and dim {found['dim']} is not a multiple of 128: pass heads=")
-    try:
-        found["patch"] = tuple(found.get("patch", (1, 2, 2)))  # JSON knows no tuples
-        return WanConfig(**found)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{origin}: not a WanDiT config: {error}") from None
+    return parts.config(WanConfig, found, origin, "WanDiT")
 
 
 def _inferred(shapes: dict, layout: str, path: pathlib.Path, options: dict) -> dict:

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float, Shaped
 from vrjax.files import fill, tensors
 from vrjax.files.fill import Slot
 from vrjax.models.blocks.layers import rms_norm
+from vrjax.models.wan import parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,41 +159,37 @@ def abstract(cfg: UMT5Config) -> UMT5Encoder:
 # ---------------------------------------------------------------------------------------------------------- reading
 
 _FILES = ("models_t5_umt5-xxl-enc-*.pth", "*umt5*.safetensors")
-_LAYOUTS = ("original", "transformers")
-_TOP = {"tokens": ("token_embedding", "shared"), "norm": ("norm", "encoder.final_layer_norm")}
-_BLOCK = {
-    "norm1": ("norm1", "layer.0.layer_norm"),
-    **{name: (f"attn.{name}", f"layer.0.SelfAttention.{name}") for name in "qkvo"},
-    "positions": ("pos_embedding.embedding", "layer.0.SelfAttention.relative_attention_bias"),
-    "norm2": ("norm2", "layer.1.layer_norm"),
-    "gate": ("ffn.gate.0", "layer.1.DenseReluDense.wi_0"),
-    "up": ("ffn.fc1", "layer.1.DenseReluDense.wi_1"),
-    "down": ("ffn.fc2", "layer.1.DenseReluDense.wo"),
-}
+NAMES = parts.Names(
+    ("original", "transformers"),
+    {
+        "tokens": ("token_embedding.weight", "shared.weight"),
+        "norm": ("norm.weight", "encoder.final_layer_norm.weight"),
+    },
+    {
+        "norm1": ("norm1.weight", "layer.0.layer_norm.weight"),
+        **{name: (f"attn.{name}.weight", f"layer.0.SelfAttention.{name}.weight") for name in "qkvo"},
+        "positions": ("pos_embedding.embedding.weight", "layer.0.SelfAttention.relative_attention_bias.weight"),
+        "norm2": ("norm2.weight", "layer.1.layer_norm.weight"),
+        "gate": ("ffn.gate.0.weight", "layer.1.DenseReluDense.wi_0.weight"),
+        "up": ("ffn.fc1.weight", "layer.1.DenseReluDense.wi_1.weight"),
+        "down": ("ffn.fc2.weight", "layer.1.DenseReluDense.wo.weight"),
+    },
+    ("blocks", "encoder.block"),
+)
+key_of = NAMES.key
 ANCHORS = {"original": "token_embedding.weight", "transformers": "encoder.final_layer_norm.weight"}
 # transformers' files hold the tied token table once or twice; single files may bring the tokenizer along.
-_TIED, UNUSED = "encoder.embed_tokens.weight", r"(encoder\.embed_tokens|shared)\.weight|spiece_model"
-_BLOCKS = {"original": "blocks", "transformers": "encoder.block"}
+_TIED, _UNUSED = "encoder.embed_tokens.weight", r"(encoder\.embed_tokens|shared)\.weight|spiece_model"
 _PUBLIC_CONFIG = {"layer_norm_epsilon": "eps", "relative_attention_max_distance": "max_distance"}
 
 
-def key_of(name: str, layout: str, block: int | None = None) -> str:
-    """File key of a parameter: `key_of("gate", "transformers", 3)`."""
-    n = _LAYOUTS.index(layout)
-    return f"{_TOP[name][n] if block is None else f'{_BLOCKS[layout]}.{block}.{_BLOCK[name][n]}'}.weight"
-
-
 def slots(cfg: UMT5Config, layout: str, token_key: str | None = None) -> Iterator[Slot]:
-    """Every parameter's keys, shape and order of axes in a file."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(abstract(cfg)):
-        name = fill.names(path)
-        stacked = name[0] == "blocks"
-        shape = leaf.shape[1:] if stacked else leaf.shape
-        keys = [key_of(name[-1], layout, i if stacked else None) for i in range(cfg.layers if stacked else 1)]
-        if name == ("tokens",) and token_key is not None:
-            keys = [token_key]
-        matrix = name[-1] in ("q", "k", "v", "o", "gate", "up", "down")
-        yield Slot(tuple(keys), shape[::-1] if matrix else shape, np.transpose if matrix else np.asarray)
+    """Every parameter's keys, shape and order of axes in a file; `token_key` where the token table has another."""
+    for name, shape, keys in NAMES.rows(abstract(cfg), layout):
+        if name[-1] in ("q", "k", "v", "o", "gate", "up", "down"):
+            yield Slot(keys, shape[::-1], np.transpose)
+        else:
+            yield Slot((token_key,) if token_key and name == ("tokens",) else keys, shape)
 
 
 def load_text_encoder(path: str | os.PathLike, **options: Any) -> UMT5Encoder:
@@ -209,23 +206,19 @@ def load_text_encoder(path: str | os.PathLike, **options: Any) -> UMT5Encoder:
         ValueError: a torn or hostile file; missing, unexpected or misshapen tensors (names the file and the first of
             them); options that do not fit.
     """
-    source, cfg, layout, prefix, token_key = opened(path, **options)
-    unused = UNUSED if layout == "transformers" else ""
-    return fill.module(source, abstract(cfg), slots(cfg, layout, token_key), prefix=prefix, unused=unused)
+    found = opened(path, **options)
+    return found.module(abstract(found.cfg))
 
 
-def opened(path: str | os.PathLike, **options: Any) -> tuple[tensors.Source, UMT5Config, str, str, str | None]:
-    """An encoder's file, its config, layout, key prefix, and the token table's key where it is not the usual one.
-
-    Arguments and errors are those of `load_text_encoder`.
-    """
+def opened(path: str | os.PathLike, **options: Any) -> parts.Opened:
+    """An encoder's file and its config. Arguments, errors: those of `load_text_encoder`; shapes are not checked yet."""
     source = tensors.read(fill.locate(path, "text_encoder", _FILES))
     layout, prefix = fill.layout(source, ANCHORS, "a UMT5 encoder")
-    token_key = None
-    if layout == "transformers" and prefix + "shared.weight" not in source.shapes:
+    token_key, tied = key_of(("tokens",), layout), layout == "transformers"
+    if tied and prefix + token_key not in source.shapes:
         token_key = _TIED
-    cfg = _config(source, layout, prefix, token_key or key_of("tokens", layout), options)
-    return source, cfg, layout, prefix, token_key
+    cfg = _config(source, layout, prefix, token_key, options)
+    return parts.Opened(source, cfg, layout, prefix, list(slots(cfg, layout, token_key)), _UNUSED if tied else "")
 
 
 def public_config(cfg: UMT5Config) -> dict:
@@ -260,23 +253,21 @@ def _config(source: tensors.Source, layout: str, prefix: str, token_key: str, op
             raise ValueError(f"{source.path}: not a UMT5 encoder: {key} has shape {found}, expected two axes")
         return found
 
-    layers = fill.blocks(source.shapes, f"{prefix}{_BLOCKS[layout]}.", source.path)
-    buckets, heads = shape(key_of("positions", layout, 0))
+    block = lambda name: key_of(("blocks", name), layout, 0)
+    layers = fill.blocks(source.shapes, f"{prefix}{NAMES.blocks[NAMES.layouts.index(layout)]}.", source.path)
+    buckets, heads = shape(block("positions"))
     vocab, dim = shape(token_key)
     found: dict[str, Any] = {
         "vocab": vocab,
         "dim": dim,
-        "ffn_dim": shape(key_of("gate", layout, 0))[0],
+        "ffn_dim": shape(block("gate"))[0],
         "heads": heads,
-        "head_dim": shape(key_of("q", layout, 0))[0] // heads,
+        "head_dim": shape(block("q"))[0] // heads,
         "layers": layers,
         "buckets": buckets,
-        "param_dtype": str(source[prefix + key_of("q", layout, 0)].dtype),
+        "param_dtype": str(source[prefix + block("q")].dtype),
     }
-    folder = source.path if source.path.is_dir() else source.path.parent
-    if (folder / "config.json").exists() and (public := tensors.read_json(folder / "config.json")).get("d_model"):
-        found |= {ours: public[theirs] for theirs, ours in _PUBLIC_CONFIG.items() if theirs in public}
-    try:
-        return UMT5Config(**(found | options))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{source.path}: not a UMT5 config: {error}") from None
+    public = parts.beside(source)[1]
+    if public.get("d_model"):
+        found |= parts.fields(public, _PUBLIC_CONFIG)
+    return parts.config(UMT5Config, found | options, source.path, "UMT5")

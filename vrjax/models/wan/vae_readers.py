@@ -10,6 +10,7 @@ import numpy as np
 
 from vrjax.files import fill, tensors
 from vrjax.files.fill import Slot
+from vrjax.models.wan import parts
 from vrjax.models.wan.vae import WAN_21, WAN_22, VAEConfig, WanVAE, abstract
 
 _FILES = ("Wan*_VAE.pth", "*[vV][aA][eE]*.safetensors")
@@ -81,7 +82,7 @@ def slots(cfg: VAEConfig, layout: str) -> Iterator[Slot]:
     """Every parameter's key, shape and order of axes in a file."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(abstract(cfg)):
         name = fill.names(path)
-        take, shape = _as_is, leaf.shape
+        take, shape = np.asarray, leaf.shape
         flat = "attention" in name or (name[-3:-1] == ("resample", "conv"))  # of images in the file: no time axis
         if name[-1] == "gamma":
             take, shape = _flat, (*leaf.shape, 1, 1) if flat else (*leaf.shape, 1, 1, 1)
@@ -89,10 +90,6 @@ def slots(cfg: VAEConfig, layout: str) -> Iterator[Slot]:
             *size, n_in, n_out = leaf.shape
             take, shape = (_image_kernel, (n_out, n_in, *size[1:])) if flat else (_kernel, (n_out, n_in, *size))
         yield Slot((key_of(name, cfg, layout),), shape, take)
-
-
-def _as_is(array: np.ndarray) -> np.ndarray:
-    return array
 
 
 def _flat(array: np.ndarray) -> np.ndarray:
@@ -120,19 +117,19 @@ def load_vae(path: str | os.PathLike, **options: Any) -> WanVAE:
         ValueError: a torn or hostile file; missing, unexpected or misshapen tensors (names the file and the first of
             them); a config that cannot be read.
     """
-    source, cfg, layout, prefix = opened(path, **options)
-    return fill.module(source, abstract(cfg), slots(cfg, layout), prefix=prefix)
+    found = opened(path, **options)
+    return found.module(abstract(found.cfg))
 
 
-def opened(path: str | os.PathLike, **options: Any) -> tuple[tensors.Source, VAEConfig, str, str]:
-    """A VAE's file, its config, layout and key prefix. Arguments and errors are those of `load_vae`."""
+def opened(path: str | os.PathLike, **options: Any) -> parts.Opened:
+    """A VAE's file and its config. Arguments and errors are those of `load_vae`; shapes are not checked yet."""
     source = tensors.read(fill.locate(path, "vae", _FILES))
     layout, prefix = fill.layout(source, ANCHORS, "a Wan VAE")
     cfg = _config(source, layout, prefix, options)
     if cfg.blocks * len(cfg.multipliers) > len(source.shapes):  # before a module of that size is made
         blocks = f"{len(cfg.multipliers)} stages of {cfg.blocks} blocks"
         raise ValueError(f"{source.path}: the config says {blocks}, the file has {len(source.shapes)} tensors")
-    return source, cfg, layout, prefix
+    return parts.Opened(source, cfg, layout, prefix, list(slots(cfg, layout)))
 
 
 def read_config(path: str | os.PathLike, **options: Any) -> VAEConfig:
@@ -160,21 +157,14 @@ def public_config(cfg: VAEConfig) -> dict:
 
 
 def _config(source: tensors.Source, layout: str, prefix: str, options: dict) -> VAEConfig:
-    folder = source.path if source.path.is_dir() else source.path.parent
-    file, origin = folder / "config.json", f"{source.path} (shapes)"
-    if file.exists() and (public := tensors.read_json(file)).get("_class_name") == "AutoencoderKLWan":
-        origin = str(file)
-        found: dict = {ours: public[theirs] for theirs, ours in _DIFFUSERS_CONFIG.items() if theirs in public}
+    origin, public = parts.beside(source)
+    if public.get("_class_name") == "AutoencoderKLWan":
+        found = parts.fields(public, _DIFFUSERS_CONFIG)
         found["decoder_dim"] = found.get("decoder_dim") or found.get("dim", WAN_21.dim)
         found["patch"] = found.get("patch") or 1
     else:
-        found = _inferred(source, layout, prefix, options)
-    found.update(options)
-    try:
-        found = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
-        return VAEConfig(**found)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{origin}: not a VAE config: {error}") from None
+        found, origin = _inferred(source, layout, prefix, options), f"{source.path} (shapes)"
+    return parts.config(VAEConfig, found | options, origin, "VAE")
 
 
 def _inferred(source: tensors.Source, layout: str, prefix: str, options: dict) -> dict:
