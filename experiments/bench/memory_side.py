@@ -32,7 +32,7 @@ def write(folder: pathlib.Path, shapes: dict, dtype: str) -> None:
     import jax
     import numpy as np
 
-    from vrjax.files import fill, tensors, writing
+    from vrjax.files import tensors, weights, writing
     from vrjax.models import wan
     from vrjax.models.wan import readers
 
@@ -44,7 +44,7 @@ def write(folder: pathlib.Path, shapes: dict, dtype: str) -> None:
 
     def arrays():
         for (path, leaf), slot in rows:
-            name, shape = fill.names(path)[-1], slot.shape
+            name, shape = weights.names(path)[-1], slot.shape
             scale = 1.0 if name == "scale" or "norm" in name else shape[-1] ** -0.5
             for _ in slot.keys:
                 yield (scale * rng.standard_normal(shape, np.float32)).astype(leaf.dtype)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from vrjax.files import fill
+from vrjax.files.weights import names as attributes
 from vrjax.models import wan
 from vrjax.models.wan import vae, vae_readers
 
@@ -212,7 +212,7 @@ def renamed(name):
         dim=4, decoder_dim=config.get("decoder_base_dim", 4), latent_channels=2, multipliers=(1, 1, 2, 2), blocks=1,
         shortcuts=name == "22", patch=2 if name == "22" else 1, mean=(0.3, -0.2), std=(1.7, 0.6),
     )  # fmt: skip
-    paths = [fill.names(p) for p, _ in jax.tree_util.tree_leaves_with_path(vae.abstract(cfg))]
+    paths = [attributes(p) for p, _ in jax.tree_util.tree_leaves_with_path(vae.abstract(cfg))]
     return {
         vae_readers.key_of(p, cfg, "original"): weights(name)[vae_readers.key_of(p, cfg, "diffusers")] for p in paths
     }

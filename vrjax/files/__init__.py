@@ -11,7 +11,7 @@
 | `store` | arrays in a folder, addressed by what they depend on |
 | `tensors` | safetensors, read lazily and checked; any weight file as named arrays (`Source`) |
 | `pth`, `pickles`, `pth_writer` | what `torch.save` wrote, read without running pickle code; and written |
-| `fill`, `placing` | named arrays into a model's parameters, whole or each device's part |
+| `weights` | named arrays into a model's parameters, whole or each device's part |
 """
 
 from vrjax.files.content import fingerprint as fingerprint

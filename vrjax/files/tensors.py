@@ -8,7 +8,7 @@ import math
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -127,6 +127,32 @@ def _header(file: pathlib.Path) -> tuple[dict, int]:
     if end != size - 8 - length:
         raise ValueError(f"{file}: torn or padded: {size - 8 - length} data bytes, expected {end}")
     return header, 8 + length
+
+
+def locate(path: Any, folder: str, patterns: Iterable[str]) -> pathlib.Path:
+    """The weights of one part of a model: `path` itself, its subfolder, or the one file in it that fits a pattern.
+
+    Args:
+        path: a file, the part's own folder, or a model's root in diffusers' or Wan's original layout.
+        folder: name of the part's subfolder in diffusers' layout.
+        patterns: names of its files in original layouts, `pathlib.Path.glob` style; the first that is there counts.
+
+    Raises:
+        ValueError: several files fit the pattern.
+    """
+    path = pathlib.Path(path)
+    if (path / folder).is_dir():
+        return path / folder
+    if path.is_dir():
+        for pattern in patterns:
+            found = sorted(path.glob(pattern))
+            if len(found) > 1:
+                raise ValueError(
+                    f"{path}: {len(found)} candidates for {pattern}: {', '.join(f.name for f in found[:4])}"
+                )
+            if found:
+                return found[0]
+    return path
 
 
 def read(path: str | os.PathLike) -> Source:

@@ -4,7 +4,7 @@
 | --- | --- |
 | the network | `dit` (`WanDiT`), `config` (`WanConfig`), `flops`; `family`, the protocol's answers |
 | encoders and VAE | `umt5` with `tokenizer` and `text`, `clip`, `vae` with `vae_layers` |
-| files | `readers`, `vae_readers`, `parts` (what readers share), `lora_files`, `convert`, `convert_model`, `folders` |
+| files | `readers`, `vae_readers`, `lora_files`, `convert`, `convert_model`, `folders` |
 | a run's inputs | `conditions`, `defaults` |
 """
 

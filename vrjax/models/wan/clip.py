@@ -21,12 +21,11 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float, Shaped
 
-from vrjax.files import fill, tensors
-from vrjax.files.fill import Slot
+from vrjax.files import tensors, weights
 from vrjax.files.pixels import to_uint8
+from vrjax.files.weights import Slot
 from vrjax.models.blocks.attention import attend
 from vrjax.models.blocks.layers import LayerNorm, Linear
-from vrjax.models.wan import parts
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
@@ -195,7 +194,7 @@ def _centre(image: np.ndarray, size: int) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------------------- reading
 
 _FILES = ("models_clip_*.pth", "*clip*vision*.safetensors")
-NAMES = parts.Names(
+NAMES = weights.Names(
     ("original", "transformers"),
     {
         "patch_embedding": ("patch_embedding.weight", "embeddings.patch_embedding.weight"),
@@ -229,7 +228,7 @@ def slots(cfg: CLIPConfig, layout: str, *, whole: bool = False) -> Iterator[Slot
     first = {"class_token": (1, 1, cfg.dim), "positions": (1, cfg.rows, cfg.dim)} if layout == "original" else {}
     for name, shape, keys in NAMES.rows(like, layout):
         if name == ("patch_embedding",):
-            yield Slot(keys, (cfg.dim, 3, cfg.patch, cfg.patch), parts.matrix)
+            yield Slot(keys, (cfg.dim, 3, cfg.patch, cfg.patch), weights.matrix)
         elif name[0] in first:
             yield Slot(keys, first[name[0]], lambda array, shape=shape: array.reshape(shape))
         elif layout == "original" and name[0] == "blocks" and name[1] in "qkv":
@@ -258,13 +257,13 @@ def load_image_encoder(path: str | os.PathLike, **options: Any) -> CLIPEncoder:
     return found.module(abstract(found.cfg))
 
 
-def opened(path: str | os.PathLike, **options: Any) -> parts.Opened:
+def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
     """A vision tower's file and its config, shapes not checked yet. Arguments, errors: as `load_image_encoder`."""
-    source = tensors.read(fill.locate(path, "image_encoder", _FILES))
-    layout, prefix = fill.layout(source, ANCHORS, "a CLIP vision tower")
+    source = tensors.read(tensors.locate(path, "image_encoder", _FILES))
+    layout, prefix = weights.layout(source, ANCHORS, "a CLIP vision tower")
     cfg = _config(source, layout, prefix, options)
     unused = rf"{_UNUSED[layout]}|{re.escape(BLOCKS[layout])}\.{cfg.layers - 1}\..*"
-    return parts.Opened(source, cfg, layout, prefix, list(slots(cfg, layout)), unused)
+    return weights.Opened(source, cfg, layout, prefix, list(slots(cfg, layout)), unused)
 
 
 def public_config(cfg: CLIPConfig) -> dict:
@@ -293,7 +292,7 @@ def _config(source: tensors.Source, layout: str, prefix: str, options: dict) -> 
             raise ValueError(f"{source.path}: not a CLIP vision tower: {key} has shape {found}, expected {axes} axes")
         return found
 
-    layers = fill.blocks(source.shapes, f"{prefix}{BLOCKS[layout]}.", source.path)
+    layers = weights.blocks(source.shapes, f"{prefix}{BLOCKS[layout]}.", source.path)
     dim, _, patch, _ = shape(("patch_embedding",), 4)
     rows = shape(("positions",), 3 if layout == "original" else 2)[-2]
     found: dict[str, Any] = {
@@ -305,13 +304,13 @@ def _config(source: tensors.Source, layout: str, prefix: str, options: dict) -> 
         "patch": patch,
         "param_dtype": str(source[prefix + key_of(("blocks", "fc1", "kernel"), layout, 0)].dtype),
     }
-    file, public = parts.beside(source)
+    file, public = weights.beside(source)
     public = public.get("vision_config") or public
     if isinstance(public, dict) and public.get("hidden_size") == dim:
-        found |= parts.fields(public, _PUBLIC_CONFIG)
+        found |= weights.fields(public, _PUBLIC_CONFIG)
         if public.get("hidden_act", "gelu") != "gelu":
             raise ValueError(f"{file}: hidden_act is {public['hidden_act']!r}, expected 'gelu'")
     found |= options
     if not found["heads"]:
         raise ValueError(f"{source.path}: no config.json, and dim {dim} is not a multiple of 80: pass heads=")
-    return parts.config(CLIPConfig, found, source.path, "CLIP")
+    return weights.config(CLIPConfig, found, source.path, "CLIP")

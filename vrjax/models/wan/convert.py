@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vrjax.files import fill, pth_writer, tensors, writing
-from vrjax.models.wan import clip, parts, readers, umt5, vae_readers
+from vrjax.files import pth_writer, tensors, weights, writing
+from vrjax.models.wan import clip, readers, umt5, vae_readers
 
 LAYOUTS = ("diffusers", "wan", "comfy")
 KINDS = ("transformer", "vae", "text_encoder", "image_encoder")
@@ -105,7 +105,7 @@ def described(found: Part, target: Any) -> str:
     """What was converted, and what was left out, in one line."""
     text = f"{found.kind}: {len(found.pieces)} tensors, {found.bytes / 1e9:.2f} GB, {found.layout} layout: {target}"
     if found.left:
-        text += f"; left out: {len(found.left)} tensors ({fill.some(sorted(found.left))})"
+        text += f"; left out: {len(found.left)} tensors ({weights.some(sorted(found.left))})"
     return text
 
 
@@ -152,7 +152,7 @@ def kind_of(source: tensors.Source) -> str:
     for kind, module in _MODULES.items():
         if any(key == end or key.endswith("." + end) for key in source.shapes for end in module.ANCHORS.values()):
             return kind
-    keys = fill.some(list(source.shapes))
+    keys = weights.some(list(source.shapes))
     raise ValueError(f"{source.path}: none of {', '.join(KINDS)} by its {len(source.shapes)} tensors ({keys})")
 
 
@@ -161,7 +161,7 @@ def kind_of(source: tensors.Source) -> str:
 _CLIP = {"transformers": "vision_model.", "original": "visual."}
 
 
-def _pieces(found: parts.Opened, here: Iterable[fill.Slot], after: str) -> list[Piece]:
+def _pieces(found: weights.Opened, here: Iterable[weights.Slot], after: str) -> list[Piece]:
     """Every tensor of another layout, made of those of an open file: renamed, cut, or joined."""
     made: dict[str, tuple[tuple[int, ...], list[tuple[int, str, slice]]]] = {}
     for a, b in zip(found.slots, here, strict=True):
@@ -181,7 +181,7 @@ def _joined(shape: tuple[int, ...], cuts: tuple[slice, ...], *arrays: np.ndarray
     return (rows[0] if len(rows) == 1 else np.concatenate(rows)).reshape(shape)
 
 
-def _behind_clip(found: parts.Opened, names: str) -> Iterator[Piece]:
+def _behind_clip(found: weights.Opened, names: str) -> Iterator[Piece]:
     """The norm and projection behind CLIP's last block, which Wan does not use, where the file has them."""
     source, same = found.source, names == found.layout
     norm = {"original": "post_norm.", "transformers": "post_layernorm."}

@@ -10,7 +10,7 @@ import os
 import pathlib
 from typing import Any
 
-from vrjax.files import fill, tensors
+from vrjax.files import tensors
 from vrjax.models.wan import defaults, readers
 from vrjax.models.wan.config import WanConfig
 
@@ -65,7 +65,7 @@ class Folder:
         Raises:
             FileNotFoundError: the folder has none; says what was looked for.
         """
-        found = fill.locate(self.root, folder, patterns)
+        found = tensors.locate(self.root, folder, patterns)
         if found == self.root:
             raise FileNotFoundError(f"{self.root}: no {what}, expected {folder}/ or {' or '.join(patterns)}")
         return found

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vrjax.files import fill, tensors
+from vrjax.files import tensors, weights
 from vrjax.models.wan.config import WanConfig
 from vrjax.models.wan.dit import abstract
 from vrjax.models.wan.readers import key_of
@@ -77,7 +77,9 @@ class Lora:
         """
         if self.diffs:
             keys = [key for _, key in self.diffs.values()]
-            raise ValueError(f"{self.path}: {len(keys)} full differences ({fill.some(keys)}) fit no adapter: use merge")
+            raise ValueError(
+                f"{self.path}: {len(keys)} full differences ({weights.some(keys)}) fit no adapter: use merge"
+            )
         self._check(cfg)
         return jax.tree.map(jnp.asarray, _stacked([(self, 1.0)], cfg))
 
@@ -125,7 +127,7 @@ def load_lora(path: str | os.PathLike, *, alpha: float | int | None = None) -> L
     halves = [*(down[place] for place in down.keys() - up.keys()), *(up[place] for place in up.keys() - down.keys())]
     halves += [found["alpha"][place] for place in found["alpha"].keys() - down.keys()]
     if halves:
-        raise ValueError(f"{source.path}: {len(halves)} keys without their partner ({fill.some(sorted(halves))})")
+        raise ValueError(f"{source.path}: {len(halves)} keys without their partner ({weights.some(sorted(halves))})")
 
     stated = _stated_alpha(source, path)
     pairs = {}
@@ -200,7 +202,7 @@ def merge(dit: Any, loras: Lora | Iterable[tuple[Lora, float]], *, donate: bool 
             diffs.setdefault(name, []).append((block, diff, weight))
 
     def add(path, leaf):
-        name = ".".join(fill.names(path))
+        name = ".".join(weights.names(path))
         own = donate  # whether the array may be overwritten
         if name in adapters:
             leaf, own = _add[own](leaf, adapters[name]["a"], adapters[name]["b"]), True
@@ -262,7 +264,7 @@ def _known() -> dict[str, tuple[str, ...]]:
     known: dict[str, tuple[str, ...]] = {}
     full = WanConfig(dim=12, ffn_dim=12, heads=1, layers=1, text_dim=1, freq_dim=2, image_dim=1, image_positions=1)
     for path, _ in jax.tree_util.tree_leaves_with_path(abstract(full)):
-        attributes = fill.names(path)
+        attributes = weights.names(path)
         for layout in ("original", "diffusers"):
             key = key_of(attributes, layout, 0)
             key = re.sub(r"^blocks\.0\.", "blocks.#.", key)
@@ -306,7 +308,7 @@ def _oriented(diff: np.ndarray, name: str) -> np.ndarray:
 @functools.lru_cache(maxsize=8)
 def _shapes(cfg: WanConfig) -> dict[str, tuple[int, ...]]:
     leaves = jax.tree_util.tree_leaves_with_path(abstract(cfg))
-    return {".".join(fill.names(path)): leaf.shape for path, leaf in leaves}
+    return {".".join(weights.names(path)): leaf.shape for path, leaf in leaves}
 
 
 def _stated_alpha(source: tensors.Source, path: pathlib.Path) -> Any:

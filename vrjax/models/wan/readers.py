@@ -11,10 +11,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from vrjax.files import fill, tensors, writing
-from vrjax.files.fill import Slot
+from vrjax.files import tensors, weights, writing
+from vrjax.files.weights import Slot
 from vrjax.models.family import shard
-from vrjax.models.wan import parts
 from vrjax.models.wan.config import WanConfig
 from vrjax.models.wan.dit import abstract
 
@@ -57,7 +56,7 @@ _BLOCK = {
     "ffn_out": ("ffn.2", "ffn.net.2"),
     "modulation": ("modulation", "scale_shift_table"),
 }
-NAMES = parts.Names(("original", "diffusers"), _TOP, _BLOCK)
+NAMES = weights.Names(("original", "diffusers"), _TOP, _BLOCK)
 key_of = NAMES.key
 ANCHORS = {"diffusers": "condition_embedder.time_proj.weight", "original": "time_projection.1.weight"}
 _UNUSED = r"blocks\.\d+\.attn2\.norm_added_q\.weight"  # in old image-to-video files, read by nobody
@@ -92,7 +91,7 @@ def slots(cfg: WanConfig, layout: str, *, flat: bool = False) -> Iterator[Slot]:
     """Every parameter's keys, shape and order of axes in a file; `flat` where the patch embedding is a matrix there."""
     for name, shape, keys in NAMES.rows(abstract(cfg), layout):
         if name == ("patch_embedding", "kernel"):
-            yield Slot(keys, shape[::-1] if flat else (shape[1], cfg.in_channels, *cfg.patch), parts.matrix)
+            yield Slot(keys, shape[::-1] if flat else (shape[1], cfg.in_channels, *cfg.patch), weights.matrix)
         elif name[-1] == "kernel":
             yield Slot(keys, shape[::-1], np.transpose)
         elif name[-1] in ("modulation", "head_modulation", "positions"):
@@ -101,16 +100,16 @@ def slots(cfg: WanConfig, layout: str, *, flat: bool = False) -> Iterator[Slot]:
             yield Slot(keys, shape)
 
 
-def opened(path: str | os.PathLike, *, prefix: str | None = None, **options: Any) -> parts.Opened:
+def opened(path: str | os.PathLike, *, prefix: str | None = None, **options: Any) -> weights.Opened:
     """A transformer's file and its config. Arguments and errors are those of `load_dit`; shapes are not checked yet."""
     source = tensors.read(path)
-    layout, prefix = fill.layout(source, ANCHORS, "a Wan transformer", prefix)
-    shapes = fill.inside(source, prefix)
+    layout, prefix = weights.layout(source, ANCHORS, "a Wan transformer", prefix)
+    shapes = weights.inside(source, prefix)
     cfg = _config(source, shapes, layout, options)
     if cfg.layers > len(shapes):  # before a list of that length is made
         raise ValueError(f"{source.path}: the config says {cfg.layers} layers, the file has {len(shapes)} tensors")
     flat = shapes.get("patch_embedding.weight") == (cfg.dim, cfg.in_channels * cfg.patch_size)
-    return parts.Opened(source, cfg, layout, prefix, list(slots(cfg, layout, flat=flat)), _UNUSED)
+    return weights.Opened(source, cfg, layout, prefix, list(slots(cfg, layout, flat=flat)), _UNUSED)
 
 
 def load_dit(
@@ -127,7 +126,7 @@ def load_dit(
     The layout (diffusers, original) and a prefix before it (ComfyUI's, a training checkpoint's) are told by the keys.
     The config comes from the file's own metadata if vrjax wrote it, else from `config.json` beside it, else from the
     tensors' shapes with Wan's head size of 128. Weights are cast to `param_dtype`, norms and modulation to float32.
-    They are read and placed tensor by tensor (`vrjax.files.placing`): a mesh of accelerators may hold a model that the
+    They are read and placed tensor by tensor (`vrjax.files.weights`): a mesh of accelerators may hold a model that the
     host could not.
 
     Args:
@@ -167,7 +166,7 @@ def save_dit(dit, path: str | os.PathLike, layout: str = "diffusers") -> None:
 
     def arrays():
         for (path, leaf), slot in zip(jax.tree_util.tree_leaves_with_path(dit), found, strict=True):
-            name, value = fill.names(path), np.asarray(leaf)
+            name, value = weights.names(path), np.asarray(leaf)
             for row in value if name[0] == "blocks" else [value]:
                 yield (row.T if name[-1] == "kernel" else row).reshape(slot.shape)
 
@@ -206,10 +205,10 @@ def _config(source: tensors.Source, shapes: dict, layout: str, options: dict) ->
             raise ValueError(f"{origin}: not valid JSON") from None
     else:
         found, origin = _inferred(shapes, layout, source.path, options), f"{source.path} (shapes)"
-        file, public = parts.beside(source)
+        file, public = weights.beside(source)
         if str(public.get("_class_name", "")).startswith("Wan"):
             origin = file
-            found |= parts.fields(public, _DIFFUSERS_CONFIG if "num_attention_heads" in public else _ORIGINAL_CONFIG)
+            found |= weights.fields(public, _DIFFUSERS_CONFIG if "num_attention_heads" in public else _ORIGINAL_CONFIG)
             if "patch_size" in public:
                 found["patch"] = public["patch_size"]
             if "attention_head_dim" in public:
@@ -217,7 +216,7 @@ def _config(source: tensors.Source, shapes: dict, layout: str, options: dict) ->
     found |= options
     if not found.get("heads"):
         raise ValueError(f"{source.path}: no config.json, and dim {found['dim']} is not a multiple of 128: pass heads=")
-    return parts.config(WanConfig, found, origin, "WanDiT")
+    return weights.config(WanConfig, found, origin, "WanDiT")
 
 
 def _inferred(shapes: dict, layout: str, path: pathlib.Path, options: dict) -> dict:
@@ -242,7 +241,7 @@ def _inferred(shapes: dict, layout: str, path: pathlib.Path, options: dict) -> d
         "dim": dim,
         "ffn_dim": shape("blocks", "ffn_in", "kernel", axis=0),
         "heads": dim // 128 if dim % 128 == 0 else None,
-        "layers": fill.blocks(shapes, "blocks.", path),
+        "layers": weights.blocks(shapes, "blocks.", path),
         "in_channels": channels if len(shapes["patch_embedding.weight"]) == 5 else channels // size,
         "out_channels": shape("head", "kernel", axis=0) // size,
         "patch": patch,

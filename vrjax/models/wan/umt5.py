@@ -21,10 +21,9 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float, Shaped
 
-from vrjax.files import fill, tensors
-from vrjax.files.fill import Slot
+from vrjax.files import tensors, weights
+from vrjax.files.weights import Slot
 from vrjax.models.blocks.layers import rms_norm
-from vrjax.models.wan import parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +158,7 @@ def abstract(cfg: UMT5Config) -> UMT5Encoder:
 # ---------------------------------------------------------------------------------------------------------- reading
 
 _FILES = ("models_t5_umt5-xxl-enc-*.pth", "*umt5*.safetensors")
-NAMES = parts.Names(
+NAMES = weights.Names(
     ("original", "transformers"),
     {
         "tokens": ("token_embedding.weight", "shared.weight"),
@@ -210,15 +209,15 @@ def load_text_encoder(path: str | os.PathLike, **options: Any) -> UMT5Encoder:
     return found.module(abstract(found.cfg))
 
 
-def opened(path: str | os.PathLike, **options: Any) -> parts.Opened:
+def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
     """An encoder's file and its config. Arguments, errors: those of `load_text_encoder`; shapes are not checked yet."""
-    source = tensors.read(fill.locate(path, "text_encoder", _FILES))
-    layout, prefix = fill.layout(source, ANCHORS, "a UMT5 encoder")
+    source = tensors.read(tensors.locate(path, "text_encoder", _FILES))
+    layout, prefix = weights.layout(source, ANCHORS, "a UMT5 encoder")
     token_key, tied = key_of(("tokens",), layout), layout == "transformers"
     if tied and prefix + token_key not in source.shapes:
         token_key = _TIED
     cfg = _config(source, layout, prefix, token_key, options)
-    return parts.Opened(source, cfg, layout, prefix, list(slots(cfg, layout, token_key)), _UNUSED if tied else "")
+    return weights.Opened(source, cfg, layout, prefix, list(slots(cfg, layout, token_key)), _UNUSED if tied else "")
 
 
 def public_config(cfg: UMT5Config) -> dict:
@@ -254,7 +253,7 @@ def _config(source: tensors.Source, layout: str, prefix: str, token_key: str, op
         return found
 
     block = lambda name: key_of(("blocks", name), layout, 0)
-    layers = fill.blocks(source.shapes, f"{prefix}{NAMES.blocks[NAMES.layouts.index(layout)]}.", source.path)
+    layers = weights.blocks(source.shapes, f"{prefix}{NAMES.blocks[NAMES.layouts.index(layout)]}.", source.path)
     buckets, heads = shape(block("positions"))
     vocab, dim = shape(token_key)
     found: dict[str, Any] = {
@@ -267,7 +266,7 @@ def _config(source: tensors.Source, layout: str, prefix: str, token_key: str, op
         "buckets": buckets,
         "param_dtype": str(source[prefix + block("q")].dtype),
     }
-    public = parts.beside(source)[1]
+    public = weights.beside(source)[1]
     if public.get("d_model"):
-        found |= parts.fields(public, _PUBLIC_CONFIG)
-    return parts.config(UMT5Config, found | options, source.path, "UMT5")
+        found |= weights.fields(public, _PUBLIC_CONFIG)
+    return weights.config(UMT5Config, found | options, source.path, "UMT5")

@@ -8,9 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from vrjax.files import fill, tensors
-from vrjax.files.fill import Slot
-from vrjax.models.wan import parts
+from vrjax.files import tensors, weights
+from vrjax.files.weights import Slot
 from vrjax.models.wan.vae import WAN_21, WAN_22, VAEConfig, WanVAE, abstract
 
 _FILES = ("Wan*_VAE.pth", "*[vV][aA][eE]*.safetensors")
@@ -81,7 +80,7 @@ def key_of(path: tuple, cfg: VAEConfig, layout: str) -> str:
 def slots(cfg: VAEConfig, layout: str) -> Iterator[Slot]:
     """Every parameter's key, shape and order of axes in a file."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(abstract(cfg)):
-        name = fill.names(path)
+        name = weights.names(path)
         take, shape = np.asarray, leaf.shape
         flat = "attention" in name or (name[-3:-1] == ("resample", "conv"))  # of images in the file: no time axis
         if name[-1] == "gamma":
@@ -121,21 +120,21 @@ def load_vae(path: str | os.PathLike, **options: Any) -> WanVAE:
     return found.module(abstract(found.cfg))
 
 
-def opened(path: str | os.PathLike, **options: Any) -> parts.Opened:
+def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
     """A VAE's file and its config. Arguments and errors are those of `load_vae`; shapes are not checked yet."""
-    source = tensors.read(fill.locate(path, "vae", _FILES))
-    layout, prefix = fill.layout(source, ANCHORS, "a Wan VAE")
+    source = tensors.read(tensors.locate(path, "vae", _FILES))
+    layout, prefix = weights.layout(source, ANCHORS, "a Wan VAE")
     cfg = _config(source, layout, prefix, options)
     if cfg.blocks * len(cfg.multipliers) > len(source.shapes):  # before a module of that size is made
         blocks = f"{len(cfg.multipliers)} stages of {cfg.blocks} blocks"
         raise ValueError(f"{source.path}: the config says {blocks}, the file has {len(source.shapes)} tensors")
-    return parts.Opened(source, cfg, layout, prefix, list(slots(cfg, layout)))
+    return weights.Opened(source, cfg, layout, prefix, list(slots(cfg, layout)))
 
 
 def read_config(path: str | os.PathLike, **options: Any) -> VAEConfig:
     """The config of a VAE that `load_vae` would load, from JSON and headers alone. Arguments and errors as there."""
-    source = tensors.read(fill.locate(path, "vae", _FILES))
-    return _config(source, *fill.layout(source, ANCHORS, "a Wan VAE"), options)
+    source = tensors.read(tensors.locate(path, "vae", _FILES))
+    return _config(source, *weights.layout(source, ANCHORS, "a Wan VAE"), options)
 
 
 def public_config(cfg: VAEConfig) -> dict:
@@ -157,14 +156,14 @@ def public_config(cfg: VAEConfig) -> dict:
 
 
 def _config(source: tensors.Source, layout: str, prefix: str, options: dict) -> VAEConfig:
-    origin, public = parts.beside(source)
+    origin, public = weights.beside(source)
     if public.get("_class_name") == "AutoencoderKLWan":
-        found = parts.fields(public, _DIFFUSERS_CONFIG)
+        found = weights.fields(public, _DIFFUSERS_CONFIG)
         found["decoder_dim"] = found.get("decoder_dim") or found.get("dim", WAN_21.dim)
         found["patch"] = found.get("patch") or 1
     else:
         found, origin = _inferred(source, layout, prefix, options), f"{source.path} (shapes)"
-    return parts.config(VAEConfig, found | options, origin, "VAE")
+    return weights.config(VAEConfig, found | options, origin, "VAE")
 
 
 def _inferred(source: tensors.Source, layout: str, prefix: str, options: dict) -> dict:
