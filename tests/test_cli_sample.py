@@ -7,10 +7,10 @@ import pytest
 
 from tests.models import tiny_wan
 from vrjax import cli
-from vrjax.cli import sample, sample_prompt
+from vrjax.cli import sample
 from vrjax.models import pipeline
 from vrjax.models.pipeline import recorder
-from vrjax.models.wan import defaults
+from vrjax.models.wan import folders
 from vrjax.report import claims, video
 
 PROMPT = "a maze seen from above"
@@ -64,7 +64,7 @@ def test_a_run_and_more_of_it(model, tmp_path, capsys):
         shown = video.load(out / f"seed-{seed}.mp4")
         assert np.abs(shown - pipe.decode(traj.final[row])).mean() < 0.15  # mp4 is lossy
     config = json.loads((out / "config.json").read_text())
-    assert config["config"]["negative"] == defaults.NEGATIVE and config["config"]["seeds"] == [5, 6]
+    assert config["config"]["negative"] == folders.NEGATIVE and config["config"]["seeds"] == [5, 6]
     assert config["versions"]["jax"] and claims.read_details(out)["kind"] == "sample"
     assert PROMPT in (out / "report.html").read_text()
 
@@ -153,14 +153,14 @@ def test_words_of_the_command_line():
     assert sample.lora("both=c:d.safetensors") == ("c:d.safetensors", 1.0, "both")
     assert sample.lora("rank=32.safetensors:2") == ("rank=32.safetensors", 2.0, None)
     assert sample.size("480x832") == (480, 832) and sample.floats("4,3.5") == [4.0, 3.5]
-    assert sample_prompt.recorded("all", 4) == (0, 1, 2, 3) and sample_prompt.recorded("none", 4) == ()
-    assert sample_prompt.recorded("3,0-1", 4) == (0, 1, 3) and sample_prompt.recorded(None, 4) == (0, 1, 2, 3)
-    spread = sample_prompt.recorded(None, 50)
-    assert len(spread) == sample_prompt.RECORDED and (spread[0], spread[-1]) == (0, 49)
-    assert sample_prompt.recorded(None, 1) == (0,)
+    assert sample.recorded("all", 4) == (0, 1, 2, 3) and sample.recorded("none", 4) == ()
+    assert sample.recorded("3,0-1", 4) == (0, 1, 3) and sample.recorded(None, 4) == (0, 1, 2, 3)
+    spread = sample.recorded(None, 50)
+    assert len(spread) == sample.RECORDED and (spread[0], spread[-1]) == (0, 49)
+    assert sample.recorded(None, 1) == (0,)
 
 
 def test_a_page_stays_small():
     frames = np.zeros((81, 480, 832, 3), np.uint8)
-    assert sample_prompt.smaller(frames).shape == (25, 120, 208, 3)
-    assert sample_prompt.smaller(frames[:5, :16, :32]).shape == (5, 16, 32, 3)
+    assert sample.smaller(frames).shape == (25, 120, 208, 3)
+    assert sample.smaller(frames[:5, :16, :32]).shape == (5, 16, 32, 3)

@@ -10,7 +10,7 @@ import pytest
 
 from vrjax.files import pth_writer, tensors
 from vrjax.models import wan
-from vrjax.models.wan import clip, convert, umt5, vae, vae_readers
+from vrjax.models.wan import clip, convert, umt5, vae
 
 DIT = wan.WanConfig(
     dim=24,
@@ -69,8 +69,8 @@ def folders(tmp_path_factory):
     stem = "diffusion_pytorch_model.safetensors"
     random({key: shape for keys, shape in rows for key in keys}, root / "transformer" / stem)
     write_json(root / "transformer" / "config.json", convert.readers.public_config(DIT, "diffusers"))
-    random(shapes_of(vae_readers.slots(VAE, "diffusers")), root / "vae" / stem, np.float32)
-    write_json(root / "vae" / "config.json", vae_readers.public_config(VAE))
+    random(shapes_of(vae.slots(VAE, "diffusers")), root / "vae" / stem, np.float32)
+    write_json(root / "vae" / "config.json", vae.public_config(VAE))
     random(shapes_of(umt5.slots(UMT5, "transformers")), root / "text_encoder" / "model.safetensors")
     write_json(root / "text_encoder" / "config.json", umt5.public_config(UMT5))
     random(clip_shapes(), root / "image_encoder" / "model.safetensors", np.float16)

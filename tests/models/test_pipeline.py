@@ -1,6 +1,7 @@
 """Pipelines without torch: what a folder is, its defaults, text and pictures, runs and their records, and misuse."""
 
 import json
+import pathlib
 import re
 import shutil
 
@@ -14,10 +15,11 @@ from tests.models import tiny_wan
 from tests.models.test_tokenizer import written
 from vrjax import flow, parallel, tasks
 from vrjax.models import pipeline, wan
+from vrjax.models import settings as settings_of
 from vrjax.models.embedded import conditions as conditions_of
 from vrjax.models.pipeline import base as pipelines
 from vrjax.models.pipeline import denoise, recorder
-from vrjax.models.wan import conditions, defaults, folders, lora_files, text
+from vrjax.models.wan import conditions, folders, lora_files, text
 
 SMALL = {"size": (16, 32), "frames": 5, "steps": 3}
 PROMPT = "a maze seen from above"
@@ -60,7 +62,7 @@ def test_what_a_diffusers_folder_is(kind, experts, clip, name, tmp_path):
     found = folders.find(tiny_wan.build(tmp_path / "m", kind, experts=experts, clip=clip))
     assert (found.kind, found.name, found.layout, len(found.networks)) == (kind, name, "diffusers", experts)
     assert found.boundary == (0.9 if experts == 2 else None)
-    chosen = found.defaults()
+    chosen = found.published()
     assert (chosen.solver, chosen.grid, chosen.shift) == ("unipc", "diffusers_unipc", tiny_wan.SHIFT)
 
 
@@ -70,7 +72,7 @@ def test_what_an_original_folder_is(tmp_path):
     found = folders.find(tmp_path / "pair")
     assert (found.kind, found.layout, found.boundary) == ("i2v", "original", 0.9)
     assert [path.name for path in found.networks] == ["high_noise_model", "low_noise_model"]
-    assert found.defaults().grid == "wan_unipc" and found.defaults().guidance == (3.5, 3.5)
+    assert found.published().grid == "wan_unipc" and found.published().guidance == (3.5, 3.5)
 
     wan.save_dit(tiny_wan.network("t2v"), tmp_path / "one", layout="original")
     found = folders.find(tmp_path / "one")
@@ -80,20 +82,28 @@ def test_what_an_original_folder_is(tmp_path):
     assert folders.find(tmp_path / "five").kind == "ti2v"
 
 
-def test_published_defaults():
+def test_published_settings():
     """Wan's generate.py, configs and README."""
-    t2v = defaults.of("t2v", 1)
+
+    def of(kind, experts, dim=5120, **options):
+        cfg, boundary = wan.WanConfig(dim=dim, heads=dim // 128), folders.PUBLISHED[kind, experts].boundary
+        folder = folders.Folder(
+            pathlib.Path("m"), "original", (pathlib.Path("n"),) * experts, kind, cfg, boundary, None
+        )
+        return folder.published(**options)
+
+    t2v = of("t2v", 1)
     assert (t2v.steps, t2v.shift, t2v.guidance, t2v.frames, t2v.fps, t2v.size) == (50, 5.0, (5.0,), 81, 16, (720, 1280))
-    small = defaults.of("t2v", 1, small=True)
+    small = of("t2v", 1, dim=1536)
     assert (small.shift, small.guidance, small.size) == (8.0, (6.0,), (480, 832))
-    assert [defaults.of("i2v", 1, size=s).shift for s in ((480, 832), (832, 480), (720, 1280))] == [3.0, 3.0, 5.0]
-    assert defaults.of("i2v", 1).steps == 40 and defaults.of("i2v", 1).negative.startswith("镜头晃动，色调艳丽，")
-    flf2v = defaults.of("flf2v", 1)
+    assert [of("i2v", 1, size=s).shift for s in ((480, 832), (832, 480), (720, 1280))] == [3.0, 3.0, 5.0]
+    assert of("i2v", 1).steps == 40 and of("i2v", 1).negative.startswith("镜头晃动，色调艳丽，")
+    flf2v = of("flf2v", 1)
     assert (flf2v.steps, flf2v.shift) == (50, 16.0) and flf2v.negative.startswith("镜头切换，镜头晃动，色调艳丽，")
-    assert defaults.of("t2v", 2).guidance == (4.0, 3.0) and defaults.of("t2v", 2).shift == 12.0  # high noise first
-    five = defaults.of("ti2v", 1)
-    assert (five.frames, five.fps, five.size, five.negative) == (121, 24, (704, 1280), defaults.NEGATIVE)
-    assert defaults.BOUNDARIES == {"t2v": 0.875, "i2v": 0.9}
+    assert of("t2v", 2).guidance == (4.0, 3.0) and of("t2v", 2).shift == 12.0  # high noise first
+    five = of("ti2v", 1, dim=3072)
+    assert (five.frames, five.fps, five.size, five.negative) == (121, 24, (704, 1280), folders.NEGATIVE)
+    assert [of(kind, 2).boundary for kind in ("t2v", "i2v")] == [0.875, 0.9]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +171,7 @@ def test_options_are_checked(pipe, options, said):
 
 def test_settings(pipe, pair):
     found = pipe.settings(size=(16, 32), frames=5)
-    assert (found.steps, found.shift, found.guidance, found.negative) == (50, 5.0, (6.0,), defaults.NEGATIVE)
+    assert (found.steps, found.shift, found.guidance, found.negative) == (50, 5.0, (6.0,), folders.NEGATIVE)
     assert found.recipe.grid == flow.grids.diffusers_unipc(50, shift=5.0) and pipe.latent_shape(found) == (2, 2, 4, 2)
     assert pipe.settings(solver="euler").grid == "shifted" and pipe.settings(solver="dpmpp_2m").grid == "wan_dpmpp"
     assert pipe.settings(guidance=1).negative is None
@@ -174,9 +184,9 @@ def test_settings(pipe, pair):
 
 
 def test_a_pictures_aspect_is_kept():
-    assert conditions.fit((480, 832), (480, 832), (16, 16)) == (480, 832)
+    assert settings_of.fit((480, 832), (480, 832), (16, 16)) == (480, 832)
     for shape in ((100, 300), (1000, 400), (77, 77)):
-        h, w = conditions.fit(shape, (480, 832), (32, 16))
+        h, w = settings_of.fit(shape, (480, 832), (32, 16))
         assert h % 32 == w % 16 == 0 and 0.9 * 480 * 832 < h * w <= 480 * 832
         assert abs(np.log(h / w) - np.log(shape[0] / shape[1])) < 0.1
 
@@ -282,10 +292,10 @@ def test_which_pictures_a_model_takes(kind, clip, image, last, said, tmp_path):
     experts = 2 if kind == "i2v" and not clip else 1
     folder = folders.find(tiny_wan.build(tmp_path / "m", kind, experts=experts, clip=clip))
     if said is None:
-        conditions.check(folder, image, last, 5)
+        folder.check(image, last, 5)
     else:
         with pytest.raises(ValueError, match=said):
-            conditions.check(folder, image, last, 5)
+            folder.check(image, last, 5)
 
 
 # -------------------------------------------------------------------------------------------------------------- runs
@@ -332,8 +342,8 @@ def test_on_a_mesh(root, pipe, tmp_path):
     kept = recorder.Recorder(
         tmp_path, grid=settings.recipe.grid, steps=(1,), fields=("x0",), shape=pipe.latent_shape(settings)
     )
-    run = there.program(settings, recorder=kept)
-    final = run(there.dits, there.prepare(PROMPT, settings), noise, np.arange(1))
+    run = there.program(settings, record=kept.record)
+    final = run(there.dits, there.prepare(PROMPT, settings), noise, np.arange(1)).final
     np.testing.assert_allclose(final, expected.final, atol=1e-5)
     found = recorder.read(kept.finish(0, np.asarray(final)[0]))
     np.testing.assert_allclose(found["x0"][0], expected.x0[0, 1], atol=1e-5)
@@ -374,7 +384,7 @@ def test_the_recorder_writes_what_memory_would_hold(pipe, tmp_path):
         shape=pipe.latent_shape(settings),
         on_step=lambda seed, step: told.append((seed, step)),
     )
-    finals = pipe.program(settings, recorder=kept)(pipe.dits, inputs, noise, seeds)
+    finals = pipe.program(settings, record=kept.record)(pipe.dits, inputs, noise, seeds).final
     jax.effects_barrier()
     assert not list((tmp_path / "t").glob("seed-*")) and sorted(told) == [(s, i) for s in (2, 4) for i in range(3)]
     memory = pipe.program(settings, record=flow.Record(steps=(0, 2), fields=("x0", "x", "v", "next")))(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vrjax.models.wan.tokenizer import Tokenizer, clean
+from vrjax.models.wan.text import Tokenizer, clean
 
 # Expected: ftfy.fix_text (6.3.1), html.unescape twice, whitespace to single spaces, as the pipelines have it.
 CLEANED = {

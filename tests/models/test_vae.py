@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from vrjax.files.weights import names as attributes
 from vrjax.models import wan
-from vrjax.models.wan import vae, vae_readers
+from vrjax.models.wan import vae, vae_layers
 
 FOLDER = pathlib.Path(__file__).parent / "fixtures"
 CASES = ("21", "22")
@@ -79,7 +79,7 @@ def test_streams_of_every_length():
 
     for length, chunk in ((1, 3), (7, 2), (6, 2), (6, 9)):
         x = jnp.arange(length * 3.0).reshape(length, 3)
-        assert (vae._stream(run, x, 1, chunk) == run(x, None)[0]).all(), (length, chunk)
+        assert (vae_layers.in_pieces(run, x, 1, chunk) == run(x, None)[0]).all(), (length, chunk)
 
 
 def test_causal_to_the_bit(case):
@@ -98,8 +98,8 @@ def test_causal_to_the_bit(case):
 def test_tile_weights():
     """Starts cover everything with the overlap asked for, and weights sum to one."""
     for size, length, overlap, up in ((4, 11, 1, 8), (5, 5, 2, 3), (6, 7, 3, 1), (3, 9, 0, 2)):
-        starts = vae._starts(size, length, overlap)
-        weights = vae._weights(starts, size, length, overlap, up)
+        starts = vae_layers._starts(size, length, overlap)
+        weights = vae_layers._weights(starts, size, length, overlap, up)
         assert starts[0] == 0 and starts[-1] + size == length
         assert all(a + size - b >= overlap for a, b in zip(starts, starts[1:], strict=False))
         total = np.zeros(length * up)
@@ -115,8 +115,8 @@ def test_tiles_of_a_local_model(overlap):
     up = lambda a: jnp.repeat(jnp.repeat(a, 4, 1), 4, 2)
     down = lambda a: a[:, ::2, ::2]
     tile = vae.Tile(4, 3, overlap)
-    np.testing.assert_allclose(vae._tiled(up, jnp.asarray(x), tile, 1, 4), up(x), atol=1e-6)
-    np.testing.assert_allclose(vae._tiled(down, jnp.asarray(x), tile, 2, 1), down(x), atol=1e-6)
+    np.testing.assert_allclose(vae_layers.in_tiles(up, jnp.asarray(x), tile, 1, 4), up(x), atol=1e-6)
+    np.testing.assert_allclose(vae_layers.in_tiles(down, jnp.asarray(x), tile, 2, 1), down(x), atol=1e-6)
 
 
 def test_tiles(case):
@@ -201,8 +201,8 @@ def test_key_table():
     """Rows of the public conversion tables, in both directions of nesting."""
     for name, path, original, diffusers in ROWS:
         cfg = PUBLIC[name][0]
-        assert vae_readers.key_of(path, cfg, "original") == original
-        assert vae_readers.key_of(path, cfg, "diffusers") == diffusers
+        assert vae.key_of(path, cfg, "original") == original
+        assert vae.key_of(path, cfg, "diffusers") == diffusers
 
 
 def renamed(name):
@@ -213,9 +213,7 @@ def renamed(name):
         shortcuts=name == "22", patch=2 if name == "22" else 1, mean=(0.3, -0.2), std=(1.7, 0.6),
     )  # fmt: skip
     paths = [attributes(p) for p, _ in jax.tree_util.tree_leaves_with_path(vae.abstract(cfg))]
-    return {
-        vae_readers.key_of(p, cfg, "original"): weights(name)[vae_readers.key_of(p, cfg, "diffusers")] for p in paths
-    }
+    return {vae.key_of(p, cfg, "original"): weights(name)[vae.key_of(p, cfg, "diffusers")] for p in paths}
 
 
 def test_original_layout(case, tmp_path):

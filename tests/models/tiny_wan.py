@@ -13,8 +13,7 @@ from safetensors.numpy import save_file
 
 from tests.models.test_tokenizer import written
 from vrjax.models import wan
-from vrjax.models.wan import umt5, vae_readers
-from vrjax.models.wan.vae import VAEConfig
+from vrjax.models.wan import umt5
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 Z, TEXT = 2, 12  # the fixtures' latent channels and text width
@@ -82,8 +81,8 @@ def build_original(root: pathlib.Path, *, experts: int = 1) -> pathlib.Path:
     for i, name in enumerate(("high_noise_model", "low_noise_model") if experts == 2 else ("",)):
         dit = network("t2v", seed=i, in_channels=16, out_channels=16)
         wan.save_dit(dit, root / name, layout="original")
-    vae = VAEConfig(dim=4, decoder_dim=4)
-    zeros = {slot.keys[0]: np.zeros(slot.shape, np.float32) for slot in vae_readers.slots(vae, "original")}
+    cfg = vae.VAEConfig(dim=4, decoder_dim=4)
+    zeros = {slot.keys[0]: np.zeros(slot.shape, np.float32) for slot in vae.slots(cfg, "original")}
     save_file(zeros, root / "Wan2.1_VAE.safetensors")
     text = umt5.UMT5Config(40, TEXT, 20, 3, 5, 2)
     rng = np.random.default_rng(0)

@@ -27,7 +27,7 @@ from vrjax.data import mp4
 from vrjax.files import kept
 from vrjax.files.pixels import to_uint8
 from vrjax.flow import Record
-from vrjax.models.wan import conditions, umt5, vae_readers
+from vrjax.models.wan import conditions
 
 
 def sample_losers(
@@ -120,8 +120,8 @@ def encode(
         raise ValueError(f"{pipe.name}: pairs are encoded for text-to-video and two-expert image-to-video models")
     chunk = conditions.chunk_of(pipe.latent_shape(pipe.settings(frames=frames, size=size)))
     run = jax.jit(lambda vae, video: vae.encode(video, chunk=chunk))
-    vae = files.fingerprint(pipe.folder.part("vae", vae_readers._FILES, "VAE"))
-    words = files.fingerprint(pipe.folder.part("text_encoder", umt5._FILES, "text encoder"))
+    vae = files.fingerprint(pipe.folder.part("vae"))
+    words = files.fingerprint(pipe.folder.part("text_encoder"))
 
     def condition(video: Any) -> np.ndarray:
         given = pipe.conditions(to_uint8(video[0]), frames=frames, size=size)

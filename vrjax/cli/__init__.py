@@ -3,7 +3,7 @@
 | file | command |
 | --- | --- |
 | `preview` | look at a task: clips, prompts, answers |
-| `sample`, with `sample_prompt` and `sample_world` | videos, and every step on the way |
+| `sample`, with `sample_world` | videos, and every step on the way |
 | `encode`, `losers` | data for training and for preferences |
 | `train`, `align` | training, and training on preferences |
 | `evaluate` | solved-rate, task by task |

@@ -63,7 +63,7 @@ def encode(
     import jax
 
     from vrjax.data import vbvr
-    from vrjax.models.wan import conditions, vae_readers
+    from vrjax.models.wan import conditions
 
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
@@ -75,8 +75,8 @@ def encode(
             f"{pipe.name}: only text-to-video and two-expert image-to-video models are trained from a cache"
         )
     made = {
-        "vae": fingerprint(pipe.folder.part("vae", vae_readers._FILES, "VAE")),
-        "text": fingerprint(pipe.folder.part("text_encoder", _text_files(), "text encoder")),
+        "vae": fingerprint(pipe.folder.part("vae")),
+        "text": fingerprint(pipe.folder.part("text_encoder")),
         "frames": frames,
         "size": list(size),
         "dtype": dtype,
@@ -122,12 +122,6 @@ def encode(
     index = {"schema": SCHEMA, "model": pipe.name, "made": made, "clips": rows}
     writing.json(folder / INDEX, index, indent=1)
     return folder / INDEX
-
-
-def _text_files() -> tuple[str, ...]:
-    from vrjax.models.wan import umt5
-
-    return umt5._FILES
 
 
 class Cached:

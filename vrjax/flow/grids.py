@@ -4,9 +4,60 @@ A grid carries the sigmas a solver steps with and the times the network is shown
 (shift - 1) sigma)` is the resolution shift of Stable Diffusion 3 that every video pipeline uses.
 """
 
+import dataclasses
+
 import numpy as np
 
-from vrjax.flow.core import Grid
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grid:
+    """The noise levels a run steps through and the times it shows the network.
+
+    The two are separate because published pipelines step with exact sigmas and show the network truncated times.
+
+    Attributes:
+        sigmas: `[S + 1]` float64, strictly falling, within [0, 1].
+        times: `[S]` float64, one per step; `1000 * sigmas[:-1]` where not given.
+
+    Raises:
+        ValueError: for wrong shapes, values outside [0, 1], non-finite values, or sigmas that do not fall strictly.
+    """
+
+    sigmas: np.ndarray
+    times: np.ndarray = None  # type: ignore[assignment]
+
+    def __post_init__(self):
+        sigmas = np.array(self.sigmas, np.float64)
+        if sigmas.ndim != 1 or sigmas.size < 2:
+            raise ValueError(f"Grid: sigmas must be one row of at least 2 levels, found shape {sigmas.shape}")
+        if not np.all(np.isfinite(sigmas)) or sigmas.max() > 1 or sigmas.min() < 0:
+            raise ValueError(f"Grid: sigmas must be finite and within [0, 1], found {sigmas}")
+        if not np.all(np.diff(sigmas) < 0):
+            at = int(np.argmax(np.diff(sigmas) >= 0))
+            raise ValueError(
+                f"Grid: sigmas must fall strictly, found {sigmas[at]} at {at} followed by {sigmas[at + 1]}"
+            )
+        times = 1000.0 * sigmas[:-1] if self.times is None else np.array(self.times, np.float64)
+        if times.shape != (sigmas.size - 1,):
+            raise ValueError(f"Grid: expected {sigmas.size - 1} times, one per step, found shape {times.shape}")
+        if not np.all(np.isfinite(times)):
+            raise ValueError(f"Grid: times must be finite, found {times}")
+        for name, value in (("sigmas", sigmas), ("times", times)):
+            value.setflags(write=False)  # a grid is hashed by its content
+            object.__setattr__(self, name, value)
+
+    @property
+    def steps(self) -> int:
+        return len(self.times)
+
+    def _key(self):
+        return self.sigmas.tobytes(), self.times.tobytes()
+
+    def __eq__(self, other):
+        return isinstance(other, Grid) and self._key() == other._key()
+
+    def __hash__(self):
+        return hash(self._key())
 
 
 def _checked(steps: int, shift: float) -> None:

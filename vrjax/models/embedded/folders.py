@@ -9,9 +9,9 @@ from typing import Any
 
 from vrjax import tasks
 from vrjax.models.embedded import codec
+from vrjax.models.settings import Settings
 from vrjax.models.wan import folders
-from vrjax.models.wan.config import WanConfig
-from vrjax.models.wan.defaults import Defaults
+from vrjax.models.wan.dit import WanConfig
 
 STEPS, SHIFT, FPS = 20, 3.0, 4
 TRAINING = "training.json"
@@ -52,12 +52,17 @@ class Folder:
         """Between pixels and its latents."""
         return codec.blocks(self.trained.get("data", {}).get("codec_factor", 4))
 
-    def published(self, size: tuple[int, int] | None = None) -> Defaults:
+    def published(self, size: tuple[int, int] | None = None, *, scheduled: bool = True) -> Settings:
         """The sizes of what it was trained on; Euler's steps without guidance."""
         frames, *sides, _ = _film((self.tasks or tasks.names())[0])
-        return Defaults(STEPS, SHIFT, (1.0,), size or (sides[0], sides[1]), frames, FPS, "", "euler", "shifted")
+        return Settings(STEPS, SHIFT, (1.0,), size or (sides[0], sides[1]), frames, FPS, "", "euler", "shifted")
 
-    defaults = published
+    def check(self, image: bool, last: bool, frames: int) -> None:
+        """ValueError where the pictures given are not those the model takes."""
+        takes = self.cfg.in_channels > self.cfg.out_channels
+        if image != takes or last:
+            needs = "a picture to start from (image)" if takes else "no picture"
+            raise ValueError(f"{self.name} takes {needs}, and no last one")
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import os
 import pathlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,17 +21,19 @@ from jaxtyping import Array, Float
 from vrjax import files, flow
 from vrjax.files import fingerprint, tensors
 from vrjax.files.content import key
+from vrjax.models import settings as settings_of
 from vrjax.models import wan
+from vrjax.models.embedded.folders import TRAINING
 from vrjax.models.pipeline import denoise
-from vrjax.models.pipeline import settings as settings_of
 from vrjax.models.pipeline.denoise import NONE, Inputs
-from vrjax.models.pipeline.recorder import Recorder
-from vrjax.models.pipeline.settings import Settings
-from vrjax.models.wan import lora_files
+from vrjax.models.settings import Settings
+from vrjax.models.wan import conditions, folders, lora_files, text, vae
 from vrjax.models.wan.conditions import Conditions
+from vrjax.models.wan.vae import VAEConfig, WanVAE
 
 BOTH, HIGH, LOW = "both", "high", "low"
 _EXPERT = re.compile(r"(?<![a-z])(high|low)(?=[ _-]?noise|[_.-]|$)", re.IGNORECASE)  # in a LoRA file's name
+DTYPES = ("float32", "bfloat16", "float16")
 PROGRAMS = 8  # compiled runs that a pipeline remembers
 
 
@@ -52,7 +54,7 @@ class Pipeline(ABC):
 
     Attributes:
         folder: what was found: `name`, `root`, `networks` (files, the high-noise expert's first), `cfg`, `boundary`,
-            `published(size)` and `defaults(size)`.
+            `published(size)` and `check(image, last, frames)`.
         dtype: of the networks' products and stored matrices; None: the file's own.
         loras: merged when a network is loaded.
         mesh: over which the networks are divided, or None.
@@ -84,10 +86,6 @@ class Pipeline(ABC):
         """Rows of each prompt."""
 
     @abstractmethod
-    def check(self, image: bool, last: bool, frames: int) -> None:
-        """ValueError where the pictures given are not those the model takes."""
-
-    @abstractmethod
     def conditions(
         self, image: Any = None, last_image: Any = None, *, frames: int, size: tuple[int, int]
     ) -> Conditions:
@@ -111,7 +109,7 @@ class Pipeline(ABC):
     @property
     def defaults(self) -> Any:
         """How the model is sampled unless one asks for something else."""
-        return self.folder.defaults()
+        return self.folder.published()
 
     @functools.cached_property
     def about(self) -> dict[str, Any]:
@@ -148,7 +146,8 @@ class Pipeline(ABC):
         Raises:
             ValueError: an option that does not fit the model.
         """
-        return settings_of.resolve(self.folder, self.vae_config, picture=picture, **options)
+        factors = self.vae_config.time_factor, self.vae_config.space_factor
+        return settings_of.resolve(self.folder, factors, picture=picture, **options)
 
     def latent_shape(self, settings: Settings) -> tuple[int, int, int, int]:
         """(t, h, w, c) of a latent."""
@@ -158,7 +157,7 @@ class Pipeline(ABC):
 
     def prepare(self, prompt: str, settings: Settings, image: Any = None, last_image: Any = None) -> Inputs:
         """Everything a run is given besides noise."""
-        self.check(image is not None, last_image is not None, settings.frames)
+        self.folder.check(image is not None, last_image is not None, settings.frames)
         prompts = [prompt] if settings.negative is None else [prompt, settings.negative]
         rows = jnp.asarray(self.text(prompts))
         given = self.conditions(image, last_image, frames=settings.frames, size=settings.size)
@@ -174,25 +173,21 @@ class Pipeline(ABC):
         self,
         settings: Settings,
         *,
-        record: flow.Record | None = None,
-        recorder: Recorder | None = None,
+        record: flow.Record | Callable[[Any], flow.Record] | None = None,
         edit: Callable | None = None,
         taps: Mapping[str, Callable] = NONE,
         edits: Mapping[str, Callable] = NONE,
     ) -> Callable:
         """The compiled run `(dits, inputs, noise (n, t, h, w, c), seeds (n,)) -> Trajectory` of n seeds at once.
 
-        One program holds both experts. `record` keeps steps in memory; a `recorder` writes them to disk instead, and
-        then the function returns the final latents alone.
+        One program holds both experts.
 
         Args:
             settings: see `settings`.
-            record, edit: see `vrjax.flow.sample`.
+            record, edit: see `vrjax.flow.sample`; the record may be a function of the seed (`Recorder.record`).
             taps, edits: see `denoise.phases`. Inside them the axis "seed" is the seeds of this call.
         """
-        keep = record if recorder is None else recorder.record
-        run = denoise.run(settings.recipe, record=keep, edit=edit, taps=taps, edits=edits)
-        return jax.jit(run if recorder is None else lambda *given: run(*given).final)
+        return jax.jit(denoise.run(settings.recipe, record=record, edit=edit, taps=taps, edits=edits))
 
     def sample(
         self,
@@ -240,48 +235,94 @@ class Pipeline(ABC):
             self._programs[what] = self.program(settings, record=record, edit=edit, taps=taps, edits=edits)
         return self._programs[what](self.dits if dits is None else dits, inputs, start, numbers.astype(np.uint32))
 
-    def stream(
-        self,
-        settings: Settings,
-        inputs: Inputs,
-        seeds: Sequence[int],
-        recorder: Recorder,
-        *,
-        together: int | None = None,
-        edit: Callable | None = None,
-        taps: Mapping[str, Callable] = NONE,
-        edits: Mapping[str, Callable] = NONE,
-    ) -> Iterator[tuple[int, pathlib.Path, Float[np.ndarray, "t h w c"]]]:
-        """Seeds in turn, `together` of them at the same time, each with the folder of its record and its final latent.
 
-        Args:
-            settings, inputs: see `settings` and `prepare`.
-            seeds: of the starting noise.
-            recorder: writes the steps to disk while the run goes on.
-            together: seeds computed at once, over which a collective over "seed" is taken. All, by default.
-            edit, taps, edits: see `program`.
+class WanPipeline(Pipeline):
+    """A folder of public Wan weights, see `Pipeline`.
 
-        Raises:
-            ValueError: seeds that `together` does not divide, where an edit could see them; FloatingPointError: latents
-            that are not finite; and what went wrong while a step was written.
-        """
-        together = len(seeds) if together is None else min(together, len(seeds))
-        if len(seeds) % together and (edit is not None or edits):
-            raise ValueError(f"together={together} does not divide the {len(seeds)} seeds that edits may couple")
-        dits, program = self.dits, self.program(settings, recorder=recorder, edit=edit, taps=taps, edits=edits)
-        for begin in range(0, len(seeds), together):
-            group = list(seeds[begin : begin + together])
-            whole = group + group[-1:] * (together - len(group))  # one shape, one compilation
-            try:
-                finals = np.asarray(program(dits, inputs, self.noise(settings, whole), jnp.asarray(whole)))
-            except Exception:
-                if recorder.error is not None:
-                    raise recorder.error from None
-                raise
-            if not np.isfinite(finals).all():
-                raise FloatingPointError(f"seeds {group}: the latents are not finite; try --dtype float32")
-            for seed, final in zip(group, finals, strict=False):
-                yield seed, recorder.finish(seed, final), final
+    Args:
+        folder: its path.
+        dtype: of matrix products and stored matrices of the transformers, and of the text encoder's products. By
+            default bfloat16, and float32 on CPU. The VAE always works in float32.
+        **options: `loras`, `mesh`, `rules`, and `cache`, the folder of text rows, see `vrjax.models.wan.text.encode`.
+    """
+
+    def __init__(self, folder: str | os.PathLike, *, dtype: str | None = None, **options: Any):
+        dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
+        found = folders.find(folder)
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype: found {dtype!r}, expected one of {', '.join(DTYPES)}")
+        super().__init__(found, dtype=dtype, **options)
+        self._precision = dtype
+
+    @functools.cached_property
+    def vae(self) -> Any:
+        """The VAE, in float32."""
+        return wan.load_vae(self.folder.part("vae"))
+
+    @functools.cached_property
+    def image_encoder(self) -> Any:
+        """The CLIP encoder of Wan 2.1's image models."""
+        return wan.load_image_encoder(self.folder.part("image_encoder"), dtype=self.dtype)
+
+    @functools.cached_property
+    def vae_config(self) -> VAEConfig:
+        """Of the VAE, without loading it."""
+        found = vae.read_config(self.folder.part("vae"))
+        if found.latent_channels != self.folder.cfg.out_channels:
+            raise ValueError(
+                f"{self.folder.root}: the VAE has latents of {found.latent_channels} channels, the transformer makes "
+                f"{self.folder.cfg.out_channels}"
+            )
+        return found
+
+    def text(self, prompts: Sequence[str]) -> Float[np.ndarray, "n l d"]:
+        """Rows of each prompt, see `vrjax.models.wan.text.encode`; the encoder is loaded for new prompts only."""
+        return text.encode(self.folder, prompts, dtype=self._precision, cache=self._cache)
+
+    def conditions(
+        self, image: Any = None, last_image: Any = None, *, frames: int, size: tuple[int, int]
+    ) -> Conditions:
+        """See `Pipeline.conditions`; arrays are 8-bit, and brought to the size as the model's own code does it."""
+        self.folder.check(image is not None, last_image is not None, frames)
+        if image is None:
+            return Conditions()
+        look = None if self.folder.cfg.image_dim is None else self.image_encoder
+        first, last = picture(image), picture(last_image)
+        return conditions.make(self.folder, self.vae, size=size, frames=frames, image=first, last_image=last, clip=look)
+
+    def decode(self, latents: Float[Array | np.ndarray, "*lead t h w c"]) -> Float[np.ndarray, "*lead t_x h_x w_x 3"]:
+        """Videos in [-1, 1] of latents, one after another, on the host; large ones a latent frame at a time."""
+        latents = np.asarray(latents)
+        shape = latents.shape[-4:]
+        videos = [np.asarray(_decode(self.vae, z, conditions.chunk_of(shape))) for z in latents.reshape(-1, *shape)]
+        return np.stack(videos).reshape(*latents.shape[:-4], *videos[0].shape)
+
+
+def open(folder: str | os.PathLike, **options: Any) -> Pipeline:  # noqa: A001 (pipeline.open, like PIL.Image.open)
+    """A model's folder; its JSON and headers are read, its weights are not.
+
+    Args:
+        folder: the whole model, in diffusers' or Wan's own layout (transformers, VAE, text encoder, tokenizer, and CLIP
+            where it has one); or an embedded model, with `training.json` beside its weights.
+        **options:
+            loras: merged into the networks when these are loaded; `Lora`s, or tuples of their fields.
+            mesh: over which the networks are divided while they are loaded, and then seeds, tokens and weights in a
+                run; `rules`: see `vrjax.models.wan.shard`.
+            dtype, cache: see `WanPipeline`.
+
+    Raises:
+        FileNotFoundError, ValueError: see `vrjax.models.wan.folders.find`; a LoRA for an expert that is not there.
+    """
+    if (pathlib.Path(folder) / TRAINING).is_file():
+        from vrjax.models.pipeline.embedded import EmbeddedPipeline
+
+        return EmbeddedPipeline(folder, **options)
+    return WanPipeline(folder, **options)
+
+
+@functools.partial(jax.jit, static_argnames="chunk")
+def _decode(vae: WanVAE, latent: Any, chunk: int | None) -> Array:
+    return vae.decode(latent, chunk=chunk)
 
 
 def picture(given: Any) -> np.ndarray | None:

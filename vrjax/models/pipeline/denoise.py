@@ -8,7 +8,6 @@ Networks are of any family (`vrjax.models.family`), conditions a dict of arrays 
 over the axis "seed" everywhere.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from jaxtyping import Array, Float
 from vrjax import flow, parallel
 from vrjax.flow import solvers
 from vrjax.models import family
+from vrjax.models.settings import Recipe
 
 NONE: Mapping[str, Callable] = {}
 
@@ -34,34 +34,6 @@ class Inputs(NamedTuple):
     given: Mapping[str, Any]
     negative: Mapping[str, Any] | None = None
     first: Any = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What is fixed when a run is compiled.
-
-    Attributes:
-        grid: noise levels, and the times the network is shown.
-        solver: its name, see `vrjax.flow.solvers`.
-        guidance: scale of each network, the high-noise expert's first; 1 asks the conditional branch alone.
-        boundary: time / 1000 from which on the high-noise expert is asked; None for one network.
-    """
-
-    grid: flow.Grid
-    solver: str = "unipc"
-    guidance: tuple[float, ...] = (5.0,)
-    boundary: float | None = None
-
-    def __post_init__(self):
-        if len(self.guidance) != (1 if self.boundary is None else 2):
-            raise ValueError(f"Recipe: guidance {self.guidance} for boundary {self.boundary}, expected one per network")
-
-    @property
-    def high_steps(self) -> int:
-        """Steps of the high-noise expert (all of them, for one network)."""
-        if self.boundary is None:
-            return self.grid.steps
-        return int((self.grid.times >= 1000.0 * self.boundary).sum())
 
 
 def phases(

@@ -12,7 +12,7 @@ from vrjax.models.embedded import conditions as conditions_of
 from vrjax.models.embedded import folders
 from vrjax.models.embedded.codec import Codec
 from vrjax.models.pipeline.base import Pipeline, picture
-from vrjax.models.pipeline.settings import Settings
+from vrjax.models.settings import Settings
 from vrjax.models.wan.conditions import Conditions
 from vrjax.models.wan.dit import Image
 
@@ -39,18 +39,11 @@ class EmbeddedPipeline(Pipeline):
         cfg = self.folder.cfg
         return np.stack([conditions_of.text(prompt, cfg.text_len, cfg.text_dim) for prompt in prompts])
 
-    def check(self, image: bool, last: bool, frames: int) -> None:
-        """See `Pipeline.check`."""
-        cfg = self.folder.cfg
-        if image != (cfg.in_channels > cfg.out_channels) or last:
-            needs = "a picture to start from (image)" if cfg.in_channels > cfg.out_channels else "no picture"
-            raise ValueError(f"{self.name} takes {needs}, and no last one")
-
     def conditions(
         self, image: Any = None, last_image: Any = None, *, frames: int, size: tuple[int, int]
     ) -> Conditions:
         """See `Pipeline.conditions`."""
-        self.check(image is not None, last_image is not None, frames)
+        self.folder.check(image is not None, last_image is not None, frames)
         if image is None:
             return Conditions()
         frame = picture(image)

@@ -1,8 +1,8 @@
 """A run's trajectory written to disk step by step, while the compiled run goes on: no more than a step is held.
 
     recorder = Recorder(folder, steps=(0, 10, 49), fields=("x0",))
-    final = jax.jit(lambda ...: flow.sample(..., record=recorder.record(seed)).final)(...)
-    recorder.finish()                                  # folder/seed-7/x0.npy (3, t, h, w, c), index.json
+    for seed, folder, final in recorder.stream(pipe, settings, inputs, seeds=[7, 8]):
+        ...                                            # folder/seed-7/x0.npy (3, t, h, w, c), index.json
 
 The run calls the host at every step with what it made. Rows go into a `.npy` file that is mapped into memory; a
 seed's folder gets its name when all its rows are there.
@@ -12,7 +12,7 @@ import os
 import pathlib
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -75,6 +75,48 @@ class Recorder:
             return ()
 
         return flow.Record(steps=(), fn=tell)
+
+    def stream(
+        self,
+        pipe: Any,
+        settings: Any,
+        inputs: Any,
+        seeds: Sequence[int],
+        *,
+        together: int | None = None,
+        **instruments: Any,
+    ) -> Iterator[tuple[int, pathlib.Path, np.ndarray]]:
+        """Seeds in turn, `together` of them at the same time, each with the folder of its record and its final latent.
+
+        Args:
+            pipe: what is run, see `vrjax.models.pipeline.Pipeline`.
+            settings, inputs: see `Pipeline.settings` and `Pipeline.prepare`.
+            seeds: of the starting noise.
+            together: seeds computed at once, over which a collective over "seed" is taken. All, by default.
+            **instruments: `edit`, `taps`, `edits`, see `Pipeline.program`.
+
+        Raises:
+            ValueError: seeds that `together` does not divide, where an edit could see them; FloatingPointError: latents
+            that are not finite; and what went wrong while a step was written.
+        """
+        together = len(seeds) if together is None else min(together, len(seeds))
+        if len(seeds) % together and (instruments.get("edit") is not None or instruments.get("edits")):
+            raise ValueError(f"together={together} does not divide the {len(seeds)} seeds that edits may couple")
+        dits, run = pipe.dits, pipe.program(settings, record=self.record, **instruments)
+        program = jax.jit(lambda *given: run(*given).final)
+        for begin in range(0, len(seeds), together):
+            group = list(seeds[begin : begin + together])
+            whole = group + group[-1:] * (together - len(group))  # one shape, one compilation
+            try:
+                finals = np.asarray(program(dits, inputs, pipe.noise(settings, whole), np.array(whole)))
+            except Exception:
+                if self.error is not None:
+                    raise self.error from None
+                raise
+            if not np.isfinite(finals).all():
+                raise FloatingPointError(f"seeds {group}: the latents are not finite; try --dtype float32")
+            for seed, final in zip(group, finals, strict=False):
+                yield seed, self.finish(seed, final), final
 
     def _take(self, seed: Any, step: Any, arrays: dict[str, Any]) -> None:
         seed, step = int(seed), int(step)

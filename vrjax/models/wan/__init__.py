@@ -2,21 +2,20 @@
 
 | what | modules |
 | --- | --- |
-| the network | `dit` (`WanDiT`), `config` (`WanConfig`), `flops`; `family`, the protocol's answers |
-| encoders and VAE | `umt5` with `tokenizer` and `text`, `clip`, `vae` with `vae_layers` |
-| files | `readers`, `vae_readers`, `lora_files`, `convert`, `convert_model`, `folders` |
-| a run's inputs | `conditions`, `defaults` |
+| the network | `dit` (`WanDiT`, `WanConfig`), `flops`; `family`, the protocol's answers |
+| encoders and VAE | `umt5` with `text`, `clip`, `vae` with `vae_layers`: each with its names and reader |
+| files | `readers` (of `WanDiT`), `lora_files`, `convert`, `convert_model` |
+| a run's inputs | `folders`: what lies in one, and how it is sampled; `conditions` of pictures |
 """
 
 from vrjax.models.blocks.sites import indexed
 from vrjax.models.family import shard
 from vrjax.models.wan.clip import load_image_encoder
-from vrjax.models.wan.config import WanConfig
-from vrjax.models.wan.dit import Context, Image, WanDiT, abstract, logical_axes
+from vrjax.models.wan.dit import Context, Image, WanConfig, WanDiT, abstract, logical_axes
 from vrjax.models.wan.lora_files import load_lora
 from vrjax.models.wan.readers import load_dit, save_dit
 from vrjax.models.wan.umt5 import load_text_encoder
-from vrjax.models.wan.vae_readers import load_vae
+from vrjax.models.wan.vae import load_vae
 
 __all__ = [
     "Context",

@@ -193,7 +193,7 @@ def _centre(image: np.ndarray, size: int) -> np.ndarray:
 
 # ---------------------------------------------------------------------------------------------------------- reading
 
-_FILES = ("models_clip_*.pth", "*clip*vision*.safetensors")
+FILES = ("models_clip_*.pth", "*clip*vision*.safetensors")
 NAMES = weights.Names(
     ("original", "transformers"),
     {
@@ -259,7 +259,7 @@ def load_image_encoder(path: str | os.PathLike, **options: Any) -> CLIPEncoder:
 
 def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
     """A vision tower's file and its config, shapes not checked yet. Arguments, errors: as `load_image_encoder`."""
-    source = tensors.read(tensors.locate(path, "image_encoder", _FILES))
+    source = tensors.read(tensors.locate(path, "image_encoder", FILES))
     layout, prefix = weights.layout(source, ANCHORS, "a CLIP vision tower")
     cfg = _config(source, layout, prefix, options)
     unused = rf"{_UNUSED[layout]}|{re.escape(BLOCKS[layout])}\.{cfg.layers - 1}\..*"

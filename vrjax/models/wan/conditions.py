@@ -31,15 +31,6 @@ class Conditions(NamedTuple):
     first: Any = None
 
 
-def fit(picture: tuple[int, int], area: tuple[int, int], multiple: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of a picture's aspect and about the pixels of `area`, in multiples of the network's patches."""
-    h, w = picture
-    pixels = area[0] * area[1]
-    sides = math.sqrt(pixels * h / w), math.sqrt(pixels * w / h)
-    height, width = (max(int(side) // m, 1) * m for side, m in zip(sides, multiple, strict=True))
-    return height, width
-
-
 def scaled(
     picture: Shaped[np.ndarray, "h w c"], size: tuple[int, int], style: str
 ) -> Float[np.ndarray, "height width c"]:
@@ -123,7 +114,7 @@ def make(
     Raises:
         ValueError: a picture that the model needs is missing, or one that it cannot take is there.
     """
-    check(folder, image is not None, last_image is not None, frames)
+    folder.check(image is not None, last_image is not None, frames)
     if image is None:
         return Conditions()
     ours = folder.layout == "original"
@@ -148,21 +139,6 @@ def make(
         prepare = lambda p: jnp.asarray(clips.preprocess(p, size=clip.cfg.image_size, style=look))
         rows = jnp.concatenate([_look(clip, prepare(p)) for p in pictures])
     return Conditions(Image(jnp.concatenate([jnp.asarray(given), latent], -1), rows))
-
-
-def check(folder: Folder, image: bool, last: bool, frames: int) -> None:
-    """ValueError where the pictures given are not those the model takes."""
-    name = folder.name
-    if folder.kind == "t2v" and (image or last):
-        raise ValueError(f"{name} takes no picture: it makes videos from text alone")
-    if folder.kind in ("i2v", "flf2v") and not image:
-        raise ValueError(f"{name} needs a picture to start from (image)")
-    if folder.kind == "flf2v" and not last:
-        raise ValueError(f"{name} needs a picture to end on as well (last_image)")
-    if last and (folder.kind == "ti2v" or (folder.kind == "i2v" and folder.cfg.image_dim is not None)):
-        raise ValueError(f"{name} takes no last picture: Wan2.1-FLF2V and Wan2.2-I2V do")
-    if last and frames < 2:
-        raise ValueError(f"a first and a last picture need at least 2 frames, found {frames}")
 
 
 @functools.partial(jax.jit, static_argnames="chunk")

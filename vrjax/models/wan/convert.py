@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vrjax.files import pth_writer, tensors, weights, writing
-from vrjax.models.wan import clip, readers, umt5, vae_readers
+from vrjax.models.wan import clip, readers, umt5, vae
 
 LAYOUTS = ("diffusers", "wan", "comfy")
 KINDS = ("transformer", "vae", "text_encoder", "image_encoder")
 SHARD = 5 * 10**9  # bytes of a file, in diffusers' layout and of Wan's transformers
 COMFY = "model.diffusion_model."
-_MODULES: Any = dict(zip(KINDS, (readers, vae_readers, umt5, clip), strict=True))
+_MODULES: Any = dict(zip(KINDS, (readers, vae, umt5, clip), strict=True))
 _STEMS = {
     "transformer": "diffusion_pytorch_model",
     "vae": "diffusion_pytorch_model",

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vrjax.files import writing
-from vrjax.models.wan import clip, convert, defaults, folders, umt5, vae_readers
+from vrjax.models.wan import clip, convert, folders
 
 _FILE = 2**26  # bytes of the largest file of a tokenizer that is copied
 _TOKENIZERS = ("tokenizer", "google/umt5-xxl")
@@ -48,8 +48,8 @@ def model(
     found = folders.find(source)
     networks = [convert.open_part(path, layout) for path in found.networks]
     others = {}
-    for kind, patterns in _parts(found).items():
-        path = found.part(kind, patterns, kind.replace("_", " "))
+    for kind in [kind for kind in folders.FILES if kind != "image_encoder" or found.cfg.image_dim is not None]:
+        path = found.part(kind)
         heads = {"heads": _heads(path)} if kind == "image_encoder" and _heads(path) else {}
         others[kind] = convert.open_part(path, layout, **heads)
     tokenizer = next((found.root / name for name in _TOKENIZERS if (found.root / name).is_dir()), None)
@@ -75,14 +75,6 @@ def is_model(path: str | os.PathLike) -> bool:
         return False
     whole = [*path.glob("Wan*_VAE.pth"), *path.glob("models_t5_*.pth"), *path.glob("model_index.json")]
     return bool(whole) or (path / "high_noise_model").is_dir()
-
-
-def _parts(found: folders.Folder) -> dict[str, tuple[str, ...]]:
-    """The networks beside the transformers, and their files in Wan's layout."""
-    out: dict[str, tuple[str, ...]] = {"vae": vae_readers._FILES, "text_encoder": umt5._FILES}
-    if found.cfg.image_dim is not None:
-        out["image_encoder"] = clip._FILES
-    return out
 
 
 def _heads(path: pathlib.Path) -> int | None:
@@ -126,7 +118,7 @@ def _copy(tokenizer: pathlib.Path, target: pathlib.Path) -> None:
 
 def _descriptions(found: folders.Folder, scratch: pathlib.Path, tokenizer: bool) -> None:
     """The JSON of diffusers' layout."""
-    how = defaults.of(found.kind, len(found.networks), small=found.cfg.dim <= 1536)
+    how = found.published(scheduled=False)
     image = found.kind in ("i2v", "flf2v")
     here = lambda library, name, there=True: [library, name] if there else [None, None]
     index: dict[str, Any] = {
@@ -179,13 +171,13 @@ def _lost(found: folders.Folder, layout: str, tokenizer: bool) -> list[str]:
     lines = []
     if not tokenizer:
         lines.append("note: the folder has no tokenizer; text must be encoded with another one's")
-    own = defaults.BOUNDARIES.get(found.kind) if len(found.networks) == 2 else None
+    own = folders.PUBLISHED[found.kind, len(found.networks)].boundary
     if layout != "diffusers" and found.boundary != own:
         lines.append(
             f"note: the boundary {found.boundary} is not Wan's own ({own}), and this layout has no place for it"
         )
     if layout != "diffusers" and found.scheduler is not None:
-        how = defaults.of(found.kind, len(found.networks), small=found.cfg.dim <= 1536)
+        how = found.published(scheduled=False)
         shift = found.scheduler.get("flow_shift", found.scheduler.get("shift"))
         lines.append(f"note: this layout has no place for the scheduler (shift {shift}; Wan's code takes {how.shift})")
     if layout == "wan" and found.cfg.image_dim is not None and found.layout == "diffusers":

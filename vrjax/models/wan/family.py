@@ -15,8 +15,7 @@ from vrjax.models.blocks.layers import PARTS
 from vrjax.models.family import Needs
 from vrjax.models.wan import flops as counts
 from vrjax.models.wan import lora_files, readers, vae
-from vrjax.models.wan.config import WanConfig
-from vrjax.models.wan.dit import WanDiT, abstract, logical_axes
+from vrjax.models.wan.dit import WanConfig, WanDiT, abstract, logical_axes
 
 __all__ = ["MUON", "TARGETS", "Config", "abstract", "logical_axes"]
 

@@ -1,6 +1,6 @@
 """Floating-point operations of a WanDiT, counted from its shapes: one multiply-add is two operations."""
 
-from vrjax.models.wan.config import WanConfig
+from vrjax.models.wan.dit import WanConfig
 
 
 def forward(cfg: WanConfig, tokens: int, text: int, image: int = 0) -> int:

@@ -25,8 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vrjax.files import tensors, weights
-from vrjax.models.wan.config import WanConfig
-from vrjax.models.wan.dit import abstract
+from vrjax.models.wan.dit import WanConfig, abstract
 from vrjax.models.wan.readers import key_of
 
 Place = tuple[str, int | None]  # dotted parameter of a WanDiT, and block

@@ -14,8 +14,7 @@ from jax.sharding import Mesh
 from vrjax.files import tensors, weights, writing
 from vrjax.files.weights import Slot
 from vrjax.models.family import shard
-from vrjax.models.wan.config import WanConfig
-from vrjax.models.wan.dit import abstract
+from vrjax.models.wan.dit import WanConfig, abstract
 
 # Ours (attribute path), original, diffusers. Note the swap: the affine norm before cross-attention is norm3 in the
 # original and norm2 in diffusers (whose norm1 and norm3 have no parameters).

@@ -157,7 +157,7 @@ def abstract(cfg: UMT5Config) -> UMT5Encoder:
 
 # ---------------------------------------------------------------------------------------------------------- reading
 
-_FILES = ("models_t5_umt5-xxl-enc-*.pth", "*umt5*.safetensors")
+FILES = ("models_t5_umt5-xxl-enc-*.pth", "*umt5*.safetensors")
 NAMES = weights.Names(
     ("original", "transformers"),
     {
@@ -211,7 +211,7 @@ def load_text_encoder(path: str | os.PathLike, **options: Any) -> UMT5Encoder:
 
 def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
     """An encoder's file and its config. Arguments, errors: those of `load_text_encoder`; shapes are not checked yet."""
-    source = tensors.read(tensors.locate(path, "text_encoder", _FILES))
+    source = tensors.read(tensors.locate(path, "text_encoder", FILES))
     layout, prefix = weights.layout(source, ANCHORS, "a UMT5 encoder")
     token_key, tied = key_of(("tokens",), layout), layout == "transformers"
     if tied and prefix + token_key not in source.shapes:

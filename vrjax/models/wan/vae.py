@@ -13,26 +13,27 @@ Tiles in space (`tile`) are an approximation, as the middle blocks attend within
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import os
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 from flax import nnx
-from jax import lax
 from jaxtyping import Array, Float
 
+from vrjax.files import tensors, weights
+from vrjax.files.weights import Slot
 from vrjax.models.wan.vae_layers import (
     CausalConv,
+    Coder,
     Contexts,
-    Down,
-    Middle,
-    Norm,
-    ResBlock,
     Stream,
-    Up,
+    Tile,
+    in_pieces,
+    in_tiles,
     mean_down,
     repeat_up,
 )
@@ -124,61 +125,6 @@ WAN_22 = VAEConfig(
 )
 
 
-class Tile(NamedTuple):
-    """Spatial tiles, in latent positions: neighbours overlap by at least `overlap` and are blended linearly there."""
-
-    height: int = 32
-    width: int = 32
-    overlap: int = 8
-
-
-class Stage(nnx.Module):
-    """Residual blocks, then resampling, of one resolution of the encoder or the decoder."""
-
-    def __init__(self, key: jax.Array, widths: list[int], resample: Any):
-        keys = jax.random.split(key, len(widths))
-        pairs = zip(keys, widths, widths[1:], strict=False)
-        self.blocks = nnx.List([ResBlock(k, n_in, n_out) for k, n_in, n_out in pairs])
-        self.resample = resample(keys[-1]) if resample else None
-
-    def run(self, x: Array, stream: Stream) -> Array:
-        for block in self.blocks:
-            x = block.run(x, stream)
-        return x if self.resample is None else self.resample.run(x, stream)
-
-
-class Coder(nnx.Module):
-    """What encoder and decoder share: an input convolution, stages, a middle, and an output head."""
-
-    def __init__(self, cfg: VAEConfig, key: jax.Array, encoder: bool):
-        keys = jax.random.split(key, 4 + len(cfg.multipliers))
-        stages, pixels = len(cfg.multipliers), cfg.channels * cfg.patch**2
-        self.stages = nnx.List([])
-        if encoder:
-            dims = [cfg.dim, *(cfg.dim * m for m in cfg.multipliers)]
-            n_in, n_out = pixels, 2 * cfg.latent_channels
-        else:
-            dims = [cfg.decoder_dim * m for m in (*cfg.multipliers[-1:], *cfg.multipliers[::-1])]
-            n_in, n_out = cfg.latent_channels, pixels
-        for i, (a, b) in enumerate(zip(dims, dims[1:], strict=False)):
-            last = i == stages - 1
-            if encoder:
-                widths = [a] + [b] * cfg.blocks
-                make = None if last else (lambda k, b=b, time=cfg.temporal[i]: Down(k, b, time))
-            else:
-                halved = not cfg.shortcuts
-                widths = [a // 2 if halved and i else a] + [b] * (cfg.blocks + 1)
-                time = False if last else cfg.temporal[::-1][i]
-                make = None if last else (lambda k, b=b, o=b // 2 if halved else b, time=time: Up(k, b, o, time))
-            self.stages.append(Stage(keys[4 + i], widths, make))
-        self.conv_in = CausalConv(keys[0], (3, 3, 3), n_in, dims[0])
-        self.middle = Middle(keys[1], dims[-1] if encoder else dims[0])
-        self.norm_out, self.conv_out = Norm(dims[-1]), CausalConv(keys[2], (3, 3, 3), dims[-1], n_out)
-
-    def head(self, x: Array, stream: Stream) -> Array:
-        return self.conv_out.run(jax.nn.silu(self.norm_out(x)), stream)
-
-
 class WanVAE(nnx.Module):
     """Wan's video VAE. See the module docstring; `VAEConfig` states every option."""
 
@@ -210,8 +156,8 @@ class WanVAE(nnx.Module):
         t, h, w = video.shape[:3]
         if t % f != 1 % f or h % s or w % s or not video.size:
             raise ValueError(f"video: (t, h, w) = {(t, h, w)}, expected t = 1 + {f}n, h and w multiples of {s}")
-        run = lambda x: _stream(self._encode, x, f, chunk)
-        latent = _tiled(run, video, tile, s, 1) if tile else run(video)
+        run = lambda x: in_pieces(self._encode, x, f, chunk)
+        latent = in_tiles(run, video, tile, s, 1) if tile else run(video)
         return (latent - np.asarray(cfg.mean, np.float32)) / np.asarray(cfg.std, np.float32)
 
     def decode(
@@ -225,8 +171,8 @@ class WanVAE(nnx.Module):
         if latent.ndim != 4 or latent.shape[-1] != cfg.latent_channels or not latent.size:
             raise ValueError(f"latent: shape {latent.shape}, expected (t, h, w, {cfg.latent_channels})")
         z = latent.astype(jnp.float32) * np.asarray(cfg.std, np.float32) + np.asarray(cfg.mean, np.float32)
-        run = lambda z: _stream(self._decode, z, 1, chunk)
-        video = _tiled(run, z, tile, 1, cfg.space_factor) if tile else run(z)
+        run = lambda z: in_pieces(self._decode, z, 1, chunk)
+        video = in_tiles(run, z, tile, 1, cfg.space_factor) if tile else run(z)
         return jnp.clip(video, -1, 1)
 
     def _encode(self, x: Array, contexts: Contexts | None) -> tuple[Array, Contexts]:
@@ -265,68 +211,188 @@ def abstract(cfg: VAEConfig) -> WanVAE:
     return jax.eval_shape(lambda: WanVAE(cfg, rngs=nnx.Rngs(0)))
 
 
-def _stream(run: Callable, x: Array, step: int, chunk: int | None) -> Array:
-    """Runs `run(piece, contexts) -> (out, contexts)` over x: its first frame, then pieces of `chunk * step` frames."""
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"chunk: found {chunk}, expected at least 1 latent frame, or None")
-    if chunk is None or len(x) == 1:
-        return run(x, None)[0]
-    head, contexts = run(x[:1], None)
-    size, out = chunk * step, [head]
-    pieces, left = divmod(len(x) - 1, size)
-    if pieces:
-        rows = x[1 : 1 + pieces * size].reshape(pieces, size, *x.shape[1:])
-        contexts, rows = lax.scan(lambda c, piece: run(piece, c)[::-1], contexts, rows)
-        out.append(rows.reshape(-1, *rows.shape[2:]))
-    if left:
-        out.append(run(x[-left:], contexts)[0])
-    return jnp.concatenate(out)
+# ---------------------------------------------------------------------------------------------------------- reading
+
+FILES = ("Wan*_VAE.pth", "*[vV][aA][eE]*.safetensors")
+_RES = {  # ours -> original, diffusers
+    "norm1": ("residual.0", "norm1"),
+    "conv1": ("residual.2", "conv1"),
+    "norm2": ("residual.3", "norm2"),
+    "conv2": ("residual.6", "conv2"),
+    "shortcut": ("shortcut", "conv_shortcut"),
+}
+_CODER = {
+    "conv_in": ("conv1", "conv_in"),
+    "norm_out": ("head.0", "norm_out"),
+    "conv_out": ("head.2", "conv_out"),
+}
+_MIDDLE = {
+    "first": ("middle.0", "mid_block.resnets.0"),
+    "attention": ("middle.1", "mid_block.attentions.0"),
+    "second": ("middle.2", "mid_block.resnets.1"),
+}
+_TOP = {"quant": ("conv1", "quant_conv"), "post_quant": ("conv2", "post_quant_conv")}
+_LAYOUTS = ("original", "diffusers")
+_LEAF = {"kernel": "weight", "bias": "bias", "gamma": "gamma"}
+ANCHORS = {"original": "encoder.middle.0.residual.0.gamma", "diffusers": "encoder.mid_block.resnets.0.norm1.gamma"}
+_DIFFUSERS_CONFIG = {
+    "base_dim": "dim",
+    "decoder_base_dim": "decoder_dim",
+    "z_dim": "latent_channels",
+    "dim_mult": "multipliers",
+    "num_res_blocks": "blocks",
+    "temperal_downsample": "temporal",
+    "is_residual": "shortcuts",
+    "patch_size": "patch",
+    "latents_mean": "mean",
+    "latents_std": "std",
+}
 
 
-def _tiled(run: Callable, x: Array, tile: Tile, down: int, up: int) -> Array:
-    """Runs `run` on equal tiles of x (t, h, w, c), one after another, and blends them.
+def key_of(path: tuple, cfg: VAEConfig, layout: str) -> str:
+    """File key of a parameter: `key_of(("encoder", "stages", 0, "blocks", 1, "conv1", "kernel"), cfg, "original")`."""
+    n, leaf = _LAYOUTS.index(layout), _LEAF[path[-1]]
+    if path[0] in _TOP:
+        return f"{_TOP[path[0]][n]}.{leaf}"
+    side, part, *rest = path
+    if part in _CODER:
+        return f"{side}.{_CODER[part][n]}.{leaf}"
+    if part == "middle":
+        inside = rest[1] if rest[0] == "attention" else _RES[rest[1]][n]
+        return f"{side}.{_MIDDLE[rest[0]][n]}.{inside}.{leaf}"
+    stage, kind, *rest = rest
+    per_stage = cfg.blocks + (side == "decoder")  # residual blocks; resampling comes after them
+    j = rest[0] if kind == "blocks" else per_stage
+    down = side == "encoder"
+    if layout == "original":
+        group = "downsamples" if down else "upsamples"
+        start = f"{group}.{stage}.{group}.{j}" if cfg.shortcuts else f"{group}.{stage * (per_stage + 1) + j}"
+    elif cfg.shortcuts:
+        resample = "downsampler" if down else "upsampler"
+        start = f"{'down' if down else 'up'}_blocks.{stage}." + (f"resnets.{j}" if kind == "blocks" else resample)
+    elif down:
+        start = f"down_blocks.{stage * (per_stage + 1) + j}"
+    else:
+        start = f"up_blocks.{stage}." + (f"resnets.{j}" if kind == "blocks" else "upsamplers.0")
+    inside = _RES[rest[1]][n] if kind == "blocks" else {"conv": "resample.1", "time_conv": "time_conv"}[rest[0]]
+    return f"{side}.{start}.{inside}.{leaf}"
 
-    A tile is given in latent positions: `down` input pixels each (encoding), or `up` output pixels each (decoding).
+
+def slots(cfg: VAEConfig, layout: str) -> Iterator[Slot]:
+    """Every parameter's key, shape and order of axes in a file."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(abstract(cfg)):
+        name = weights.names(path)
+        take, shape = np.asarray, leaf.shape
+        flat = "attention" in name or (name[-3:-1] == ("resample", "conv"))  # of images in the file: no time axis
+        if name[-1] == "gamma":
+            take, shape = _flat, (*leaf.shape, 1, 1) if flat else (*leaf.shape, 1, 1, 1)
+        elif name[-1] == "kernel":
+            *size, n_in, n_out = leaf.shape
+            take, shape = (_image_kernel, (n_out, n_in, *size[1:])) if flat else (_kernel, (n_out, n_in, *size))
+        yield Slot((key_of(name, cfg, layout),), shape, take)
+
+
+def _flat(array: np.ndarray) -> np.ndarray:
+    return array.reshape(-1)
+
+
+def _kernel(array: np.ndarray) -> np.ndarray:
+    return array.transpose(2, 3, 4, 1, 0)
+
+
+def _image_kernel(array: np.ndarray) -> np.ndarray:
+    return array.transpose(2, 3, 1, 0)[None]
+
+
+def load_vae(path: str | os.PathLike, **options: Any) -> WanVAE:
+    """Loads Wan's VAE, 2.1 or 2.2, in diffusers' or the original layout; parameters in float32.
+
+    Args:
+        path: a `.pth` or `.safetensors` file, a `vae` folder, or a model's root folder in either layout. The config
+            comes from `config.json` where there is one, else from the tensors' shapes.
+        **options: fields of VAEConfig that override what was found, such as dtype.
+
+    Raises:
+        FileNotFoundError: nothing there.
+        ValueError: a torn or hostile file; missing, unexpected or misshapen tensors (names the file and the first of
+            them); a config that cannot be read.
     """
-    if tile.overlap < 0 or min(tile.height, tile.width) < max(1, 2 * tile.overlap):
-        raise ValueError(f"tile: {tile}, expected sizes of at least 1 and at least twice the overlap")
-    full = x.shape[1] // down, x.shape[2] // down
-    size = min(tile.height, full[0]), min(tile.width, full[1])
-    starts = [_starts(s, n, tile.overlap) for s, n in zip(size, full, strict=True)]
-    weights = [_weights(a, s, n, tile.overlap, up) for a, s, n in zip(starts, size, full, strict=True)]
-    i, j = (grid.ravel() for grid in np.meshgrid(*(np.arange(len(a)) for a in starts), indexing="ij"))
-    tiles = (starts[0][i], starts[1][j], weights[0][i], weights[1][j])
-
-    piece = jax.ShapeDtypeStruct((len(x), *(s * down for s in size), x.shape[-1]), x.dtype)
-
-    def one(total, row):
-        top, left, down_weight, across_weight = row
-        part = run(lax.dynamic_slice(x, (0, top * down, left * down, 0), piece.shape))
-        part = part * down_weight[None, :, None, None] * across_weight[None, None, :, None]
-        at = (0, top * up, left * up, 0)
-        return lax.dynamic_update_slice(total, lax.dynamic_slice(total, at, part.shape) + part, at), None
-
-    out = jax.eval_shape(run, piece)
-    total = jnp.zeros((out.shape[0], full[0] * up, full[1] * up, out.shape[-1]), out.dtype)
-    return lax.scan(one, total, tiles)[0]
+    found = opened(path, **options)
+    return found.module(abstract(found.cfg))
 
 
-def _starts(size: int, length: int, overlap: int) -> np.ndarray:
-    """First positions of equal tiles that cover `length`, neighbours sharing at least `overlap`."""
-    count = 1 if size >= length else 1 + math.ceil((length - size) / (size - overlap))
-    return np.round(np.linspace(0, length - size, count)).astype(np.int32)
+def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
+    """A VAE's file and its config. Arguments and errors are those of `load_vae`; shapes are not checked yet."""
+    source = tensors.read(tensors.locate(path, "vae", FILES))
+    layout, prefix = weights.layout(source, ANCHORS, "a Wan VAE")
+    cfg = _config(source, layout, prefix, options)
+    if cfg.blocks * len(cfg.multipliers) > len(source.shapes):  # before a module of that size is made
+        blocks = f"{len(cfg.multipliers)} stages of {cfg.blocks} blocks"
+        raise ValueError(f"{source.path}: the config says {blocks}, the file has {len(source.shapes)} tensors")
+    return weights.Opened(source, cfg, layout, prefix, list(slots(cfg, layout)))
 
 
-def _weights(starts: np.ndarray, size: int, length: int, overlap: int, up: int) -> np.ndarray:
-    """Weights (tiles, size * up) of each tile's outputs: ramps of the overlap's width inside, none at the border.
+def read_config(path: str | os.PathLike, **options: Any) -> VAEConfig:
+    """The config of a VAE that `load_vae` would load, from JSON and headers alone. Arguments and errors as there."""
+    source = tensors.read(tensors.locate(path, "vae", FILES))
+    return _config(source, *weights.layout(source, ANCHORS, "a Wan VAE"), options)
 
-    At each output position the weights of the tiles that cover it sum to one.
-    """
-    inside, ramp = np.arange(size * up), overlap * up + 1
-    rows, total = [], np.zeros(length * up)
-    for start in starts:
-        before = inside + 1 if start else np.full(size * up, ramp)
-        after = size * up - inside if start + size < length else np.full(size * up, ramp)
-        rows.append(np.minimum(np.minimum(before, after), ramp))
-        total[start * up : (start + size) * up] += rows[-1]
-    return np.stack([row / total[s * up : (s + size) * up] for s, row in zip(starts, rows, strict=True)]).astype("f4")
+
+def public_config(cfg: VAEConfig) -> dict:
+    """`config.json` of diffusers' AutoencoderKLWan."""
+    found = {theirs: getattr(cfg, ours) for theirs, ours in _DIFFUSERS_CONFIG.items()}
+    found = {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+    pixels = cfg.channels * cfg.patch**2
+    return {
+        "_class_name": "AutoencoderKLWan",
+        **found,
+        "patch_size": cfg.patch if cfg.patch > 1 else None,
+        "attn_scales": [],
+        "dropout": 0.0,
+        "in_channels": pixels,
+        "out_channels": pixels,
+        "scale_factor_temporal": cfg.time_factor,
+        "scale_factor_spatial": cfg.space_factor,
+    }
+
+
+def _config(source: tensors.Source, layout: str, prefix: str, options: dict) -> VAEConfig:
+    origin, public = weights.beside(source)
+    if public.get("_class_name") == "AutoencoderKLWan":
+        found = weights.fields(public, _DIFFUSERS_CONFIG)
+        found["decoder_dim"] = found.get("decoder_dim") or found.get("dim", WAN_21.dim)
+        found["patch"] = found.get("patch") or 1
+    else:
+        found, origin = _inferred(source, layout, prefix, options), f"{source.path} (shapes)"
+    return weights.config(VAEConfig, found | options, origin, "VAE")
+
+
+def _inferred(source: tensors.Source, layout: str, prefix: str, options: dict) -> dict:
+    """What the tensors' shapes say; stages and blocks are those of the public models unless `options` say otherwise."""
+    n = _LAYOUTS.index(layout)
+
+    def shape(part: str, axis: int, conv: str = "conv_in") -> int:
+        key = f"{prefix}{part}.{_CODER[conv][n]}.weight" if part in ("encoder", "decoder") else f"{prefix}{part}.weight"
+        if len(source.shapes.get(key, ())) != 5:
+            raise ValueError(f"{source.path}: {key} has shape {source.shapes.get(key)}, expected 5 axes")
+        return source.shapes[key][axis]
+
+    nested = ("encoder.downsamples.0.downsamples.0.", "encoder.down_blocks.0.resnets.0.")[n]
+    shortcuts = any(key.startswith(prefix + nested) for key in source.shapes)
+    multipliers = options.get("multipliers", WAN_21.multipliers)
+    channels, latent = options.get("channels", 3), shape(_TOP["post_quant"][n], 0)
+    found = {
+        "dim": shape("encoder", 0),
+        "decoder_dim": shape("decoder", 0) // multipliers[-1],
+        "latent_channels": latent,
+        "patch": math.isqrt(shape("encoder", 1) // channels),
+        "shortcuts": shortcuts,
+    }
+    for public in (WAN_21, WAN_22):
+        if public.latent_channels == latent:
+            found |= {"mean": public.mean, "std": public.std}
+    if "mean" not in (found | options) or "std" not in (found | options):
+        raise ValueError(
+            f"{source.path}: no config.json, and {latent} latent channels are neither 16 nor 48: pass mean=, std="
+        )
+    return found
