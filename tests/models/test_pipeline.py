@@ -87,9 +87,8 @@ def test_published_settings():
 
     def of(kind, experts, dim=5120, **options):
         cfg, boundary = wan.WanConfig(dim=dim, heads=dim // 128), folders.PUBLISHED[kind, experts].boundary
-        folder = folders.Folder(
-            pathlib.Path("m"), "original", (pathlib.Path("n"),) * experts, kind, cfg, boundary, None
-        )
+        networks = (pathlib.Path("n"),) * experts
+        folder = folders.Folder(pathlib.Path("m"), "original", networks, kind, cfg, boundary, None, {})
         return folder.published(**options)
 
     t2v = of("t2v", 1)

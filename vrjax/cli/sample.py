@@ -138,6 +138,7 @@ def from_prompt(args: argparse.Namespace) -> None:
     from vrjax import files, parallel
     from vrjax.files import runs
     from vrjax.models import pipeline
+    from vrjax.models.pipeline.recorder import FIELDS
 
     if args.model is None:
         raise ValueError("sample: --prompt needs --model, the folder of a public Wan model")
@@ -148,6 +149,10 @@ def from_prompt(args: argparse.Namespace) -> None:
     seeds = list(range(first, first + (args.seeds or 1)))
     if not 0 <= first < 2**31 - len(seeds):
         raise ValueError(f"--seed: found {first}, expected 0 to 2**31 less the number of videos")
+    fields = tuple(args.record_fields or ("x0",))
+    if unknown := [name for name in fields if name not in FIELDS]:
+        raise ValueError(f"--record-fields: unknown {', '.join(unknown)}, expected any of {', '.join(FIELDS)}")
+    options = _options(args)
     pipe = pipeline.open(
         args.model,
         dtype=args.dtype,
@@ -155,9 +160,10 @@ def from_prompt(args: argparse.Namespace) -> None:
         cache=False if args.no_cache else None,
         mesh=parallel.mesh(mesh) if mesh else None,
     )
-    settings, steps, fields = _settings(args, pipe)
+    settings = pipe.settings(**options)
     pictures = [None if path is None else files.read_image(path) for path in (args.image, args.last_image)]
     pipe.folder.check(args.image is not None, args.last_image is not None, settings.frames)
+    steps, summary = recorded(args.record, settings.steps), _summary(pipe, settings, len(seeds))
     config = _config(args, pipe, settings, seeds, steps, fields) | {"mesh": mesh}
     out = args.out or pathlib.Path("runs") / f"sample-{pipe.name}-{_slug(args.prompt)}"
     opened = runs.Run(out, config, kind="sample", fresh=bool(args.fresh), may_change=_MAY_CHANGE, made=_MADE)
@@ -166,7 +172,7 @@ def from_prompt(args: argparse.Namespace) -> None:
             print(f"{out}: {note}")
         todo = [seed for seed in seeds if not (out / f"seed-{seed}.mp4").exists()]
         done = len(seeds) - len(todo)
-        print(_summary(pipe, settings, len(seeds)) + (f"; {done} of {len(seeds)} seeds are there" if done else ""))
+        print(summary + (f"; {done} of {len(seeds)} seeds are there" if done else ""))
         if todo:
             inputs = pipe.prepare(args.prompt, settings, *pictures)
             _sample(pipe, settings, inputs, todo, args.together or _divided(pipe.mesh), steps, fields, out)
@@ -179,28 +185,22 @@ def _divided(mesh: Any) -> int:
     return 1 if mesh is None else mesh.shape["seed"]
 
 
-def _settings(args: argparse.Namespace, pipe: Any) -> tuple[Any, tuple[int, ...], tuple[str, ...]]:
-    """The run's settings, and which steps and fields of it are kept."""
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """What the run's settings are asked to be, see `Pipeline.settings`."""
     from vrjax import files
-    from vrjax.models.pipeline.recorder import FIELDS
     from vrjax.models.wan import folders
 
-    options = {name: getattr(args, name) for name in ("size", "frames", "fps", "steps", "solver", "grid", "guidance")}
-    options |= {"shift": args.shift, "negative": args.negative, "times": args.steps_list}
+    names = ("size", "frames", "fps", "steps", "shift", "solver", "grid", "guidance", "negative")
+    options = {name: getattr(args, name) for name in names} | {"times": args.steps_list}
     if args.preset is not None:
         if args.preset not in folders.PRESETS:
             raise ValueError(f"--preset: unknown {args.preset!r}, expected one of {', '.join(folders.PRESETS)}")
         if args.steps_list is not None:
             raise ValueError("--preset and --steps-list: give one of them")
         options["times"] = folders.PRESETS[args.preset]
-    picture = None
     if args.image is not None and args.size is None:
-        picture = files.read_image(args.image).shape[:2]
-    settings = pipe.settings(picture=picture, **options)
-    fields = tuple(args.record_fields or ("x0",))
-    if unknown := [name for name in fields if name not in FIELDS]:
-        raise ValueError(f"--record-fields: unknown {', '.join(unknown)}, expected any of {', '.join(FIELDS)}")
-    return settings, recorded(args.record, settings.steps), fields
+        options["picture"] = files.read_image(args.image).shape[:2]
+    return options
 
 
 def recorded(text: str | None, count: int) -> tuple[int, ...]:
@@ -329,7 +329,7 @@ def _summary(pipe: Any, settings: Any, seeds: int) -> str:
     scales = ", ".join(f"{scale:g}" for scale in settings.guidance)
     pair = f", {settings.recipe.high_steps} of them by the high-noise expert" if settings.boundary is not None else ""
     return (
-        f"{pipe.name}: {seeds} video{'s' * (seeds > 1)} of {settings.frames} frames, {h}x{w}; {settings.steps} "
+        f"{pipe.folder.name}: {seeds} video{'s' * (seeds > 1)} of {settings.frames} frames, {h}x{w}; {settings.steps} "
         f"{settings.solver} steps on {settings.grid}, shift {settings.shift:g}{pair}; guidance {scales}; {pipe.dtype}"
     )
 

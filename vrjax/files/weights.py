@@ -1,7 +1,7 @@
 """A network's parameters from a file of named arrays: all keys and shapes are checked before the first is read.
 
-    opened = Opened(source, cfg, layout, prefix, slots)     # what a file's keys, shapes and config say
-    network = opened.module(abstract(cfg))                  # its leaves: shape, dtype and, if any, sharding
+    opened = Opened(source, abstract(cfg), layout, prefix, slots)      # what a file's keys, shapes and config say
+    network = opened.module()
 
 A file is memory-mapped; what is read of it at a time is one tensor, cast and turned on the way, so a model may be
 larger than what the host can spare twice. On CPU devices an array *is* the buffer that was filled: nothing is copied,
@@ -89,18 +89,23 @@ class Opened(NamedTuple):
 
     Attributes:
         source: the file.
-        cfg: of the network.
+        abstract: the module as `jax.eval_shape` gives it; its config is `abstract.cfg`.
         layout, prefix: of its keys; tensors without the prefix belong to others and are left alone.
         slots: where its parameters are, one per leaf of the module, in order.
         unused: pattern (`re.fullmatch`) of keys that may be in the file and are not read.
     """
 
     source: tensors.Source
-    cfg: Any
+    abstract: Any
     layout: str
     prefix: str
     slots: list[Slot]
     unused: str = ""
+
+    @property
+    def cfg(self) -> Any:
+        """The network's config."""
+        return self.abstract.cfg
 
     def check(self) -> None:
         """ValueError that names the file and the first keys which are missing, unexpected or misshapen."""
@@ -118,18 +123,17 @@ class Opened(NamedTuple):
         if complaints:
             raise ValueError(f"{self.source.path}: not the weights of this model: {'; '.join(complaints)}")
 
-    def module(self, abstract: Any) -> Any:
+    def module(self, abstract: Any = None) -> Any:
         """The network, checked and read.
 
         Args:
-            abstract: the module as `jax.eval_shape` gives it; parameters are cast to its dtypes, and go where its
-                shardings say.
+            abstract: the module with other dtypes, or with shardings: parameters are cast to those, and go there.
 
         Raises:
             ValueError: see `check`.
         """
         self.check()
-        leaves, tree = jax.tree.flatten(abstract)
+        leaves, tree = jax.tree.flatten(self.abstract if abstract is None else abstract)
         values = []
         for leaf, slot in zip(leaves, self.slots, strict=True):
             read = lambda i, slot=slot: slot.read(self.source[self.prefix + slot.keys[i]])
@@ -199,15 +203,16 @@ def matrix(array: np.ndarray) -> np.ndarray:
     return array.reshape(len(array), -1).T
 
 
-def beside(source: tensors.Source) -> tuple[str, dict]:
-    """The name and content of the `config.json` beside an open file; empty where there is none."""
+def stated(source: tensors.Source, table: Mapping[str, str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """What the `config.json` beside an open file says: its name, its content, and the fields of it under our names.
+
+    Args:
+        source: the file.
+        table: names of fields there -> ours.
+    """
     file = (source.path if source.path.is_dir() else source.path.parent) / "config.json"
-    return str(file), tensors.read_json(file) if file.exists() else {}
-
-
-def fields(public: Mapping[str, Any], table: Mapping[str, str]) -> dict[str, Any]:
-    """The fields that a public config states; `table` maps their names to ours."""
-    return {ours: public[theirs] for theirs, ours in table.items() if theirs in public}
+    public = tensors.read_json(file) if file.exists() else {}
+    return str(file), public, {ours: public[theirs] for theirs, ours in table.items() if theirs in public}
 
 
 def config(make: Callable[..., Any], found: Mapping[str, Any], origin: Any, what: str) -> Any:

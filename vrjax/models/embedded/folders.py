@@ -10,7 +10,7 @@ from typing import Any
 from vrjax import tasks
 from vrjax.models.embedded import codec
 from vrjax.models.settings import Settings
-from vrjax.models.wan import folders
+from vrjax.models.wan import readers
 from vrjax.models.wan.dit import WanConfig
 
 STEPS, SHIFT, FPS = 20, 3.0, 4
@@ -85,4 +85,4 @@ def find(root: str | os.PathLike) -> Folder:
             trained = dict(json.loads(file.read_text())["config"])
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{file}: expected an object with the field 'config'") from None
-    return Folder(root, folders.network_config(root), trained)
+    return Folder(root, readers.read_config(root), trained)

@@ -253,8 +253,7 @@ def load_image_encoder(path: str | os.PathLike, **options: Any) -> CLIPEncoder:
         ValueError: a torn or hostile file; missing, unexpected or misshapen tensors (names the file and the first of
             them); a config that cannot be read, or asks for another activation.
     """
-    found = opened(path, **options)
-    return found.module(abstract(found.cfg))
+    return opened(path, **options).module()
 
 
 def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
@@ -263,7 +262,7 @@ def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
     layout, prefix = weights.layout(source, ANCHORS, "a CLIP vision tower")
     cfg = _config(source, layout, prefix, options)
     unused = rf"{_UNUSED[layout]}|{re.escape(BLOCKS[layout])}\.{cfg.layers - 1}\..*"
-    return weights.Opened(source, cfg, layout, prefix, list(slots(cfg, layout)), unused)
+    return weights.Opened(source, abstract(cfg), layout, prefix, list(slots(cfg, layout)), unused)
 
 
 def public_config(cfg: CLIPConfig) -> dict:
@@ -304,10 +303,10 @@ def _config(source: tensors.Source, layout: str, prefix: str, options: dict) -> 
         "patch": patch,
         "param_dtype": str(source[prefix + key_of(("blocks", "fc1", "kernel"), layout, 0)].dtype),
     }
-    file, public = weights.beside(source)
+    file, public, _ = weights.stated(source, {})
     public = public.get("vision_config") or public
     if isinstance(public, dict) and public.get("hidden_size") == dim:
-        found |= weights.fields(public, _PUBLIC_CONFIG)
+        found |= {ours: public[theirs] for theirs, ours in _PUBLIC_CONFIG.items() if theirs in public}
         if public.get("hidden_act", "gelu") != "gelu":
             raise ValueError(f"{file}: hidden_act is {public['hidden_act']!r}, expected 'gelu'")
     found |= options

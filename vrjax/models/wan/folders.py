@@ -57,6 +57,7 @@ class Folder:
         cfg: of the (first) transformer.
         boundary: time / 1000 from which on the high-noise expert is asked; None for one network.
         scheduler: the scheduler's config of a diffusers folder, or None.
+        parts: where the weights beside the transformers are, by the names of `FILES`; those that are there.
     """
 
     root: pathlib.Path
@@ -66,6 +67,7 @@ class Folder:
     cfg: WanConfig
     boundary: float | None
     scheduler: dict[str, Any] | None
+    parts: dict[str, pathlib.Path]
 
     @property
     def name(self) -> str:
@@ -98,14 +100,15 @@ class Folder:
 
     def check(self, image: bool, last: bool, frames: int) -> None:
         """ValueError where the pictures given, a first and a last one, are not those the model takes."""
+        name = self.name
         if self.kind == "t2v" and (image or last):
-            raise ValueError(f"{self.name} takes no picture: it makes videos from text alone")
+            raise ValueError(f"{name} takes no picture: it makes videos from text alone")
         if self.kind in ("i2v", "flf2v") and not image:
-            raise ValueError(f"{self.name} needs a picture to start from (image)")
+            raise ValueError(f"{name} needs a picture to start from (image)")
         if self.kind == "flf2v" and not last:
-            raise ValueError(f"{self.name} needs a picture to end on as well (last_image)")
+            raise ValueError(f"{name} needs a picture to end on as well (last_image)")
         if last and (self.kind == "ti2v" or (self.kind == "i2v" and self.cfg.image_dim is not None)):
-            raise ValueError(f"{self.name} takes no last picture: Wan2.1-FLF2V and Wan2.2-I2V do")
+            raise ValueError(f"{name} takes no last picture: Wan2.1-FLF2V and Wan2.2-I2V do")
         if last and frames < 2:
             raise ValueError(f"a first and a last picture need at least 2 frames, found {frames}")
 
@@ -115,12 +118,10 @@ class Folder:
         Raises:
             FileNotFoundError: the folder has none; says what was looked for.
         """
-        found = tensors.locate(self.root, kind, FILES[kind])
-        if found == self.root:
-            expected = f"{kind}/ or {' or '.join(FILES[kind])}"
-            what = "VAE" if kind == "vae" else kind.replace("_", " ")
-            raise FileNotFoundError(f"{self.root}: no {what}, expected {expected}")
-        return found
+        if kind not in self.parts:
+            what, expected = "VAE" if kind == "vae" else kind.replace("_", " "), " or ".join(FILES[kind])
+            raise FileNotFoundError(f"{self.root}: no {what}, expected {kind}/ or {expected}")
+        return self.parts[kind]
 
 
 def find(root: str | os.PathLike) -> Folder:
@@ -135,11 +136,23 @@ def find(root: str | os.PathLike) -> Folder:
         raise FileNotFoundError(f"{root}: no such folder")
     if not root.is_dir():
         raise ValueError(f"{root}: a file; expected the folder of a whole model, with text encoder and VAE")
-    index = root / "model_index.json"
-    return _diffusers(root, tensors.read_json(index)) if index.is_file() else _original(root)
+    parts = {kind: tensors.locate(root, kind, patterns) for kind, patterns in FILES.items()}
+    parts = {kind: path for kind, path in parts.items() if path != root}
+    found = (_diffusers if (root / "model_index.json").is_file() else _original)(root, parts)
+    if len(found.networks) == 2:
+        if found.kind not in ("t2v", "i2v") or found.cfg.image_dim is not None:
+            raise ValueError(f"{root}: two experts of kind {found.kind!r}, expected 't2v' or 'i2v' without CLIP")
+        if not isinstance(found.boundary, (int, float)) or not 0 < found.boundary < 1:
+            raise ValueError(f"{root}: the boundary is {found.boundary!r}, expected a number between 0 and 1")
+        other = readers.read_config(found.networks[1])
+        if other != found.cfg:
+            fields = [f.name for f in dataclasses.fields(other) if getattr(other, f.name) != getattr(found.cfg, f.name)]
+            raise ValueError(f"{root}: its two experts differ in {', '.join(fields)}")
+    return found
 
 
-def _diffusers(root: pathlib.Path, index: dict) -> Folder:
+def _diffusers(root: pathlib.Path, parts: dict[str, pathlib.Path]) -> Folder:
+    index = tensors.read_json(root / "model_index.json")
     there = lambda part: isinstance(index.get(part), list) and index[part][:1] not in ([], [None])
     names = [part for part in ("transformer", "transformer_2") if there(part)]
     if "transformer" not in names:
@@ -151,13 +164,13 @@ def _diffusers(root: pathlib.Path, index: dict) -> Folder:
     if (boundary is None) == (len(names) == 2):
         raise ValueError(f"{root / 'model_index.json'}: {len(names)} transformers and boundary_ratio {boundary!r}")
     scheduler = root / _DIFFUSERS_SCHEDULER
-    cfg = network_config(root / "transformer")
+    cfg = readers.read_config(root / "transformer")
     kind = _kind(cfg, root, expand=bool(index.get("expand_timesteps")))
     found = tensors.read_json(scheduler) if scheduler.is_file() else None
-    return _checked(Folder(root, "diffusers", tuple(root / n for n in names), kind, cfg, boundary, found))
+    return Folder(root, "diffusers", tuple(root / n for n in names), kind, cfg, boundary, found, parts)
 
 
-def _original(root: pathlib.Path) -> Folder:
+def _original(root: pathlib.Path, parts: dict[str, pathlib.Path]) -> Folder:
     pair = (root / "high_noise_model", root / "low_noise_model")
     if any(part.is_dir() for part in pair):
         missing = [part for part in pair if not part.is_dir()]
@@ -171,22 +184,11 @@ def _original(root: pathlib.Path) -> Folder:
             raise ValueError(
                 f"{root}: not a folder of Wan weights: no model_index.json, no high_noise_model/, no {names[1]}"
             )
-    cfg = network_config(networks[0])
+    cfg = readers.read_config(networks[0])
     # Wan's 5 B model is told by its latents of 48 channels; its config.json says so too.
     kind = _kind(cfg, root, expand=cfg.in_channels == cfg.out_channels == 48)
     boundary = getattr(PUBLISHED.get((kind, len(networks))), "boundary", None)
-    return _checked(Folder(root, "original", networks, kind, cfg, boundary, None))
-
-
-def network_config(path: pathlib.Path) -> WanConfig:
-    """The config of a transformer's folder or file, from its JSON and headers alone, which are checked.
-
-    Raises:
-        FileNotFoundError, ValueError: as `wan.load_dit`.
-    """
-    found = readers.opened(path)
-    found.check()
-    return found.cfg
+    return Folder(root, "original", networks, kind, cfg, boundary, None, parts)
 
 
 def _kind(cfg: WanConfig, root: pathlib.Path, expand: bool) -> str:
@@ -201,19 +203,6 @@ def _kind(cfg: WanConfig, root: pathlib.Path, expand: bool) -> str:
         f"{root}: a transformer of {cfg.in_channels} channels in and {cfg.out_channels} out is no text-to-video or "
         "image-to-video model of Wan's (VACE, control and speech models cannot be sampled here)"
     )
-
-
-def _checked(found: Folder) -> Folder:
-    if len(found.networks) == 2:
-        if found.kind not in ("t2v", "i2v") or found.cfg.image_dim is not None:
-            raise ValueError(f"{found.root}: two experts of kind {found.kind!r}, expected 't2v' or 'i2v' without CLIP")
-        if not isinstance(found.boundary, (int, float)) or not 0 < found.boundary < 1:
-            raise ValueError(f"{found.root}: the boundary is {found.boundary!r}, expected a number between 0 and 1")
-        other = network_config(found.networks[1])
-        if other != found.cfg:
-            fields = [f.name for f in dataclasses.fields(other) if getattr(other, f.name) != getattr(found.cfg, f.name)]
-            raise ValueError(f"{found.root}: its two experts differ in {', '.join(fields)}")
-    return found
 
 
 def _schedule(scheduler: dict[str, Any], where: pathlib.Path) -> dict[str, Any]:

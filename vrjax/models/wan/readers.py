@@ -108,7 +108,18 @@ def opened(path: str | os.PathLike, *, prefix: str | None = None, **options: Any
     if cfg.layers > len(shapes):  # before a list of that length is made
         raise ValueError(f"{source.path}: the config says {cfg.layers} layers, the file has {len(shapes)} tensors")
     flat = shapes.get("patch_embedding.weight") == (cfg.dim, cfg.in_channels * cfg.patch_size)
-    return weights.Opened(source, cfg, layout, prefix, list(slots(cfg, layout, flat=flat)), _UNUSED)
+    return weights.Opened(source, abstract(cfg), layout, prefix, list(slots(cfg, layout, flat=flat)), _UNUSED)
+
+
+def read_config(path: str | os.PathLike) -> WanConfig:
+    """The config of a transformer's folder or file, from its JSON and headers alone, which are checked.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_dit`.
+    """
+    found = opened(path)
+    found.check()
+    return found.cfg
 
 
 def load_dit(
@@ -141,8 +152,7 @@ def load_dit(
             config that cannot be read.
     """
     found = opened(path, prefix=prefix, **options)
-    target = abstract(found.cfg)
-    return found.module(target if mesh is None else shard(target, mesh, rules, uneven=uneven))
+    return found.module(None if mesh is None else shard(found.abstract, mesh, rules, uneven=uneven))
 
 
 def save_dit(dit, path: str | os.PathLike, layout: str = "diffusers") -> None:
@@ -204,12 +214,9 @@ def _config(source: tensors.Source, shapes: dict, layout: str, options: dict) ->
             raise ValueError(f"{origin}: not valid JSON") from None
     else:
         found, origin = _inferred(shapes, layout, source.path, options), f"{source.path} (shapes)"
-        file, public = weights.beside(source)
+        file, public, fields = weights.stated(source, _ORIGINAL_CONFIG | _DIFFUSERS_CONFIG | {"patch_size": "patch"})
         if str(public.get("_class_name", "")).startswith("Wan"):
-            origin = file
-            found |= weights.fields(public, _DIFFUSERS_CONFIG if "num_attention_heads" in public else _ORIGINAL_CONFIG)
-            if "patch_size" in public:
-                found["patch"] = public["patch_size"]
+            found, origin = found | fields, file
             if "attention_head_dim" in public:
                 found["dim"] = public["attention_head_dim"] * public["num_attention_heads"]
     found |= options

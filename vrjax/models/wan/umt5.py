@@ -205,8 +205,7 @@ def load_text_encoder(path: str | os.PathLike, **options: Any) -> UMT5Encoder:
         ValueError: a torn or hostile file; missing, unexpected or misshapen tensors (names the file and the first of
             them); options that do not fit.
     """
-    found = opened(path, **options)
-    return found.module(abstract(found.cfg))
+    return opened(path, **options).module()
 
 
 def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
@@ -217,7 +216,9 @@ def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
     if tied and prefix + token_key not in source.shapes:
         token_key = _TIED
     cfg = _config(source, layout, prefix, token_key, options)
-    return weights.Opened(source, cfg, layout, prefix, list(slots(cfg, layout, token_key)), _UNUSED if tied else "")
+    return weights.Opened(
+        source, abstract(cfg), layout, prefix, list(slots(cfg, layout, token_key)), _UNUSED if tied else ""
+    )
 
 
 def public_config(cfg: UMT5Config) -> dict:
@@ -253,9 +254,9 @@ def _config(source: tensors.Source, layout: str, prefix: str, token_key: str, op
         return found
 
     block = lambda name: key_of(("blocks", name), layout, 0)
+    vocab, dim = shape(token_key)
     layers = weights.blocks(source.shapes, f"{prefix}{NAMES.blocks[NAMES.layouts.index(layout)]}.", source.path)
     buckets, heads = shape(block("positions"))
-    vocab, dim = shape(token_key)
     found: dict[str, Any] = {
         "vocab": vocab,
         "dim": dim,
@@ -266,7 +267,7 @@ def _config(source: tensors.Source, layout: str, prefix: str, token_key: str, op
         "buckets": buckets,
         "param_dtype": str(source[prefix + block("q")].dtype),
     }
-    public = weights.beside(source)[1]
+    _, public, fields = weights.stated(source, _PUBLIC_CONFIG)
     if public.get("d_model"):
-        found |= weights.fields(public, _PUBLIC_CONFIG)
+        found |= fields
     return weights.config(UMT5Config, found | options, source.path, "UMT5")

@@ -317,8 +317,7 @@ def load_vae(path: str | os.PathLike, **options: Any) -> WanVAE:
         ValueError: a torn or hostile file; missing, unexpected or misshapen tensors (names the file and the first of
             them); a config that cannot be read.
     """
-    found = opened(path, **options)
-    return found.module(abstract(found.cfg))
+    return opened(path, **options).module()
 
 
 def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
@@ -329,7 +328,7 @@ def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
     if cfg.blocks * len(cfg.multipliers) > len(source.shapes):  # before a module of that size is made
         blocks = f"{len(cfg.multipliers)} stages of {cfg.blocks} blocks"
         raise ValueError(f"{source.path}: the config says {blocks}, the file has {len(source.shapes)} tensors")
-    return weights.Opened(source, cfg, layout, prefix, list(slots(cfg, layout)))
+    return weights.Opened(source, abstract(cfg), layout, prefix, list(slots(cfg, layout)))
 
 
 def read_config(path: str | os.PathLike, **options: Any) -> VAEConfig:
@@ -357,9 +356,8 @@ def public_config(cfg: VAEConfig) -> dict:
 
 
 def _config(source: tensors.Source, layout: str, prefix: str, options: dict) -> VAEConfig:
-    origin, public = weights.beside(source)
+    origin, public, found = weights.stated(source, _DIFFUSERS_CONFIG)
     if public.get("_class_name") == "AutoencoderKLWan":
-        found = weights.fields(public, _DIFFUSERS_CONFIG)
         found["decoder_dim"] = found.get("decoder_dim") or found.get("dim", WAN_21.dim)
         found["patch"] = found.get("patch") or 1
     else:
