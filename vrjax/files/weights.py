@@ -1,7 +1,7 @@
 """A network's parameters from a file of named arrays: all keys and shapes are checked before the first is read.
 
-    opened = Opened(source, abstract(cfg), layout, prefix, slots)      # what a file's keys, shapes and config say
-    network = opened.module()
+    file = header(tensors.read(path), anchors, "a Wan VAE")     # what its keys say
+    network = Opened(file, abstract(cfg), slots).module()
 
 A file is memory-mapped; what is read of it at a time is one tensor, cast and turned on the way, so a model may be
 larger than what the host can spare twice. On CPU devices an array *is* the buffer that was filled: nothing is copied,
@@ -12,7 +12,6 @@ more, whatever the dtypes.
 
 import functools
 import math
-import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -84,21 +83,89 @@ class Names(NamedTuple):
                 yield name, leaf.shape, (self.key(name, layout),)
 
 
-class Opened(NamedTuple):
-    """An open file of one network, and what its keys and shapes say.
+class Header(NamedTuple):
+    """An open file of one network: what its keys say.
 
     Attributes:
         source: the file.
+        what: the network, for messages, such as "a Wan VAE".
+        layout: of its keys.
+        prefix: of its keys; tensors without it belong to others and are left alone.
+        shapes: of its tensors, by key without the prefix.
+    """
+
+    source: tensors.Source
+    what: str
+    layout: str
+    prefix: str
+    shapes: dict[str, tuple[int, ...]]
+
+    def shape(self, key: str, axes: int) -> tuple[int, ...]:
+        """Of a tensor that must be there with so many axes; ValueError names it."""
+        found = self.shapes.get(key, ())
+        if len(found) != axes or 0 in found:
+            raise ValueError(f"{self.source.path}: not {self.what}: {key} has shape {found}, expected {axes} axes")
+        return found
+
+    def dtype(self, key: str) -> str:
+        """Of a tensor."""
+        return str(self.source[self.prefix + key].dtype)
+
+    def blocks(self, start: str) -> int:
+        """Number of blocks `START0.`, `START1.`, ... among the keys.
+
+        Raises:
+            ValueError: none, or a gap in their numbers; names the file and the first block that is missing.
+        """
+        number = re.compile(re.escape(start) + r"(\d{1,6})\.")
+        found = {int(match[1]) for key in self.shapes if (match := number.match(key))}
+        missing = next(i for i in range(len(found) + 1) if i not in found)
+        if missing != len(found) or not found:
+            raise ValueError(f"{self.source.path}: no tensors of block {start}{missing}, and {len(found)} other blocks")
+        return len(found)
+
+
+def header(source: tensors.Source, anchors: Mapping[str, str], what: str, prefix: str | None = None) -> Header:
+    """Finds a network in an open file, told by one key per layout.
+
+    Args:
+        source: the file.
+        anchors: layout -> a key that only this layout has.
+        what: the network.
+        prefix: of its keys, where it is known.
+
+    Raises:
+        ValueError: no anchor, or several.
+    """
+    found = [
+        (layout, key[: -len(anchor)])
+        for layout, anchor in anchors.items()
+        for key in source.shapes
+        if (key == anchor or key.endswith("." + anchor)) and prefix in (None, key[: -len(anchor)])
+    ]
+    if not found:
+        known = " nor ".join(f"{key} ({name})" for name, key in anchors.items())
+        keys = some(list(source.shapes))
+        raise ValueError(f"{source.path}: not {what}: neither {known} among its {len(source.shapes)} tensors ({keys})")
+    if len(found) > 1:
+        raise ValueError(f"{source.path}: holds {what} more than once: {', '.join(repr(p) for _, p in found[:4])}")
+    layout, prefix = found[0]
+    shapes = {key[len(prefix) :]: shape for key, shape in source.shapes.items() if key.startswith(prefix)}
+    return Header(source, what, layout, prefix, shapes)
+
+
+class Opened(NamedTuple):
+    """An open file of one network, and what is in it.
+
+    Attributes:
+        file: its header.
         abstract: the module as `jax.eval_shape` gives it; its config is `abstract.cfg`.
-        layout, prefix: of its keys; tensors without the prefix belong to others and are left alone.
         slots: where its parameters are, one per leaf of the module, in order.
         unused: pattern (`re.fullmatch`) of keys that may be in the file and are not read.
     """
 
-    source: tensors.Source
+    file: Header
     abstract: Any
-    layout: str
-    prefix: str
     slots: list[Slot]
     unused: str = ""
 
@@ -109,7 +176,7 @@ class Opened(NamedTuple):
 
     def check(self) -> None:
         """ValueError that names the file and the first keys which are missing, unexpected or misshapen."""
-        shapes = inside(self.source, self.prefix)
+        shapes = self.file.shapes
         expected = {key: slot.shape for slot in self.slots for key in slot.keys}
         missing = [key for key in expected if key not in shapes]
         unexpected = [key for key in shapes if key not in expected and not re.fullmatch(self.unused or "(?!)", key)]
@@ -121,7 +188,7 @@ class Opened(NamedTuple):
         wrong = [key for key, shape in expected.items() if key in shapes and tuple(shapes[key]) != tuple(shape)]
         complaints += [f"{key} has shape {shapes[key]}, expected {expected[key]}" for key in wrong[:3]]
         if complaints:
-            raise ValueError(f"{self.source.path}: not the weights of this model: {'; '.join(complaints)}")
+            raise ValueError(f"{self.file.source.path}: not the weights of this model: {'; '.join(complaints)}")
 
     def module(self, abstract: Any = None) -> Any:
         """The network, checked and read.
@@ -133,10 +200,11 @@ class Opened(NamedTuple):
             ValueError: see `check`.
         """
         self.check()
+        source, prefix = self.file.source, self.file.prefix
         leaves, tree = jax.tree.flatten(self.abstract if abstract is None else abstract)
         values = []
         for leaf, slot in zip(leaves, self.slots, strict=True):
-            read = lambda i, slot=slot: slot.read(self.source[self.prefix + slot.keys[i]])
+            read = lambda i, slot=slot: slot.read(source[prefix + slot.keys[i]])
             values.append(array(leaf, read, stacked=leaf.shape != read(0).shape))  # a leading axis of blocks
         return jax.tree.unflatten(tree, values)
 
@@ -144,52 +212,6 @@ class Opened(NamedTuple):
 def some(keys: list[str]) -> str:
     """The first few keys, for a message."""
     return ", ".join(key[:99] for key in keys[:3]) + (", ..." if len(keys) > 3 else "")
-
-
-def inside(source: tensors.Source, prefix: str) -> dict[str, tuple[int, ...]]:
-    """Shapes of the tensors behind a prefix, by key without it: bundled files hold other networks as well."""
-    return {key[len(prefix) :]: shape for key, shape in source.shapes.items() if key.startswith(prefix)}
-
-
-def layout(source: tensors.Source, anchors: Mapping[str, str], what: str, prefix: str | None = None) -> tuple[str, str]:
-    """Layout and key prefix of a file, told by one key per layout.
-
-    Args:
-        source: an open file.
-        anchors: layout -> a key that only this layout has.
-        what: for the message, such as "a Wan VAE".
-        prefix: the prefix, where it is known.
-
-    Raises:
-        ValueError: no anchor, or several.
-    """
-    found = [
-        (name, key[: -len(anchor)])
-        for name, anchor in anchors.items()
-        for key in source.shapes
-        if (key == anchor or key.endswith("." + anchor)) and prefix in (None, key[: -len(anchor)])
-    ]
-    if not found:
-        known = " nor ".join(f"{key} ({name})" for name, key in anchors.items())
-        keys = some(list(source.shapes))
-        raise ValueError(f"{source.path}: not {what}: neither {known} among its {len(source.shapes)} tensors ({keys})")
-    if len(found) > 1:
-        raise ValueError(f"{source.path}: holds {what} more than once: {', '.join(repr(p) for _, p in found[:4])}")
-    return found[0]
-
-
-def blocks(shapes: Iterable[str], start: str, path: pathlib.Path) -> int:
-    """Number of blocks `START0.`, `START1.`, ... among the keys.
-
-    Raises:
-        ValueError: none, or a gap in their numbers; names the file and the first block that is missing.
-    """
-    number = re.compile(re.escape(start) + r"(\d{1,6})\.")
-    found = {int(match[1]) for key in shapes if (match := number.match(key))}
-    missing = next(i for i in range(len(found) + 1) if i not in found)
-    if missing != len(found) or not found:
-        raise ValueError(f"{path}: no tensors of block {start}{missing}, and {len(found)} other blocks")
-    return len(found)
 
 
 def names(path: Iterable[Any]) -> tuple[Any, ...]:

@@ -259,10 +259,10 @@ def load_image_encoder(path: str | os.PathLike, **options: Any) -> CLIPEncoder:
 def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
     """A vision tower's file and its config, shapes not checked yet. Arguments, errors: as `load_image_encoder`."""
     source = tensors.read(tensors.locate(path, "image_encoder", FILES))
-    layout, prefix = weights.layout(source, ANCHORS, "a CLIP vision tower")
-    cfg = _config(source, layout, prefix, options)
-    unused = rf"{_UNUSED[layout]}|{re.escape(BLOCKS[layout])}\.{cfg.layers - 1}\..*"
-    return weights.Opened(source, abstract(cfg), layout, prefix, list(slots(cfg, layout)), unused)
+    file = weights.header(source, ANCHORS, "a CLIP vision tower")
+    cfg = _config(file, options)
+    unused = rf"{_UNUSED[file.layout]}|{re.escape(BLOCKS[file.layout])}\.{cfg.layers - 1}\..*"
+    return weights.Opened(file, abstract(cfg), list(slots(cfg, file.layout)), unused)
 
 
 def public_config(cfg: CLIPConfig) -> dict:
@@ -283,33 +283,29 @@ def public_config(cfg: CLIPConfig) -> dict:
     }
 
 
-def _config(source: tensors.Source, layout: str, prefix: str, options: dict) -> CLIPConfig:
-    def shape(path: tuple, axes: int) -> tuple[int, ...]:
-        key = prefix + key_of(path, layout, 0)
-        found = source.shapes.get(key, ())
-        if len(found) != axes or 0 in found:
-            raise ValueError(f"{source.path}: not a CLIP vision tower: {key} has shape {found}, expected {axes} axes")
-        return found
-
-    layers = weights.blocks(source.shapes, f"{prefix}{BLOCKS[layout]}.", source.path)
-    dim, _, patch, _ = shape(("patch_embedding",), 4)
-    rows = shape(("positions",), 3 if layout == "original" else 2)[-2]
+def _config(file: weights.Header, options: dict) -> CLIPConfig:
+    layers = file.blocks(f"{BLOCKS[file.layout]}.")
+    embedding, positions, wide = (
+        key_of(path, file.layout, 0) for path in (("patch_embedding",), ("positions",), ("blocks", "fc1", "kernel"))
+    )
+    dim, _, patch, _ = file.shape(embedding, 4)
+    rows = file.shape(positions, 3 if file.layout == "original" else 2)[-2]
     found: dict[str, Any] = {
         "dim": dim,
-        "ffn_dim": shape(("blocks", "fc1", "kernel"), 2)[0],
+        "ffn_dim": file.shape(wide, 2)[0],
         "heads": dim // 80 if dim % 80 == 0 else None,
         "layers": layers,
         "image_size": round((rows - 1) ** 0.5) * patch,
         "patch": patch,
-        "param_dtype": str(source[prefix + key_of(("blocks", "fc1", "kernel"), layout, 0)].dtype),
+        "param_dtype": file.dtype(wide),
     }
-    file, public, _ = weights.stated(source, {})
+    origin, public, _ = weights.stated(file.source, {})
     public = public.get("vision_config") or public
     if isinstance(public, dict) and public.get("hidden_size") == dim:
         found |= {ours: public[theirs] for theirs, ours in _PUBLIC_CONFIG.items() if theirs in public}
         if public.get("hidden_act", "gelu") != "gelu":
-            raise ValueError(f"{file}: hidden_act is {public['hidden_act']!r}, expected 'gelu'")
+            raise ValueError(f"{origin}: hidden_act is {public['hidden_act']!r}, expected 'gelu'")
     found |= options
     if not found["heads"]:
-        raise ValueError(f"{source.path}: no config.json, and dim {dim} is not a multiple of 80: pass heads=")
-    return weights.config(CLIPConfig, found, source.path, "CLIP")
+        raise ValueError(f"{file.source.path}: no config.json, and dim {dim} is not a multiple of 80: pass heads=")
+    return weights.config(CLIPConfig, found, file.source.path, "CLIP")

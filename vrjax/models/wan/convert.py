@@ -118,13 +118,13 @@ def open_part(source: str | os.PathLike, layout: str, **options: Any) -> Part:
     found = module.opened(source, **options)
     whole = {"whole": True} if kind == "image_encoder" else {}  # the last block too, which vrjax does not run
     if whole:
-        found = found._replace(slots=list(clip.slots(found.cfg, found.layout, **whole)), unused=".*")
+        found = found._replace(slots=list(clip.slots(found.cfg, found.file.layout, **whole)), unused=".*")
     found.check()
     # ComfyUI reads transformers and VAEs under Wan's names, encoders under those of transformers.
     mine = layout == "wan" or (layout == "comfy" and kind in ("transformer", "vae"))
     names = "original" if mine else next(name for name in module.ANCHORS if name != "original")
     if (kind, names) == ("transformer", "diffusers") and not found.cfg.qk_norm:
-        raise ValueError(f"{found.source.path}: no norm of queries and keys, which diffusers' Wan always has")
+        raise ValueError(f"{found.file.source.path}: no norm of queries and keys, which diffusers' Wan always has")
     after = _CLIP[names] if whole else COMFY if (kind, layout) == ("transformer", "comfy") else ""
     pieces = _pieces(found, module.slots(found.cfg, names, **whole), after)
     if whole:
@@ -133,8 +133,8 @@ def open_part(source: str | os.PathLike, layout: str, **options: Any) -> Part:
     if (kind, layout) == ("transformer", "wan"):
         config = readers.public_config(found.cfg, names)
     used = {key for piece in pieces for key in piece.sources}
-    left = tuple(key for key in found.source.shapes if key not in used)
-    return Part(kind, layout, found.source, pieces, config, _wan_name(kind, found.cfg, pieces[-1].dtype), left)
+    left = tuple(key for key in found.file.source.shapes if key not in used)
+    return Part(kind, layout, found.file.source, pieces, config, _wan_name(kind, found.cfg, pieces[-1].dtype), left)
 
 
 def _wan_name(kind: str, cfg: Any, dtype: Any) -> str:
@@ -166,13 +166,13 @@ def _pieces(found: weights.Opened, here: Iterable[weights.Slot], after: str) -> 
     made: dict[str, tuple[tuple[int, ...], list[tuple[int, str, slice]]]] = {}
     for a, b in zip(found.slots, here, strict=True):
         for there, key in zip(a.keys, b.keys, strict=True):
-            row = (b.part.start or 0, found.prefix + there, a.part)
+            row = (b.part.start or 0, found.file.prefix + there, a.part)
             made.setdefault(after + key, (b.shape, []))[1].append(row)
     out = []
     for key, (shape, rows) in made.items():
         _, sources, cuts = zip(*sorted(rows, key=lambda row: row[0]), strict=True)  # joined in their order there
         make = functools.partial(_joined, shape, cuts)
-        out.append(Piece(key, shape, found.source[sources[0]].dtype, sources, make))
+        out.append(Piece(key, shape, found.file.source[sources[0]].dtype, sources, make))
     return out
 
 
@@ -183,14 +183,14 @@ def _joined(shape: tuple[int, ...], cuts: tuple[slice, ...], *arrays: np.ndarray
 
 def _behind_clip(found: weights.Opened, names: str) -> Iterator[Piece]:
     """The norm and projection behind CLIP's last block, which Wan does not use, where the file has them."""
-    source, same = found.source, names == found.layout
+    file, source, same = found.file, found.file.source, names == found.file.layout
     norm = {"original": "post_norm.", "transformers": "post_layernorm."}
     for leaf in ("weight", "bias"):
-        there, here = found.prefix + norm[found.layout] + leaf, _CLIP[names] + norm[names] + leaf
+        there, here = file.prefix + norm[file.layout] + leaf, _CLIP[names] + norm[names] + leaf
         if there in source.shapes:
             yield Piece(here, source.shapes[there], source[there].dtype, (there,), np.asarray)
-    outside = found.prefix.removesuffix(_CLIP["transformers"])
-    head = {"original": found.prefix + "head", "transformers": outside + "visual_projection.weight"}[found.layout]
+    outside = file.prefix.removesuffix(_CLIP["transformers"])
+    head = {"original": file.prefix + "head", "transformers": outside + "visual_projection.weight"}[file.layout]
     if head in source.shapes:
         shape, here = source.shapes[head], _CLIP[names] + "head" if names == "original" else "visual_projection.weight"
         turn = np.asarray if same else np.transpose

@@ -102,13 +102,12 @@ def slots(cfg: WanConfig, layout: str, *, flat: bool = False) -> Iterator[Slot]:
 def opened(path: str | os.PathLike, *, prefix: str | None = None, **options: Any) -> weights.Opened:
     """A transformer's file and its config. Arguments and errors are those of `load_dit`; shapes are not checked yet."""
     source = tensors.read(path)
-    layout, prefix = weights.layout(source, ANCHORS, "a Wan transformer", prefix)
-    shapes = weights.inside(source, prefix)
-    cfg = _config(source, shapes, layout, options)
-    if cfg.layers > len(shapes):  # before a list of that length is made
-        raise ValueError(f"{source.path}: the config says {cfg.layers} layers, the file has {len(shapes)} tensors")
-    flat = shapes.get("patch_embedding.weight") == (cfg.dim, cfg.in_channels * cfg.patch_size)
-    return weights.Opened(source, abstract(cfg), layout, prefix, list(slots(cfg, layout, flat=flat)), _UNUSED)
+    file = weights.header(source, ANCHORS, "a Wan transformer", prefix)
+    cfg = _config(file, options)
+    if cfg.layers > len(file.shapes):  # before a list of that length is made
+        raise ValueError(f"{source.path}: the config says {cfg.layers} layers, the file has {len(file.shapes)} tensors")
+    flat = file.shapes.get("patch_embedding.weight") == (cfg.dim, cfg.in_channels * cfg.patch_size)
+    return weights.Opened(file, abstract(cfg), list(slots(cfg, file.layout, flat=flat)), _UNUSED)
 
 
 def read_config(path: str | os.PathLike) -> WanConfig:
@@ -205,7 +204,8 @@ def public_config(cfg: WanConfig, layout: str = "diffusers") -> dict:
     }
 
 
-def _config(source: tensors.Source, shapes: dict, layout: str, options: dict) -> WanConfig:
+def _config(file: weights.Header, options: dict) -> WanConfig:
+    source = file.source
     if "vrjax" in source.metadata:
         origin = f"{source.path} (metadata)"
         try:
@@ -213,10 +213,10 @@ def _config(source: tensors.Source, shapes: dict, layout: str, options: dict) ->
         except ValueError:
             raise ValueError(f"{origin}: not valid JSON") from None
     else:
-        found, origin = _inferred(shapes, layout, source.path, options), f"{source.path} (shapes)"
-        file, public, fields = weights.stated(source, _ORIGINAL_CONFIG | _DIFFUSERS_CONFIG | {"patch_size": "patch"})
+        found, origin = _inferred(file, options), f"{source.path} (shapes)"
+        stated, public, fields = weights.stated(source, _ORIGINAL_CONFIG | _DIFFUSERS_CONFIG | {"patch_size": "patch"})
         if str(public.get("_class_name", "")).startswith("Wan"):
-            found, origin = found | fields, file
+            found, origin = found | fields, stated
             if "attention_head_dim" in public:
                 found["dim"] = public["attention_head_dim"] * public["num_attention_heads"]
     found |= options
@@ -225,36 +225,28 @@ def _config(source: tensors.Source, shapes: dict, layout: str, options: dict) ->
     return weights.config(WanConfig, found, origin, "WanDiT")
 
 
-def _inferred(shapes: dict, layout: str, path: pathlib.Path, options: dict) -> dict:
+def _inferred(file: weights.Header, options: dict) -> dict:
     """What the tensors' shapes say about the config."""
 
-    def shape(*attributes: str, axis: int):
-        key = key_of(attributes, layout, 0)
-        if key not in shapes:
-            raise ValueError(f"{path}: not the weights of a Wan transformer: tensor {key} is missing")
-        if len(shapes[key]) <= axis:
-            raise ValueError(f"{path}: {key} has shape {shapes[key]}, expected more than {axis} axes")
-        return shapes[key][axis]
-
-    patch = tuple(options.get("patch", shapes.get("patch_embedding.weight", ())[2:] or (1, 2, 2)))
+    shapes, embedding = file.shapes, file.shapes.get("patch_embedding.weight", ())
+    key = lambda *attributes: key_of(attributes, file.layout, 0)
+    matrix = lambda *attributes: file.shape(key(*attributes, "kernel"), 2)  # (out, in)
+    patch = tuple(options.get("patch", embedding[2:] or (1, 2, 2)))
     size = int(np.prod(patch))
-    dim = shape("patch_embedding", "kernel", axis=0)
-    channels = shape("patch_embedding", "kernel", axis=1)
-    has = lambda *attributes: key_of(attributes, layout, 0) in shapes
-    image = has("image_embedding", "norm_in", "scale")
-    positions = has("image_embedding", "positions")
+    dim, channels = file.shape("patch_embedding.weight", 5 if len(embedding) == 5 else 2)[:2]
+    image, positions = key("image_embedding", "norm_in", "scale"), key("image_embedding", "positions")
     return {
         "dim": dim,
-        "ffn_dim": shape("blocks", "ffn_in", "kernel", axis=0),
+        "ffn_dim": matrix("blocks", "ffn_in")[0],
         "heads": dim // 128 if dim % 128 == 0 else None,
-        "layers": weights.blocks(shapes, "blocks.", path),
-        "in_channels": channels if len(shapes["patch_embedding.weight"]) == 5 else channels // size,
-        "out_channels": shape("head", "kernel", axis=0) // size,
+        "layers": file.blocks("blocks."),
+        "in_channels": channels if len(embedding) == 5 else channels // size,
+        "out_channels": matrix("head")[0] // size,
         "patch": patch,
-        "freq_dim": shape("time_in", "kernel", axis=1),
-        "text_dim": shape("text_in", "kernel", axis=1),
-        "image_dim": shape("image_embedding", "norm_in", "scale", axis=0) if image else None,
-        "image_positions": shape("image_embedding", "positions", axis=1) if positions else None,
-        "qk_norm": has("blocks", "self_attn", "norm_q"),
-        "cross_norm": has("blocks", "norm3", "scale"),
+        "freq_dim": matrix("time_in")[1],
+        "text_dim": matrix("text_in")[1],
+        "image_dim": file.shape(image, 1)[0] if image in shapes else None,
+        "image_positions": file.shape(positions, 3)[1] if positions in shapes else None,
+        "qk_norm": key("blocks", "self_attn", "norm_q") in shapes,
+        "cross_norm": key("blocks", "norm3", "scale") in shapes,
     }

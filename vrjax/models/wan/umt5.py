@@ -210,15 +210,12 @@ def load_text_encoder(path: str | os.PathLike, **options: Any) -> UMT5Encoder:
 
 def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
     """An encoder's file and its config. Arguments, errors: those of `load_text_encoder`; shapes are not checked yet."""
-    source = tensors.read(tensors.locate(path, "text_encoder", FILES))
-    layout, prefix = weights.layout(source, ANCHORS, "a UMT5 encoder")
-    token_key, tied = key_of(("tokens",), layout), layout == "transformers"
-    if tied and prefix + token_key not in source.shapes:
+    file = weights.header(tensors.read(tensors.locate(path, "text_encoder", FILES)), ANCHORS, "a UMT5 encoder")
+    token_key, tied = key_of(("tokens",), file.layout), file.layout == "transformers"
+    if tied and token_key not in file.shapes:
         token_key = _TIED
-    cfg = _config(source, layout, prefix, token_key, options)
-    return weights.Opened(
-        source, abstract(cfg), layout, prefix, list(slots(cfg, layout, token_key)), _UNUSED if tied else ""
-    )
+    cfg = _config(file, token_key, options)
+    return weights.Opened(file, abstract(cfg), list(slots(cfg, file.layout, token_key)), _UNUSED if tied else "")
 
 
 def public_config(cfg: UMT5Config) -> dict:
@@ -246,28 +243,22 @@ def public_config(cfg: UMT5Config) -> dict:
     }
 
 
-def _config(source: tensors.Source, layout: str, prefix: str, token_key: str, options: dict) -> UMT5Config:
-    def shape(key: str) -> tuple[int, ...]:
-        found = source.shapes.get(prefix + key, ())
-        if len(found) != 2 or 0 in found:
-            raise ValueError(f"{source.path}: not a UMT5 encoder: {key} has shape {found}, expected two axes")
-        return found
-
-    block = lambda name: key_of(("blocks", name), layout, 0)
-    vocab, dim = shape(token_key)
-    layers = weights.blocks(source.shapes, f"{prefix}{NAMES.blocks[NAMES.layouts.index(layout)]}.", source.path)
-    buckets, heads = shape(block("positions"))
+def _config(file: weights.Header, token_key: str, options: dict) -> UMT5Config:
+    block = lambda name: key_of(("blocks", name), file.layout, 0)
+    vocab, dim = file.shape(token_key, 2)
+    layers = file.blocks(f"{NAMES.blocks[NAMES.layouts.index(file.layout)]}.")
+    buckets, heads = file.shape(block("positions"), 2)
     found: dict[str, Any] = {
         "vocab": vocab,
         "dim": dim,
-        "ffn_dim": shape(block("gate"))[0],
+        "ffn_dim": file.shape(block("gate"), 2)[0],
         "heads": heads,
-        "head_dim": shape(block("q"))[0] // heads,
+        "head_dim": file.shape(block("q"), 2)[0] // heads,
         "layers": layers,
         "buckets": buckets,
-        "param_dtype": str(source[prefix + block("q")].dtype),
+        "param_dtype": file.dtype(block("q")),
     }
-    _, public, fields = weights.stated(source, _PUBLIC_CONFIG)
+    _, public, fields = weights.stated(file.source, _PUBLIC_CONFIG)
     if public.get("d_model"):
         found |= fields
-    return weights.config(UMT5Config, found | options, source.path, "UMT5")
+    return weights.config(UMT5Config, found | options, file.source.path, "UMT5")

@@ -322,19 +322,17 @@ def load_vae(path: str | os.PathLike, **options: Any) -> WanVAE:
 
 def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
     """A VAE's file and its config. Arguments and errors are those of `load_vae`; shapes are not checked yet."""
-    source = tensors.read(tensors.locate(path, "vae", FILES))
-    layout, prefix = weights.layout(source, ANCHORS, "a Wan VAE")
-    cfg = _config(source, layout, prefix, options)
+    file = weights.header(tensors.read(tensors.locate(path, "vae", FILES)), ANCHORS, "a Wan VAE")
+    cfg, source = _config(file, options), file.source
     if cfg.blocks * len(cfg.multipliers) > len(source.shapes):  # before a module of that size is made
         blocks = f"{len(cfg.multipliers)} stages of {cfg.blocks} blocks"
         raise ValueError(f"{source.path}: the config says {blocks}, the file has {len(source.shapes)} tensors")
-    return weights.Opened(source, abstract(cfg), layout, prefix, list(slots(cfg, layout)))
+    return weights.Opened(file, abstract(cfg), list(slots(cfg, file.layout)))
 
 
 def read_config(path: str | os.PathLike, **options: Any) -> VAEConfig:
     """The config of a VAE that `load_vae` would load, from JSON and headers alone. Arguments and errors as there."""
-    source = tensors.read(tensors.locate(path, "vae", FILES))
-    return _config(source, *weights.layout(source, ANCHORS, "a Wan VAE"), options)
+    return _config(weights.header(tensors.read(tensors.locate(path, "vae", FILES)), ANCHORS, "a Wan VAE"), options)
 
 
 def public_config(cfg: VAEConfig) -> dict:
@@ -355,28 +353,26 @@ def public_config(cfg: VAEConfig) -> dict:
     }
 
 
-def _config(source: tensors.Source, layout: str, prefix: str, options: dict) -> VAEConfig:
-    origin, public, found = weights.stated(source, _DIFFUSERS_CONFIG)
+def _config(file: weights.Header, options: dict) -> VAEConfig:
+    origin, public, found = weights.stated(file.source, _DIFFUSERS_CONFIG)
     if public.get("_class_name") == "AutoencoderKLWan":
         found["decoder_dim"] = found.get("decoder_dim") or found.get("dim", WAN_21.dim)
         found["patch"] = found.get("patch") or 1
     else:
-        found, origin = _inferred(source, layout, prefix, options), f"{source.path} (shapes)"
+        found, origin = _inferred(file, options), f"{file.source.path} (shapes)"
     return weights.config(VAEConfig, found | options, origin, "VAE")
 
 
-def _inferred(source: tensors.Source, layout: str, prefix: str, options: dict) -> dict:
+def _inferred(file: weights.Header, options: dict) -> dict:
     """What the tensors' shapes say; stages and blocks are those of the public models unless `options` say otherwise."""
-    n = _LAYOUTS.index(layout)
+    n = _LAYOUTS.index(file.layout)
 
     def shape(part: str, axis: int, conv: str = "conv_in") -> int:
-        key = f"{prefix}{part}.{_CODER[conv][n]}.weight" if part in ("encoder", "decoder") else f"{prefix}{part}.weight"
-        if len(source.shapes.get(key, ())) != 5:
-            raise ValueError(f"{source.path}: {key} has shape {source.shapes.get(key)}, expected 5 axes")
-        return source.shapes[key][axis]
+        inside = f".{_CODER[conv][n]}" if part in ("encoder", "decoder") else ""
+        return file.shape(f"{part}{inside}.weight", 5)[axis]
 
     nested = ("encoder.downsamples.0.downsamples.0.", "encoder.down_blocks.0.resnets.0.")[n]
-    shortcuts = any(key.startswith(prefix + nested) for key in source.shapes)
+    shortcuts = any(key.startswith(nested) for key in file.shapes)
     multipliers = options.get("multipliers", WAN_21.multipliers)
     channels, latent = options.get("channels", 3), shape(_TOP["post_quant"][n], 0)
     found = {
@@ -391,6 +387,6 @@ def _inferred(source: tensors.Source, layout: str, prefix: str, options: dict) -
             found |= {"mean": public.mean, "std": public.std}
     if "mean" not in (found | options) or "std" not in (found | options):
         raise ValueError(
-            f"{source.path}: no config.json, and {latent} latent channels are neither 16 nor 48: pass mean=, std="
+            f"{file.source.path}: no config.json, and {latent} latent channels are neither 16 nor 48: pass mean=, std="
         )
     return found
