@@ -116,7 +116,7 @@ class Pipeline(ABC):
         """What decides a run's numbers beside its settings, as JSON: name, weights and LoRAs by their bytes, dtype."""
         weights = [_content(path) for path in self.folder.networks]
         loras = [[str(x.path), x.weight, x.expert, _content(x.path)] for x in self.loras]
-        return {"model": self.name, "weights": weights, "loras": loras, "dtype": self.dtype}
+        return {"model": self.folder.name, "weights": weights, "loras": loras, "dtype": self.dtype}
 
     @functools.cached_property
     def dits(self) -> tuple[Any, ...]:

@@ -136,9 +136,11 @@ def find(root: str | os.PathLike) -> Folder:
         raise FileNotFoundError(f"{root}: no such folder")
     if not root.is_dir():
         raise ValueError(f"{root}: a file; expected the folder of a whole model, with text encoder and VAE")
+    file = root / "model_index.json"
+    index = tensors.read_json(file) if file.is_file() else None
     parts = {kind: tensors.locate(root, kind, patterns) for kind, patterns in FILES.items()}
     parts = {kind: path for kind, path in parts.items() if path != root}
-    found = (_diffusers if (root / "model_index.json").is_file() else _original)(root, parts)
+    found = _original(root, parts) if index is None else _diffusers(root, index, parts)
     if len(found.networks) == 2:
         if found.kind not in ("t2v", "i2v") or found.cfg.image_dim is not None:
             raise ValueError(f"{root}: two experts of kind {found.kind!r}, expected 't2v' or 'i2v' without CLIP")
@@ -151,8 +153,7 @@ def find(root: str | os.PathLike) -> Folder:
     return found
 
 
-def _diffusers(root: pathlib.Path, parts: dict[str, pathlib.Path]) -> Folder:
-    index = tensors.read_json(root / "model_index.json")
+def _diffusers(root: pathlib.Path, index: dict[str, Any], parts: dict[str, pathlib.Path]) -> Folder:
     there = lambda part: isinstance(index.get(part), list) and index[part][:1] not in ([], [None])
     names = [part for part in ("transformer", "transformer_2") if there(part)]
     if "transformer" not in names:
