@@ -304,9 +304,9 @@ def test_whole_models(name, tmp_path, capsys, monkeypatch):
     cli.main(["convert", first[0], str(tmp_path / "d"), "--layout", "comfy"])
     assert "vae/vae.safetensors" in listing(tmp_path / "d")
     # The tiny VAE's config does not survive Wan's layout: its sizes are not the public ones.
-    monkeypatch.setattr(convert_model, "_parts", lambda found: {"text_encoder": umt5._FILES} | clip_of(found))
+    monkeypatch.delitem(folders.FILES, "vae")
     cli.main(["convert", first[1], first[2], "--layout", "diffusers"])
-    for part in [p.name for p in before.networks] + ["text_encoder"] + list(clip_of(before)):
+    for part in [p.name for p in before.networks] + ["text_encoder"] + clip_of(before):
         there = contents(tmp_path / "c" / part)
         plain = {key.removeprefix("vision_model."): value for key, value in there.items()}  # as the fixture has it
         assert same(contents(tmp_path / "a" / part), plain), part
@@ -320,7 +320,7 @@ def test_whole_models(name, tmp_path, capsys, monkeypatch):
 
 
 def clip_of(found):
-    return {"image_encoder": clip._FILES} if found.cfg.image_dim is not None else {}
+    return ["image_encoder"] if found.cfg.image_dim is not None else []
 
 
 def test_the_command_says_what_is_wrong(tmp_path, capsys):

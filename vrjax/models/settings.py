@@ -131,8 +131,10 @@ def resolve(
     if len(scales) != count or not all(np.isfinite(s) and s >= 0 for s in scales):
         raise ValueError(f"guidance: found {given}, expected {count} finite scales >= 0 for {folder.name}")
     height, width = size or found.size
-    out = dataclasses.replace(found, size=(int(height), int(width)), guidance=scales, **asked)
-    out = dataclasses.replace(out, shift=float(out.shift), negative=None if set(scales) == {1.0} else out.negative)
+    asked |= {"size": (int(height), int(width)), "guidance": scales, "shift": float(asked.get("shift", found.shift))}
+    if set(scales) == {1.0}:
+        asked["negative"] = None
+    out = dataclasses.replace(found, **asked)
 
     time = factors[0]
     if out.frames < 1 or (out.frames - 1) % time:

@@ -23,7 +23,6 @@ from vrjax.files import fingerprint, tensors
 from vrjax.files.content import key
 from vrjax.models import settings as settings_of
 from vrjax.models import wan
-from vrjax.models.embedded.folders import TRAINING
 from vrjax.models.pipeline import denoise
 from vrjax.models.pipeline.denoise import NONE, Inputs
 from vrjax.models.settings import Settings
@@ -296,28 +295,6 @@ class WanPipeline(Pipeline):
         shape = latents.shape[-4:]
         videos = [np.asarray(_decode(self.vae, z, conditions.chunk_of(shape))) for z in latents.reshape(-1, *shape)]
         return np.stack(videos).reshape(*latents.shape[:-4], *videos[0].shape)
-
-
-def open(folder: str | os.PathLike, **options: Any) -> Pipeline:  # noqa: A001 (pipeline.open, like PIL.Image.open)
-    """A model's folder; its JSON and headers are read, its weights are not.
-
-    Args:
-        folder: the whole model, in diffusers' or Wan's own layout (transformers, VAE, text encoder, tokenizer, and CLIP
-            where it has one); or an embedded model, with `training.json` beside its weights.
-        **options:
-            loras: merged into the networks when these are loaded; `Lora`s, or tuples of their fields.
-            mesh: over which the networks are divided while they are loaded, and then seeds, tokens and weights in a
-                run; `rules`: see `vrjax.models.wan.shard`.
-            dtype, cache: see `WanPipeline`.
-
-    Raises:
-        FileNotFoundError, ValueError: see `vrjax.models.wan.folders.find`; a LoRA for an expert that is not there.
-    """
-    if (pathlib.Path(folder) / TRAINING).is_file():
-        from vrjax.models.pipeline.embedded import EmbeddedPipeline
-
-        return EmbeddedPipeline(folder, **options)
-    return WanPipeline(folder, **options)
 
 
 @functools.partial(jax.jit, static_argnames="chunk")
