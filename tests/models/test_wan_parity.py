@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from vrjax.models import wan
-from vrjax.models.blocks import layers
 from vrjax.models.wan import dit as dit_file
 
 pytestmark = pytest.mark.parity
@@ -162,7 +161,7 @@ def test_diffusers_loads_what_we_save(folder, tmp_path):
 # Each row breaks one thing that a careless port gets wrong; the comparison must see it.
 BUGS = {
     "gelu_erf": ("t2v", lambda m: m.setattr(jax.nn, "gelu", functools.partial(_erf, jax.nn.gelu))),
-    "image_norm_eps": ("image_branch", lambda m: m.setattr(layers, "IMAGE_EPS", 1e-6)),
+    "image_norm_eps": ("image_branch", lambda m: m.setattr(dit_file, "IMAGE_EPS", 1e-6)),
     "sinusoid_sin_first": (
         "t2v",
         lambda m: m.setattr(dit_file, "sinusoid", lambda t, w: jnp.roll(_sinusoid(t, w), w // 2, -1)),
