@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from tests.models.test_tokenizer import written
 from vrjax.models import wan
-from vrjax.models.wan import umt5
+from vrjax.models.wan import umt5, vae
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 Z, TEXT = 2, 12  # the fixtures' latent channels and text width
