@@ -82,7 +82,7 @@ class Scene:
         pipe = self.open(name)
         shape, grid = pipe.latent_shape(self.settings), self.settings.recipe.grid
         kept = recorder.Recorder(folder, grid=grid, steps=(STEPS - 1,), fields=("next",), shape=shape)
-        rows = list(kept.stream(pipe, self.settings, self.inputs, SEEDS, kept, edits=edits))
+        rows = list(kept.stream(pipe, self.settings, self.inputs, SEEDS, edits=edits))
         for _, path, final in rows:  # each seed's callback wrote its own row
             np.testing.assert_array_equal(recorder.read(path)["next"][0], final)
         return np.stack([final for _, _, final in rows])
@@ -167,4 +167,4 @@ def test_seeds_that_edits_couple_are_whole_groups(scene, tmp_path):
     grid = scene.settings.recipe.grid
     kept = recorder.Recorder(tmp_path, grid=grid, steps=(), fields=(), shape=scene.noise.shape[1:])
     with pytest.raises(ValueError, match="together=3 does not divide the 4 seeds that edits may couple"):
-        next(kept.stream(scene.pipe, scene.settings, scene.inputs, SEEDS, kept, together=3, edits=EDITS))
+        next(kept.stream(scene.pipe, scene.settings, scene.inputs, SEEDS, together=3, edits=EDITS))

@@ -11,7 +11,8 @@
 from vrjax.models.blocks.sites import indexed
 from vrjax.models.family import shard
 from vrjax.models.wan.clip import load_image_encoder
-from vrjax.models.wan.dit import Context, Image, WanConfig, WanDiT, abstract, logical_axes
+from vrjax.models.wan.dit import Context, Image, WanConfig, WanDiT, abstract
+from vrjax.models.wan.family import logical_axes
 from vrjax.models.wan.lora_files import load_lora
 from vrjax.models.wan.readers import load_dit, save_dit
 from vrjax.models.wan.umt5 import load_text_encoder

@@ -24,30 +24,11 @@ from jaxtyping import Array, Float
 from vrjax import parallel
 from vrjax.flow import Prediction
 from vrjax.flow import cfg as cfg_of
-from vrjax.models.blocks import axes, stack
+from vrjax.models.blocks import stack
 from vrjax.models.blocks.layers import PARTS, Block, LayerNorm, Linear, layer_norm, rotary_angles, sinusoid, spread
 from vrjax.models.blocks.sites import Sites
 from vrjax.parallel.layout import Layout, place
 
-# Logical axes of the parameters around the blocks, see `vrjax.models.blocks.axes`. "modulation" are the six chunks.
-AXES: axes.Rows = (
-    (("patch_embedding", "kernel"), ("patch", "embed")),
-    (("text_in", "kernel"), ("text", "embed")),
-    (("time_in", "kernel"), ("time", "embed")),
-    (("text_out", "kernel"), ("embed_in", "embed")),
-    (("time_out", "kernel"), ("embed_in", "embed")),
-    (("time_projection", "kernel"), ("embed", "modulation")),
-    (("time_projection", "bias"), ("modulation",)),
-    (("linear_in", "kernel"), ("image", "image_mlp")),
-    (("linear_in", "bias"), ("image_mlp",)),
-    (("linear_out", "kernel"), ("image_mlp", "embed")),
-    (("norm_in", "scale"), ("image",)),
-    (("norm_in", "bias"), ("image",)),
-    (("positions",), (None, "image")),
-    (("head_modulation",), (None, "embed")),
-    (("head", "kernel"), ("embed", "patch")),
-    (("head", "bias"), ("patch",)),
-)
 IMAGE_EPS = 1e-5  # of the image branch's two norms, whatever the config's eps
 
 
@@ -406,8 +387,3 @@ class WanDiT(nnx.Module):
 def abstract(cfg: WanConfig, layout: Layout | None = None) -> WanDiT:
     """A WanDiT whose parameters are shapes only: no memory is allocated, whatever the config."""
     return jax.eval_shape(lambda: WanDiT(cfg, rngs=nnx.Rngs(0), layout=layout))
-
-
-def logical_axes(cfg: WanConfig) -> dict:
-    """Logical axis names of every parameter, see `vrjax.models.blocks.axes.named`."""
-    return axes.named(abstract(cfg), AXES)

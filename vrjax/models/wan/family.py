@@ -10,12 +10,13 @@ import jax
 from flax import nnx
 
 from vrjax.flow import Level, Prediction, Velocity
+from vrjax.models.blocks import axes
 from vrjax.models.blocks import sites as blocks_sites
 from vrjax.models.blocks.layers import PARTS
 from vrjax.models.family import Needs
 from vrjax.models.wan import flops as counts
 from vrjax.models.wan import lora_files, readers, vae
-from vrjax.models.wan.dit import WanConfig, WanDiT, abstract, logical_axes
+from vrjax.models.wan.dit import WanConfig, WanDiT, abstract
 
 __all__ = ["MUON", "TARGETS", "Config", "abstract", "logical_axes"]
 
@@ -26,6 +27,30 @@ TARGETS = (r"(^|\.)blocks\..*kernel$",)
 MUON = (*TARGETS, r"(^|\.)time_projection\.kernel$")
 UMT5 = 5_680_910_336  # parameters of UMT5-XXL's encoder
 VAE_ARRAYS = 5  # alive in the VAE's widest stage: input, normed with context, convolved twice, shortcut
+# Logical axes of the parameters around the blocks, see `vrjax.models.blocks.axes`. "modulation" are the six chunks.
+AXES: axes.Rows = (
+    (("patch_embedding", "kernel"), ("patch", "embed")),
+    (("text_in", "kernel"), ("text", "embed")),
+    (("time_in", "kernel"), ("time", "embed")),
+    (("text_out", "kernel"), ("embed_in", "embed")),
+    (("time_out", "kernel"), ("embed_in", "embed")),
+    (("time_projection", "kernel"), ("embed", "modulation")),
+    (("time_projection", "bias"), ("modulation",)),
+    (("linear_in", "kernel"), ("image", "image_mlp")),
+    (("linear_in", "bias"), ("image_mlp",)),
+    (("linear_out", "kernel"), ("image_mlp", "embed")),
+    (("norm_in", "scale"), ("image",)),
+    (("norm_in", "bias"), ("image",)),
+    (("positions",), (None, "image")),
+    (("head_modulation",), (None, "embed")),
+    (("head", "kernel"), ("embed", "patch")),
+    (("head", "bias"), ("patch",)),
+)
+
+
+def logical_axes(cfg: WanConfig) -> dict:
+    """Logical axis names of every parameter, see `vrjax.models.blocks.axes.named`."""
+    return axes.named(abstract(cfg), AXES)
 
 
 def init(cfg: WanConfig, key: jax.Array) -> WanDiT:
