@@ -244,7 +244,7 @@ def write(
     folder: pathlib.Path, study: ChainOfSteps, measured: Measured, cases: Sequence[parts.Case], *, blocks: int
 ) -> None:
     """Claims (`results.json`), `report.html`, `figures/*.png` and `videos/*.mp4`."""
-    found, missing = verdicts.claims(measured, members=study.seeds, resamples=study.resamples, blocks=blocks)
+    found, missing = verdicts.claims(measured, members=study.seeds, resamples=study.resamples)
     rows = verdicts.ensemble_table(measured.models["maze/ensembles"], study.resamples)
     worlds = verdicts.world_table(measured, study.resamples)
     depth = verdicts.layer_table(measured.models, blocks)

@@ -2,11 +2,11 @@
 
 Arrays are stacked as [training seed, instance, noise seed]. Instances differ between training seeds (nested). Intervals
 are hierarchical bootstraps over all three levels that vary; where a claim has a null model, the statistic is the paired
-difference to the null model on the same instances and noises, and its null is 0.
+difference to the null model on the same instances and noises, and its null is 0. The claims stand in `claims.json`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +14,11 @@ import numpy as np
 
 from vrjax.reasoning.instruments import cka, counts, readout
 from vrjax.reasoning.instruments.arms import thirds
-from vrjax.report import statistics
-from vrjax.report.claims import Claim, claim
+from vrjax.report.claims import Claim
+from vrjax.study import claims as study_claims
 from vrjax.study.tables import Tables
 
-PAPER = "2603.16870"
 Parts = Mapping[str, Sequence[Tables]]  # part -> one table per training seed
-Values = Callable[[], np.ndarray]
 
 
 class Measured(NamedTuple):
@@ -30,20 +28,6 @@ class Measured(NamedTuple):
     models: Parts
     nulls: Parts
     controls: Mapping[str, Parts]
-
-
-def bootstrap(values: np.ndarray, resamples: int) -> statistics.Estimate:
-    """Mean of [training seeds, instances, noises] with its interval; levels of length 1 are not resampled.
-
-    Where all values are equal, resampling sees no variation and would claim certainty. The rule of three takes its
-    place there: with n instances and no exception among them, an exception of size 1 may still have probability 3 / n.
-    """
-    values = np.asarray(values, np.float64)
-    if np.ptp(values) == 0:
-        value, slack = float(values.flat[0]), 3.0 / (values.shape[0] * values.shape[1])
-        return statistics.Estimate(value, value - slack, value + slack, values.size)
-    levels = tuple(axis for axis in range(3) if values.shape[axis] > 1)
-    return statistics.hierarchical_bootstrap(values, resample=levels, instances="nested", resamples=resamples)
 
 
 class Unmeasured(Exception):
@@ -111,218 +95,108 @@ def mid_renoise(table: Tables) -> np.ndarray:
     return table["renoise_solved"][:, group].mean(1) - table["clean_solved"]
 
 
-def claims(measured: Measured, *, members: int, resamples: int, blocks: int) -> tuple[list[Claim], list[str]]:
+def middle_flips(mode: str) -> Callable[[Tables], np.ndarray]:
+    """Answers flipped by swapping middle blocks minus those flipped by swapping the others."""
+
+    def read(table: Tables) -> np.ndarray:
+        flips = table[f"{mode}_flip"]
+        middle = _middle(flips.shape[1])
+        return flips[:, middle].mean(1) - flips[:, ~middle].mean(1)
+
+    return read
+
+
+def ablation(table: Tables) -> np.ndarray:
+    """Solved with one outer block skipped minus solved with one middle block skipped."""
+    middle = _middle(table["solved"].shape[1])
+    return table["solved"][:, ~middle].mean(1) - table["solved"][:, middle].mean(1)
+
+
+def _middle(blocks: int) -> np.ndarray:
+    return np.isin(np.arange(blocks), thirds(blocks)[1])
+
+
+MEASURES: dict[str, Callable[[Tables], np.ndarray]] = {
+    "correction": correction,
+    "superposition": lambda t: t["superposition"][..., thirds(t["superposition"].shape[-1])[0]].mean(-1),
+    "faded_ink": lambda t: t["ink_off"][..., 0] - t["ink_off"][..., -1],
+    "ghost": lambda t: t["ghost"].mean(-1),
+    "lead": lead,
+    "dose_difference": dose_difference,
+    "dose_shuffled": dose_shuffled,
+    "mid_sensitivity": mid_sensitivity,
+    "mid_renoise": mid_renoise,
+    "flips_increment": middle_flips("increment"),
+    "flips_tokens": middle_flips("tokens"),
+    "ablation": ablation,
+    "order": lambda t: t["order"],
+}
+
+
+def claims(measured: Measured, *, members: int, resamples: int) -> tuple[list[Claim], list[str]]:
     """The claims of the paper (and three of this library's own), in the order of its sections.
 
     Args:
         measured: all tables.
         members: seeds of an ensemble.
         resamples: bootstrap draws.
-        blocks: of the model.
 
     Returns:
         The claims, and a sentence for each that could not be measured.
     """
-    study, nulls = measured.models, measured.nulls
     out: list[Claim] = []
     missing: list[str] = []
-
-    def add(name: str, values: Values, *, statement: str, statistic: str, paper: str = PAPER, **how) -> None:
+    solved = arms(measured.models["maze/ensembles"])
+    hidden = next(name for name in solved if name.startswith("hidden mean, middle blocks, first"))
+    for asked in study_claims.registered(__file__):
+        asked = study_claims.filled(asked, hidden=hidden, members=members)
         try:
-            estimate = bootstrap(values(), resamples)
-        except Unmeasured:
-            missing.append(f"cos.{name} was not measured: its statistic is defined on no instance of some model.")
-            return
-        how = {"direction": "greater", "margin": 0.02, "null": 0.0, "notes": "", "arms": ()} | how
-        out.append(
-            claim(
-                f"cos.{name}",
-                paper=paper,
-                statement=statement,
-                statistic=statistic,
-                estimate=float(estimate.value),
-                interval=estimate.interval,
-                n=estimate.n,
-                **how,
+            values = (
+                solved[asked["arms"][0]] - solved[asked["arms"][1]] if "arms" in asked else _values(asked, measured)
             )
-        )
-
-    def mean(part: str, read: Callable[[Tables], np.ndarray]) -> Values:
-        return lambda: stack(study[part], read)
-
-    def excess(part: str, read: Callable[[Tables], np.ndarray]) -> Values:
-        paired = list(zip(study[part], nulls[part], strict=True))
-        return lambda: stack([{"both": read(a) - read(b)} for a, b in paired], lambda t: t["both"])
-
-    first = lambda field: lambda t: t[field][..., thirds(t[field].shape[-1])[0]].mean(-1)
-    add(
-        "correction",
-        mean("maze/trajectories", correction),
-        statement="Along the denoising steps wrong answers become right (self-correction).",
-        statistic="unique maze: share wrong at step 0 and right at the end, minus right at step 0 and wrong at the end",
-        notes="The null model is right from step 0 on: its value is exactly 0.",
-    )
-    add(
-        "exploration",
-        excess("maze_goals/trajectories", first("superposition")),
-        statement="Early steps hold several candidate answers at once (multi-path exploration, superposition).",
-        statistic="several equal goals: superposition of candidates in x0_hat, mean over the first third of steps, "
-        "model minus null model",
-        notes="The null model superposes candidates by itself; only the excess is the network's.",
-    )
-    add(
-        "off_path",
-        mean("maze/trajectories", lambda t: t["ink_off"][..., 0] - t["ink_off"][..., -1]),
-        statement="Wrong paths appear early and fade.",
-        statistic="unique maze, last frame: path ink off the solution at step 0 minus at the end, in cells",
-        margin=0.1,
-        notes="The null model draws none at any step: its value is exactly 0.",
-    )
-    add(
-        "memory",
-        mean("occluder/trajectories", lambda t: t["ghost"].mean(-1)),
-        statement="The estimate keeps hidden objects in a working memory.",
-        statistic="occluder: trace of the hidden object in x0_hat while it is out of sight, mean over steps "
-        "(1: fully drawn, 0: none)",
-        notes="The null model draws no ghost: its value is exactly 0. A memory may live elsewhere than in pixels: "
-        "see the solved rates and probes.",
-    )
-    add(
-        "perception_first",
-        excess("maze/trajectories", lead),
-        statement="Perception comes before action: the scene settles before the motion.",
-        statistic="unique maze: steps by which half of the still content precedes half of the moving content, model "
-        "minus null model",
-        margin=0.5,
-    )
-    for world in ("maze", "maze_goals"):
-        add(
-            f"step_over_frame.{world}",
-            excess(f"{world}/perturbations", dose_difference),
-            statement="Noise at a step hurts more than noise at a frame.",
-            statistic=f"{world}: answers changed by noise at one step minus by noise at one frame, equal number of "
-            "replaced cells, model minus null model",
-        )
-    add(
-        "step_over_cells",
-        excess("maze/perturbations", dose_shuffled),
-        statement="Noise at a step hurts more than noise spread over random cells.",
-        statistic="unique maze: answers changed by noise at one step minus by as many cells at random frames of spread "
-        "steps, model minus null model",
-        paper="vrjax",
-    )
-    add(
-        "mid_peak",
-        excess("maze_goals/perturbations", mid_sensitivity),
-        statement="The middle steps are the most sensitive to injected noise.",
-        statistic="several equal goals: CKA dissimilarity of later states, injection in the middle third minus the "
-        "first third of steps, model minus null model",
-    )
-    add(
-        "renoise_helps",
-        mean("maze/perturbations", mid_renoise),
-        statement="Re-noising to the same level at middle steps raises the solved rate (pilot finding).",
-        statistic="unique maze: solved after re-noising in the middle third of steps minus solved undisturbed",
-        paper="vrjax",
-    )
-    _layers(add, study, blocks)
-    _ensembles(add, study["maze/ensembles"], members)
+        except Unmeasured:
+            missing.append(f"{asked['id']} was not measured: its statistic is defined on no instance of some model.")
+            continue
+        out.append(study_claims.judged(asked, study_claims.interval(values, resamples)))
     return out, missing
 
 
-def _layers(add: Callable, study: Parts, blocks: int) -> None:
-    middle = np.isin(np.arange(blocks), thirds(blocks)[1])
-    for mode, words in (("increment", "the block's increment"), ("tokens", "the stream on the objects' tokens")):
-        add(
-            f"swap.{mode}",
-            lambda m=mode: stack(
-                study["pick/swaps"],
-                lambda t: t[f"{m}_flip"][:, middle].mean(1) - t[f"{m}_flip"][:, ~middle].mean(1),
-            ),
-            statement="Swapping a middle layer's activations at the first step flips the answer; other layers' do not.",
-            statistic=f"pick: answers flipped to the other prompt's object by swapping {words} at the first step, "
-            "middle third of blocks minus the others",
-            notes="The whole-stream swap is in the table, not a claim: after it, all later blocks of that step see "
-            "only the other run. Whether the answer keeps it depends on the later steps, which read the true prompt.",
-        )
-    add(
-        "ablation",
-        lambda: stack(
-            study["maze/ablation"], lambda t: t["solved"][:, ~middle].mean(1) - t["solved"][:, middle].mean(1)
-        ),
-        statement="Middle layers do the reasoning.",
-        statistic="unique maze: solved with one outer block skipped minus solved with one middle block skipped",
-    )
-    add(
-        "probe_order",
-        lambda: stack(study["maze/probes"], lambda t: t["order"]),
-        statement="Early layers perceive, later ones decide: walls are readable in earlier blocks than the answer.",
-        statistic="unique maze: gain of a linear probe for the answer from the first to the second half of the "
-        "blocks, minus the same gain for the walls (balanced accuracy)",
-    )
+def _values(asked: Mapping[str, Any], measured: Measured) -> np.ndarray:
+    """What a claim is about, for each training seed, instance and noise; minus the null model's where it has one."""
+    read, part = MEASURES[asked["measure"]], asked["part"]
+    if "minus" not in asked:
+        return stack(measured.models[part], read)
+    paired = zip(measured.models[part], measured.nulls[part], strict=True)
+    return stack([{"both": read(a) - read(b)} for a, b in paired], lambda t: t["both"])
 
 
-def _ensembles(add: Callable, tables: Sequence[Tables], members: int) -> None:
-    names = [str(n) for n in tables[0]["arms"]]
-
-    def solved(name: str) -> np.ndarray:
-        return np.stack([t["solved"][names.index(name)] for t in tables])
-
-    hidden = next(n for n in names if n.startswith("hidden mean, middle blocks, first"))
-    against = {
-        "single": "single",
-        "low_temperature": "temperature 1/sqrt(M)",
-        "majority": f"majority of {members}",
-    }
-    for key, rival in against.items():
-        add(
-            f"ensemble.{key}",
-            lambda rival=rival: solved(hidden) - solved(rival),
-            statement="Averaging middle-layer states over three seeds in early steps improves answers."
-            if key == "single"
-            else "The gain of the training-free ensemble is more than a cheaper or equally dear rival gives.",
-            statistic=f"unique maze: solved with '{hidden}' minus solved with '{rival}'",
-            arms=(hidden, rival),
-        )
-    add(
-        "noise_free_start",
-        lambda: solved("noise-free start") - solved("single"),
-        statement="Starting without noise beats a sampled start (pilot finding).",
-        statistic="unique maze: solved from a noise-free start minus solved with 'single'",
-        paper="vrjax",
-        arms=("noise-free start", "single"),
-    )
+def arms(tables: Sequence[Tables]) -> dict[str, np.ndarray]:
+    """Solved by each arm of the ensemble table, [training seed, instance, noise]."""
+    return {str(name): np.stack([t["solved"][i] for t in tables]) for i, name in enumerate(tables[0]["arms"])}
 
 
 def ensemble_table(tables: Sequence[Tables], resamples: int) -> list[dict]:
     """One row per arm: name, NFE, solved, difference to the single run with interval, discordant share, and the
     p-value of a sign-flip test over instances, Holm-corrected over all arms."""
-    names = [str(n) for n in tables[0]["arms"]]
-    solved = {n: np.stack([t["solved"][i] for t in tables]) for i, n in enumerate(names)}
-    rows, ps = [], []
-    for i, name in enumerate(names):
-        difference = solved[name] - solved["single"]
-        estimate = bootstrap(difference, resamples)
-        instance = np.repeat(np.arange(difference.shape[0] * difference.shape[1]), difference.shape[2])
-        rows.append(
-            {
-                "arm": name,
-                "nfe": int(tables[0]["nfe"][i]),
-                "solved": float(solved[name].mean()),
-                "per_seed": solved[name].mean((1, 2)).tolist(),
-                "difference": float(estimate.value),
-                "low": float(estimate.low),
-                "high": float(estimate.high),
-                "pairs": int(difference.size),
-                "discordant": float((difference != 0).mean()),
-            }
-        )
-        ps.append(float(statistics.sign_flip(difference.ravel(), instance, resamples=resamples)))
-    others = [i for i, n in enumerate(names) if n != "single"]
-    adjusted = statistics.holm(np.array(ps)[others]).adjusted
-    for i, p in zip(others, adjusted, strict=True):
-        rows[i]["holm"] = float(p)
-    return rows
+    solved, rows, ps = arms(tables), {}, {}
+    for (name, values), nfe in zip(solved.items(), tables[0]["nfe"], strict=True):
+        difference = values - solved["single"]
+        estimate = study_claims.interval(difference, resamples)
+        rows[name] = {
+            "arm": name,
+            "nfe": int(nfe),
+            "solved": float(values.mean()),
+            "per_seed": values.mean((1, 2)).tolist(),
+            "difference": float(estimate.value),
+            "low": float(estimate.low),
+            "high": float(estimate.high),
+            "pairs": int(difference.size),
+            "discordant": float((difference != 0).mean()),
+        }
+        if name != "single":
+            ps[name] = study_claims.p_value(difference, resamples)
+    study_claims.add_holm(rows, ps)
+    return list(rows.values())
 
 
 def world_table(measured: Measured, resamples: int) -> list[dict[str, str]]:
@@ -333,7 +207,7 @@ def world_table(measured: Measured, resamples: int) -> list[dict[str, str]]:
         if not part.endswith("/trajectories"):
             continue
         solved = stack(study[part], lambda t: t["solved"][..., -1])
-        rate = bootstrap(solved, resamples)
+        rate = study_claims.interval(solved, resamples)
         low, high = max(0.0, float(rate.low)), min(1.0, float(rate.high))
         right = np.concatenate([t["solved"].reshape(-1, t["solved"].shape[-1]) for t in study[part]])
         moved = counts.corrections(right)

@@ -77,35 +77,29 @@ def rows(clips: Clips) -> dict[str, np.ndarray]:
     return {"latent": inputs.latents(clips.path), **inputs.conditions(clips)}
 
 
-class Bases:
-    """Trains bases one after the other with one compiled update."""
+def train_base(study: RealDPO, seed: int, tick: Callable[[int], None] = lambda done: None) -> dict[str, np.ndarray]:
+    """One network from scratch, on its own clips, a part of which breaks physics; every third batch is two discs.
 
-    def __init__(self, study: RealDPO):
-        self.study = study
-        self.mesh, self.update = _base_update(study.shape())
-
-    def train(self, seed: int, tick: Callable[[int], None] = lambda done: None) -> dict[str, np.ndarray]:
-        """One network from scratch, on its own clips, a part of which breaks physics; every third batch is two discs.
-
-        Returns:
-            The moving average of the weights by dotted name, and "relative", (updates,): the training error over that
-            of predicting zero.
-        """
-        study, config = self.study, base_config(self.study, seed)
-        _, state, _ = states.make(config, self.mesh)
-        key, rng = states.run_key(config, states.STEP), np.random.default_rng([1, seed])
-        clips = {
-            family: rows(physics.make(family, study.base_clips, split="base", seed=seed, broken=study.broken))
-            for family in physics.FAMILIES
-        }
-        errors = []
-        for i in range(study.base_steps):
-            index = rng.integers(study.base_clips, size=study.base_batch)
-            chosen = clips["collide" if i % 3 == 2 else "bounce"]
-            state, metrics = self.update(state, {}, {k: v[index] for k, v in chosen.items()}, key)
-            errors.append(metrics["relative"])
-            tick(1)
-        return flatten(jax.device_get(state.ema)) | {"relative": np.stack(jax.device_get(errors))}
+    Returns:
+        The moving average of the weights by dotted name, and "relative", (updates,): the training error over that of
+        predicting zero.
+    """
+    config = base_config(study, seed)
+    mesh, update = _base_update(study.shape())
+    _, state, _ = states.make(config, mesh)
+    key, rng = states.run_key(config, states.STEP), np.random.default_rng([1, seed])
+    clips = {
+        family: rows(physics.make(family, study.base_clips, split="base", seed=seed, broken=study.broken))
+        for family in physics.FAMILIES
+    }
+    errors = []
+    for i in range(study.base_steps):
+        index = rng.integers(study.base_clips, size=study.base_batch)
+        chosen = clips["collide" if i % 3 == 2 else "bounce"]
+        state, metrics = update(state, {}, {k: v[index] for k, v in chosen.items()}, key)
+        errors.append(metrics["relative"])
+        tick(1)
+    return flatten(jax.device_get(state.ema)) | {"relative": np.stack(jax.device_get(errors))}
 
 
 def flatten(params: Any) -> dict[str, np.ndarray]:

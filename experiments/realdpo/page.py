@@ -8,13 +8,13 @@ import numpy as np
 
 from experiments.realdpo import arms, scoring, verdicts
 from experiments.realdpo.config import RealDPO
-from experiments.realdpo.scoring import Tables
 from experiments.realdpo.suite import BASE, CURVE, Suite, separable
 from experiments.realdpo.verdicts import Row
 from vrjax.files import writing
 from vrjax.report import claims as claim_files
 from vrjax.report import html, parts
 from vrjax.study import page as common
+from vrjax.study.tables import Tables
 from vrjax.tasks.discs import physics, pictures
 
 INTRO = """A base model has watched discs move in a box. Half of what it saw was true, the other half broke physics in

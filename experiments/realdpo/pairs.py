@@ -7,10 +7,9 @@ import numpy as np
 from experiments.realdpo import inputs, network
 from experiments.realdpo.arms import Regime
 from experiments.realdpo.config import RealDPO
+from vrjax.study.tables import Tables
 from vrjax.tasks.discs import physics, verifier
 from vrjax.tasks.discs.physics import Clips
-
-Rows = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +38,7 @@ def material(study: RealDPO, params, sampler: network.Sampler) -> list[Material]
     return [Material(*one) for one in zip(reals, samples, judged, seeds, strict=True)]
 
 
-def rows(arm: Regime, own: Material) -> Rows:
+def rows(arm: Regime, own: Material) -> Tables:
     """The training rows of an arm for one base; with losers `lose` and `weight`, the share of losers that count.
 
     Raises:

@@ -7,10 +7,9 @@ import numpy as np
 
 from experiments.realdpo.config import RealDPO
 from experiments.realdpo.network import Sampler
+from vrjax.study.tables import Tables
 from vrjax.tasks.discs import physics, verifier
 from vrjax.tasks.discs.physics import Clips
-
-Tables = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)

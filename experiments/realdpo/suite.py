@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.realdpo import arms, grpo, inputs, network, pairs, scoring, training
+from experiments.realdpo import arms, inputs, network, pairs, scoring, training
 from experiments.realdpo.arms import Regime
 from experiments.realdpo.config import RealDPO
-from experiments.realdpo.scoring import Tables
 from vrjax.study.page import slug
-from vrjax.study.tables import Bench
+from vrjax.study.tables import Bench, Tables
 
 BASE, BEST = "base", "SFT, best validation point"
 CURVE = ("SFT", "RealDPO", "RealDPO + SFT anchor", "RealDPO + DPOP anchor")  # arms drawn over compute
@@ -34,15 +33,12 @@ class Suite:
 
     def bases(self) -> list[Tables]:
         """Weights of every base by dotted name, and its training curve."""
-        study, seeds = self.study, [self.study.first + i for i in range(self.study.bases)]
-        trainer: list[network.Bases] = []  # made for the first base that is missing
 
         def make(seed: int) -> Tables:
-            if not trainer:
-                trainer.append(network.Bases(study))
-            with self.bench.bar(f"training base {seed}", study.base_steps) as tick:
-                return trainer[0].train(seed, tick)
+            with self.bench.bar(f"training base {seed}", self.study.base_steps) as tick:
+                return network.train_base(self.study, seed, tick)
 
+        seeds = [self.study.first + i for i in range(self.study.bases)]
         return [self.bench.part(f"base-{seed}", lambda seed=seed: make(seed)) for seed in seeds]
 
     @property
@@ -87,15 +83,11 @@ class Suite:
         if arm.name in CURVE[1:]:
             looks = {round(arms.updates(arm, study) * k / 4) for k in range(1, 5)}
         last = max([*wanted, *looks])
-        run, log = self.train(arm, last), {}
+        log: list[dict[str, Any]] = []
         seen: list[tuple[int, np.ndarray]] = []
         best: tuple[float, int, Any] = (-1.0, 0, None)
-        while True:
-            try:
-                done, params = next(run)
-            except StopIteration as stop:
-                log = stop.value
-                break
+        for done, params, logged in self.train(arm, last):
+            log.append(logged)
             if done in wanted:
                 out |= {f"{wanted[done]}|{k}": v for k, v in self._score(params).items()}
             if done in looks:
@@ -107,16 +99,16 @@ class Suite:
             out |= {f"{BEST}|{k}": v for k, v in self._score(best[2]).items()} | {"best": np.asarray(best[1])}
         if seen:
             out |= {"looks": np.asarray([s for s, _ in seen]), "look_rates": np.stack([r for _, r in seen])}
-        return out | {f"log|{k}": v.astype(np.float32) for k, v in log.items()}
+        return out | {f"log|{k}": v.astype(np.float32) for k, v in training.stacked(log).items()}
 
-    def train(self, arm: Regime, until: int):
-        """Post-trains all bases; yields and returns what `training.train` does."""
+    def train(self, arm: Regime, until: int) -> training.Run:
+        """Post-trains all bases."""
         given = self.study, arm, self.params
         with self.bench.bar(arm.name, until) as tick:
             if arm.method == "grpo":
-                return (yield from grpo.train(*given, self.material, until, tick))
-            data = [pairs.rows(arm, own) for own in self.material]
-            return (yield from training.train(*given, data, until, tick))
+                yield from training.policy_gradients(*given, self.material, until, tick)
+            else:
+                yield from training.train(*given, [pairs.rows(arm, own) for own in self.material], until, tick)
 
     def run(self, say: Callable[[str], None] = lambda text: None) -> dict[str, Tables]:
         """Measures what is missing; tables by arm name, the bases' under "base". `say` is told what is done."""

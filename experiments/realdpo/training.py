@@ -1,4 +1,4 @@
-"""Post-training: vrjax's own preference step, for all bases at once, compiled once per method.
+"""Post-training: vrjax's own preference step or policy gradients, for all bases at once, compiled once per method.
 
 Learning rate, beta, anchor, noise range and the reference's motion are arguments of the compiled update, so arms that
 differ in numbers only share a program.
@@ -6,19 +6,24 @@ differ in numbers only share a program.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.realdpo import inputs
 from experiments.realdpo.arms import Regime
 from experiments.realdpo.config import RealDPO
 from experiments.realdpo.network import post_config
-from vrjax.align import losses, step
+from experiments.realdpo.pairs import Material
+from vrjax import flow
+from vrjax.align import losses, policy, step
 from vrjax.align.config import Preference, Reference
 from vrjax.align.step import State
+from vrjax.tasks.discs import physics, verifier
+from vrjax.train import optim, update
 from vrjax.train import state as states
 from vrjax.train.config import Optim
 from vrjax.train.state import Network
@@ -59,12 +64,17 @@ def program(study: RealDPO, method: str, losers: int, shared: bool) -> Program:
     one = step.body(Network(config, {}), states.make_mesh(config))
     start = jax.vmap(functools.partial(step.start, config))
 
-    def update(numbers: Mapping[str, Any], state: State, batch: Any, key: Any) -> tuple[State, dict[str, jax.Array]]:
+    def move(numbers: Mapping[str, Any], state: State, batch: Any, key: Any) -> tuple[State, dict[str, jax.Array]]:
         state, metrics = one(state, {}, batch, key, numbers)
         return state, {name: metrics[name] for name in LOGGED if name in metrics}
 
-    many = jax.vmap(update, in_axes=(None, 0, 0, 0))
+    many = jax.vmap(move, in_axes=(None, 0, 0, 0))
     return Program(jax.jit(start), jax.jit(many, donate_argnums=1))
+
+
+Run = Iterator[tuple[int, Any, dict[str, Any]]]
+"""After every update: how many are done, the stacked weights (copy what outlives the next one: the state is donated),
+and what is logged, (bases,) each."""
 
 
 def train(
@@ -74,31 +84,86 @@ def train(
     data: Sequence[Mapping[str, np.ndarray]],
     until: int,
     tick: Callable[[int], None] = lambda done: None,
-):
-    """Post-trains all bases; a generator of `(updates, params)` after every update, and finally the log.
+) -> Run:
+    """Post-trains all bases by preferences, or on winners alone.
 
     Args:
         params: stacked weights of the bases; not donated.
         data: of each base: `latent`, `text`, `image`, and with losers `lose` and `weight`, rows on the leading axis.
         until: updates.
-
-    Yields:
-        (updates done, stacked weights) after every update. Copy what outlives the next one: the state is donated.
-
-    Returns (of the generator): {logged name: (updates, bases)}.
     """
     own = program(study.shape(), arm.method, arm.losers, arm.shared)
-    state = own.start(params)
-    seeds = [study.first + i for i in range(study.bases)]
-    keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), 77) for seed in seeds])
-    draws = [np.random.default_rng([3, seed]) for seed in seeds]
-    values, log = numbers(arm), []
+    state, values = own.start(params), numbers(arm)
+    keys, draws = _random(study, 77, 3)
     for done in range(1, until + 1):
         index = [rng.integers(len(d["latent"]), size=study.batch) for rng, d in zip(draws, data, strict=True)]
         batch = {k: np.stack([d[k][i] for d, i in zip(data, index, strict=True)]) for k in data[0]}
         state, metrics = own.update(values, state, batch, keys)
-        log.append(metrics)
         tick(1)
-        yield done, state.params
+        yield done, state.params, metrics
+
+
+def stacked(log: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """What a run logged, name -> (updates, bases)."""
     host = jax.device_get(log)
     return {name: np.stack([row[name] for row in host]) for name in host[0]}
+
+
+def _random(study: RealDPO, key: int, stream: int) -> tuple[jax.Array, list[np.random.Generator]]:
+    """Of each base: a key for the device, and the draws of its batches."""
+    seeds = [study.first + i for i in range(study.bases)]
+    keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), key) for seed in seeds])
+    return keys, [np.random.default_rng([stream, seed]) for seed in seeds]
+
+
+# --------------------------------------------------------------------------------------------------- policy gradients
+
+
+REACH = 4 * verifier.TOLERANCE  # errors from here on are worth nothing
+
+
+def reward(error: np.ndarray) -> np.ndarray:
+    """1 for the true clip, falling evenly to 0 at an error of `REACH`, and 1 more for a valid clip."""
+    return np.clip(1 - error / REACH, 0, 1) + (error < verifier.TOLERANCE)
+
+
+def policy_gradients(
+    study: RealDPO,
+    arm: Regime,
+    params: Any,
+    own: list[Material],
+    until: int,
+    tick: Callable[[int], None] = lambda done: None,
+) -> Run:
+    """The upper reference: the verifier itself is the reward (`vrjax.align.policy`).
+
+    One update: `study.prompts` real clips' first frames, `study.group` stochastic samples each, one clipped step on all
+    their transitions but the last.
+    """
+    network = Network(post_config(study), {})
+    grid = flow.grids.shifted(study.sampler_steps, shift=study.shift)
+    shape = (physics.FRAMES, 1, physics.BODIES[own[0].real.family], 2)
+    roll = policy.rollout(network, shape=shape, grid=grid, solver=flow.sde("flow_grpo"), group=study.group)
+    tx = optim.make(kind="adamw", lr=arm.lr, steps=until, warmup=0, final=1.0, b2=0.95, weight_decay=study.decay)
+    body = policy.make(network, tx)
+    rolls = jax.jit(jax.vmap(lambda p, given, key: roll(p, {}, given, key)))
+
+    def one(state: Any, rolled: Any, old: Any, advantage: Any, key: Any) -> Any:
+        state, _, metrics = body(state, {}, {}, rolled, old, advantage, True, key)
+        return state, metrics
+
+    many = jax.jit(jax.vmap(one), donate_argnums=0)
+    state = jax.jit(jax.vmap(lambda p: update.start(p, tx)))(params)
+    keys, draws = _random(study, 78, 5)
+    for done in range(1, until + 1):
+        clips = [m.real.take(rng.integers(len(m.real), size=study.prompts)) for rng, m in zip(draws, own, strict=True)]
+        given = jax.tree.map(lambda *x: np.stack(x), *(inputs.conditions(c) for c in clips))
+        now = jax.vmap(jax.random.split)(jax.vmap(jax.random.fold_in, (0, None))(keys, done))
+        rolled = rolls(state.params, given, now[:, 0])
+        final = inputs.positions(np.asarray(rolled.trajectory.final))
+        error = np.stack([verifier.judge(c, f).error for c, f in zip(clips, final, strict=True)])
+        gained = reward(error)
+        advantage = jnp.stack([losses.advantages(jnp.asarray(r, jnp.float32)) for r in gained])
+        state, metrics = many(state, rolled, rolled.trajectory.log_prob, advantage, now[:, 1])
+        tick(1)
+        yield done, state.params, {"reward": gained.mean((1, 2)), "loss": metrics["loss"]}

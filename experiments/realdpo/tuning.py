@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments.realdpo import arms, scoring
+from experiments.realdpo import arms, scoring, training
 from experiments.realdpo.arms import Regime
 from experiments.realdpo.config import RealDPO, Tuned
 from experiments.realdpo.suite import Suite
 from vrjax.report import tables
 from vrjax.study.page import slug
+from vrjax.study.tables import Tables
 
 HEAD = ("method", "learning rate", "beta", "anchor", "noise levels up to", "valid", "per base", "win gap", "lose gap")
 
@@ -68,22 +69,17 @@ def grid() -> tuple[Regime, ...]:
     return tuple(found)
 
 
-def measure(suite: Suite, arm: Regime) -> scoring.Tables:
+def measure(suite: Suite, arm: Regime) -> Tables:
     """Scores of a setting after its equal-compute updates, on one disc only; kept in the run folder."""
 
-    def make() -> scoring.Tables:
-        until = arms.updates(arm, suite.study)
-        run, params, log = suite.train(arm, until), None, {}
-        while True:
-            try:
-                _, params = next(run)
-            except StopIteration as stop:
-                log = stop.value
-                break
+    def make() -> Tables:
+        params, log = None, []
+        for _, params, logged in suite.train(arm, arms.updates(arm, suite.study)):  # noqa: B007
+            log.append(logged)
         exam = scoring.exam(suite.study)
         one = dataclasses.replace(exam, clips={"bounce": exam.clips["bounce"]})
         found = scoring.score(suite.study, suite.sampler, params, one)
-        return found | {f"log|{k}": v for k, v in log.items()}
+        return found | {f"log|{k}": v for k, v in training.stacked(log).items()}
 
     return suite.bench.part(f"tune-{slug(arm.name)}", make)
 

@@ -5,8 +5,6 @@ compared with SFT at equal compute on the same bases, conditions and initial noi
 """
 
 import dataclasses
-import json
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,10 +12,11 @@ import numpy as np
 
 from experiments.realdpo import arms, scoring
 from experiments.realdpo.config import RealDPO
-from experiments.realdpo.scoring import Tables
 from experiments.realdpo.suite import BASE, BEST
 from vrjax.report import statistics, tables
-from vrjax.report.claims import Claim, claim
+from vrjax.report.claims import Claim
+from vrjax.study import claims as study_claims
+from vrjax.study.tables import Tables
 from vrjax.tasks.discs import verifier
 
 SFT = "SFT"
@@ -93,11 +92,7 @@ def comparisons(study: RealDPO, rows: Mapping[str, Row], family: str = "bounce")
             "gain_high": float(gain.high),
             "p": p_value(mine - rival, study),
         }
-    others = [name for name in out if name != SFT]
-    if others:
-        adjusted = statistics.holm(np.array([out[name]["p"] for name in others])).adjusted
-        for name, value in zip(others, adjusted, strict=True):
-            out[name]["holm"] = float(value)
+    study_claims.add_holm(out, {name: found["p"] for name, found in out.items() if name != SFT})
     return out
 
 
@@ -131,17 +126,17 @@ def _number(name: str, form: str = ".3f") -> Cell:
     return lambda row, found, more: "" if np.isnan(more[name]) else f"{more[name]:{form}}"
 
 
+def _between(found: Mapping[str, float], name: str, form: str = "+.3f") -> str:
+    return study_claims.between(found[name], found[f"{name}_low"], found[f"{name}_high"], form)
+
+
 # The columns of the table of all arms: of a row, its comparison on one disc, and its secondary numbers.
 COLUMNS: dict[str, Cell] = {
     "arm": lambda row, found, more: row.name,
     "updates": lambda row, found, more: str(row.updates),
     "cost (kF)": lambda row, found, more: f"{row.cost / 1000:.1f}",
-    "valid, one disc [95 %]": lambda row, found, more: (
-        f"{found['valid']:.3f} [{found['valid_low']:.3f}, {found['valid_high']:.3f}]"
-    ),
-    "minus SFT [95 %]": lambda row, found, more: (
-        "" if row.name == SFT else f"{found['gain']:+.3f} [{found['gain_low']:+.3f}, {found['gain_high']:+.3f}]"
-    ),
+    "valid, one disc [95 %]": lambda row, found, more: _between(found, "valid", ".3f"),
+    "minus SFT [95 %]": lambda row, found, more: "" if row.name == SFT else _between(found, "gain"),
     "p (Holm)": lambda row, found, more: f"{found['holm']:.2g}" if "holm" in found else "",
     "valid, two discs (held out)": _number("valid_two"),
     "within half of it": _number("valid_tight"),
@@ -167,24 +162,17 @@ def arms_markdown(rows: Mapping[str, Row], found: Comparisons, note: str = "") -
     return tables.markdown(HEAD, arm_cells(rows, found), note)
 
 
-def registered() -> list[dict[str, Any]]:
-    """The claims of `claims.json`, in order: two arms compared by a measure on a family, with a direction."""
-    return json.loads(pathlib.Path(__file__).with_name("claims.json").read_text("utf-8"))["claims"]
-
-
 def claims(study: RealDPO, rows: Mapping[str, Row]) -> tuple[list[Claim], list[str]]:
     """The claims that the measured rows answer, and a sentence for each that they do not."""
     out, missing = [], []
-    for asked in registered():
+    for asked in study_claims.registered(__file__):
         lost = [name for name in asked["arms"] if name not in rows]
         if lost:
             missing.append(f"{asked['id']} was not measured: no row {lost[0]!r} in this run.")
             continue
         values, statistic = _difference(asked, *(rows[name].scores for name in asked["arms"]))
-        found = estimate(values, study)
-        told = {key: asked[key] for key in ("paper", "statement", "direction", "arms", "notes") if key in asked}
-        numbers = {"estimate": float(found.value), "interval": found.interval, "n": values.shape[1], "null": 0.0}
-        out.append(claim(asked["id"], statistic=statistic, margin=asked["smallest"], **numbers, **told))
+        more = {"statistic": statistic, "n": values.shape[1]}  # conditions: all bases share them
+        out.append(study_claims.judged(asked, estimate(values, study), **more))
     return out, missing
 
 
@@ -224,8 +212,5 @@ def details(
 
 def short(rows: Sequence[Claim]) -> str:
     """The claims as a short markdown table for people."""
-    body = [
-        [c.statement, f"{c.estimate:+.3f} [{c.interval[0]:+.3f}, {c.interval[1]:+.3f}]", c.verdict, " - ".join(c.arms)]
-        for c in rows
-    ]
+    body = [[c.statement, study_claims.between(c.estimate, *c.interval), c.verdict, " - ".join(c.arms)] for c in rows]
     return tables.markdown(("statement", "difference [95 %]", "verdict", "arms"), body)

@@ -1,7 +1,6 @@
 """The programs of the study: tuning, sampling, conditioned sampling, each over all scenes and noises at once."""
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -15,9 +14,8 @@ from experiments.vchain.config import VChain
 from vrjax.flow import Level, Prediction, Record, Velocity, grids, sample
 from vrjax.reasoning.thoughts import adapt, pictures
 from vrjax.reasoning.thoughts.keyframes import VisualThoughts
+from vrjax.study.tables import Bench
 from vrjax.tasks.chains import rules, sprites, words
-
-Tick = Callable[[int], None]  # called with the scenes done
 
 
 def noises(study: VChain, seeds: Sequence[int], count: int) -> Float[np.ndarray, "scenes count t 1 cells channels"]:
@@ -49,33 +47,15 @@ def tuning_set(chains: Sequence[VisualThoughts], cells: int) -> adapt.TuningSet:
 
 
 class Programs:
-    """Compiled once, used for every base and arm.
+    """Tuning and sampling, each compiled once and used for every base and arm.
 
     Args:
         study: sizes.
-        tick: progress.
+        bench: runs them, a group of scenes at a time.
     """
 
-    def __init__(self, study: VChain, tick: Tick = lambda n: None):
-        self.study, self.tick = study, tick
-        grid = grids.shifted(study.steps, shift=study.shift)
-        condition = places(study.frames, study.cells)
-        final = lambda velocity, x: sample(velocity, x, grid, record=Record(steps=())).final
-
-        def plain(dit: Any, text: Any, noise: Any) -> Any:
-            return jax.vmap(lambda x: final(dit.velocity(text, condition), x))(noise)
-
-        def adapted(dit: Any, adapter: Any, text: Any, noise: Any) -> Any:
-            velocity = adapt.velocity(dit, adapter, text, image=condition)
-            return jax.vmap(lambda x: final(velocity, x))(noise)
-
-        def filled(dit: Any, text: Any, noise: Any, known: Any, mask: Any) -> Any:
-            return jax.vmap(lambda x: final(pinned(dit.velocity(text, condition), known, mask), x))(noise)
-
-        self._tunings: dict[Any, Callable] = {}
-        self._plain = jax.jit(jax.vmap(plain, in_axes=(None, 0, 0)))
-        self._adapted = jax.jit(jax.vmap(adapted, in_axes=(None, 0, 0, 0)))
-        self._filled = jax.jit(jax.vmap(filled, in_axes=(None, 0, 0, 0, 0)))
+    def __init__(self, study: VChain, bench: Bench):
+        self.study, self.bench = study, bench
 
     def tune(
         self, dit: Any, data: adapt.TuningSet, seeds: Sequence[int], keep: tuple[int, ...] = (), **changed: Any
@@ -86,40 +66,38 @@ class Programs:
             changed: options of `adapt.adapt` other than the study's.
         """
         study = self.study
-        options = dict(
-            steps=study.tuning, rank=study.rank, lr=study.lr, batch=study.batch, mean=study.logit_mean, std=1.0
-        )
-        options |= {"image": places(1, study.cells), "keep": keep} | changed
-        name = tuple((k, v) for k, v in options.items() if k != "image")
-        if name not in self._tunings:
-            self._tunings[name] = jax.jit(functools.partial(adapt.adapt_all, **options))
+        options: dict[str, Any] = {"steps": study.tuning, "rank": study.rank, "lr": study.lr, "batch": study.batch}
+        options |= {"mean": study.logit_mean, "image": places(1, study.cells), "keep": keep} | changed
+
+        def one(dit: Any, row: Any) -> adapt.Adapted:
+            return adapt.adapt(dit, row["latents"], row["texts"], row["key"], count=row["count"], **options)
+
         root = jax.random.fold_in(jax.random.key(study.seed), 99)
-        keys = jax.vmap(lambda s: jax.random.fold_in(root, s))(jnp.asarray(seeds))[:, None]
-        tuned = self._over(lambda *a: self._tunings[name](dit, adapt.TuningSet(*a[:3]), a[3]), *data, keys)
-        chosen = tuned.kept if keep else tuned.adapter
-        return jax.tree.map(lambda a: a[:, 0], chosen)
+        keys = jax.vmap(lambda s: jax.random.fold_in(root, s))(jnp.asarray(seeds))
+        tuned = self.bench.over(one, dit, data._asdict() | {"key": keys}, "adapters of scenes")
+        return tuned.kept if keep else tuned.adapter
 
-    def sample(self, dit: Any, texts: Any, noise: Any, adapter: Any = None) -> np.ndarray:
-        """Videos (scenes, noises, t, h, w, 3), of the base or with each scene's adapter."""
-        if adapter is None:
-            return looks.expand(self._over(lambda *a: self._plain(dit, *a), texts, noise))
-        return looks.expand(self._over(lambda *a: self._adapted(dit, *a), adapter, texts, noise))
+    def sample(self, dit: Any, texts: Any, noise: Any, **more: Any) -> np.ndarray:
+        """Videos (scenes, noises, t, h, w, 3) of the base.
 
-    def fill(self, dit: Any, texts: Any, noise: Any, known: Any, mask: Any) -> np.ndarray:
-        """Videos of the base with some frames known: `known` (scenes, t, h, w, 3), `mask` (scenes, t)."""
-        latent = looks.encode(known)
-        return looks.expand(self._over(lambda *a: self._filled(dit, *a), texts, noise, latent, mask))
+        Args:
+            **more: `adapter`, each scene's own; `known` (scenes, t, h, w, 3) and `mask` (scenes, t), frames that are
+                given.
+        """
+        grid = grids.shifted(self.study.steps, shift=self.study.shift)
+        condition = places(self.study.frames, self.study.cells)
+        if "known" in more:
+            more["known"] = looks.encode(more["known"])
 
-    def _over(self, run: Callable, *rows: Any) -> Any:
-        """All scenes in groups of one size; the last is filled up with its last scene."""
-        n, size, parts = len(jax.tree.leaves(rows[-1])[0]), self.study.group, []
-        for start in range(0, n, size):
-            index = np.minimum(np.arange(start, start + size), n - 1)
-            out = run(*jax.tree.map(lambda a, index=index: a[index], rows))
-            kept = min(size, n - start)
-            parts.append(jax.tree.map(lambda a, kept=kept: np.asarray(a)[:kept], out))
-            self.tick(kept)
-        return jax.tree.map(lambda *a: np.concatenate(a), *parts)
+        def one(dit: Any, row: Any) -> Any:
+            velocity = dit.velocity(row["text"], condition)
+            if "adapter" in row:
+                velocity = adapt.velocity(dit, row["adapter"], row["text"], image=condition)
+            if "mask" in row:
+                velocity = pinned(velocity, row["known"], row["mask"])
+            return jax.vmap(lambda x: sample(velocity, x, grid, record=Record(steps=())).final)(row["noise"])
+
+        return looks.expand(self.bench.over(one, dit, {"text": texts, "noise": noise, **more}, "videos of scenes"))
 
 
 def pinned(velocity: Velocity, known: Any, mask: Any) -> Velocity:

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from experiments.vchain import suite, verdicts
 from experiments.vchain.config import VChain
 from vrjax.files.pixels import to_uint8
-from vrjax.report import html, parts
+from vrjax.report import figures, html, parts
 from vrjax.report.claims import Claim
+from vrjax.study import page as common
 from vrjax.study.tables import Tables
 
 INTRO = """Dominoes, taps, cups, lamps and scales stand in a row; each passes on what happens to it. The small video
@@ -27,6 +29,25 @@ NOTES = (
     "F is one pass of the network over one whole video. An update of the adapters costs three passes over its stills.",
     "The scenes shown are the first of the first base.",
 )
+
+
+STRIPS = ("t2v", "augmented", "text", "linear", "vchain", "placebo", "tuned_short")
+
+
+def strips(on: suite.Scenes, tables: Mapping[str, Tables]) -> Figure:
+    """Film strips of some arms on one scene, and whether each is complete and lawful.
+
+    The scene is chosen by a rule: the first in which a novel kind changes, else the first.
+    """
+    i = int(on.novel[: suite.SHOWN].argmax())
+    right = [bool(tables[arm]["primary"][i, 0]) for arm in STRIPS]
+    return figures.film_strip(
+        np.stack([tables[arm]["shown"][i] for arm in STRIPS]),
+        labels=[f"{suite.label(a)}  [{'right' if r else 'wrong'}]" for a, r in zip(STRIPS, right, strict=True)],
+        truth=to_uint8(on.clips[i].video),
+        title="The first test scene in which something unseen happens; first noise",
+        width=9.6,
+    )
 
 
 def cases(on: suite.Scenes, tables: Mapping[str, Tables]) -> list[parts.Case]:
@@ -61,7 +82,7 @@ def write(
     found: Sequence[Claim],
     study: VChain,
 ) -> None:
-    """`report.html`."""
+    """`report.html` and `vchain.png`."""
     x = np.array([row["updates"] for row in curve], float)
     series = [
         parts.Series(
@@ -69,6 +90,10 @@ def write(
         )
         for key, name in (("primary", "complete and lawful"), ("motion", "motion, 1: as the true film"))
     ]
+    series.append(parts.Series("novel looks right", [row["appearance"] for row in curve], x, role="control"))
+    trade_off = parts.Curve(
+        "Tuning too short, too long", series, f"Over updates of the adapters; the study's: {study.tuning}.", sync=False
+    )
     forest = parts.Forest(
         "All arms",
         [
@@ -87,6 +112,7 @@ def write(
         reference=0.0,
         reference_label="T2V",
     )
+    common.draw(folder / "vchain.png", strips(on, tables), forest, trade_off)
     html.write(
         folder / "report.html",
         parts.Page(
@@ -95,7 +121,7 @@ def write(
             intro=INTRO,
             scrubbers=[parts.Scrubber(cases(on, tables), title="Look at the arms")],
             claims=list(found),
-            curves=[parts.Curve("Tuning too short, too long", series, "Over updates of the adapters.", sync=False)],
+            curves=[trade_off],
             forests=[forest],
             tables=[parts.Table("All arms", verdicts.HEAD, [verdicts.arm_cells(row) for row in rows])],
             pictures=[parts.Picture("Film strips", folder / "vchain.png", "Frames of the arms and the outcome of all")],

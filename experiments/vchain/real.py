@@ -9,20 +9,22 @@ short prompt, and the story without adapters. Everything is a file of its own: t
 import argparse
 import dataclasses
 import functools
+import hashlib
 import json
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 
+from vrjax import files
 from vrjax.cli.sample import size
 from vrjax.data import mp4
+from vrjax.files import kept
 from vrjax.files.writing import atomic
 from vrjax.flow import Record
 from vrjax.models import pipeline
@@ -144,25 +146,29 @@ def run(
     chosen = {name: getattr(options, name) for name in ("frames", "size", "steps", "guidance")}
     pipe.settings(**chosen)  # an option that does not fit is said before hours of tuning
     about = dataclasses.asdict(options) | pipe.about | {"cases": {c: t.story for c, t in cases.items()}}
+    # What a file depends on: every byte of the model and its LoRAs, what is asked for, and the code.
+    model = pipe.about | {"model": files.fingerprint(pipe.folder.root), "code": kept.source(__name__)}
     with command.running(out, about, fresh=fresh, console=console) as here:
-        progress = here.progress
         if "vchain" in options.arms:
-            _tune(pipe, cases, out, options, progress)
-        task = progress.add_task("sampling", total=len(cases) * len(options.arms))
+            _tune(pipe, cases, out, options, model, here)
+        task = here.progress.add_task("sampling", total=len(cases) * len(options.arms))
+        sampled = {**model, "settings": dataclasses.asdict(pipe.settings(**chosen)), "seed": options.seed}
         for case, thoughts in cases.items():
             for arm in options.arms:
-                progress.update(task, description=f"{case}: {ARMS[arm]}")
-                path = out / arm / f"{case}.mp4"
-                if not path.is_file():
+                here.progress.update(task, description=f"{case}: {ARMS[arm]}")
+                prompt = thoughts.input_prompt if arm == "t2v" else thoughts.story
+                adapter = out / "adapters" / f"{case}.safetensors" if arm == "vchain" else None
+                of = sampled | {"prompt": prompt, "adapter": adapter and files.fingerprint(adapter)}
+
+                def sample(path: pathlib.Path, prompt: str = prompt, adapter: pathlib.Path | None = adapter) -> None:
                     dits = pipe.dits
-                    if arm == "vchain":
-                        adapter = lora_files.load_lora(out / "adapters" / f"{case}.safetensors")
-                        dits = (lora_files.merge(pipe.dit, [(adapter, 1.0)]),)
-                    prompt = thoughts.input_prompt if arm == "t2v" else thoughts.story
+                    if adapter is not None:
+                        dits = (lora_files.merge(pipe.dit, [(lora_files.load_lora(adapter), 1.0)]),)
                     found = pipe.sample(prompt, dits=dits, seeds=[options.seed], record=Record(steps=()), **chosen)
-                    path.parent.mkdir(parents=True, exist_ok=True)
                     mp4.write(path, np.clip(pipe.decode(found.final)[0], -1, 1), fps=pipe.defaults.fps)
-                progress.advance(task)
+
+                kept.file(out / arm / f"{case}.mp4", of, sample, say=here.say)
+                here.progress.advance(task)
     rows = [f"| {case} | {thoughts.input_prompt} | {len(thoughts.frames)} |" for case, thoughts in cases.items()]
     with atomic(out / "cases.md") as scratch:
         scratch.write_text("\n".join(["| case | prompt | keyframes |", "| --- | --- | --- |", *rows, ""]))
@@ -170,35 +176,52 @@ def run(
 
 
 def _tune(
-    pipe: Any, cases: Mapping[str, VisualThoughts], out: pathlib.Path, options: Options, progress: Progress
+    pipe: Any,
+    cases: Mapping[str, VisualThoughts],
+    out: pathlib.Path,
+    options: Options,
+    model: Mapping[str, Any],
+    here: command.Running,
 ) -> None:
     """Adapters of every case, from fresh ones: nothing of one case reaches another."""
-    todo = {case: t for case, t in cases.items() if not (out / "adapters" / f"{case}.safetensors").is_file()}
-    if not todo:
-        return
-    task = progress.add_task("keyframes are encoded", total=len(todo))
-    encode = jax.jit(lambda vae, video: vae.encode(video))
-    # All cases' chains are filled up to the longest, so that one program tunes them, whichever are left to do.
-    data = adapt.tuning_set(
-        list(cases.values()),
-        lambda video: np.asarray(encode(pipe.vae, video)),
-        lambda caption: pipe.text([caption])[0],
-        size=options.size,
-    )
-    tune = jax.jit(
-        functools.partial(adapt.adapt, steps=options.updates, rank=options.rank, lr=options.lr),
-    )
-    for number, case in enumerate(cases):
-        if case not in todo:
-            continue
-        progress.update(task, description=f"{case}: {options.updates} updates on {data.count[number]} keyframes")
-        key = jax.random.fold_in(jax.random.key(options.seed), number)
-        found = tune(pipe.dit, data.latents[number], data.texts[number], key, count=data.count[number])
-        losses = np.asarray(found.loss)
-        if not np.isfinite(losses).all():
-            raise FloatingPointError(f"{case}: the adapters' loss is not finite")
-        path = out / "adapters" / f"{case}.safetensors"
-        path.parent.mkdir(exist_ok=True)
-        lora_files.save_lora(jax.device_get(found.adapter), path)
-        progress.advance(task)
-    progress.remove_task(task)
+    task = here.progress.add_task("tuning", total=len(cases))
+
+    @functools.cache
+    def prepared() -> tuple[adapt.TuningSet, Callable]:
+        here.progress.update(task, description="keyframes are encoded")
+        encode = jax.jit(lambda vae, video: vae.encode(video))
+        # All cases' chains are filled up to the longest, so that one program tunes them, whichever are left to do.
+        data = adapt.tuning_set(
+            list(cases.values()),
+            lambda video: np.asarray(encode(pipe.vae, video)),
+            lambda caption: pipe.text([caption])[0],
+            size=options.size,
+        )
+        how = functools.partial(adapt.adapt, steps=options.updates, rank=options.rank, lr=options.lr)
+        return data, jax.jit(how)
+
+    most = max(len(thoughts.frames) for thoughts in cases.values())
+    asked = {name: getattr(options, name) for name in ("updates", "rank", "lr", "size", "seed")}
+    for number, (case, thoughts) in enumerate(cases.items()):
+
+        def tune(path: pathlib.Path, number: int = number, case: str = case) -> None:
+            data, run = prepared()
+            here.progress.update(task, description=f"{case}: {options.updates} updates on {data.count[number]} stills")
+            key = jax.random.fold_in(jax.random.key(options.seed), number)
+            found = run(pipe.dit, data.latents[number], data.texts[number], key, count=data.count[number])
+            if not np.isfinite(np.asarray(found.loss)).all():
+                raise FloatingPointError(f"{case}: the adapters' loss is not finite")
+            lora_files.save_lora(jax.device_get(found.adapter), path)
+
+        of = {**model, **asked, "number": number, "most": most, "thoughts": _content(thoughts)}
+        kept.file(out / "adapters" / f"{case}.safetensors", of, tune, say=here.say)
+        here.progress.advance(task)
+    here.progress.remove_task(task)
+
+
+def _content(thoughts: VisualThoughts) -> str:
+    """A hash of a case's captions and of its keyframes' pixels."""
+    found = hashlib.sha256(json.dumps(thoughts.captions).encode())
+    for frame in thoughts.frames:
+        found.update(f"{frame.shape} {frame.dtype}".encode() + np.ascontiguousarray(frame).tobytes())
+    return found.hexdigest()

@@ -14,6 +14,7 @@ import numpy as np
 
 from experiments.vchain import arms, suite
 from experiments.vchain.config import VChain
+from vrjax.files import writing
 from vrjax.models.wan import WanDiT
 from vrjax.report import tables
 from vrjax.study.tables import Bench, Tables
@@ -34,8 +35,12 @@ def study(like: VChain) -> VChain:
 def run(bench: Bench, here: VChain, dit: WanDiT, folder: pathlib.Path, say: Callable[[str], None]) -> pathlib.Path:
     """Measures every setting and writes `search.md`: one line per setting and number of updates."""
     on = suite.scenes(here, 0, folder / "thoughts" / f"base{SEED}")
-    programs, noise, story = arms.Programs(here), arms.noises(here, on.seeds, here.noises), suite.stories(on.chains)
-    data, novel = arms.tuning_set(on.chains, here.cells), on.novel
+    programs, noise, story = (
+        arms.Programs(here, bench),
+        arms.noises(here, on.seeds, here.noises),
+        suite.stories(on.chains),
+    )
+    data, story, novel = arms.tuning_set(on.chains, here.cells), suite.stories(on.chains), on.novel
     head = ["lr", "logit mean", "updates", "complete and lawful", "familiar", "novel", "novel look", "motion"]
     rows: list[list[str]] = []
 
@@ -49,7 +54,9 @@ def run(bench: Bench, here: VChain, dit: WanDiT, folder: pathlib.Path, say: Call
     def measured(setting: tuple[float, ...]) -> Tables:
         options = dict(zip(GRID, setting, strict=True))
         kept = programs.tune(dit, data, on.seeds, keep=UPDATES, steps=UPDATES[-1], **options)
-        videos = [programs.sample(dit, story, noise, suite.at(kept, slice(None), i)) for i in range(len(UPDATES))]
+        videos = [
+            programs.sample(dit, story, noise, adapter=suite.at(kept, slice(None), i)) for i in range(len(UPDATES))
+        ]
         judged = [score.table(video, on.truths) for video in videos]
         return {metric: np.stack([t[metric] for t in judged]) for metric in score.METRICS}
 
@@ -61,5 +68,5 @@ def run(bench: Bench, here: VChain, dit: WanDiT, folder: pathlib.Path, say: Call
         for i, updates in enumerate(UPDATES):
             row(setting, updates, {metric: values[i] for metric, values in found.items()})
     path = folder / "search.md"
-    path.write_text(tables.markdown(head, rows))
+    writing.text(path, tables.markdown(head, rows))
     return path

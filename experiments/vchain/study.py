@@ -26,7 +26,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from experiments.vchain import base, figure, page, real, search, suite, thoughts, verdicts
+from experiments.vchain import base, page, real, search, suite, thoughts, verdicts
 from experiments.vchain.arms import Programs
 from experiments.vchain.config import VChain
 from vrjax.files import writing
@@ -52,13 +52,11 @@ def run(study: VChain, root: pathlib.Path, *, fresh: bool, console: Console) -> 
             f"learned reasoner: {right.rows:.3f} of {right.n} held-out transitions right in all elements, "
             f"{right.changes:.3f} of those in which something changes"
         )
-        bar = here.progress.add_task("scenes", total=None)
-        programs = Programs(study, tick=lambda n: here.progress.update(bar, advance=n))
+        programs = Programs(study, here.bench)
         found, sets = [], []
         for index, seed in enumerate(study.bases):
             here.say(f"base {index + 1} of {len(study.bases)}")
             dit = model_of(study, index, task, here)
-            here.progress.update(bar, description=f"base {seed}: scenes sampled or tuned", completed=0)
             on = suite.scenes(study, index, here.folder / "thoughts" / f"base{seed}")
             found.append(suite.measure(here.bench, programs, study, dit, index, on, model))
             sets.append(on)
@@ -117,7 +115,6 @@ def write(
         "tries": study.tries,
     }
     writing.text(folder / "arms.md", verdicts.arms_markdown(rows))
-    figure.draw(folder / "vchain.png", sets[0], found[0], rows, curve, study)
     judged = verdicts.claims(found, novel, study)
     page.write(folder, sets[0], found[0], rows, curve, judged, study)
     claim_files.write(folder, judged, details=details)

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from experiments.vchain import thoughts
@@ -131,7 +132,7 @@ def measure(
             "t2v": judged(programs.sample(dit, short, noise)),
             "augmented": judged(programs.sample(dit, np.stack([encode(text) for text in ends]), noise)),
             "text": judged(programs.sample(dit, story, noise)),
-            "pinned": judged(programs.fill(dit, story, noise, known, mask)),
+            "pinned": judged(programs.sample(dit, story, noise, known=known, mask=mask)),
             "linear": judged(several(still("linear"))),
             "nearest": judged(several(still("nearest"))),
         }
@@ -140,17 +141,17 @@ def measure(
         adapters = programs.tune(dit, tuning_set(on.chains, study.cells), on.seeds)
         others = at(adapters, on.other)
         return {
-            "vchain": judged(programs.sample(dit, story, noise, adapters)),
-            "tuned_short": judged(programs.sample(dit, short, noise, adapters)),
-            "placebo": judged(programs.sample(dit, story, noise, others)),
-            "stranger_short": judged(programs.sample(dit, short, noise, others)),
+            "vchain": judged(programs.sample(dit, story, noise, adapter=adapters)),
+            "tuned_short": judged(programs.sample(dit, short, noise, adapter=adapters)),
+            "placebo": judged(programs.sample(dit, story, noise, adapter=others)),
+            "stranger_short": judged(programs.sample(dit, short, noise, adapter=others)),
         }
 
     def reasoned(tag: str, chains: Sequence[VisualThoughts]) -> dict[str, Tables]:
         told, adapters = stories(chains), programs.tune(dit, tuning_set(chains, study.cells), on.seeds)
         return {
             f"text_{tag}": judged(programs.sample(dit, told, noise)),
-            f"vchain_{tag}": judged(programs.sample(dit, told, noise, adapters)),
+            f"vchain_{tag}": judged(programs.sample(dit, told, noise, adapter=adapters)),
         }
 
     def tries() -> dict[str, Tables]:
@@ -171,7 +172,7 @@ def measure(
         data = tuning_set(chains, study.cells)
         kept = programs.tune(dit, data, on.seeds[:n], keep=study.curve, steps=study.curve[-1])
         rows = [
-            score.table(programs.sample(dit, story[:n], noise[:n, :1], at(kept, slice(None), i)), few)
+            score.table(programs.sample(dit, story[:n], noise[:n, :1], adapter=at(kept, slice(None), i)), few)
             for i in range(len(study.curve))
         ]
         return {"curve": {metric: np.stack([row[metric] for row in rows]) for metric in score.METRICS}}
@@ -205,4 +206,4 @@ def keyframes_in_time(study: VChain, on: Scenes) -> tuple[np.ndarray, np.ndarray
 
 def at(tree: Mapping[str, Any], *index: Any) -> Any:
     """Adapters indexed along their leading axes."""
-    return {name: {k: a[index] for k, a in pair.items()} for name, pair in tree.items()}
+    return jax.tree.map(lambda a: a[index], tree)

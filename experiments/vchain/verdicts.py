@@ -4,8 +4,6 @@ Arrays are stacked as [base, scene, noise]. Intervals resample bases, then scene
 p-values flip the signs of whole scenes (paired permutation) and are corrected over all arms by Holm.
 """
 
-import json
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +12,8 @@ import numpy as np
 from experiments.vchain import suite
 from experiments.vchain.config import VChain
 from vrjax.report import statistics, tables
-from vrjax.report.claims import Claim, claim
+from vrjax.report.claims import Claim
+from vrjax.study import claims as study_claims
 from vrjax.study.tables import Tables
 
 MEASURES = {
@@ -36,17 +35,8 @@ def values(found: Found, arm: str, metric: str = "primary", where: Sequence[np.n
 
 
 def bootstrap(data: np.ndarray, resamples: int) -> statistics.Estimate:
-    """Mean of [base, scene, noise] with its interval; a level of length 1 is not resampled.
-
-    Where nothing varies, resampling would claim certainty: the rule of three takes its place (an exception may still
-    have probability 3 / n).
-    """
-    data = np.asarray(data, np.float64)
-    if np.ptp(data) == 0:
-        value, slack = float(data.flat[0]), 3.0 / (data.shape[0] * data.shape[1])
-        return statistics.Estimate(value, value - slack, value + slack, data.size)
-    levels = tuple(axis for axis in (0, 1) if data.shape[axis] > 1)
-    return statistics.hierarchical_bootstrap(data, resample=levels, instances="nested", resamples=resamples)
+    """Mean of [base, scene, noise] with its interval over bases and scenes."""
+    return study_claims.interval(data, resamples, levels=2)
 
 
 def cost(study: VChain, arm: str) -> float:
@@ -61,9 +51,8 @@ def cost(study: VChain, arm: str) -> float:
 
 def arm_rows(found: Found, novel: Sequence[np.ndarray], study: VChain) -> list[dict[str, Any]]:
     """One row per arm, in the order measured, and the oracle's ceiling at the end."""
-    names = [arm for arm in found[0] if arm != "curve"]
-    rows, ps = [], []
-    for arm in names:
+    rows, ps = {}, {}
+    for arm in (arm for arm in found[0] if arm != "curve"):
         primary, difference = values(found, arm), values(found, arm) - values(found, "t2v")
         all_, against = bootstrap(primary, study.resamples), bootstrap(difference, study.resamples)
         row: dict[str, Any] = {"arm": arm, "label": suite.label(arm), "cost": cost(study, arm)}
@@ -77,13 +66,11 @@ def arm_rows(found: Found, novel: Sequence[np.ndarray], study: VChain) -> list[d
             row[metric] = float(values(found, arm, metric).mean())
         if all(mask.any() for mask in novel):
             row["appearance"] = float(values(found, arm, "appearance", list(novel)).mean())
-        rows.append(row)
-        scene = np.repeat(np.arange(difference.shape[0] * difference.shape[1]), difference.shape[2])
-        ps.append(float(statistics.sign_flip(difference.ravel(), scene, resamples=study.resamples)))
-    others = [i for i, arm in enumerate(names) if arm != "t2v"]
-    for i, p in zip(others, statistics.holm(np.array(ps)[others]).adjusted, strict=True):
-        rows[i]["holm"] = float(p)
-    return rows
+        rows[arm] = row
+        if arm != "t2v":
+            ps[arm] = study_claims.p_value(difference, study.resamples)
+    study_claims.add_holm(rows, ps)
+    return list(rows.values())
 
 
 Cell = Callable[[Mapping[str, Any]], str]
@@ -94,14 +81,13 @@ def _share(name: str) -> Cell:
 
 
 def _difference(row: Mapping[str, Any]) -> str:
-    low, high = row["difference_interval"]
-    return f"{row['difference']:+.3f} [{low:+.3f}, {high:+.3f}]" if row["arm"] != "t2v" else ""
+    return study_claims.between(row["difference"], *row["difference_interval"]) if row["arm"] != "t2v" else ""
 
 
 COLUMNS: dict[str, Cell] = {
     "arm": lambda row: row["label"],
     "cost (F)": lambda row: f"{row['cost']:.0f}",
-    "complete and lawful [95 %]": lambda row: f"{row['primary']:.3f} [{row['low']:.3f}, {row['high']:.3f}]",
+    "complete and lawful [95 %]": lambda row: study_claims.between(row["primary"], row["low"], row["high"], ".3f"),
     "familiar": _share("familiar"),
     "novel": _share("novel"),
     "minus T2V [95 %]": _difference,
@@ -145,27 +131,18 @@ def curve_rows(found: Found, study: VChain) -> list[dict[str, float]]:
     return rows
 
 
-def registered(study: VChain) -> list[dict[str, Any]]:
+def claims(found: Found, novel: Sequence[np.ndarray], study: VChain) -> list[Claim]:
     """The claims of `claims.json`, in order: two arms, or two lengths of tuning, compared by a measure.
 
     The paper's claims come first, then this library's own about the controls that the paper lacks. A claim about noisy
     reasoners stands for one of every rate.
     """
-    out = []
-    for asked in json.loads(pathlib.Path(__file__).with_name("claims.json").read_text("utf-8"))["claims"]:
-        for rate in study.rates if "{rate" in asked["id"] else (0.0,):
-            fill = lambda value, rate=rate: (
-                value.format(rate=rate, tries=study.tries) if isinstance(value, str) else value
-            )
-            out.append({k: [fill(x) for x in v] if isinstance(v, list) else fill(v) for k, v in asked.items()})
-    return out
-
-
-def claims(found: Found, novel: Sequence[np.ndarray], study: VChain) -> list[Claim]:
-    """The claims in this small world."""
     out: list[Claim] = []
     masks = {"all": None, "novel": list(novel), "familiar": [~mask for mask in novel]}
-    for asked in registered(study):
+    registered = study_claims.registered(__file__)
+    all_ = [(asked, rate) for asked in registered for rate in (study.rates if "{rate" in asked["id"] else (0.0,))]
+    for asked, rate in all_:
+        asked = study_claims.filled(asked, rate=rate, tries=study.tries)
         where, notes = masks[asked.get("scenes", "all")], asked.get("notes", "")
         if where is not None and not all(mask.any() for mask in where):
             continue
@@ -178,15 +155,12 @@ def claims(found: Found, novel: Sequence[np.ndarray], study: VChain) -> list[Cla
                 null = bootstrap(
                     values(found, "placebo", metric, where) - values(found, b, metric, where), study.resamples
                 )
-                value = f"{float(null.value):+.3f} [{null.interval[0]:+.3f}, {null.interval[1]:+.3f}]"
+                value = study_claims.between(float(null.value), *null.interval)
                 notes = f"The same difference with another scene's keyframes (placebo): {value}. {notes}".strip()
             part = "" if where is None else f"{asked['scenes']} scenes: "
             compared = f"'{suite.label(a)}' minus '{suite.label(b)}', same scenes and noises"
             statistic = f"{part}share of {MEASURES[metric]}, {compared}"
-        estimate = bootstrap(data, study.resamples)
-        told = {key: asked[key] for key in ("paper", "statement", "direction", "arms") if key in asked}
-        numbers = {"estimate": float(estimate.value), "interval": estimate.interval, "n": estimate.n, "null": 0.0}
-        out.append(claim(asked["id"], statistic=statistic, margin=asked["smallest"], notes=notes, **numbers, **told))
+        out.append(study_claims.judged(asked, bootstrap(data, study.resamples), statistic=statistic, notes=notes))
     return out
 
 

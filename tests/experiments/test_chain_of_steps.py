@@ -15,6 +15,7 @@ from vrjax import tasks
 from vrjax.models import wan
 from vrjax.models.embedded import codec, shipped
 from vrjax.report import claims
+from vrjax.study import claims as study_claims
 from vrjax.study import clips as suite
 from vrjax.study import config as sizes
 from vrjax.study import subjects
@@ -172,9 +173,9 @@ def test_untrained_control_moves(weights):
 
 
 def test_bootstrap_is_not_certain_where_nothing_varies():
-    flat = verdicts.bootstrap(np.zeros((1, 12, 3)), 50)
+    flat = study_claims.interval(np.zeros((1, 12, 3)), 50)
     assert flat.interval == (-0.25, 0.25)  # rule of three, 12 instances
-    varied = verdicts.bootstrap(np.random.default_rng(0).normal(size=(2, 30, 1)), 200)
+    varied = study_claims.interval(np.random.default_rng(0).normal(size=(2, 30, 1)), 200)
     assert varied.low < varied.value < varied.high
 
 

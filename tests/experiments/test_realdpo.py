@@ -82,8 +82,7 @@ def test_a_run_and_a_killed_run_end_alike(tmp_path, study, monkeypatch, capsys):
 
 
 def test_bases_differ_and_weights_are_checked(study):
-    trainer = network.Bases(study)
-    one, two = trainer.train(0), trainer.train(1)
+    one, two = network.train_base(study, 0), network.train_base(study, 1)
     assert one["relative"].shape == (study.base_steps,) and np.isfinite(one["relative"]).all()
     names = [k for k in one if k.endswith("kernel")]
     assert names and all((one[k] != two[k]).any() for k in names if one[k].any())

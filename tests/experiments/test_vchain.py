@@ -15,6 +15,7 @@ from vrjax.models import wan
 from vrjax.reasoning.thoughts import pictures
 from vrjax.report import claims
 from vrjax.study.config import values
+from vrjax.study.tables import Bench
 from vrjax.tasks.chains import rules, score, sprites
 
 BASE = config.Base(dim=16, ffn=16, heads=1, layers=1, steps=4, stretch=2, videos=2, images=2, scenes=6)
@@ -148,8 +149,8 @@ def test_places_tell_cells_and_frames_apart():
 # Arms ----------------------------------------------------------------------------------------------------------------
 
 
-def test_adapters_start_afresh_for_every_scene_and_placebos_are_strangers(loud, on):
-    programs = arms.Programs(TINY)
+def test_adapters_start_afresh_for_every_scene_and_placebos_are_strangers(loud, on, tmp_path):
+    programs = arms.Programs(TINY, Bench(tmp_path, group=TINY.group))
     data = arms.tuning_set(on.chains, 6)
     together = programs.tune(loud, data, on.seeds)
     alone = programs.tune(loud, jax.tree.map(lambda a: a[5:6], data), on.seeds[5:6])
@@ -162,7 +163,7 @@ def test_adapters_start_afresh_for_every_scene_and_placebos_are_strangers(loud, 
     story = suite.stories(on.chains)
     fresh = jax.tree.map(np.zeros_like, together)
     np.testing.assert_allclose(
-        programs.sample(loud, story, noise, fresh), programs.sample(loud, story, noise), atol=1e-4
+        programs.sample(loud, story, noise, adapter=fresh), programs.sample(loud, story, noise), atol=1e-4
     )
     for i, j in enumerate(on.other):
         mine, theirs = (arms.changed_kinds(on.truths[k].kinds, 8) for k in (i, j))
@@ -176,11 +177,11 @@ def test_noises_follow_the_scene_not_its_place():
     np.testing.assert_array_equal(both[1:, :2], one)
 
 
-def test_known_frames_are_kept_and_the_others_sampled(loud, on):
-    programs = arms.Programs(TINY)
+def test_known_frames_are_kept_and_the_others_sampled(loud, on, tmp_path):
+    programs = arms.Programs(TINY, Bench(tmp_path, group=TINY.group))
     known, mask = suite.keyframes_in_time(TINY, on)
     noise, story = arms.noises(TINY, on.seeds, 2), suite.stories(on.chains)
-    video = programs.fill(loud, story, noise, known, mask)
+    video = programs.sample(loud, story, noise, known=known, mask=mask)
     free = programs.sample(loud, story, noise)
     for i in range(len(on.clips)):
         np.testing.assert_allclose(

@@ -203,7 +203,7 @@ def film_strip(
     steps: Array | None = None,
     frames: Array | None = None,
     sigma: Array | None = None,
-    labels: Array | None = None,
+    labels: Array | Sequence[str] | None = None,
     truth: Array | None = None,
     title: str = "",
     width: Number = 6.4,
@@ -214,7 +214,7 @@ def film_strip(
         x0: (step, frame, h, w, 3) in [-1, 1] or uint8.
         steps, frames: positions to show, all if left out; negative ones count from the end.
         sigma: (step,), written beside each row.
-        labels: (step,), the noise-grid indices, if not every step was kept.
+        labels: (step,), the noise-grid indices, if not every step was kept; or texts, where rows are something else.
         truth: (frame, h, w, 3), as the last row.
     """
     sheet = pixels(x0, "x0")
@@ -228,18 +228,19 @@ def film_strip(
     gap = max(1, sheet.shape[3] // 20)
     picture = video.grid(sheet, steps=rows, frames=columns, truth=truth, gap=gap)
     height, wide = sheet.shape[2:4]
+    names = [str(labels[r] if labels is not None else r) for r in rows]
+    told = labels is not None and isinstance(labels[0], str)
     with _style():
-        left, top, bottom = 1.0, 0.62 if title else 0.34, 0.06
+        left, top, bottom = 0.3 + 0.07 * max(map(len, names)) if told else 1.0, 0.62 if title else 0.34, 0.06
         tall = (float(width) - left - 0.06) * picture.shape[0] / picture.shape[1]
         total = (float(width), tall + top + bottom)
         figure = Figure(figsize=total)
         FigureCanvasAgg(figure)
         axis = figure.add_axes((left / total[0], bottom / total[1], 1 - (left + 0.06) / total[0], tall / total[1]))
         axis.imshow(picture, aspect="auto")
-        names = [str(labels[r] if labels is not None else r) for r in rows]
         if sigma is not None:
             names = [f"{name}   σ {float(sigma[r]):.2f}" for name, r in zip(names, rows, strict=True)]
-        names[0] = f"step {names[0]}"
+        names[0] = names[0] if told else f"step {names[0]}"
         places = [r * (height + gap) + height / 2 - 0.5 for r in range(len(rows))]
         if truth is not None:
             names.append("truth")

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 from vrjax.files.writing import atomic
 from vrjax.report import figures, html, parts, statistics, video
 
-Drawn = parts.Curve | parts.HeatMap | parts.Forest
+Drawn = parts.Curve | parts.HeatMap | parts.Forest | Figure
 
 
 def write(folder: pathlib.Path, page: parts.Page, drawn: Mapping[str, Drawn] | None = None) -> None:
@@ -38,7 +39,8 @@ def write(folder: pathlib.Path, page: parts.Page, drawn: Mapping[str, Drawn] | N
 
 
 def draw(path: pathlib.Path, *drawn: Drawn, **how: Any) -> pathlib.Path:
-    """One picture of one part of a page, or of several under each other. `how` goes to the drawing of curves."""
+    """One picture of one part of a page, or of several under each other; figures that are drawn already are taken as
+    they are. `how` goes to the drawing of curves."""
     if len(drawn) == 1:
         return figures.save(_figure(drawn[0], how), path)
     with tempfile.TemporaryDirectory() as scratch:
@@ -53,7 +55,9 @@ def draw(path: pathlib.Path, *drawn: Drawn, **how: Any) -> pathlib.Path:
     return path
 
 
-def _figure(part: Drawn, how: Mapping[str, Any]) -> Any:
+def _figure(part: Drawn, how: Mapping[str, Any]) -> Figure:
+    if isinstance(part, Figure):
+        return part
     if isinstance(part, parts.Curve):
         return figures.curve(part, **how)
     return figures.forest(part) if isinstance(part, parts.Forest) else figures.heat_map(part)

@@ -56,21 +56,22 @@ class Bench:
 
     def over(self, fn: Callable[[Any, Any], Any], weights: Any, rows: Mapping[str, Any], label: str) -> Any:
         """`fn(weights, row) -> pytree of arrays` for every row: one program, vmapped over a group, results as NumPy.
+        An entry of `rows` is an array with a leading axis, or a pytree of such.
 
         The last group is filled up with its last row, so that there is one compiled program. Functions of the same code
         that close over the same things share that program (see `identity`): what differs from model to model and from
         clip to clip, weights above all, belongs into the arguments.
         """
         run = self._programs.setdefault(identity(fn), jax.jit(jax.vmap(fn, in_axes=(None, 0))))
-        n = len(next(iter(rows.values())))
+        n = len(jax.tree.leaves(rows)[0])
         parts = []
         with self.bar(label, n) as tick:
             for start in range(0, n, self.group):
                 index = np.minimum(np.arange(start, start + self.group), n - 1)
-                out = jax.tree.map(np.asarray, run(weights, {k: v[index] for k, v in rows.items()}))
-                kept = min(self.group, n - start)
-                parts.append(jax.tree.map(lambda a, kept=kept: a[:kept], out))
-                tick(kept)
+                few = jax.tree.map(lambda a, index=index: a[index], dict(rows))
+                done = min(self.group, n - start)
+                parts.append(jax.tree.map(lambda a, done=done: np.asarray(a)[:done], run(weights, few)))
+                tick(done)
         return jax.tree.map(lambda *a: np.concatenate(a), *parts)
 
     @contextlib.contextmanager
