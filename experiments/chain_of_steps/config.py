@@ -7,7 +7,7 @@ were fixed before any test instance was sampled.
 
 import dataclasses
 
-from vrjax.study.config import Study
+from vrjax.study.command import Study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,3 @@ class ChainOfSteps(Study):
     """Bootstrap draws."""
     group: int = 8
     """Instances in one call of a compiled program."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        if not self.models:
-            raise ValueError(f"{self.name}: models is empty, expected at least one")

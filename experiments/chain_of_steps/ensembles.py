@@ -10,8 +10,7 @@ import numpy as np
 from vrjax.flow import grids
 from vrjax.reasoning.instruments import arms as table
 from vrjax.reasoning.instruments.ensemble import AXIS
-from vrjax.study.clips import Suite
-from vrjax.study.subjects import Subject
+from vrjax.study.subjects import Subject, Suite
 from vrjax.study.tables import Bench, Tables
 
 

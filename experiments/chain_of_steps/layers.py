@@ -9,8 +9,7 @@ from vrjax.flow import grids
 from vrjax.models.embedded.conditions import example
 from vrjax.models.wan import WanConfig
 from vrjax.reasoning.instruments import layers
-from vrjax.study.clips import FACTOR, Suite
-from vrjax.study.subjects import Subject
+from vrjax.study.subjects import FACTOR, Subject, Suite
 from vrjax.study.tables import Bench, Tables
 
 MODES = ("stream", "tokens", "increment", "attention")

@@ -14,7 +14,7 @@ from vrjax.flow import grids
 from vrjax.report import claims as claim_files
 from vrjax.report import parts
 from vrjax.study import page as common
-from vrjax.study.clips import Suite
+from vrjax.study.subjects import Suite
 from vrjax.study.tables import Tables
 
 NAMES = {"maze": "Maze", "maze_goals": "Many goals", "tictactoe": "Three in a row", "occluder": "Occluder"}

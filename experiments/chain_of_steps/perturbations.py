@@ -8,8 +8,7 @@ import numpy as np
 
 from vrjax.flow import Record, grids, sample
 from vrjax.reasoning.instruments import cells, cka, perturb
-from vrjax.study.clips import Suite
-from vrjax.study.subjects import Subject
+from vrjax.study.subjects import Subject, Suite
 from vrjax.study.tables import Bench, Tables
 
 CLEAN = Record(fields=("x", "v", "x0"))

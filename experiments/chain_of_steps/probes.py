@@ -8,8 +8,7 @@ import numpy as np
 
 from vrjax.flow import Record, grids, sample
 from vrjax.reasoning.instruments import probes
-from vrjax.study.clips import Suite
-from vrjax.study.subjects import Subject
+from vrjax.study.subjects import Subject, Suite
 from vrjax.study.tables import Bench, Tables
 
 TARGETS = ("walls", "agent", "goal", "next", "answer")

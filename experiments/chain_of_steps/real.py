@@ -17,7 +17,6 @@ powered study with its null models is that of the small model. The same command 
 
 import argparse
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,6 +27,7 @@ from rich.console import Console
 
 from experiments.chain_of_steps import real_page as page
 from vrjax.bench import vbvr as bench
+from vrjax.cli import sample as options_of
 from vrjax.data import vbvr
 from vrjax.files import kept
 from vrjax.files.writing import atomic
@@ -55,6 +55,32 @@ class Options:
     """Steps in which the ensemble is coupled."""
     decode: int = 8
     """Steps whose clean estimates are decoded."""
+
+
+_PATH, _COUNT = {"type": pathlib.Path}, {"type": int}
+OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "real weights: instruments on a public Wan model instead of the small one": {
+        "--model": _PATH | {"help": "a Wan model's folder; needs --bench"},
+        "--bench": _PATH | {"help": "VBVR's tree: {split}/{task}/{00000}/"},
+        "--tasks": {"nargs": "+", "help": "only these, by the beginning of the name: O-39 G-3"},
+        "--limit": _COUNT | {"metavar": "N", "help": "at most N samples of a task"},
+        "--parts": {"nargs": "+", "metavar": "PART", "help": f"of {', '.join(PARTS)} (all)"},
+        "--sites": _COUNT | {"help": f"steps and frames that are disturbed ({Options.sites})"},
+        "--blocks": _COUNT | {"help": f"blocks that are swapped ({Options.blocks})"},
+        "--members": _COUNT | {"help": f"seeds of the ensemble ({Options.members})"},
+        "--early": _COUNT | {"help": f"coupled steps ({Options.early})"},
+        "--decode": _COUNT | {"help": f"steps that are decoded ({Options.decode})"},
+        "--seed": _COUNT | {"default": 0, "help": "of the noise (0)"},
+        "--name": {"help": "of the run folder (the model's)"},
+        "--size": {"type": options_of.size, "metavar": "HxW", "help": "pixels (the model's)"},
+        "--frames": _COUNT | {"help": "of every video (as the true one has)"},
+        "--steps": _COUNT | {"help": "Euler steps (the model's)"},
+        "--shift": {"type": float, "help": "of the noise grid (the model's)"},
+        "--guidance": {"type": options_of.floats, "help": "scale, or HIGH,LOW"},
+        "--lora": {"action": "append", "type": options_of.lora, "metavar": "[high=|low=]FILE[:WEIGHT]"},
+        "--dtype": {"help": "float32, bfloat16"},
+    }
+}
 
 
 @dataclasses.dataclass
@@ -242,8 +268,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     about = {
         "kind": KIND,
         **pipe.about,
-        "options": json.loads(json.dumps(dataclasses.asdict(options))),
-        "sampling": json.loads(json.dumps(chosen)) | {"frames": args.frames},
+        "options": dataclasses.asdict(options),
+        "sampling": chosen | {"frames": args.frames},
         "samples": [sample.file for sample in found],
         "code": kept.source(__name__),
     }
@@ -321,29 +347,3 @@ def partner(clip: Specimen, clips: Sequence[Specimen]) -> Specimen | None:
     after = [*clips[clips.index(clip) + 1 :], *clips[: clips.index(clip)]]
     fits = [c for c in after if c.shape == clip.shape and c.stepper is clip.stepper]
     return next((c for c in fits if c.sample.task == clip.sample.task), fits[0] if fits else None)
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """The arguments of the study on real weights."""
-    from vrjax.cli import sample as options_of
-
-    group = parser.add_argument_group("real weights", "Instruments on a public Wan model instead of the small one.")
-    group.add_argument("--model", type=pathlib.Path, help="a Wan model's folder; needs --bench")
-    group.add_argument("--bench", type=pathlib.Path, help="VBVR's tree: {split}/{task}/{00000}/")
-    group.add_argument("--tasks", nargs="+", help="only these, by the beginning of the name: O-39 G-3")
-    group.add_argument("--limit", type=int, metavar="N", help="at most N samples of a task")
-    group.add_argument("--parts", nargs="+", metavar="PART", type=str, help=f"of {', '.join(PARTS)} (all)")
-    group.add_argument("--sites", type=int, help=f"steps and frames that are disturbed ({Options.sites})")
-    group.add_argument("--blocks", type=int, help=f"blocks that are swapped ({Options.blocks})")
-    group.add_argument("--members", type=int, help=f"seeds of the ensemble ({Options.members})")
-    group.add_argument("--early", type=int, help=f"coupled steps ({Options.early})")
-    group.add_argument("--decode", type=int, help=f"steps that are decoded ({Options.decode})")
-    group.add_argument("--seed", type=int, default=0, help="of the noise (0)")
-    group.add_argument("--name", help="of the run folder (the model's)")
-    group.add_argument("--size", type=options_of.size, metavar="HxW", help="pixels (the model's)")
-    group.add_argument("--frames", type=int, help="of every video (as the true one has)")
-    group.add_argument("--steps", type=int, help="Euler steps (the model's)")
-    group.add_argument("--shift", type=float, help="of the noise grid (the model's)")
-    group.add_argument("--guidance", type=options_of.floats, help="scale, or HIGH,LOW")
-    group.add_argument("--lora", action="append", type=options_of.lora, metavar="[high=|low=]FILE[:WEIGHT]")
-    group.add_argument("--dtype", help="float32, bfloat16")

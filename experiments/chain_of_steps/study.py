@@ -9,6 +9,7 @@ Writes `runs/<name>/`: `report.html` (open it: scrub the steps), `results.json` 
 verdicts), figures and videos. Every part is kept as soon as it is measured; the same command goes on after a kill.
 """
 
+import argparse
 import pathlib
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -23,7 +24,8 @@ from vrjax import files
 from vrjax.models.embedded import shipped
 from vrjax.reasoning.instruments import arms as table_of_arms
 from vrjax.report import claims as claim_files
-from vrjax.study import clips, command, config, subjects
+from vrjax.study import claims, command, subjects
+from vrjax.study.subjects import Suite
 from vrjax.study.tables import Bench, Tables
 
 
@@ -33,10 +35,12 @@ def measure(
     """Every part for one model and, where it has one, for the null model on the same instances and noises."""
     out: dict[str, Tables] = {}
 
-    def suite(task: str, n: int, seeds: int = study.seeds, split: str = study.split) -> clips.Suite:
-        return clips.make(task, split, n, seeds, subject.weights.cfg, first=index * n)
+    def suite(task: str, n: int, seeds: int = study.seeds, split: str = study.split) -> Suite:
+        return subjects.suite(task, split, n, seeds, subject.weights.cfg, first=index * n)
 
-    def part(name: str, how: ModuleType, on: clips.Suite, make: Callable | None = None, alone: bool = False, **given):
+    def part(
+        name: str, how: ModuleType, on: subjects.Suite, make: Callable | None = None, alone: bool = False, **given
+    ):
         for who in [subject, subjects.NULL] if null and not alone else [subject]:
             label = who.name if who is subject else f"{who.name}@{subject.name}"
             run = lambda who=who: (make or how.measure)(bench, who, on, shift=study.shift, **given)
@@ -68,7 +72,7 @@ def arms(study: ChainOfSteps, blocks: int) -> tuple[table_of_arms.Arm, ...]:
 
 def run(study: ChainOfSteps, root: pathlib.Path, *, fresh: bool, only: Sequence[int] | None, console: Console) -> None:
     """Measures what is missing, judges, and writes the run folder. `only`: measure these models and stop."""
-    trained = [subjects.load(name, shipped.path(name)) for name in study.models]
+    trained = [subjects.network(name, shipped.load(name)) for name in study.models]
     names = (*study.models, *([study.causal] if study.causal else []))
     about = command.made_of(study, weights={name: files.fingerprint(shipped.path(name)) for name in names})
     how: dict[str, Any] = {"fresh": fresh, "console": console, "group": study.group, "shared": only is not None}
@@ -94,14 +98,14 @@ def run(study: ChainOfSteps, root: pathlib.Path, *, fresh: bool, only: Sequence[
         measured = verdicts.Measured(tables, nulls, controls)
         cases = shown(here.bench, study, trained[0], tables)
         page.write(here.folder, study, measured, cases, blocks=trained[0].layers)
-        here.tell(claim_files.read(here.folder))
+        claims.tell(here.console, claim_files.read(here.folder))
 
 
 def controlled(study: ChainOfSteps, like: subjects.Subject) -> list[subjects.Subject]:
     """The control networks: untrained, and causal where one is shipped."""
     out = [subjects.untrained(like)]
     if study.causal is not None:
-        out.append(subjects.load("causal", shipped.path(study.causal), kind="control"))
+        out.append(subjects.network("causal", shipped.load(study.causal), kind="control"))
     return out
 
 
@@ -111,7 +115,7 @@ def shown(bench: Bench, study: ChainOfSteps, subject: subjects.Subject, tables: 
     cases = []
     for task in study.tasks:
         n = study.readouts_maze if task == "maze" else study.readouts
-        suite = clips.make(task, study.split, n, study.seeds, subject.weights.cfg)
+        suite = subjects.suite(task, study.split, n, study.seeds, subject.weights.cfg)
         table = tables[f"{task}/trajectories"][0]
         for i, note in telling(table, 2 if task == "maze" else 1):
             few = suite.only([i])
@@ -136,24 +140,21 @@ def telling(table: Tables, n: int) -> list[tuple[int, str]]:
     return out[:n]
 
 
+def job(study: ChainOfSteps, options: argparse.Namespace, console: Console) -> None:
+    """What was asked for: the study, or its instruments on real weights."""
+    if options.model is not None or options.bench is not None:
+        if options.model is None or options.bench is None or options.values == "full" or options.only:
+            raise ValueError("--model DIR and --bench DIR go together, without --full and --only")
+        real.run(options, console)
+        return
+    if options.only and not all(0 <= k < len(study.models) for k in options.only):
+        raise ValueError(f"--only: expected numbers from 0 to {len(study.models) - 1}, found {options.only}")
+    run(study, options.out, fresh=options.fresh, only=options.only, console=console)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
-    parser = command.parser("chain_of_steps", __doc__, full="all shipped training seeds, powered comparisons")
     text = "measure these models (0, 1, ...) and stop: one process per core"
-    parser.add_argument("--only", type=int, nargs="+", metavar="K", help=text)
-    real.add(parser)
-    options = parser.parse_args(argv)
-    console = Console()
-
-    def job() -> None:
-        if options.model is not None or options.bench is not None:
-            if options.model is None or options.bench is None or options.values == "full" or options.only:
-                raise ValueError("--model DIR and --bench DIR go together, without --full and --only")
-            real.run(options, console)
-            return
-        study = config.values("chain_of_steps", options.values)
-        if options.only and not all(0 <= k < len(study.models) for k in options.only):
-            raise ValueError(f"--only: expected numbers from 0 to {len(study.models) - 1}, found {options.only}")
-        run(study, options.out, fresh=options.fresh, only=options.only, console=console)
-
-    return command.status("chain_of_steps", job)
+    options = {"in parts": {"--only": {"type": int, "nargs": "+", "metavar": "K", "help": text}}, **real.OPTIONS}
+    full = "all shipped training seeds, powered comparisons"
+    return command.main("chain_of_steps", __doc__, job, argv, full=full, options=options)

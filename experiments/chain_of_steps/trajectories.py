@@ -8,8 +8,7 @@ import numpy as np
 
 from vrjax.flow import Record, grids, sample
 from vrjax.reasoning.instruments import layers, readout
-from vrjax.study.clips import FACTOR, Suite
-from vrjax.study.subjects import Subject
+from vrjax.study.subjects import FACTOR, Subject, Suite
 from vrjax.study.tables import Bench, Tables
 from vrjax.tasks.core import COLOURS, INDEX
 

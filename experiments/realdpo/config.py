@@ -7,7 +7,7 @@ import dataclasses
 import math
 from typing import ClassVar
 
-from vrjax.study.config import Study
+from vrjax.study.command import Study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class Tuned:
 class RealDPO(Study):
     """One run of the study."""
 
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("first", "warmup")
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("first", "warmup", "arms")
 
     split: str = "test"
     """Split of the conditions that arms are judged on: "test", or "val" while tuning."""

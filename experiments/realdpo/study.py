@@ -11,6 +11,7 @@ Writes `runs/<name>/`: `report.html`, `results.json` (claims with intervals and 
 `realdpo.png`. Every base and every arm is kept as soon as it is done; the same command goes on after a kill.
 """
 
+import argparse
 import pathlib
 from collections.abc import Sequence
 
@@ -20,7 +21,7 @@ from experiments.realdpo import page, tuning, verdicts
 from experiments.realdpo.config import RealDPO
 from experiments.realdpo.suite import Suite
 from vrjax.files import writing
-from vrjax.study import command, config
+from vrjax.study import claims, command
 
 
 def run(study: RealDPO, root: pathlib.Path, *, fresh: bool, console: Console) -> pathlib.Path:
@@ -33,7 +34,7 @@ def run(study: RealDPO, root: pathlib.Path, *, fresh: bool, console: Console) ->
         rows = verdicts.gather(study, measured)
         found, missing = verdicts.claims(study, rows)
         page.write(folder, study, suite, measured, rows, found, missing)
-        here.tell(found)
+        claims.tell(console, found)
     return folder
 
 
@@ -47,16 +48,17 @@ def tune(root: pathlib.Path, *, fresh: bool, console: Console) -> pathlib.Path:
     return folder
 
 
+def job(study: RealDPO, options: argparse.Namespace, console: Console) -> None:
+    """What was asked for: the study, or its search."""
+    if options.tune:
+        tune(options.out, fresh=options.fresh, console=console)
+    else:
+        run(study, options.out, fresh=options.fresh, console=console)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
-    parser = command.parser("realdpo", __doc__, full="five bases, every arm, powered comparisons")
-    parser.add_argument("--tune", action="store_true", help="the search for learning rates and betas, validation split")
-    options = parser.parse_args(argv)
-
-    def job() -> None:
-        if options.tune:
-            tune(options.out, fresh=options.fresh, console=Console())
-        else:
-            run(config.values("realdpo", options.values), options.out, fresh=options.fresh, console=Console())
-
-    return command.status("realdpo", job)
+    text = "the search for learning rates and betas, validation split"
+    options = {"search": {"--tune": {"action": "store_true", "help": text}}}
+    full = "five bases, every arm, powered comparisons"
+    return command.main("realdpo", __doc__, job, argv, full=full, options=options)

@@ -12,7 +12,6 @@ environment; its entry point, commit and versions stand in the table's note. The
 import argparse
 import dataclasses
 import hashlib
-import json
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -51,11 +50,7 @@ def public(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str
         video = pipe.decode(np.asarray(pipe.sample(clip.prompt, record=flow.Record(steps=()), **run).final))[0]
         return video[: args.frames or clip.meta["vbvr"]["frames"] or None]
 
-    about = pipe.about | {
-        "frames": args.frames,
-        "options": json.loads(json.dumps(chosen)),
-        "defaults": json.loads(json.dumps(dataclasses.asdict(pipe.defaults))),
-    }
+    about = pipe.about | {"frames": args.frames, "options": chosen, "defaults": dataclasses.asdict(pipe.defaults)}
     return args.name or pipe.name, make, about
 
 
@@ -150,44 +145,50 @@ def write(folder: pathlib.Path, about: dict[str, Any], scored: bench.Evaluation,
     console.print(f"{folder / 'results.json'}, {folder / 'table.md'}")
 
 
+_PATH, _COUNT = {"type": pathlib.Path}, {"type": int}
+OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "what is sampled and scored": {
+        "--bench": _PATH | {"required": True, "help": "the benchmark's data: {split}/{task}/{00000}/"},
+        "--model": _PATH | {"help": "a public Wan model's folder (with --worlds: an embedded one)"},
+        "--worlds": {"action": "store_true", "help": "an embedded model on a tree of procedural worlds"},
+        "--evalkit": _PATH | {"help": "a clone of VBVR-EvalKit"},
+        "--evalkit-python": _PATH | {"help": "its interpreter (EVALKIT/.venv/bin/python)"},
+        "--tasks": {"nargs": "+", "metavar": "TASK", "help": "only these, by the beginning of the name: O-39 G-3"},
+        "--limit": _COUNT | {"metavar": "N", "help": "at most N samples of a task"},
+        "--seed": _COUNT | {"default": 0, "help": "of the starting noise (0)"},
+        "--name": {"help": "of the row and the run folder (the model's)"},
+    },
+    "sampling (by default as the model's authors publish it)": {
+        "--size": {"type": options_of.size, "metavar": "HxW", "help": "pixels, such as 384x384"},
+        "--frames": _COUNT | {"help": "of every video (as many as the true one has)"},
+        "--steps": _COUNT | {"help": "of the noise grid"},
+        "--shift": {"type": float, "help": "of the noise grid"},
+        "--solver": {"help": "unipc, euler, ..."},
+        "--guidance": {"type": options_of.floats, "help": "scale, or HIGH,LOW of two experts"},
+        "--lora": {
+            "action": "append",
+            "type": options_of.lora,
+            "metavar": "[high=|low=]FILE[:WEIGHT]",
+            "help": "merge",
+        },
+        "--dtype": {"help": "float32, bfloat16"},
+    },
+}
+
+
+def job(study: None, options: argparse.Namespace, console: Console) -> None:
+    """What was asked for, checked."""
+    if options.model is None and not options.worlds:
+        raise ValueError("give --model DIR, or --worlds for the shipped small model")
+    for name in ("limit", "frames", "steps"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            raise ValueError(f"--{name} {getattr(options, name)}: expected at least 1")
+    run(options, console)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
-    parser = command.parser("vbvr", __doc__)
-    parser.add_argument(
-        "--bench", type=pathlib.Path, required=True, help="the benchmark's data: {split}/{task}/{00000}/"
-    )
-    parser.add_argument(
-        "--model", type=pathlib.Path, help="a public Wan model's folder (with --worlds: an embedded one)"
-    )
-    parser.add_argument("--worlds", action="store_true", help="an embedded model on a tree of procedural worlds")
-    parser.add_argument("--evalkit", type=pathlib.Path, help="a clone of VBVR-EvalKit")
-    parser.add_argument("--evalkit-python", type=pathlib.Path, help="its interpreter (EVALKIT/.venv/bin/python)")
-    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="only these, by the beginning of the name: O-39 G-3")
-    parser.add_argument("--limit", type=int, metavar="N", help="at most N samples of a task")
-    parser.add_argument("--seed", type=int, default=0, help="of the starting noise (0)")
-    parser.add_argument("--name", help="of the row and the run folder (the model's)")
-    group = parser.add_argument_group("sampling (by default as the model's authors publish it)")
-    group.add_argument("--size", type=options_of.size, metavar="HxW", help="pixels, such as 384x384")
-    group.add_argument("--frames", type=int, help="of every video (as many as the true one has)")
-    group.add_argument("--steps", type=int, help="of the noise grid")
-    group.add_argument("--shift", type=float, help="of the noise grid")
-    group.add_argument("--solver", help="unipc, euler, ...")
-    group.add_argument("--guidance", type=options_of.floats, help="scale, or HIGH,LOW of two experts")
-    group.add_argument(
-        "--lora", action="append", type=options_of.lora, metavar="[high=|low=]FILE[:WEIGHT]", help="merge"
-    )
-    group.add_argument("--dtype", help="float32, bfloat16")
-    options = parser.parse_args(argv)
-
-    def job() -> None:
-        if options.model is None and not options.worlds:
-            raise ValueError("give --model DIR, or --worlds for the shipped small model")
-        for name in ("limit", "frames", "steps"):
-            if getattr(options, name) is not None and getattr(options, name) < 1:
-                raise ValueError(f"--{name} {getattr(options, name)}: expected at least 1")
-        run(options, Console())
-
-    return command.status("vbvr", job)
+    return command.main("vbvr", __doc__, job, argv, options=OPTIONS)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ What was tuned was tuned on the validation split; all of it was fixed before a t
 import dataclasses
 from typing import ClassVar
 
-from vrjax.study.config import Study
+from vrjax.study.command import Study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Base:
 class VChain(Study):
     """What is measured, and how much."""
 
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("seed",)
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("seed", "rates")
 
     bases: tuple[int, ...]
     """Training seeds of the bases; each has test scenes of its own."""
@@ -90,11 +90,11 @@ class VChain(Study):
 
     def __post_init__(self):
         super().__post_init__()
-        if not self.bases or len(set(self.bases)) < len(self.bases):
-            raise ValueError(f"vchain: bases is {self.bases}, expected at least one, each once")
+        if len(set(self.bases)) < len(self.bases):
+            raise ValueError(f"vchain: bases is {self.bases}, expected each once")
         if self.shipped and self.bases != (0,):
             raise ValueError(f"vchain: the shipped base is number 0, found bases {self.bases}")
-        if list(self.curve) != sorted(set(self.curve)) or not self.curve or self.curve[0] < 1:
+        if list(self.curve) != sorted(set(self.curve)) or self.curve[0] < 1:
             raise ValueError(f"vchain: curve is {self.curve}, expected increasing numbers of updates")
         if self.tuning not in self.curve:
             raise ValueError(f"vchain: tuning is {self.tuning}, expected one of curve {self.curve}")

@@ -33,6 +33,7 @@ from vrjax.reasoning.thoughts import adapt, keyframes
 from vrjax.reasoning.thoughts import files as thought_files
 from vrjax.reasoning.thoughts.keyframes import VisualThoughts
 from vrjax.study import command
+from vrjax.study.tables import Running
 
 ARMS = {"t2v": "short prompt", "text": "ordered thoughts, no tuning", "vchain": "VChain"}
 
@@ -52,30 +53,30 @@ class Options:
     arms: tuple[str, ...] = tuple(ARMS)
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """The options of a run on real weights."""
-    real = parser.add_argument_group("real weights")
-    real.add_argument("--model", type=pathlib.Path, help="folder of a public Wan text-to-video model")
-    real.add_argument("--thoughts", type=pathlib.Path, help="folder of visual thoughts in the paper's layout")
-    real.add_argument("--prompts", type=pathlib.Path, help="JSON of cases and prompts, to be thought about by a server")
-    real.add_argument("--server", help="its address, such as https://api.openai.com/v1")
-    real.add_argument("--chat", help="its model that sees and answers (gpt-4o)")
-    real.add_argument("--image", help="its model that draws (gpt-image-1)")
-    real.add_argument("--frames", type=int, help="of a video (81)")
-    real.add_argument("--size", metavar="HxW", help="pixels (480x832)")
-    real.add_argument("--updates", type=int, help="of the adapters (200; the paper does not say)")
-    real.add_argument("--steps", type=int, help="of the sampler (the model's own)")
-    real.add_argument("--guidance", type=float, help="(the model's own)")
+_PATH, _COUNT = {"type": pathlib.Path}, {"type": int}
+OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "real weights": {
+        "--model": _PATH | {"help": "folder of a public Wan text-to-video model"},
+        "--thoughts": _PATH | {"help": "folder of visual thoughts in the paper's layout"},
+        "--prompts": _PATH | {"help": "JSON of cases and prompts, to be thought about by a server"},
+        "--server": {"help": "its address, such as https://api.openai.com/v1"},
+        "--chat": {"help": "its model that sees and answers (gpt-4o)"},
+        "--image": {"help": "its model that draws (gpt-image-1)"},
+        "--frames": _COUNT | {"help": "of a video (81)"},
+        "--size": {"type": size, "metavar": "HxW", "help": "pixels (480x832)"},
+        "--updates": _COUNT | {"help": "of the adapters (200; the paper does not say)"},
+        "--steps": _COUNT | {"help": "of the sampler (the model's own)"},
+        "--guidance": {"type": float, "help": "(the model's own)"},
+    }
+}
 
 
 def main(options: argparse.Namespace, console: Console) -> None:
     """What the command line asks for: thoughts where there are none yet, then tuning and samples."""
     if options.thoughts is None:
         raise ValueError("--model needs --thoughts, a folder in the paper's layout")
-    names = ("frames", "updates", "steps", "guidance")
+    names = ("frames", "size", "updates", "steps", "guidance")
     given: dict[str, Any] = {name: value for name in names if (value := getattr(options, name)) is not None}
-    if options.size is not None:
-        given["size"] = size(options.size)
     chosen = Options(**given)
     pipe = pipeline.open(options.model)
     if options.prompts is not None:
@@ -181,7 +182,7 @@ def _tune(
     out: pathlib.Path,
     options: Options,
     model: Mapping[str, Any],
-    here: command.Running,
+    here: Running,
 ) -> None:
     """Adapters of every case, from fresh ones: nothing of one case reaches another."""
     task = here.progress.add_task("tuning", total=len(cases))

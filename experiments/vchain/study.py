@@ -21,6 +21,7 @@ Writes `runs/<name>/`: `arms.md` (all arms), `results.json` (claims with interva
 measured; the same command goes on after a kill, and nothing is measured twice.
 """
 
+import argparse
 import pathlib
 from collections.abc import Sequence
 
@@ -33,8 +34,8 @@ from vrjax.files import writing
 from vrjax.models import wan
 from vrjax.models.wan import WanDiT
 from vrjax.report import claims as claim_files
-from vrjax.study import command, config
-from vrjax.study.command import Running
+from vrjax.study import claims, command
+from vrjax.study.tables import Running
 from vrjax.tasks.chains import rules
 
 SHIPPED = pathlib.Path(__file__).parent / "base0"
@@ -62,7 +63,7 @@ def run(study: VChain, root: pathlib.Path, *, fresh: bool, console: Console) -> 
             sets.append(on)
             here.say("judging and drawing")
             write(here.folder, study, found, sets, model)  # so far: a run that is cut off has judged its whole bases
-        here.tell(claim_files.read(here.folder))
+        claims.tell(here.console, claim_files.read(here.folder))
 
 
 def looked_for(study: VChain, root: pathlib.Path, *, fresh: bool, console: Console) -> None:
@@ -120,20 +121,17 @@ def write(
     claim_files.write(folder, judged, details=details)
 
 
+def job(study: VChain, options: argparse.Namespace, console: Console) -> None:
+    """What was asked for: the study, its search, or the paper's own run on real weights."""
+    if options.model is not None:
+        real.main(options, console)
+        return
+    (looked_for if options.search else run)(study, options.out, fresh=options.fresh, console=console)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
-    parser = command.parser("vchain", __doc__, full="five bases trained from scratch, powered comparisons")
-    parser.add_argument(
-        "--search", action="store_true", help="search the adapters' hyper-parameters on validation scenes"
-    )
-    real.add(parser)
-    options = parser.parse_args(argv)
-
-    def job() -> None:
-        if options.model is not None:
-            real.main(options, Console())
-            return
-        study = config.values("vchain", options.values)
-        (looked_for if options.search else run)(study, options.out, fresh=options.fresh, console=Console())
-
-    return command.status("vchain", job)
+    text = "search the adapters' hyper-parameters on validation scenes"
+    options = {"search": {"--search": {"action": "store_true", "help": text}}, **real.OPTIONS}
+    full = "five bases trained from scratch, powered comparisons"
+    return command.main("vchain", __doc__, job, argv, full=full, options=options)

@@ -16,9 +16,7 @@ from vrjax.models import wan
 from vrjax.models.embedded import codec, shipped
 from vrjax.report import claims
 from vrjax.study import claims as study_claims
-from vrjax.study import clips as suite
-from vrjax.study import config as sizes
-from vrjax.study import subjects
+from vrjax.study import command, subjects
 from vrjax.study import tables as measure
 
 CFG = wan.WanConfig(
@@ -75,7 +73,7 @@ def run(weights, tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shipped, "FOLDER", weights)
-        patch.setattr(sizes, "values", lambda *of: TINY)
+        patch.setattr(command, "values", lambda *of: TINY)
         assert experiment.main(["--out", str(root)]) == 0
     return root / "tiny"
 
@@ -102,7 +100,7 @@ def test_writes_everything_a_reader_needs(run):
 
 def test_resumes_from_what_is_measured(run, weights, monkeypatch):
     monkeypatch.setattr(shipped, "FOLDER", weights)
-    monkeypatch.setattr(sizes, "values", lambda *of: TINY)
+    monkeypatch.setattr(command, "values", lambda *of: TINY)
     before = (run / "results.json").read_bytes()
     (run / "results.json").unlink()
 
@@ -116,14 +114,14 @@ def test_resumes_from_what_is_measured(run, weights, monkeypatch):
 
 def test_refuses_a_folder_of_another_study(run, weights, monkeypatch, capsys):
     monkeypatch.setattr(shipped, "FOLDER", weights)
-    monkeypatch.setattr(sizes, "values", lambda *of: dataclasses.replace(TINY, resamples=51))
+    monkeypatch.setattr(command, "values", lambda *of: dataclasses.replace(TINY, resamples=51))
     assert experiment.main(["--out", str(run.parent)]) == 2
     assert "another config" in capsys.readouterr().err
 
 
 def test_unknown_model_is_one_line(tmp_path, weights, monkeypatch, capsys):
     monkeypatch.setattr(shipped, "FOLDER", weights)
-    monkeypatch.setattr(sizes, "values", lambda *of: dataclasses.replace(TINY, models=("nobody",)))
+    monkeypatch.setattr(command, "values", lambda *of: dataclasses.replace(TINY, models=("nobody",)))
     assert experiment.main(["--out", str(tmp_path)]) == 2
     assert "no shipped model 'nobody'" in capsys.readouterr().err
     assert not (tmp_path / "tiny" / "results.json").exists()
@@ -131,7 +129,7 @@ def test_unknown_model_is_one_line(tmp_path, weights, monkeypatch, capsys):
 
 def test_a_torn_table_is_named(run, weights, monkeypatch, capsys):
     monkeypatch.setattr(shipped, "FOLDER", weights)
-    monkeypatch.setattr(sizes, "values", lambda *of: TINY)
+    monkeypatch.setattr(command, "values", lambda *of: TINY)
     table = run / "tables" / "worlds-maze-trajectories.npz"
     whole = table.read_bytes()
     table.write_bytes(whole[: len(whole) // 2])
@@ -150,21 +148,21 @@ def test_null_model_solves_unique_mazes_at_every_step(run):
 
 @pytest.mark.parametrize("name", tasks.names())
 def test_suite_reads_what_the_verifier_reads(name):
-    here = suite.make(name, "test", 3, 1, CFG)
+    here = subjects.suite(name, "test", 3, 1, CFG)
     rng = np.random.default_rng(0)
     x0 = here.rows["candidates"] + 0.05 * rng.normal(size=here.rows["candidates"].shape).astype(np.float32)
     x0 = np.concatenate([x0, rng.normal(size=x0[:, :1].shape).astype(np.float32)], 1)
     ours = here.solved(here.answers(x0[:, :, -1]))
-    decode = codec.blocks(suite.FACTOR).decode
+    decode = codec.blocks(subjects.FACTOR).decode
     theirs = [[here.task.solved(c, np.asarray(decode(v))) for v in row] for c, row in zip(here.clips, x0, strict=True)]
     np.testing.assert_array_equal(ours, theirs)
     assert ours.any() and not ours.all()
 
 
 def test_untrained_control_moves(weights):
-    like = subjects.load("worlds", weights / "worlds")
+    like = subjects.network("worlds", wan.load_dit(weights / "worlds"))
     control = subjects.untrained(like)
-    here = suite.make("maze", "test", 1, 1, CFG)
+    here = subjects.suite("maze", "test", 1, 1, CFG)
     row = jax.tree.map(lambda a: a[0], here.rows)
     from vrjax.flow import Level
 

@@ -29,7 +29,7 @@ def quickly_compiled():
 
 @pytest.fixture
 def study(monkeypatch):
-    monkeypatch.setattr(realdpo.config, "values", lambda *_: STUDY)
+    monkeypatch.setattr(realdpo.command, "values", lambda *_: STUDY)
     return STUDY
 
 

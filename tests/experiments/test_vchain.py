@@ -14,7 +14,7 @@ from vrjax.flow import Level
 from vrjax.models import wan
 from vrjax.reasoning.thoughts import pictures
 from vrjax.report import claims
-from vrjax.study.config import values
+from vrjax.study.command import values
 from vrjax.study.tables import Bench
 from vrjax.tasks.chains import rules, score, sprites
 
@@ -43,7 +43,7 @@ def run(tmp_path_factory):
     """The finished run folder of the tiny study."""
     root = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment.config, "values", lambda *_: TINY)
+        patch.setattr(experiment.command, "values", lambda *_: TINY)
         assert experiment.main(["--out", str(root)]) == 0
     return root / "tiny"
 
@@ -76,7 +76,7 @@ def test_writes_everything_a_reader_needs(run):
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(run, monkeypatch):
-    monkeypatch.setattr(experiment.config, "values", lambda *_: TINY)
+    monkeypatch.setattr(experiment.command, "values", lambda *_: TINY)
     before, table = (run / "results.json").read_bytes(), run / "tables" / "base1-oracle.npz"
     with np.load(table) as stored:
         first = {k: stored[k] for k in stored.files}
@@ -95,18 +95,18 @@ def test_a_killed_run_goes_on_and_ends_the_same(run, monkeypatch):
 
 
 def test_refuses_a_folder_of_another_study(run, monkeypatch, capsys):
-    monkeypatch.setattr(experiment.config, "values", lambda *_: dataclasses.replace(TINY, resamples=61))
+    monkeypatch.setattr(experiment.command, "values", lambda *_: dataclasses.replace(TINY, resamples=61))
     assert experiment.main(["--out", str(run.parent)]) == 2
     assert "another config" in capsys.readouterr().err
     for wrong in ({"bases": ()}, {"curve": (2, 1)}, {"scenes": 0}, {"tuning": 3}, {"shipped": True, "bases": (1,)}):
-        with pytest.raises(ValueError, match="vchain: |tiny: scenes must be at least 1"):
+        with pytest.raises(ValueError, match="vchain: |tiny: scenes must be at least 1|tiny: bases is empty"):
             dataclasses.replace(TINY, **wrong)
     with pytest.raises(ValueError, match="whole stretches"):
         config.Base(steps=55)
 
 
 def test_a_torn_table_is_named(run, monkeypatch, capsys):
-    monkeypatch.setattr(experiment.config, "values", lambda *_: TINY)
+    monkeypatch.setattr(experiment.command, "values", lambda *_: TINY)
     table = run / "tables" / "base1-text.npz"
     whole = table.read_bytes()
     table.write_bytes(whole[: len(whole) // 2])
@@ -284,7 +284,7 @@ def test_thoughts_reach_every_arm(run):
 
 
 def test_the_search_looks_at_validation_scenes_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment.config, "values", lambda *_: TINY)
+    monkeypatch.setattr(experiment.command, "values", lambda *_: TINY)
     monkeypatch.setattr(search, "GRID", {"lr": (1e-3,), "mean": (0.0,)})
     monkeypatch.setattr(search, "UPDATES", (1, 2))
     monkeypatch.setattr(search, "BATCH", TINY.batch)

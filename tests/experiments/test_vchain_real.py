@@ -1,10 +1,14 @@
 """VChain's three stages on a whole tiny Wan model: what is written, what is kept, and who is refused."""
 
+import shutil
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from experiments.vchain import study as vchain
 from tests.models import tiny_wan
+from vrjax.files import kept
 from vrjax.models.wan import lora_files
 from vrjax.reasoning.thoughts import files as thought_files
 from vrjax.reasoning.thoughts.keyframes import VisualThoughts
@@ -53,6 +57,49 @@ def test_three_stages_and_a_kill(model, folder, tmp_path, capsys):
     assert (out / "vchain" / "cup.mp4").stat().st_mtime_ns == before
     capsys.readouterr()
     assert call(*words[:-1], "3") == 2 and "with another config: steps" in capsys.readouterr().err
+
+
+def test_adapters_and_videos_of_something_else_are_made_again(model, folder, tmp_path, monkeypatch, capsys):
+    """The picture of one keyframe, the autoencoder's bytes, and the code: each remakes what it went into, and no more."""
+    weights, told = tmp_path / "model", tmp_path / "thoughts"
+    shutil.copytree(model, weights)
+    shutil.copytree(folder, told)
+    words = ["--model", weights, "--thoughts", told, "--out", tmp_path / "runs", *SMALL]
+
+    def made_again():
+        assert call(*words) == 0
+        (out,) = (tmp_path / "runs").glob("vchain-*")
+        files = [*out.glob("*/*.mp4"), *out.glob("adapters/*.safetensors")]
+        now = {str(p.relative_to(out).with_suffix("")): p.stat().st_mtime_ns for p in files}
+        changed = {name for name, at in now.items() if before.get(name) != at}
+        before.update(now)
+        return changed
+
+    before: dict[str, int] = {}
+    everything = made_again()
+    assert len(everything) == 8 and made_again() == set()
+
+    (picture,) = [p for p in told.rglob("*.png") if "egg" in str(p)][:1]
+    pixels = np.asarray(Image.open(picture)).copy()
+    pixels[0] = 255 - pixels[0]
+    Image.fromarray(pixels).save(picture)
+    assert made_again() == {"adapters/egg", "vchain/egg"}
+    assert "thoughts" in capsys.readouterr().out
+
+    source = kept.source
+    monkeypatch.setattr(kept, "source", lambda *modules: source(*modules) + "x")
+    assert made_again() == everything
+
+    (vae,) = weights.glob("vae/*.safetensors")
+    held = bytearray(vae.read_bytes())
+    held[-1] ^= 1
+    vae.write_bytes(held)
+    assert made_again() == everything
+
+    (out,) = (tmp_path / "runs").glob("vchain-*")
+    adapter = out / "adapters" / "cup.safetensors"
+    adapter.write_bytes(adapter.read_bytes()[:-1] + b"x")
+    assert call(*words) == 2 and "changed since it was made" in capsys.readouterr().err
 
 
 def test_misuse(model, folder, tmp_path, capsys, monkeypatch):

@@ -34,9 +34,11 @@ def test_a_running_study_has_its_folder_alone(tmp_path):
 
 @pytest.mark.parametrize("error, status", [(ValueError("bad"), 2), (KeyboardInterrupt(), 130), (None, 0)])
 def test_exit_status(error, status, capsys):
-    def job():
+    def job(study, options, console):
+        assert study is None and options.deep == 3
         if error is not None:
             raise error
 
-    assert command.status("study", job) == status
+    options = {"more": {"--deep": {"type": int}}}
+    assert command.main("study", None, job, ["--deep", "3"], options=options) == status
     assert capsys.readouterr().err.startswith({2: "study: bad", 130: "stopped", 0: ""}[status])

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vrjax.study import config
+from vrjax.study import command
 from vrjax.study.tables import Bench, identity
 
 TRACED: list = []
@@ -101,4 +101,4 @@ def test_sizes_are_checked():
     assert Sizes(name="a").first == 0
     with pytest.raises(ValueError, match="a: n must be at least 1, found 0"):
         Sizes(name="a", n=0)
-    assert config.values("chain_of_steps", "quick").name == "chain_of_steps"
+    assert command.values("chain_of_steps", "quick").name == "chain_of_steps"

@@ -1,14 +1,15 @@
-"""What the studies share at the command line: help, exit status, and the run folder that a killed run goes on in."""
+"""What the studies share at the command line: sizes, options, exit status, and the folder a killed run goes on in."""
 
 import argparse
 import contextlib
 import dataclasses
+import importlib
 import importlib.metadata
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -16,62 +17,83 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from vrjax.files import runs
-from vrjax.report.claims import Claim
-from vrjax.study import claims
-from vrjax.study.tables import Bench
+from vrjax.study.tables import Bench, Running
+
+NONE: Mapping[str, Any] = {}
 
 
-def parser(name: str, description: str | None, *, full: str | None = None) -> argparse.ArgumentParser:
-    """A parser whose help is the study's own docstring, with the options `--out`, `--fresh` and, where `full` says what
-    it is, `--full`: the parsed `values` is then "quick" or "full", a file of `configs/<paper>/`."""
-    made = argparse.ArgumentParser(
-        prog=f"python -m experiments.{name}",
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study:
+    """How much is measured. A paper's config derives from it and adds its own numbers, which must be at least 1, and
+    lists, which must hold something."""
+
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ()
+    """Whole numbers that may be less than 1, and lists that may be empty."""
+
+    name: str
+    """The run folder is runs/<name>."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if field.name not in self.MAY_BE_ZERO and ((whole and value < 1) or value == ()):
+                found = f"must be at least 1, found {value}" if whole else "is empty, expected at least one"
+                raise ValueError(f"{self.name}: {field.name} {found}")
+
+
+def values(paper: str, size: str) -> Any:
+    """What `config()` of `configs/<paper>/<size>.py` returns: the values of a study, `quick` or `full`.
+
+    Raises:
+        ValueError: the values of a field are out of range.
+    """
+    return importlib.import_module(f"configs.{paper}.{size}").config()
+
+
+def main(
+    paper: str,
+    description: str | None,
+    job: Callable[[Any, argparse.Namespace, Console], object],
+    argv: Sequence[str] | None = None,
+    *,
+    full: str | None = None,
+    options: Mapping[str, Mapping[str, Mapping[str, Any]]] = NONE,
+) -> int:
+    """A study's command line. Returns the exit status: 2 for a mistake in what was asked, 130 where it was interrupted.
+
+    Args:
+        paper: its package in `experiments`, its folder in `configs`.
+        description: the help, a study's own docstring.
+        job: `job(study, options, console)` does what was asked.
+        argv: the words, those of the process by default.
+        full: what `--full` is; `study` then has the values of `configs/<paper>/quick.py` or, with it, of `full.py`.
+            Without, `study` is None.
+        options: beside `--out`, `--fresh` and `--full`: title of a group -> flag -> arguments of `add_argument`.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m experiments.{paper}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
-    made.add_argument("--fresh", action="store_true", help="forget what an earlier run made")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
+    parser.add_argument("--fresh", action="store_true", help="forget what an earlier run made")
     if full is not None:
-        made.add_argument("--full", dest="values", action="store_const", const="full", default="quick", help=full)
-    return made
-
-
-def status(name: str, job: Callable[[], object]) -> int:
-    """Does the job and returns the exit status: 2 for a mistake in what was asked, 130 where it was interrupted."""
+        parser.add_argument("--full", dest="values", action="store_const", const="full", default="quick", help=full)
+    for title, flags in options.items():
+        group = parser.add_argument_group(title)
+        for flag, how in flags.items():
+            group.add_argument(flag, **how)
+    given = parser.parse_args(argv)
     try:
-        job()
+        job(None if full is None else values(paper, given.values), given, Console())
     except (ValueError, OSError, ImportError, FloatingPointError, argparse.ArgumentTypeError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{paper}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
     return 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Running:
-    """An open run folder: where a study measures, and to whom it talks.
-
-    Attributes:
-        folder: of the run.
-        bench: keeps its tables.
-        progress: its bars.
-        console: of the user.
-    """
-
-    folder: pathlib.Path
-    bench: Bench
-    progress: Progress
-    console: Console
-
-    def say(self, text: str) -> None:
-        """A line for the user."""
-        self.console.print(text, highlight=False)
-
-    def tell(self, found: Iterable[Claim]) -> None:
-        """One line a claim."""
-        claims.tell(self.console, found)
 
 
 @contextlib.contextmanager

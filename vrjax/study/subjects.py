@@ -1,16 +1,25 @@
-"""Who is measured: trained models, their controls, and the null model, all as velocities under the same instruments."""
+"""Who is measured, and on what.
+
+`Subject`: trained models, their controls, and the null model, all as velocities under the same instruments. `Suite`:
+held-out clips of one task as arrays, and its verifier for whole arrays of estimates.
+"""
 
 import dataclasses
-import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 
+from vrjax import tasks
 from vrjax.flow import Velocity
 from vrjax.models import wan
+from vrjax.models.embedded.conditions import clip_noise, example
 from vrjax.reasoning.instruments import null
+from vrjax.tasks.core import block_mean, nearest
+
+FACTOR = tasks.BLOCK  # side of the codec's blocks: latents are block means, exact on the embedded worlds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +30,7 @@ class Subject:
         name: unique in the run; names the files of its tables.
         kind: "model", "null" or "control".
         weights: pytree handed to the compiled programs as an argument (None for the null model).
-        velocity: `velocity(weights, row, taps={}, edits={})` -> velocity; `row` is one instance of a `clips.Suite`.
+        velocity: `velocity(weights, row, taps={}, edits={})` -> velocity; `row` is one instance of a `Suite`.
         layers: blocks; 0 for the null model, which has no sites.
     """
 
@@ -48,11 +57,6 @@ def network(name: str, dit: wan.WanDiT, kind: str = "model") -> Subject:
     return Subject(name, kind, dit, _network, dit.cfg.layers)
 
 
-def load(name: str, path: pathlib.Path, kind: str = "model") -> Subject:
-    """A network from a transformer folder. Raises what `wan.load_dit` raises."""
-    return network(name, wan.load_dit(path), kind)
-
-
 def untrained(like: Subject, seed: int = 0) -> Subject:
     """The same architecture with fresh random weights, its output projection drawn too (else its velocity is zero)."""
     cfg = like.weights.cfg
@@ -61,3 +65,76 @@ def untrained(like: Subject, seed: int = 0) -> Subject:
     scale = (2.0 / (cfg.dim + cfg.patch_size * cfg.out_channels)) ** 0.5
     dit.head.kernel = nnx.Param(scale * jax.random.normal(key, dit.head.kernel[...].shape))
     return network("untrained", dit, "control")
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+    """N clips of a task, as the models see them.
+
+    Attributes:
+        task: its verifier.
+        clips: the N clips.
+        rows: arrays with leading axis N: `image`, `text` (the conditions), `solution` [t, h, w, c] and `candidates`
+            [K, t, h, w, c] as latents, `prior` [K], `mask` [K] (candidates that exist), `noise` [M, t, h, w, c]
+            (initial states of M seeds), `key` (randomness of perturbations).
+        films: palette indices [N, K, h, w] of the candidates' last frames.
+    """
+
+    task: tasks.Task
+    clips: tuple[tasks.Clip, ...]
+    rows: dict[str, Any]
+    films: np.ndarray
+
+    def answers(self, x0: np.ndarray) -> np.ndarray:
+        """Which candidate the last frame of each estimate shows.
+
+        Args:
+            x0: [N, ..., h, w, c], last frames as latents.
+
+        Returns:
+            int [N, ...], a candidate's index, or -1 for a frame that is none of them. Equals what `task.solved` reads:
+            a latent is the mean of its block.
+        """
+        rasters = nearest(np.asarray(x0, np.float32), self.task.colours)
+        n = len(self.clips)
+        flat = rasters.reshape(n, -1, *rasters.shape[-2:])
+        same = (flat[:, :, None] == self.films[:, None]).all((-1, -2))  # [N, ..., K]
+        same &= np.asarray(self.rows["mask"])[:, None]
+        found = np.where(same.any(-1), same.argmax(-1), -1)
+        return found.reshape(rasters.shape[:-2])
+
+    def only(self, index: Sequence[int]) -> "Suite":
+        """The suite of some of its clips."""
+        rows = {k: v[np.asarray(index)] for k, v in self.rows.items()}
+        return Suite(self.task, tuple(self.clips[i] for i in index), rows, self.films[np.asarray(index)])
+
+    def solved(self, answers: np.ndarray) -> np.ndarray:
+        """Whether each answer [N, ...] is a right one (positive prior)."""
+        prior = np.asarray(self.rows["prior"])
+        flat = answers.reshape(len(self.clips), -1)
+        right = np.take_along_axis(prior > 0, np.maximum(flat, 0), 1) & (flat >= 0)
+        return right.reshape(answers.shape)
+
+
+def suite(task: str, split: str, n: int, seeds: int, cfg: wan.WanConfig, first: int = 0, seed: int = 0) -> Suite:
+    """The clips `first` ... `first + n - 1` of a split with `seeds` initial noises each.
+
+    The noise of a clip depends on the clip and the seed number alone, so all subjects start from the same states.
+    """
+    here = tasks.get(task)
+    clips = [here.make(first + i, split) for i in range(n)]
+    given = [example(c, codec_factor=FACTOR, text_len=cfg.text_len, text_dim=cfg.text_dim) for c in clips]
+    films = np.stack([np.stack([block_mean(v) for v in here.candidates(c)]) for c in clips]).astype(np.float32)
+    shape = given[0]["latent"].shape
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), n)
+    rows = {
+        "image": np.stack([g["image"] for g in given]),
+        "text": np.stack([g["text"] for g in given]),
+        "solution": np.stack([g["latent"] for g in given]),
+        "candidates": films,
+        "prior": np.stack([here.prior(c) for c in clips]).astype(np.float32),
+        "mask": np.stack([[bool(label) for label in here.labels(c)] for c in clips]),
+        "noise": np.stack([[clip_noise(c, shape, seed + m) for m in range(seeds)] for c in clips]),
+        "key": keys,
+    }
+    return Suite(here, tuple(clips), rows, nearest(films[:, :, -1], here.colours))

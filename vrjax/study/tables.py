@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rich.console import Console
 from rich.progress import Progress
 
 from vrjax.files import kept
@@ -85,6 +86,27 @@ class Bench:
             yield lambda done: self.progress.update(task, advance=done) if self.progress else None
         finally:
             self.progress.remove_task(task)
+
+
+@dataclasses.dataclass(frozen=True)
+class Running:
+    """An open run folder: where a study measures, and to whom it talks.
+
+    Attributes:
+        folder: of the run.
+        bench: keeps its tables.
+        progress: its bars.
+        console: of the user.
+    """
+
+    folder: pathlib.Path
+    bench: Bench
+    progress: Progress
+    console: Console
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+        self.console.print(text, highlight=False)
 
 
 # ------------------------------------------------------------------------------------------- what makes two programs
