@@ -60,7 +60,7 @@ def test_three_stages_and_a_kill(model, folder, tmp_path, capsys):
 
 
 def test_adapters_and_videos_of_something_else_are_made_again(model, folder, tmp_path, monkeypatch, capsys):
-    """The picture of one keyframe, the autoencoder's bytes, and the code: each remakes what it went into, and no more."""
+    """One keyframe's picture, the code, the autoencoder's bytes: each remakes what it went into, and no more."""
     weights, told = tmp_path / "model", tmp_path / "thoughts"
     shutil.copytree(model, weights)
     shutil.copytree(folder, told)

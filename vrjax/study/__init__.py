@@ -2,7 +2,7 @@
 
 | module | holds |
 | --- | --- |
-| `command` | a study's sizes (`Study`), its command line (`main`), and the folder that a killed run resumes (`running`) |
+| `command` | a study's sizes (`Study`), its command line (`main`), the folder that a killed run resumes (`running`) |
 | `tables` | `Bench`: tables kept by what made them, and one compiled program over many rows |
 | `subjects` | who is measured (models, controls and the null model, all as velocities) and on which held-out clips |
 | `benchmark` | what a model is given of a benchmark's clip |
