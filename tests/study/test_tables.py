@@ -92,13 +92,16 @@ def test_identity():
 
 def test_sizes_are_checked():
     @dataclasses.dataclass(frozen=True, kw_only=True)
-    class Sizes(config.Study):
+    class Sizes(command.Study):
         MAY_BE_ZERO = ("first",)
         first: int = 0
         n: int = 1
         flag: bool = False
+        names: tuple[str, ...] = ("b",)
 
     assert Sizes(name="a").first == 0
     with pytest.raises(ValueError, match="a: n must be at least 1, found 0"):
         Sizes(name="a", n=0)
+    with pytest.raises(ValueError, match="a: names is empty, expected at least one"):
+        Sizes(name="a", names=())
     assert command.values("chain_of_steps", "quick").name == "chain_of_steps"
