@@ -46,7 +46,6 @@ order-statistic interval of the median over all pairs, as if they were independe
 """
 
 import argparse
-import json
 import os
 import pathlib
 import platform
@@ -54,11 +53,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
-
 from experiments.bench import cases, memory_side, paired, profile, timing
 from experiments.bench.sides import Failed, Side
-from vrjax.files.writing import atomic
+from vrjax.files import writing
+from vrjax.report import figures, parts
 
 
 def alone(names: Sequence[str], cores: Sequence[int], options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -97,18 +95,9 @@ def machine(cores: Sequence[int], torch: bool) -> dict[str, Any]:
 
 def draw(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
     """Ratios with their intervals, the line of equal speed between them."""
-    fig, ax = plt.subplots(figsize=(6, 0.42 * len(rows) + 1.2))
-    for i, line in enumerate(rows):
-        ax.plot([line["low"], line["high"]], [i, i], color="C0", lw=2)
-        ax.plot(line["ratio"], i, "o", color="C0")
-    ax.axvline(1.0, color="0.5", lw=1, ls="--")
-    ax.set_yticks(range(len(rows)), [line["name"] for line in rows])
-    ax.invert_yaxis()
-    ax.set_xlim(left=0)
-    ax.set_xlabel("ratio; beside PyTorch: its time is 1  (mfu_forward: share of the best sgemm)")
-    fig.tight_layout()
-    fig.savefig(path, dpi=150)
-    plt.close(fig)
+    words = "ratio; beside PyTorch: its time is 1  (mfu_forward: share of the best sgemm)"
+    lines = [parts.Effect(row["name"], *(row[k] for k in ("ratio", "low", "high", "pairs"))) for row in rows]
+    figures.save(figures.forest(parts.Forest("Speed", lines, x_label=words, reference=1.0)), path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -185,10 +174,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for row in rows:
         spent = f"   {row['vrjax_s']:.3f} s / {row['torch_s']:.3f} s" if "torch_s" in row else ""
         print(f"{row['name']:<24}{row['ratio']:7.3f}  [{row['low']:.3f}, {row['high']:.3f}]{spent}", flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    with atomic(options.out / "results.json") as scratch:
-        about = {"machine": info, "devices": devices, "compiled_torch": options.compile}
-        scratch.write_text(json.dumps({"rows": rows, **about}, indent=2))
+    about = {"machine": info, "devices": devices, "compiled_torch": options.compile}
+    writing.json(options.out / "results.json", {"rows": rows, **about})
     draw(rows, options.out / "bench.png")
     print(f"written to {options.out / 'results.json'}")
     return int(not all(row.get("within", True) for row in rows))  # 1: memory beyond its limit

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments.chain_of_steps import ensembles, layers, page, perturbations, probes, real, trajectories, verdicts
+from experiments.chain_of_steps import ensembles, layers, page, perturbations, real, trajectories, verdicts
 from experiments.chain_of_steps.config import ChainOfSteps
 from vrjax import files
 from vrjax.models.embedded import shipped
@@ -58,7 +58,7 @@ def measure(
         part("maze/transplants", perturbations, here, perturbations.transplants, alone=True, **disturbed)
         part("pick/swaps", layers, suite("pick", study.swaps, 1), layers.swaps, **few)
         part("maze/ablation", layers, suite("maze", study.ablations, 1), layers.ablation, **few)
-        part("maze/probes", probes, suite("maze", study.probes, 1, "val"), **few)
+        part("maze/probes", layers, suite("maze", study.probes, 1, "val"), layers.probed, **few)
         rows = arms(study, subject.layers)
         part("maze/ensembles", ensembles, suite("maze", study.ensembles), alone=True, rows=rows)
     return out
