@@ -77,7 +77,7 @@ def test_a_run_and_a_killed_run_end_alike(tmp_path, study, monkeypatch, capsys):
     assert first.keys() == second.keys()
     for name, table in first.items():
         for key, value in table.items():
-            assert np.array_equal(value, second[name][key], equal_nan=True), (name, key)
+            np.testing.assert_array_equal(value, second[name][key], err_msg=f"{name} {key}")
     assert (folder / "results.json").read_text() == (killed / "results.json").read_text()
 
 
