@@ -38,6 +38,22 @@ NOTES = (
 HEAD = ["arm", "evaluations", "solved", "minus single", "95 %", "pairs", "p (Holm)"]
 
 
+MAZE = "maze/trajectories"
+SOLVED = "Share of runs whose clean estimate already shows the right path at this step."
+MIXED = (
+    "How far the estimate is from every single answer towards a mixture. The null model mixes by itself; only the "
+    "excess over it is the network's."
+)
+INK = "Cells of path colour off the solution in the last frame. The null model draws none."
+GHOST = "Trace of the object in the estimate while it is out of sight (1: fully drawn)."
+CURVES = (  # title, part, field, caption, range
+    ("Solved so far: maze", MAZE, "solved", SOLVED, (0, 1)),
+    ("Superposition: many goals", "maze_goals/trajectories", "superposition", MIXED, None),
+    ("Wrong ink: maze", MAZE, "ink_off", INK, None),
+    ("Ghost of the hidden object: occluder", "occluder/trajectories", "ghost", GHOST, None),
+)
+
+
 def case(suite: Suite, shown: Tables, table: Tables, *, steps: int, shift: float, note: str) -> parts.Case:
     """The one clip of a suite with all its seeds, ready for the scrubber."""
     clip, grid = suite.clips[0], grids.shifted(steps, shift=shift)
@@ -97,38 +113,11 @@ def curves(measured: Measured, resamples: int) -> list[parts.Curve]:
             out.append(band("null model", nulls[part], field, "null", few))
         return out + [band(name, c[part], field, "control", few) for name, c in controls.items() if part in c]
 
-    maze = "maze/trajectories"
-    contents = [band("still", models[maze], "still"), band("moving", models[maze], "moving", "control")]
-    contents.append(band("moving, null model", nulls[maze], "moving", "null"))
-    return [
-        parts.Curve(
-            "Solved so far: maze",
-            lines(maze, "solved"),
-            "Share of runs whose clean estimate already shows the right path at this step.",
-            y_range=(0, 1),
-        ),
-        parts.Curve(
-            "Superposition: many goals",
-            lines("maze_goals/trajectories", "superposition"),
-            "How far the estimate is from every single answer towards a mixture. The null model mixes by itself; only "
-            "the excess over it is the network's.",
-        ),
-        parts.Curve(
-            "Wrong ink: maze",
-            lines(maze, "ink_off"),
-            "Cells of path colour off the solution in the last frame. The null model draws none.",
-        ),
-        parts.Curve(
-            "Still and moving content: maze",
-            contents,
-            "Share of the scene, and of what moves in it, that the estimate already holds.",
-        ),
-        parts.Curve(
-            "Ghost of the hidden object: occluder",
-            lines("occluder/trajectories", "ghost"),
-            "Trace of the object in the estimate while it is out of sight (1: fully drawn).",
-        ),
-    ]
+    contents = [band("still", models[MAZE], "still"), band("moving", models[MAZE], "moving", "control")]
+    contents.append(band("moving, null model", nulls[MAZE], "moving", "null"))
+    text = "Share of the scene, and of what moves in it, that the estimate already holds."
+    out = [parts.Curve(title, lines(part, field), why, y_range=span) for title, part, field, why, span in CURVES]
+    return [*out[:3], parts.Curve("Still and moving content: maze", contents, text), *out[3:]]
 
 
 def maps(measured: Measured) -> list[parts.HeatMap]:
