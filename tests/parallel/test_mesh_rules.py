@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 from flax import nnx
 from jax.sharding import AxisType, PartitionSpec
 
@@ -127,13 +128,14 @@ def test_rule_for_an_axis_the_mesh_lacks():
         shardings({"x": ("embed",)}, jax.make_mesh((8,), ("seed",)))
 
 
-def test_default_rules_shard_a_wan_dit(config, dit):
+def test_default_rules_shard_a_wan_dit():
+    config, dit = tiny.MODEL, tiny.dit()
     """Every logical axis the model names has a rule, and the placed model computes what it did before."""
     m = mesh({"data": 2, "fsdp": 2, "tensor": 2})
     placed = jax.device_put(dit, shardings(wan.logical_axes(config), m, like=dit))
     split = [p for p in jax.tree.leaves(placed) if not p.sharding.is_fully_replicated]
     assert sum(p.size for p in split) > 0.9 * sum(p.size for p in jax.tree.leaves(placed))
-    x, image, text = jnp.ones((2, 4, 4, 3)), jnp.ones((2, 4, 4, 4)), jnp.ones((3, 8))
+    x, image, text = jnp.ones((2, 10, 10, 3)), jnp.ones((2, 10, 10, 4)), jnp.ones((3, 8))
     run = jax.jit(lambda d: d(x, 500.0, text, image=image).v)
     expected = run(dit)
     np.testing.assert_allclose(run(placed), expected, rtol=1e-5, atol=1e-5 * float(jnp.abs(expected).max()))

@@ -156,6 +156,6 @@ def test_unknown_suffix_and_full_disk_leave_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(_files.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="not written: no space left"):
         figures.save(figure, tmp_path / "a.png", dpi=50)
     assert not list(tmp_path.iterdir())
