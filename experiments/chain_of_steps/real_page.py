@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from vrjax.data import vbvr
+from vrjax.data import mp4, vbvr
 from vrjax.files.writing import atomic
 from vrjax.reasoning.instruments.stepping import spread
-from vrjax.report import claims, html, tables, video
+from vrjax.report import claims, html, tables
 
 INTRO = """A public video model, looked into along its denoising steps: the clean estimate of each step, how far noise
 at one step or in one frame carries, what a block of another run does, and seeds that think together for a moment."""
@@ -29,9 +29,8 @@ def decode(pipe: Any, clips: Sequence[Any], partners: dict[int, Any], folder: pa
         where = folder / "steps" / sample.split / sample.task / f"{sample.index:05d}_steps"
         for step in spread(options.decode, clip.stepper.grid.steps):
             if not (where / f"step_{step:03d}.mp4").is_file():
-                where.mkdir(parents=True, exist_ok=True)
                 film = pipe.decode(np.asarray(clip.x0()[step]))
-                video.save(where / f"step_{step:03d}.mp4", np.clip(film, -1, 1), fps=vbvr.FPS)
+                mp4.write(where / f"step_{step:03d}.mp4", film, fps=vbvr.FPS, codec=mp4.PLAYED)
 
 
 def distances(clip: Any, other: Any, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -116,7 +115,7 @@ def _case(folder: pathlib.Path, clip: Any, energy: np.ndarray, options: Any) -> 
     """The clean estimates at the decoded steps, small enough for a page."""
     steps = spread(options.decode, clip.stepper.grid.steps)
     where = folder / "steps" / clip.sample.split / clip.sample.task / f"{clip.sample.index:05d}_steps"
-    films = [video.load(where / f"step_{step:03d}.mp4") for step in steps]
+    films = [mp4.decode(where / f"step_{step:03d}.mp4")[0] for step in steps]
     stride = max(1, len(films[0]) // 16)
     small = np.stack([_small(film[::stride]) for film in films])
     prompt = (clip.sample.folder / "prompt.txt").read_text("utf-8").strip()

@@ -2,13 +2,14 @@
 
 import json
 import pathlib
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.chain_of_steps import real
+from experiments.chain_of_steps import real, real_page
 from experiments.chain_of_steps import study as chain_of_steps
 from tests.models import tiny_wan
 from vrjax import flow, tasks
@@ -195,3 +196,16 @@ def test_mistakes(place, capsys, tmp_path):
     assert not list(tmp_path.iterdir())
     assert spread(3, 10) == [0, 4, 9] and spread(5, 2) == [0, 1] and spread(1, 7) == [0]
     assert jax.tree.structure(stack((jnp.zeros(2), None), (jnp.ones(2), None))) == jax.tree.structure((0, None))
+
+
+def test_the_page_shows_the_estimates_as_they_were_decoded(tmp_path):
+    """Floats in [-1, 1] were once cut to 8 bits as if they were 0 ... 255: all pictures were black."""
+    sample = SimpleNamespace(split="In-Domain_50", task="G-1_maze", index=0, file="a/b/00000.mp4", folder=tmp_path)
+    grid = SimpleNamespace(steps=2, sigmas=np.linspace(1, 0, 3))
+    clip = SimpleNamespace(sample=sample, stepper=SimpleNamespace(grid=grid))
+    (tmp_path / "prompt.txt").write_text("a maze")
+    where = tmp_path / "steps" / "In-Domain_50" / "G-1_maze" / "00000_steps"
+    for step in range(2):
+        mp4.write(where / f"step_{step:03d}.mp4", np.full((5, 16, 16, 3), 0.5), fps=16)
+    case = real_page._case(tmp_path, clip, np.zeros((2, 3, 2)), SimpleNamespace(decode=2))
+    assert case.x0.shape == (1, 2, 5, 16, 16, 3) and np.abs(case.x0.astype(int) - 191).max() < 6

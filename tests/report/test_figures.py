@@ -6,6 +6,8 @@ import matplotlib
 import numpy as np
 import pytest
 import report_samples as samples
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from vrjax.files import writing as _files
@@ -19,19 +21,16 @@ def run():
 
 
 def everything(run):
-    propagation = np.random.default_rng(0).random((5, 5))
     return {
         "curve": lambda: figures.curve(samples.curves()[0]),
-        "curves": lambda: figures.curves(samples.curves()),
         "forest": lambda: figures.forest(samples.forest()),
-        "map": lambda: figures.heat_map(HeatMap("Energy", np.eye(4), rows="abcd"), mark=2),
+        "map": lambda: figures.heat_map(HeatMap("Energy", np.eye(4), rows="abcd")),
         "diverging": lambda: figures.heat_map(HeatMap("Excess", np.eye(4) - 0.5, center=0.0)),
-        "propagation": lambda: figures.propagation(propagation, null=propagation / 2),
         "film_strip": lambda: figures.film_strip(run.x0[0], sigma=run.sigma, truth=run.truth, title="A maze"),
     }
 
 
-NAMES = ("curve", "curves", "forest", "map", "diverging", "propagation", "film_strip")
+NAMES = ("curve", "forest", "map", "diverging", "film_strip")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -106,15 +105,6 @@ def test_forest_places_intervals_and_reference():
     assert "0.500  [0.250, 0.750]  n 8" in [t.get_text() for t in axis.texts]
 
 
-def test_propagation_hides_what_lies_before_and_averages_the_rest():
-    values = np.arange(9.0).reshape(3, 3)
-    left, right, *_ = figures.propagation(values, steps=(0, 5, 9)).axes
-    shown = left.get_images()[0].get_array()
-    np.testing.assert_array_equal(np.isnan(np.ma.filled(shown.astype(float), np.nan)), np.tril(np.ones((3, 3)), -1))
-    np.testing.assert_allclose(right.get_lines()[0].get_xydata(), [[0, 1], [5, 4.5], [9, 8]])
-    assert values[2, 0] == 6.0  # the caller's array is left alone
-
-
 def test_film_strip_shows_the_chosen_cells(run):
     figure = figures.film_strip(run.x0[0], steps=(0, -1), frames=(2, 8), labels=range(0, 60, 10))
     (axis,) = figure.axes
@@ -123,6 +113,28 @@ def test_film_strip_shows_the_chosen_cells(run):
     np.testing.assert_array_equal(picture[-40:, -40:], run.x0[0, -1, 8])
     assert [t.get_text() for t in axis.get_yticklabels()] == ["step 0", "50"]
     assert [t.get_text() for t in axis.get_xticklabels()] == ["2", "8"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 6), st.integers(1, 6), st.integers(0, 3))
+def test_grid_puts_every_picture_in_its_place(steps, frames, height, width, gap):
+    rng = np.random.default_rng(steps * 100 + frames)
+    x0 = rng.integers(0, 256, (steps, frames, height, width, 3), np.uint8)
+    truth = rng.integers(0, 256, (frames, height, width, 3), np.uint8)
+    sheet = figures.grid(x0, truth=truth, gap=gap)
+    for s in range(steps):
+        for f in range(frames):
+            y, x = s * (height + gap), f * (width + gap)
+            np.testing.assert_array_equal(sheet[y : y + height, x : x + width], x0[s, f])
+    np.testing.assert_array_equal(sheet[-height:, :width], truth[0])
+
+
+def test_grid_chooses_steps_and_frames():
+    x0 = np.arange(4 * 5, dtype=np.uint8).reshape(4, 5, 1, 1, 1).repeat(3, -1)
+    sheet = figures.grid(x0, steps=(0, -1), frames=(1, 3), gap=0)
+    np.testing.assert_array_equal(sheet[..., 0], [[1, 3], [16, 18]])
+    with pytest.raises(ValueError, match=r"steps: \[4\]"):
+        figures.grid(x0, steps=(4,))
 
 
 def test_names_from_data_are_not_read_as_mathematics(tmp_path):
@@ -134,12 +146,8 @@ def test_names_from_data_are_not_read_as_mathematics(tmp_path):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: figures.propagation(np.zeros((2, 3))), r"expected \(step, step\), found \(2, 3\)"),
-        (lambda: figures.propagation(np.zeros((2, 2)), null=np.zeros((3, 3))), "null has shape"),
         (lambda: figures.film_strip(np.zeros((2, 3, 4, 4))), "height, width, 3"),
         (lambda: figures.film_strip(np.zeros((2, 2, 4, 4, 3)), sigma=[1.0]), "sigma: expected 2 values"),
-        (lambda: figures.heat_map(HeatMap("m", np.eye(2)), mark=7), "no column 7"),
-        (lambda: figures.curves([]), "nothing to draw"),
     ],
 )
 def test_bad_input_is_named(make, message):

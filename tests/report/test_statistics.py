@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from vrjax.report import power
 from vrjax.report import statistics as s
 
 
@@ -31,26 +30,6 @@ def test_wilson_coverage_near_nominal_averaged_over_rates():
         holds = (ends[:, 0] <= rate) & (rate <= ends[:, 1])
         coverage.append(stats.binom.pmf(np.arange(n + 1), n, rate)[holds].sum())
     assert np.mean(coverage) == pytest.approx(0.95, abs=0.01)
-
-
-@pytest.mark.parametrize("only_a, only_b, both", [(0, 0, 5), (5, 0, 3), (9, 3, 20), (4, 4, 1), (1, 12, 0)])
-def test_mcnemar_equals_exact_binomial_test(only_a, only_b, both):
-    a = np.array([1] * only_a + [0] * only_b + [1] * both)
-    b = np.array([0] * only_a + [1] * only_b + [1] * both)
-    result = s.mcnemar(a, b)
-    m = only_a + only_b
-    expected = stats.binomtest(only_a, m, 0.5).pvalue if m else 1.0
-    assert result.p == pytest.approx(expected, abs=1e-12)
-    assert (result.only_a, result.only_b, result.n) == (only_a, only_b, len(a))
-    assert result.difference == pytest.approx(a.mean() - b.mean())
-
-
-def test_mcnemar_equals_enumeration_of_every_sign_pattern():
-    """Independent of the binomial: flip each discordant pair in all 2^m ways."""
-    a, b = np.array([1, 1, 1, 1, 0, 1, 1, 0]), np.array([0, 0, 0, 0, 1, 1, 0, 0])
-    d = (a - b)[a != b]
-    flips = [abs(sum(f * d)) >= abs(d.sum()) for f in itertools.product((-1, 1), repeat=len(d))]
-    assert s.mcnemar(a, b).p == pytest.approx(np.mean(flips), abs=1e-15)
 
 
 def test_equal_tails_of_a_known_sample():
@@ -117,18 +96,6 @@ def test_hierarchical_bootstrap_is_seeded_and_chunks_do_not_matter_to_the_law(mo
     assert chunked.interval == pytest.approx(first.interval, abs=0.1)
 
 
-def test_paired_reports_each_training_seed():
-    rng = np.random.default_rng(3)
-    a, b = (rng.integers(2, size=(3, 50, 2)) for _ in range(2))
-    result = s.paired(a, b, resamples=500)
-    assert result.difference.value == pytest.approx((a - b).mean())
-    assert result.discordant == pytest.approx((a != b).mean())
-    assert [t.n for t in result.per_seed] == [100, 100, 100]
-    assert result.per_seed[1] == s.mcnemar(a[1], b[1])
-    assert s.paired(a + 0.5, b, resamples=50).per_seed == ()
-    assert s.paired(a, a, resamples=50).difference.interval == (0.0, 0.0)
-
-
 def test_cluster_bootstrap_standard_error():
     """Rows of one cluster are copies: the standard error is that of the clusters, not of the rows."""
     rng = np.random.default_rng(4)
@@ -148,21 +115,6 @@ def test_cluster_bootstrap_unequal_clusters_weighs_rows():
     assert e.value == pytest.approx(0.1)
     # Draws: both big -> 0, mixed -> 0.1, both small -> 1 with probability 1/4.
     np.testing.assert_allclose((e.low, e.high), ([0.0], [1.0]))
-
-
-def test_simultaneous_band_holds_whole_curves():
-    rng = np.random.default_rng(5)
-    whole = {True: 0, False: 0}
-    rounds = 120
-    for _ in range(rounds):
-        data = rng.normal(size=(60, 12))
-        for band in whole:
-            e = s.cluster_bootstrap(data, simultaneous=band, resamples=400, seed=int(rng.integers(1 << 30)))
-            whole[band] += bool(np.all((e.low <= 0) & (0 <= e.high)))
-    assert whole[True] / rounds > 0.86
-    assert whole[False] / rounds < 0.75  # pointwise intervals promise less: 0.95^12 = 0.54
-    scalar = s.cluster_bootstrap(rng.normal(size=30), resamples=100)
-    assert isinstance(scalar.value, float) and scalar.low < scalar.value < scalar.high
 
 
 def test_sign_flip_is_exact_for_few_pairs_and_equals_scipy():
@@ -217,48 +169,21 @@ def test_holm_textbook():
     assert result.rejected.tolist() == [True, False, False, True]
 
 
-def test_pairs_for_three_points_at_twenty_percent_discordant():
-    assert power.pairs_needed(0.03, 0.2) == 1742
-    assert power.paired_power(1750, 0.03, 0.2) == pytest.approx(0.80, abs=0.02)
-    assert power.pairs_needed(-0.03, 0.2) == 1742
-
-
-def test_power_equals_simulation_and_keeps_the_level():
-    rng = np.random.default_rng(8)
-    n, difference, discordant, rounds = 120, 0.15, 0.3, 2000
-    found = 0
-    kinds = rng.multinomial(
-        n, [(discordant + difference) / 2, (discordant - difference) / 2, 1 - discordant], size=rounds
-    )
-    for only_a, only_b, _ in kinds:
-        found += stats.binomtest(int(only_a), int(only_a + only_b)).pvalue <= 0.05
-    assert power.paired_power(n, difference, discordant) == pytest.approx(
-        found / rounds, abs=3 * 0.5 / math.sqrt(rounds)
-    )
-    assert power.paired_power(n, 0.0, discordant) <= 0.05
-    assert power.paired_power(3, 0.5, 0.5) == 0.0  # three pairs can never reach 5 %
-
-
 @pytest.mark.parametrize(
     "call, message",
     [
         (lambda: s.wilson(5, 4), "successes"),
         (lambda: s.wilson(0, 0), "n: expected at least 1"),
         (lambda: s.wilson(1, 2, level=1.0), "level"),
-        (lambda: s.mcnemar([0, 1], [1, 0, 1]), "pair up"),
-        (lambda: s.mcnemar([0.5], [1]), "only 0 and 1"),
         (lambda: s.hierarchical_bootstrap(np.zeros((2, 2))), "3 axes"),
         (lambda: s.hierarchical_bootstrap(np.full((1, 2, 1), np.nan)), "2 of 2 values are NaN"),
         (lambda: s.hierarchical_bootstrap(np.zeros((1, 2, 1)), instances="mixed"), "'mixed'"),
         (lambda: s.hierarchical_bootstrap(np.zeros((1, 2, 1)), resample=(3,)), "resample"),
         (lambda: s.hierarchical_bootstrap(np.zeros((1, 2, 1)), resamples=0), "resamples"),
-        (lambda: s.paired(np.zeros((1, 2, 1)), np.zeros((1, 3, 1))), "pair up"),
         (lambda: s.cluster_bootstrap(np.zeros((3, 2)), [0, 1]), "one label per row"),
         (lambda: s.cluster_bootstrap(np.zeros((0, 2))), "empty"),
         (lambda: s.sign_flip(np.zeros(3), [0]), "one label per pair"),
         (lambda: s.holm([1.5]), "0..1"),
-        (lambda: power.paired_power(10, 0.3, 0.2), "difference"),
-        (lambda: power.pairs_needed(0.0, 0.2), "cannot be detected"),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -242,8 +242,8 @@ def _config(args: Any, pipe: Any, settings: Any, seeds: list[int], steps: Any, f
 
 def _sample(pipe: Any, settings: Any, inputs: Any, seeds: list[int], together: int, steps: Any, fields: Any, out: Any):
     """Writes each seed when its group is done."""
+    from vrjax.data import mp4
     from vrjax.models.pipeline import recorder as recorders
-    from vrjax.report import video
 
     line = Progress(len(seeds) * settings.steps)
     recorder = recorders.Recorder(
@@ -262,8 +262,9 @@ def _sample(pipe: Any, settings: Any, inputs: Any, seeds: list[int], together: i
             for row, step in enumerate(steps):
                 if (x0 := believed(kept, row)) is not None:
                     file = out / "x0" / f"seed-{seed}" / f"step-{step:03d}.mp4"
-                    video.save(file, pipe.decode(x0), fps=settings.fps)
-            video.save(out / f"seed-{seed}.mp4", pipe.decode(final), fps=settings.fps)  # last: a seed is done
+                    mp4.write(file, pipe.decode(x0), fps=settings.fps, codec=mp4.PLAYED)
+            # Last: a seed is done.
+            mp4.write(out / f"seed-{seed}.mp4", pipe.decode(final), fps=settings.fps, codec=mp4.PLAYED)
 
 
 def believed(kept: dict[str, Any], row: int) -> Any:
@@ -279,7 +280,8 @@ def _report(out: pathlib.Path, config: dict[str, Any], settings: Any, seeds: lis
     """report.html and results.json from the videos that are there."""
     import numpy as np
 
-    from vrjax.report import claims, html, video
+    from vrjax.data import mp4
+    from vrjax.report import claims, html
 
     steps = [
         step
@@ -289,7 +291,7 @@ def _report(out: pathlib.Path, config: dict[str, Any], settings: Any, seeds: lis
     shown = steps or [settings.steps - 1]
     name = lambda seed, step: out / "x0" / f"seed-{seed}" / f"step-{step:03d}.mp4"
     rows = [
-        [smaller(video.load(name(seed, step) if steps else out / f"seed-{seed}.mp4")) for step in shown]
+        [smaller(mp4.decode(name(seed, step) if steps else out / f"seed-{seed}.mp4")[0]) for step in shown]
         for seed in seeds
     ]
     case = html.Case(

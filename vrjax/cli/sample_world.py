@@ -11,9 +11,10 @@ def run(args: argparse.Namespace) -> None:
     import numpy as np
 
     from vrjax import files, tasks
+    from vrjax.data import mp4
     from vrjax.files import kept
     from vrjax.models.pipeline import EmbeddedPipeline
-    from vrjax.report import claims, html, video
+    from vrjax.report import claims, html
 
     world, split, number = tasks.get(args.world), args.split or "test", args.clip or 0
     seeds = [0, 1, 2, 3] if args.noise is None else args.noise
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     scores = [world.score(clip, final) for final in finals]
     solved = [bool(world.solved(clip, final)) for final in finals]
     for seed, final in zip(seeds, finals, strict=True):
-        video.save(out / f"noise-{seed}.mp4", final, fps=settings.fps, scale=4)
+        mp4.write(out / f"noise-{seed}.mp4", final, fps=settings.fps, upscale=4, codec=mp4.PLAYED)
     case = html.Case(
         f"{args.world} {split} {number}",
         clip.prompt,

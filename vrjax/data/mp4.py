@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import av
+import av.codec
 import av.error
 import numpy as np
 
@@ -17,6 +18,7 @@ CODECS = {
     # Browsers play this one.
     "libx264": {"crf": "10"},
 }
+PLAYED = "libx264" if "libx264" in av.codec.codecs_available else "mpeg4"  # an FFmpeg without GPL parts lacks it
 
 
 def encode(path: str | os.PathLike, pixels: np.ndarray, *, fps: int, codec: str = "mpeg4") -> None:

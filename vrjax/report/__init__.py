@@ -4,12 +4,10 @@
 | --- | --- |
 | `claims` | a claim, `results.json` written and read, the table of many runs |
 | `judge` | the rule that gives one of three verdicts |
-| `statistics` | intervals and paired tests, every draw seeded |
-| `power` | how many pairs a comparison needs |
+| `statistics` | intervals and tests, every draw seeded |
 | `parts` | the records that a page and a figure are made of |
 | `html` | one self-contained page |
 | `figures` | figures from the same records |
-| `video` | videos, GIFs, strips and contact sheets as files |
 | `sheet` | clips of a task as a picture |
 | `tables` | tables of text that may be hostile |
 """

@@ -11,7 +11,7 @@ palette is Okabe and Ito's. Widths are inches at 160 dots: 6.4 in is a README's 
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import matplotlib
@@ -22,16 +22,14 @@ from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from vrjax.files.writing import atomic
-from vrjax.report import video
 from vrjax.report.parts import Array, Curve, Effect, Forest, HeatMap, Number, pixels
 
-__all__ = ["COLOURS", "curve", "curves", "film_strip", "forest", "heat_map", "propagation", "save"]
+__all__ = ["COLOURS", "curve", "film_strip", "forest", "grid", "heat_map", "save"]
 
-INK, SOFT, EDGE, NULL, LAMP = "#14202e", "#56626f", "#d5dbe2", "#76808b", "#e08a00"
+INK, SOFT, EDGE, NULL = "#14202e", "#56626f", "#d5dbe2", "#76808b"
 COLOURS = {
     "model": ("#0072b2", "#009e73", "#cc79a7", "#56b4e9"),
     "null": (NULL, "#a9b1b9"),
@@ -88,88 +86,25 @@ def save(figure: Figure, path: str | os.PathLike[str], dpi: Number = 160) -> pat
 
 
 def curve(part: Curve, *, size: tuple[Number, Number] = (6.4, 3.4)) -> Figure:
-    """One set of lines with their bands; the null dashed in grey."""
-    return curves([part], size=size)
-
-
-def curves(parts: Sequence[Curve], *, size: tuple[Number, Number] | None = None) -> Figure:
-    """Several sets of lines side by side. Series of shape (seed, point) are drawn as one faint line a seed."""
-    if not parts:
-        raise ValueError("curves: nothing to draw")
+    """Lines with their bands, the null dashed in grey. A series of shape (seed, point) is one faint line a seed."""
     with _style():
-        figure, axes = _figure(size or (min(12.8, 4.6 * len(parts)), 3.4), len(parts))
-        for axis, part in zip(axes, parts, strict=True):
-            _lines(axis, part)
+        figure, axis = _figure(size)
+        _lines(axis, part)
         return figure
 
 
-def heat_map(part: HeatMap, *, size: tuple[Number, Number] = (6.4, 3.4), mark: str | int | None = None) -> Figure:
-    """A map (layers x frames, layer x step, ...); NaN is left white. `mark`: the column label to frame."""
+def heat_map(part: HeatMap) -> Figure:
+    """A map (layers x frames, layer x step, ...); NaN is left white."""
     with _style():
-        figure, (axis,) = _figure(size, 1)
+        figure, axis = _figure((6.4, 3.4))
         _map(figure, axis, part)
-        if mark is not None:
-            labels = [str(c) for c in (part.columns if part.columns is not None else range(part.values.shape[1]))]
-            if str(mark) not in labels:
-                raise ValueError(f"mark: no column {mark!r} in map {part.title!r}")
-            corner = (labels.index(str(mark)) - 0.5, -0.5)
-            axis.add_patch(
-                Rectangle(corner, 1, len(part.values), fill=False, edgecolor=LAMP, linewidth=2, clip_on=False)
-            )
         return figure
 
 
-def propagation(
-    values: Array,
-    *,
-    steps: Array | None = None,
-    null: Array | None = None,
-    title: str = "How far a disturbance travels",
-    label: str = "dissimilarity to the clean run",
-    size: tuple[Number, Number] = (9.2, 3.6),
-) -> Figure:
-    """Disturb at one step, compare at every later one.
-
-    Args:
-        values: (disturbed step, later step), e.g. 1 - CKA; what lies before the disturbance (below the diagonal) is not
-            shown. Right of the map: the mean over later steps, one value per disturbed step.
-        steps: noise-grid index of each row and column.
-        null: the same map of the null model, for the second line on the right.
-    """
-    grid = np.array(values, dtype=float)
-    if grid.ndim != 2 or grid.shape[0] != grid.shape[1]:
-        raise ValueError(f"propagation: expected (step, step), found {grid.shape}")
-    beside = None if null is None else np.array(null, dtype=float)
-    if beside is not None and beside.shape != grid.shape:
-        raise ValueError(f"propagation: null has shape {beside.shape}, expected {grid.shape}")
-    index = np.arange(len(grid)) if steps is None else np.asarray(steps)
-    if index.shape != (len(grid),):
-        raise ValueError(f"propagation: {index.shape} steps for a map of {grid.shape}")
-    before = np.tril_indices(len(grid), -1)
-    for map_ in (grid, beside):
-        if map_ is not None:
-            map_[before] = np.nan
-    with _style():
-        figure, (left, right) = _figure(size, 2, (1.35, 1.0))
-        labels = [str(i) for i in index]
-        reach = (0.0, max(1e-12, float(np.nanmax(grid))))
-        _map(figure, left, HeatMap(title, grid, "", "later step", "disturbed step", labels, labels, value_range=reach))
-        right.plot(index, np.nanmean(grid, axis=1), color=COLOURS["model"][0], linewidth=2.2, label="model")
-        if beside is not None:
-            right.plot(
-                index, np.nanmean(beside, axis=1), color=NULL, linestyle=DASHES["null"], linewidth=2, label="null"
-            )
-            right.legend(loc="best")
-        right.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-        right.set(xlabel="disturbed step", ylabel=label, title="Mean over the later steps")
-        right.set_ylim(bottom=0)
-        return figure
-
-
-def forest(part: Forest, *, size: tuple[Number, Number] | None = None) -> Figure:
+def forest(part: Forest) -> Figure:
     """Arms below each other with their 95 % intervals and numbers; the dotted line is the reference."""
     with _style():
-        figure, (axis,) = _figure(size or (8.4, 0.9 + 0.36 * len(part.arms)), 1)
+        figure, axis = _figure((8.4, 0.9 + 0.36 * len(part.arms)))
         for row, arm in enumerate(part.arms):
             _effect(axis, row, arm, signed=part.reference == 0)
         if part.reference is not None:
@@ -220,13 +155,13 @@ def film_strip(
     sheet = pixels(x0, "x0")
     if sheet.ndim != 5:
         raise ValueError(f"x0: expected (step, frame, h, w, 3), found {sheet.shape}")
-    rows = video.positions("steps", steps, sheet.shape[0])
-    columns = video.positions("frames", frames, sheet.shape[1])
+    rows = _positions("steps", steps, sheet.shape[0])
+    columns = _positions("frames", frames, sheet.shape[1])
     for name, given in (("sigma", sigma), ("labels", labels)):
         if given is not None and np.shape(given) != (len(sheet),):
             raise ValueError(f"{name}: expected {len(sheet)} values, found shape {np.shape(given)}")
     gap = max(1, sheet.shape[3] // 20)
-    picture = video.grid(sheet, steps=rows, frames=columns, truth=truth, gap=gap)
+    picture = grid(sheet, steps=rows, frames=columns, truth=truth, gap=gap)
     height, wide = sheet.shape[2:4]
     names = [str(labels[r] if labels is not None else r) for r in rows]
     told = labels is not None and isinstance(labels[0], str)
@@ -257,6 +192,39 @@ def film_strip(
         return figure
 
 
+def grid(
+    x0: Array,
+    *,
+    steps: Array | None = None,
+    frames: Array | None = None,
+    truth: Array | None = None,
+    gap: int = 2,
+) -> np.ndarray:
+    """The contact sheet of one run: a row per denoising step, a column per frame.
+
+    Args:
+        x0: (step, frame, h, w, 3), e.g. the decoded `Trajectory.x0`.
+        steps, frames: positions to show, all if left out; negative ones count from the end.
+        truth: (frame, h, w, 3), added as a last row under a wider gap.
+        gap: white pixels between the pictures.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    sheet = pixels(x0, "x0")
+    if sheet.ndim != 5:
+        raise ValueError(f"x0: expected (step, frame, h, w, 3), found {sheet.shape}")
+    rows, columns = _positions("steps", steps, sheet.shape[0]), _positions("frames", frames, sheet.shape[1])
+    picture = _tiled(sheet[rows][:, columns], gap)
+    if truth is None:
+        return picture
+    last = pixels(truth, "truth")
+    if last.shape != sheet.shape[1:]:
+        raise ValueError(f"truth: expected {sheet.shape[1:]} as one step of x0, found {last.shape}")
+    bar = np.full((3 * gap, picture.shape[1], 3), 255, np.uint8)
+    return np.concatenate([picture, bar, _tiled(last[None][:, columns], gap)])
+
+
 @contextlib.contextmanager
 def _style() -> Iterator[None]:
     with matplotlib.rc_context():
@@ -265,14 +233,11 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _figure(
-    size: tuple[Number, Number], columns: int, ratios: tuple[float, ...] | None = None
-) -> tuple[Figure, list[Axes]]:
+def _figure(size: tuple[Number, Number]) -> tuple[Figure, Axes]:
     engine = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.06)
     figure = Figure(figsize=(float(size[0]), float(size[1])), layout=engine)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, columns, squeeze=False, width_ratios=ratios)
-    return figure, list(axes[0])
+    return figure, figure.subplots()
 
 
 def _lines(axis: Axes, part: Curve) -> None:
@@ -351,3 +316,24 @@ def _effect(axis: Axes, row: int, effect: Effect, signed: bool) -> None:
         fontsize=8.5,
         color=SOFT,
     )
+
+
+def _positions(name: str, chosen: Array | None, count: int) -> list[int]:
+    """Chosen places on an axis of `count`, all of them for None; negative ones count from the end."""
+    if chosen is None:
+        return list(range(count))
+    bad = [i for i in chosen if not -count <= i < count]
+    if bad or not len(chosen):
+        raise ValueError(f"{name}: {bad or 'nothing'} chosen, expected positions in 0..{count - 1}")
+    return [int(i) % count for i in chosen]
+
+
+def _tiled(images: np.ndarray, gap: int) -> np.ndarray:
+    """uint8 (row, column, h, w, 3) -> uint8 (H, W, 3) with `gap` white pixels between the images."""
+    rows, columns, height, width, _ = images.shape
+    out = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
+    for r in range(rows):
+        for c in range(columns):
+            y, x = r * (height + gap), c * (width + gap)
+            out[y : y + height, x : x + width] = images[r, c]
+    return out

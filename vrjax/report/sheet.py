@@ -1,7 +1,7 @@
-"""Contact sheets: clips of a world as a picture, one row per film, one column per frame."""
+"""Contact sheets: clips of a world as a picture, one row per clip, one column per frame."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from vrjax import tasks
 from vrjax.files.writing import atomic
 
 DPI = 100
-GAP, MARGIN, TITLE, HEAD, NOTE, REST = 8, 28, 70, 44, 20, 16  # pixels: between frames, round all, and lines of text
+GAP, MARGIN, TITLE, HEAD, REST = 8, 28, 70, 44, 16  # pixels: between frames, round all, and lines of text
 PAPER, INK, SOFT, FRAME = "#fbfaf7", "#22262b", "#767d86", "#c9c6bd"
 GOOD, HALF, BAD = "#1e7d46", "#a86a00", "#b3322b"
 
@@ -23,40 +23,33 @@ def contact_sheet(
     seeds: Iterable[int] = range(6),
     path: str | os.PathLike[str] | None = None,
     *,
-    videos: Mapping[str, Any] | None = None,
     scale: int = 2,
 ) -> Figure:
-    """Draws clips of a world with prompt, answer and score, and under each, if given, what models made of it.
+    """Draws clips of a world with prompt, answer and score.
 
     Args:
         world: a world or its name.
         split: one of `world.splits`.
         seeds: which clips.
         path: where to write the picture (its suffix is the format; nothing half-written is left there), or None.
-        videos: name of a row (any string) -> one video (t, h, w, 3) in [-1, 1] per seed, as a sequence or an array.
         scale: pixels of the sheet per pixel of the film.
 
     Returns:
         The figure, `scale` times the film's pixels without resampling when saved at its own resolution.
 
     Raises:
-        ValueError: for an unknown world or split, no seeds, a scale below 1, or videos whose number or shape is wrong.
+        ValueError: for an unknown world or split, no seeds, or a scale below 1.
     """
     world = tasks.get(world) if isinstance(world, str) else world
     clips = [world.make(seed, split) for seed in seeds]
-    rows = {str(name): list(films) for name, films in (videos or {}).items()}
     if not clips:
         raise ValueError("seeds is empty, expected at least one")
     if scale < 1:
         raise ValueError(f"scale is {scale}, expected at least 1")
-    for name, films in rows.items():
-        if len(films) != len(clips):
-            raise ValueError(f"videos[{name!r}] holds {len(films)} videos, expected one per seed: {len(clips)}")
-    scores = {name: [_judge(world, c, v) for c, v in zip(clips, films, strict=True)] for name, films in rows.items()}
 
     frames, height, width, _ = clips[0].video.shape
     strip = frames * scale * width + (frames - 1) * GAP
-    tall = HEAD + scale * height + len(rows) * (NOTE + scale * height)
+    tall = HEAD + scale * height
     total = (2 * MARGIN + strip, TITLE + MARGIN + len(clips) * (tall + REST))
     sheet = np.empty((total[1], total[0], 3), np.float32)
     sheet[:] = [int(PAPER[i : i + 2], 16) / 255 for i in (1, 3, 5)]
@@ -72,25 +65,15 @@ def contact_sheet(
         )
 
     top = TITLE
-    for i, clip in enumerate(clips):
+    for clip in clips:
         score = world.score(clip, clip.video)
         room = strip * 0.72
         pen.write(MARGIN, top + 4, _fit(clip.prompt, room / 8.4), size=10.5, weight="bold")
         pen.write(MARGIN, top + 22, f"seed {clip.meta['seed']}", size=8, colour=SOFT)
         pen.write(total[0] - MARGIN, top + 5, _fit(clip.answer, (strip - room) / 7.5), size=9.5, ha="right")
         pen.write(total[0] - MARGIN, top + 22, f"score {score:.2f}", size=8, colour=_shade(score), ha="right")
-        top += HEAD
-        _lay(sheet, clip.video, top, scale)
-        top += scale * height
-        for name in rows:
-            value, solved = scores[name][i]
-            verdict = f"{'solved' if solved else 'not solved'} · score {value:.2f}"
-            pen.write(MARGIN, top + 4, _fit(name, room / 6.5), size=8, colour=SOFT)
-            pen.write(total[0] - MARGIN, top + 4, verdict, size=8, colour=_shade(value), ha="right")
-            top += NOTE
-            _lay(sheet, rows[name][i], top, scale)
-            top += scale * height
-        top += REST
+        _lay(sheet, clip.video, top + HEAD, scale)
+        top += tall + REST
     pen.figure.figimage(sheet, origin="upper")
     if path is not None:
         with atomic(path) as scratch:
@@ -122,10 +105,6 @@ class _Pen:
         # parse_math off: a dollar sign in a prompt is a dollar sign, not a formula that may fail to parse
         style: dict[str, Any] = {"fontsize": size, "color": colour, "ha": ha, "va": "top", "fontweight": weight}
         self.figure.text(*where, text, parse_math=False, **style)
-
-
-def _judge(world: tasks.Task, clip: tasks.Clip, video: Any) -> tuple[float, bool]:
-    return world.score(clip, video), world.solved(clip, video)
 
 
 def _shade(score: float) -> str:

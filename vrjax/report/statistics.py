@@ -1,15 +1,13 @@
-"""Intervals and paired tests for the claims: NumPy and SciPy only, every random draw seeded.
+"""Intervals and tests for the claims: NumPy and SciPy only, every random draw seeded.
 
 The unit of every comparison is a *pair*: the same training seed, the same test instance and the same noise seed under
-two arms. `paired` is the front door for two arms of binary or graded scores; the rest are its parts.
+two arms. What is resampled or flipped are the differences of pairs.
 
 | question | function |
 | --- | --- |
 | how sure is one solved-rate? | `wilson` |
-| do two arms differ, binary scores, one training seed? | `mcnemar` (exact) |
-| by how much do two arms differ, over seeds and instances? | `paired`, `hierarchical_bootstrap` |
-| where on a curve over steps or blocks? | `cluster_bootstrap` (pointwise or simultaneous), `sign_flip` + `holm` |
-| how many pairs are needed? | `vrjax.report.power` |
+| by how much do two arms differ, over seeds and instances? | `hierarchical_bootstrap` |
+| where on a curve over steps or blocks? | `cluster_bootstrap`, `sign_flip` + `holm` |
 
 All intervals are equal-tailed: a level of 0.95 cuts 2.5 % on each side.
 """
@@ -44,29 +42,6 @@ class Estimate(NamedTuple):
         return float(self.low), float(self.high)
 
 
-class McNemar(NamedTuple):
-    """Exact McNemar test of two arms on the same units.
-
-    `only_a` and `only_b` count units that only one arm solved, `difference` is rate(a) - rate(b), `p` the two-sided
-    exact p-value and `n` the number of pairs.
-    """
-
-    only_a: int
-    only_b: int
-    difference: float
-    p: float
-    n: int
-
-
-class Paired(NamedTuple):
-    """What `paired` returns: mean(a - b) with its hierarchical interval, the share of discordant pairs, and one exact
-    McNemar test per training seed (empty unless the scores are binary)."""
-
-    difference: Estimate
-    discordant: float
-    per_seed: tuple[McNemar, ...]
-
-
 class Holm(NamedTuple):
     """Holm's step-down correction: adjusted p-values and which hypotheses are rejected, in the order given."""
 
@@ -83,13 +58,6 @@ def _finite(name: str, values: ArrayLike, ndim: int | None = None) -> np.ndarray
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: {int((~np.isfinite(array)).sum())} of {array.size} values are NaN or infinite")
     return array
-
-
-def _binary(name: str, values: ArrayLike) -> np.ndarray:
-    array = _finite(name, values)
-    if not np.isin(array, (0.0, 1.0)).all():
-        raise ValueError(f"{name}: expected only 0 and 1, found {np.setdiff1d(array, (0.0, 1.0))[:3].tolist()}")
-    return array.astype(bool)
 
 
 def _tail(level: float) -> float:
@@ -144,25 +112,6 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
     return Estimate(rate, low, high, n)
 
 
-def mcnemar(a: ArrayLike, b: ArrayLike) -> McNemar:
-    """Exact two-sided McNemar test: given the discordant pairs, each is a fair coin under the null.
-
-    Args:
-        a, b: scores 0 or 1 of the two arms on the same units, any equal shape.
-
-    Raises:
-        ValueError: shapes differ, or a value is neither 0 nor 1.
-    """
-    first, second = _binary("a", a), _binary("b", b)
-    if first.shape != second.shape:
-        raise ValueError(f"a and b must pair up: found shapes {first.shape} and {second.shape}")
-    only_a, only_b = int((first & ~second).sum()), int((~first & second).sum())
-    discordant = only_a + only_b
-    # Doubling the smaller tail counts the middle outcome twice when the tails meet: cut at 1.
-    p = min(1.0, 2.0 * float(stats.binom.cdf(min(only_a, only_b), discordant, 0.5))) if discordant else 1.0
-    return McNemar(only_a, only_b, (only_a - only_b) / first.size, p, first.size)
-
-
 def hierarchical_bootstrap(
     values: ArrayLike,
     *,
@@ -181,10 +130,9 @@ def hierarchical_bootstrap(
     too short.
 
     Resampling every level counts the noise of the lowest level once per level, so the interval is conservative when
-    that noise dominates: up to sqrt(3) times too long (shared) where neither training seeds nor instances differ. So a
-    study planned by `power.pairs_needed` has its power for `mcnemar`, less for this interval. Levels left out of
-    `resample` are kept as they are. With fewer than about five training seeds the top level cannot carry an interval by
-    itself: report every seed beside it.
+    that noise dominates: up to sqrt(3) times too long (shared) where neither training seeds nor instances differ.
+    Levels left out of `resample` are kept as they are. With fewer than about five training seeds the top level cannot
+    carry an interval by itself: report every seed beside it.
 
     Args:
         values: [training seeds, instances, noise seeds], for example the paired differences of two arms.
@@ -229,41 +177,10 @@ def hierarchical_bootstrap(
     return Estimate(float(data.mean()), float(low), float(high), int(np.asarray(values).size))
 
 
-def paired(
-    a: ArrayLike,
-    b: ArrayLike,
-    *,
-    resample: tuple[int, ...] = (0, 1, 2),
-    instances: str = "shared",
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
-) -> Paired:
-    """Two arms on the same (training seed, instance, noise seed): mean(a - b), its interval, and McNemar per seed.
-
-    Args:
-        a, b: [training seeds, instances, noise seeds] scores; 0/1, or graded (then there is no McNemar test).
-        resample, instances, resamples, level, seed: as in `hierarchical_bootstrap`.
-
-    Raises:
-        ValueError: shapes differ or are not three axes, NaN.
-    """
-    first, second = _finite("a", a, 3), _finite("b", b, 3)
-    if first.shape != second.shape:
-        raise ValueError(f"a and b must pair up: found shapes {first.shape} and {second.shape}")
-    difference = hierarchical_bootstrap(
-        first - second, resample=resample, instances=instances, resamples=resamples, level=level, seed=seed
-    )
-    binary = np.isin(first, (0.0, 1.0)).all() and np.isin(second, (0.0, 1.0)).all()
-    tests = tuple(mcnemar(x, y) for x, y in zip(first, second, strict=True)) if binary else ()
-    return Paired(difference, float((first != second).mean()), tests)
-
-
 def cluster_bootstrap(
     values: ArrayLike,
     clusters: ArrayLike | None = None,
     *,
-    simultaneous: bool = False,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
     seed: int = 0,
@@ -273,8 +190,6 @@ def cluster_bootstrap(
     Args:
         values: [rows, ...]: one curve (over steps, blocks, ...) per row.
         clusters: [rows] labels; rows with one label are drawn together. None: every row is its own cluster.
-        simultaneous: widen the band so that it holds the *whole* curve with probability `level` (maximum of the
-            studentised deviations over the curve), instead of each point by itself.
         resamples, level, seed: as in `hierarchical_bootstrap`.
 
     Returns:
@@ -297,14 +212,7 @@ def cluster_bootstrap(
         times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=size)
         curves[start : start + size] = (times @ sums) / (times @ sizes)[:, None]
     mean = flat.mean(axis=0)
-    if simultaneous:
-        spread = curves.std(axis=0)
-        safe = np.where(spread > 0, spread, 1.0)
-        widest = (np.abs(curves - mean) / safe).max(axis=1)
-        half = np.quantile(widest, level) * spread
-        low, high = mean - half, mean + half
-    else:
-        low, high = equal_tails(curves, level)
+    low, high = equal_tails(curves, level)
     shape = data.shape[1:]
     if not shape:
         return Estimate(float(mean[0]), float(low[0]), float(high[0]), len(names))

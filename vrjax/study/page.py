@@ -10,8 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from vrjax.data import mp4
+from vrjax.files import pixels
 from vrjax.files.writing import atomic
-from vrjax.report import figures, html, parts, statistics, video
+from vrjax.report import figures, html, parts, statistics
 
 Drawn = parts.Curve | parts.HeatMap | parts.Forest | Figure
 
@@ -30,7 +32,8 @@ def write(folder: pathlib.Path, page: parts.Page, drawn: Mapping[str, Drawn] | N
         draw(folder / "figures" / f"{name}.png", part)
     for case in (case for scrubber in page.scrubbers for case in scrubber.cases):
         name = slug(case.name)
-        video.save(folder / "videos" / f"{name}.mp4", case.x0[0, -1], fps=4, scale=6)
+        film = pixels.to_float(case.x0[0, -1])
+        mp4.write(folder / "videos" / f"{name}.mp4", film, fps=4, upscale=6, codec=mp4.PLAYED)
         steps = case.x0.shape[1]
         if steps > 1:
             chosen = np.unique(np.linspace(0, steps - 1, 6).round().astype(int))
