@@ -21,6 +21,18 @@ from vrjax.train.config import Checkpoint, Data
 Loop = functools.partial(training.Loop, prepare=loop.prepare)
 
 
+def encoded(folder, latents, losers, texts):
+    """Pairs that are arrays already, as a folder of encoded ones."""
+    store, rows = cache.Cache(folder), []
+    keep = lambda kind, name, array: store.keep(kind, name, {"of": array.tolist()}, lambda: array, array.ndim)
+    for i, (win, lose, text) in enumerate(zip(latents, losers, texts, strict=True)):
+        row = {"name": f"clip{i}", "prompt": "a clip", "latent": keep("latents", "latent", win)}
+        row |= {"lose": [keep("latents", "latent", one) for one in lose], "text": keep("text", "text", text)}
+        rows.append(row)
+    cache.write_index(folder, rows, dtype=store.dtype, made={"by": "test"})
+    return str(folder)
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return tiny.save_base(tmp_path_factory.mktemp("base") / "model")
@@ -31,12 +43,7 @@ def folder(tmp_path_factory):
     """Encoded pairs: random winners with random losers."""
     out = tmp_path_factory.mktemp("pairs")
     rows = tiny.batch(6)
-    named = [
-        {"name": f"clip{i}", "prompt": "a clip", **{k: rows[k][i] for k in ("latent", "lose", "text")}}
-        for i in range(6)
-    ]
-    cache.write_arrays(out, named, made={"by": "test"})
-    return str(out)
+    return encoded(out, rows["latent"], rows["lose"], rows["text"])
 
 
 def config(base, folder, **changes):
@@ -118,12 +125,7 @@ def test_stored_reference_errors_give_the_live_run(base, folder, tmp_path, capsy
 
 def test_grossly_different_sides_stop_the_run_before_it_starts(base, tmp_path):
     batch = tiny.batch(6)
-    named = [
-        {"name": f"c{i}", "latent": batch["latent"][i], "lose": batch["lose"][i] * 3.6, "text": batch["text"][i]}
-        for i in range(6)
-    ]
-    cache.write_arrays(tmp_path / "pairs", named, made={})
-    wrong = config(base, str(tmp_path / "pairs"))
+    wrong = config(base, encoded(tmp_path / "pairs", batch["latent"], batch["lose"] * 3.6, batch["text"]))
     with pytest.raises(ValueError, match="winners and losers differ trivially"):
         Loop(wrong, tmp_path / "run")
     Loop(dataclasses.replace(wrong, allow_separable=True), tmp_path / "run")

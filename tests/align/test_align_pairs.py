@@ -6,7 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from vrjax.align import cache, data, pairs, separability
+from tests.align.realdpo_folder import write
+from vrjax.align import cache, pairs, separability
 from vrjax.align.preprocess import Preprocess
 from vrjax.files import tensors
 from vrjax.models.embedded import codec
@@ -26,11 +27,13 @@ def video(seed, frames=5, side=64):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     root = tmp_path_factory.mktemp("train_data")
-    items = [
-        pairs.Written(f"48731{i}", f"A person waves, take {i}.", video(i), [video(100 + 10 * i + k) for k in range(3)])
-        for i in range(3)
-    ]
-    pairs.write(root, items)
+    write(
+        root,
+        [
+            (f"48731{i}", f"A person waves, take {i}.", video(i), [video(100 + 10 * i + k) for k in range(3)])
+            for i in range(3)
+        ],
+    )
     return root
 
 
@@ -99,23 +102,6 @@ def test_hostile_and_wrong_lists_are_named(root, file, text, message):
     (root / file).write_text(text)
     with pytest.raises(ValueError, match=message):
         pairs.read(root)
-
-
-@pytest.mark.parametrize(
-    ("item", "message"),
-    [
-        (pairs.Written("../up", "a", video(0), []), "must be a plain file name"),
-        (pairs.Written("a", "two\nlines", video(0), []), "caption must be one line"),
-        (
-            pairs.Written("a", "a", (video(0) * 255).astype(np.uint8), []),
-            r"expected floating-point pixels in \[-1, 1\]",
-        ),
-    ],
-)
-def test_what_cannot_be_written_is_refused(tmp_path, item, message):
-    with pytest.raises(ValueError, match=message):
-        pairs.write(tmp_path, [item])
-    assert not (tmp_path / "video.txt").exists()
 
 
 # -------------------------------------------------------------------------------------------------------------- cache
@@ -214,33 +200,3 @@ def test_a_hair_of_overshoot_is_noted_but_not_gross():
     assert found.auc["max"] == 1.0 and found.gross == () and any("max" in note for note in found.notes)
     with pytest.raises(ValueError, match="at least 2 pairs"):
         separability.check([(win[0], win[0][None])])
-
-
-# ------------------------------------------------------------------------------------------------------------- stream
-
-
-class Numbers:
-    def __len__(self):
-        return 10
-
-    def __getitem__(self, i):
-        return {"pair": np.asarray(i)}
-
-
-def test_every_pair_once_per_epoch_in_a_new_order_and_restartable():
-    stream = data.pipeline(Numbers(), batch=4, seed=3)
-    batches = [next(stream)["pair"].tolist() for _ in range(10)]
-    flat = sum(batches, [])
-    epochs = [flat[i : i + 10] for i in range(0, 40, 10)]
-    assert all(sorted(e) == list(range(10)) for e in epochs) and len({tuple(e) for e in epochs}) == 4
-    again = data.pipeline(Numbers(), batch=4, seed=3)
-    for _ in range(3):
-        next(again)
-    state = json.loads(json.dumps(again.get_state()))
-    fresh = data.pipeline(Numbers(), batch=4, seed=3)
-    fresh.set_state(state)
-    assert [next(fresh)["pair"].tolist() for _ in range(4)] == batches[3:7]
-    halves = [data.pipeline(Numbers(), batch=4, seed=3, held=rows) for rows in ((0, 1), (2, 3))]
-    assert [sum((next(h)["pair"].tolist() for h in halves), []) for _ in range(5)] == batches[:5]
-    with pytest.raises(ValueError, match="expected some of the 4 rows"):
-        data.pipeline(Numbers(), batch=4, seed=0, held=(4,))

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.align.realdpo_folder import write
 from tests.models import tiny_wan
 from vrjax import cli
 from vrjax.align import cache, pairs, public
@@ -24,9 +25,7 @@ def root(tmp_path):
     """Two real clips, of more pixels and frames than the model takes."""
     rng = np.random.default_rng(0)
     clips = [np.repeat(np.repeat(rng.uniform(-1, 1, (6, 4, 4, 3)), 8, 1), 8, 2) for _ in range(2)]
-    pairs.write(tmp_path / "data", [pairs.Written(f"c{i}", f"clip {i}", c, [c]) for i, c in enumerate(clips)])
-    for i in range(2):
-        (tmp_path / "data" / "negative_samples" / f"c{i}" / "0.mp4").unlink()
+    write(tmp_path / "data", [(f"c{i}", f"clip {i}", c, []) for i, c in enumerate(clips)])
     return tmp_path / "data"
 
 

@@ -34,7 +34,7 @@ NOT_IMPORTED = {
     "basedpyright",
     "transformers",
 }
-NAMES = {"pillow": "PIL", "orbax-checkpoint": "orbax", "absl-py": "absl"}
+NAMES = {"pillow": "PIL", "orbax-checkpoint": "orbax"}
 
 
 @functools.cache

@@ -15,7 +15,7 @@ import vrjax.models
 from vrjax import flow, parallel
 from vrjax.align import step as align_step
 from vrjax.align.config import AlignConfig, Rollout
-from vrjax.data import latents
+from vrjax.data import batches
 from vrjax.files import tensors
 from vrjax.models import family
 from vrjax.models.pipeline import denoise
@@ -63,7 +63,7 @@ def prepare(make, update, left=99):
 
     def parts(config, mesh, rows):
         network, state, shardings = make(config, mesh)
-        data = latents.pipeline(Clips(), batch=config.data.batch, seed=config.seed, rows=rows)
+        data = batches.pipeline(batches.Shuffled(Clips(), config.seed, "clips"), batch=config.data.batch, rows=rows)
         return loop.Parts(network, state, update(network, mesh, shardings), Cut(data, left))
 
     return parts

@@ -11,7 +11,7 @@ import pytest
 from tests.models import tiny_wan
 from vrjax import tasks
 from vrjax.cli import main
-from vrjax.data import latents, vbvr
+from vrjax.data import batches, latents, vbvr
 from vrjax.models import pipeline, wan
 from vrjax.models.wan import lora_files, vae
 from vrjax.train import loop, objectives
@@ -87,17 +87,17 @@ def test_the_stream(cache):
     """Every clip once per epoch, other orders in other epochs, rows of processes, and a state that goes on."""
     rows = latents.Cached(cache, text_len=16)
     first = [rows[i]["latent"].tobytes() for i in range(3)]
-    stream = latents.pipeline(rows, batch=3, seed=1)
+    stream = batches.pipeline(batches.Shuffled(rows, 1, "clips"), batch=3)
     epochs = [next(stream)["latent"] for _ in range(6)]
     orders = [tuple(first.index(row.tobytes()) for row in batch) for batch in epochs]
     assert all(sorted(order) == [0, 1, 2] for order in orders) and len(set(orders)) > 1
-    part = latents.pipeline(rows, batch=3, seed=1, rows=(1,))
+    part = batches.pipeline(batches.Shuffled(rows, 1, "clips"), batch=3, rows=(1,))
     assert [tuple(first.index(row.tobytes()) for row in next(part)["latent"]) for _ in range(3)] == [
         order[1:2] for order in orders[:3]
     ]
     state = stream.get_state()
     following = next(stream)["latent"]
-    other = latents.pipeline(rows, batch=3, seed=1)
+    other = batches.pipeline(batches.Shuffled(rows, 1, "clips"), batch=3)
     other.set_state(json.loads(json.dumps(state)) if isinstance(state, dict) else state)
     np.testing.assert_array_equal(next(other)["latent"], following)
 

@@ -8,9 +8,9 @@
 | `errors` | flow errors of winner and losers under one noise and one level |
 | `step`, `loop` | the update, and the parts of a run |
 | `rollouts` | losers sampled inside the update |
-| `policy` | policy gradients on the stochastic sampler: GRPO, SPO |
+| `policy` | policy gradients on the stochastic sampler: GRPO |
 | `bank`, `stored` | fixed draws, and a frozen reference's errors on them |
-| `pairs`, `preprocess`, `cache`, `data` | RealDPO's folders, pixels, encoded pairs, batches |
+| `pairs`, `preprocess`, `cache`, `data` | RealDPO's folders, pixels, encoded pairs, their checks |
 | `public` | losers and pairs of a public model |
 | `separability`, `logs` | the check before training, and the watch during it |
 """

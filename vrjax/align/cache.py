@@ -13,16 +13,16 @@ stopped.
 """
 
 import dataclasses
-import hashlib
 import os
 import pathlib
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from vrjax.align.pairs import Pair
 from vrjax.align.preprocess import Preprocess
+from vrjax.data.latents import Encoder as Encoder
 from vrjax.files import tensors, writing
 from vrjax.files.content import fingerprint, key
 from vrjax.files.store import Store
@@ -31,47 +31,18 @@ from vrjax.models.embedded.conditions import first_frame
 SCHEMA = 1
 
 
-class Encoder(NamedTuple):
-    """A function with an identity.
-
-    Attributes:
-      name: what it is, down to its weights (a file's SHA-256, or a version): equal names must mean equal results.
-      encode: video (t, h, w, 3) in [-1, 1] -> latent (t', h', w', c); or caption -> (l, d).
-    """
-
-    name: str
-    encode: Callable[[Any], Any]
-
-
 class Cache(Store):
     """The arrays of one folder of pairs: a store that encodes what it does not have."""
 
     def latent(self, path: str | os.PathLike, preprocess: Preprocess, codec: Encoder) -> str:
         """The key of a video file's latent, which is encoded if it is not there yet."""
         parts = {"file": fingerprint(path), "preprocess": dataclasses.asdict(preprocess), "codec": codec.name}
-        return self._keep("latents", "latent", parts, lambda: codec.encode(preprocess(path)), 4, f"{path}")
+        return self.keep("latents", "latent", parts, lambda: codec.encode(preprocess(path)), 4)
 
     def text(self, prompt: str, encoder: Encoder) -> str:
         """The key of a caption's embedding, which is computed if it is not there yet."""
-        return self._keep(
-            "text", "text", {"prompt": prompt, "encoder": encoder.name}, lambda: encoder.encode(prompt), 2
-        )
-
-    def array(self, kind: str, name: str, value: np.ndarray) -> str:
-        """Stores an array that was made elsewhere under the hash of its content."""
-        value = np.ascontiguousarray(value, np.float32)
-        parts = {"content": hashlib.sha256(value.tobytes()).hexdigest(), "shape": list(value.shape)}
-        return self._keep(kind, name, parts, lambda: value, value.ndim)
-
-    def _keep(self, kind: str, name: str, parts: dict[str, Any], make: Any, axes: int, what: str = "") -> str:
-        parts = {**parts, "dtype": self.dtype}
-        at = key(kind=kind, **parts)
-        if not self.has(kind, at):
-            value = np.asarray(make())
-            if value.ndim != axes:
-                raise ValueError(f"{what or kind}: expected {axes} axes, found shape {value.shape}")
-            self.put(kind, name, at, value, parts)
-        return at
+        parts = {"prompt": prompt, "encoder": encoder.name}
+        return self.keep("text", "text", parts, lambda: encoder.encode(prompt), 2)
 
 
 def encode(
@@ -116,27 +87,6 @@ def encode(
     made = {"preprocess": dataclasses.asdict(preprocess), "codec": codec.name, "text": text.name}
     made |= {} if image is None else {"image": image.name}
     return write_index(folder, rows, dtype=dtype, made=made)
-
-
-def write_arrays(folder: str | os.PathLike, rows: Iterable[dict[str, Any]], *, made: dict[str, Any]) -> pathlib.Path:
-    """Writes pairs that are arrays already: rows of `name`, `prompt`, `latent` (t, h, w, c), `lose` (losers, ...),
-    `text` (l, d), and optionally `image` (t, h, w, c'') and `weight`.
-    """
-    cache = Cache(folder)
-    out = []
-    for row in rows:
-        out.append(
-            {
-                "name": str(row["name"]),
-                "prompt": str(row.get("prompt", "")),
-                "latent": cache.array("latents", "latent", row["latent"]),
-                "lose": [cache.array("latents", "latent", lose) for lose in row["lose"]],
-                "text": cache.array("text", "text", row["text"]),
-                **({"image": cache.array("latents", "latent", row["image"])} if "image" in row else {}),
-                **({"weight": float(row["weight"])} if "weight" in row else {}),
-            }
-        )
-    return write_index(folder, out, dtype=cache.dtype, made=made)
 
 
 def write_index(

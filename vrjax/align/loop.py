@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from vrjax.align import data, logs, step, stored
 from vrjax.align.config import AlignConfig
+from vrjax.data.batches import Shuffled, pipeline
 from vrjax.train import loop as training
 from vrjax.train.loop import Diverged as Diverged
 from vrjax.train.loop import Stopped as Stopped
@@ -35,5 +36,5 @@ def prepare(config: AlignConfig, mesh: Mesh, rows: tuple[int, ...]) -> training.
     pairs = data.pairs(config)
     if config.reference.kind == "precomputed":
         pairs = stored.added(pairs, network, state.params, mesh, rows)
-    batches = data.pipeline(pairs, batch=config.data.batch, seed=config.seed, held=rows)
+    batches = pipeline(Shuffled(pairs, config.seed, "pairs"), batch=config.data.batch, rows=rows)
     return training.Parts(network, state, update, batches, watch)

@@ -1,4 +1,4 @@
-"""RealDPO's own folder layout: real winners and generated losers as files, read strictly and written.
+"""RealDPO's own folder layout: real winners and generated losers as files, read strictly.
 
     train_data/
       prompt.txt                               one caption per line
@@ -13,13 +13,7 @@ is missing or cannot be read is an error that names the file.
 
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
-
-from vrjax.data import mp4
-from vrjax.files import pixels, writing
+from typing import NamedTuple
 
 FPS = 8  # of the published losers
 
@@ -40,15 +34,6 @@ class Pair(NamedTuple):
     win: pathlib.Path
     lose: tuple[pathlib.Path, ...]
     first_frame: pathlib.Path | None
-
-
-class Written(NamedTuple):
-    """One pair to be written: pixels in [-1, 1], (t, h, w, 3)."""
-
-    name: str
-    prompt: str
-    win: Any
-    lose: Sequence[Any]
 
 
 def read(root: str | os.PathLike, *, losers: int | None = None) -> list[Pair]:
@@ -85,42 +70,6 @@ def read(root: str | os.PathLike, *, losers: int | None = None) -> list[Pair]:
         first = root / "first_frames" / f"{'_'.join(pathlib.PurePosixPath(relative).with_suffix('').parts)}.png"
         out.append(Pair(win.stem, prompt, win, found, first if first.is_file() else None))
     return out
-
-
-def write(root: str | os.PathLike, items: Iterable[Written], *, fps: int = FPS) -> list[Pair]:
-    """Writes pairs in the layout and reads them back. The lists come last: a folder without them is unfinished.
-
-    Raises:
-        ValueError: no items, names that are no plain file names or come twice, captions with line breaks, pixels that
-            are not in [-1, 1] floating point.
-    """
-    root = pathlib.Path(root)
-    prompts, videos = [], []
-    for item in items:
-        if pathlib.PurePath(item.name).name != item.name or item.name in ("", ".", "..") or "\n" in item.name:
-            raise ValueError(f"pair name {item.name!r} must be a plain file name")
-        if not item.prompt.strip() or len(item.prompt.splitlines()) != 1:
-            raise ValueError(f"pair {item.name}: the caption must be one line with text, found {item.prompt!r}")
-        relative = f"videos/{item.name}.mp4"
-        if relative in videos:
-            raise ValueError(f"two pairs have the name {item.name!r}")
-        mp4.write(root / relative, item.win, fps=fps)
-        first = root / "first_frames" / f"videos_{item.name}.png"
-        writing.chunks(first, [pixels.png(pixels.to_uint8(np.asarray(item.win)[0], f"{item.name}: first frame"))])
-        write_losers(root, item.name, item.lose, fps=fps)
-        prompts.append(item.prompt.strip())
-        videos.append(relative)
-    if not videos:
-        raise ValueError(f"{root}: no pairs to write")
-    for name, lines in (("prompt.txt", prompts), ("video.txt", videos)):
-        writing.text(root / name, "".join(f"{line}\n" for line in lines))
-    return read(root)
-
-
-def write_losers(root: str | os.PathLike, name: str, videos: Sequence[Any], *, fps: int = FPS) -> None:
-    """Writes `negative_samples/<name>/{0..}.mp4`, one after the other: what is there is whole."""
-    for k, video in enumerate(videos):
-        mp4.write(pathlib.Path(root) / "negative_samples" / name / f"{k}.mp4", video, fps=fps)
 
 
 def _losers(folder: pathlib.Path, count: int | None) -> tuple[pathlib.Path, ...]:

@@ -17,17 +17,15 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
 from vrjax import files
 from vrjax.align import cache, pairs
 from vrjax.align.preprocess import Preprocess
-from vrjax.data import mp4
+from vrjax.data import latents, mp4
 from vrjax.files import kept
 from vrjax.files.pixels import to_uint8
 from vrjax.flow import Record
-from vrjax.models.wan import conditions
 
 
 def sample_losers(
@@ -116,26 +114,15 @@ def encode(
     Raises:
         ValueError: a model whose condition is more than channels (CLIP rows, a re-imposed first frame).
     """
-    if pipe.folder.kind not in ("t2v", "i2v") or pipe.folder.cfg.image_dim is not None:
-        raise ValueError(f"{pipe.name}: pairs are encoded for text-to-video and two-expert image-to-video models")
-    chunk = conditions.chunk_of(pipe.latent_shape(pipe.settings(frames=frames, size=size)))
-    run = jax.jit(lambda vae, video: vae.encode(video, chunk=chunk))
-    vae = files.fingerprint(pipe.folder.part("vae"))
-    words = files.fingerprint(pipe.folder.part("text_encoder"))
-
-    def condition(video: Any) -> np.ndarray:
-        given = pipe.conditions(to_uint8(video[0]), frames=frames, size=size)
-        return np.asarray(given.image.channels)
-
+    video, text, picture = latents.encoders(pipe, frames=frames, size=size)
+    image = picture and picture._replace(encode=lambda film: picture.encode(to_uint8(film[0])))
     return cache.encode(
         pairs.read(root, losers=losers),
         folder,
         preprocess=Preprocess(frames, *size),
-        codec=cache.Encoder(f"wan vae {vae}", lambda video: np.asarray(run(pipe.vae, video))),
-        text=cache.Encoder(f"umt5 {words} {pipe.dtype}", lambda prompt: pipe.text([prompt])[0]),
-        image=cache.Encoder(f"wan condition {vae} {pipe.folder.layout}", condition)
-        if pipe.folder.kind == "i2v"
-        else None,
+        codec=video,
+        text=text,
+        image=image,
         dtype=dtype,
         say=say,
     )

@@ -2,6 +2,7 @@
 
 | module | what is in it |
 | --- | --- |
+| `batches` | rows of any source as batches: shuffled, endless, restartable, divided over processes |
 | `worlds` | clips of `vrjax.tasks` as one deterministic stream of training batches |
 | `latents` | clips of a VBVR folder as a model's latents and conditions, made once, read by training |
 | `vbvr` | VBVR's folders, read into clips and written from them |

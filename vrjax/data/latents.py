@@ -1,7 +1,7 @@
 """Clips of a VBVR folder as a video model's own latents, text rows and conditions: made once, read by training.
 
     latents.encode(pipe, "VBVR/questions", "cache", frames=81, size=(384, 384))
-    rows = latents.Cached("cache", text_len=512)       # rows[i]: latent, text, image; `pipeline(rows, batch=...)`
+    rows = latents.Cached("cache", text_len=512)       # rows[i]: latent, text, image
 
 A folder holds `clips.json` (clips and the keys of their arrays), `latents/`, `images/` and `text/` with one safetensors
 file per key. A key is the SHA-256 of everything the array depends on: the bytes of the sample's files, the
@@ -9,25 +9,71 @@ preprocessing, and a fingerprint of the weights that encoded it. Nothing stale c
 and an encoding that was killed goes on where it stopped.
 """
 
-import hashlib
+import functools
+import itertools
 import os
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-import grain
-import jax.numpy as jnp
 import numpy as np
 
 from vrjax.files import pixels, tensors, writing
 from vrjax.files.content import fingerprint, key
-from vrjax.files.store import DTYPES, Store
+from vrjax.files.store import Store
 
 SCHEMA = 1
 INDEX = "clips.json"
 _ARRAY = "array"  # its name in every file
-_ENDLESS = 2**53
-_FILES = ("first_frame.png", "ground_truth.mp4")  # of a sample, on which its latents depend
+
+
+class Encoder(NamedTuple):
+    """A function with an identity.
+
+    Attributes:
+        name: what it is, down to its weights (a file's SHA-256, or a version): equal names must mean equal results.
+        encode: video (t, h, w, 3) in [-1, 1] -> latent (t', h', w', c); or caption -> (l, d).
+    """
+
+    name: str
+    encode: Callable[[Any], Any]
+
+
+def encoders(pipe: Any, *, frames: int, size: tuple[int, int]) -> tuple[Encoder, Encoder, Encoder | None]:
+    """A model's own encoders of videos, of captions, and of 8-bit pictures (h, w, 3) where it takes any.
+
+    Args:
+        pipe: a `vrjax.models.pipeline.Pipeline`; its VAE and encoders are loaded, its transformers are not.
+        frames: of a video, 4 n + 1.
+        size: (height, width) in pixels.
+
+    Raises:
+        ValueError: sizes that do not fit the model, or one whose condition is more than channels (CLIP rows, a
+            re-imposed first frame).
+    """
+    import jax
+
+    from vrjax.models.wan import conditions
+
+    if pipe.folder.kind not in ("t2v", "i2v") or pipe.folder.cfg.image_dim is not None:
+        raise ValueError(
+            f"{pipe.name}: only clips of text-to-video and two-expert image-to-video models are encoded for training"
+        )
+    chunk = conditions.chunk_of(pipe.latent_shape(pipe.settings(frames=frames, size=size)))
+    run = jax.jit(lambda vae, video: vae.encode(video, chunk=chunk))
+    vae = fingerprint(pipe.folder.part("vae"))
+    words = fingerprint(pipe.folder.part("text_encoder"))
+
+    def condition(picture: Any) -> np.ndarray:
+        return np.asarray(pipe.conditions(picture, frames=frames, size=size).image.channels)
+
+    # The layout says how pictures are scaled.
+    image = Encoder(f"wan condition {vae} {pipe.folder.layout} {frames} {size}", condition)
+    return (
+        Encoder(f"wan vae {vae}", lambda video: np.asarray(run(pipe.vae, video))),
+        Encoder(f"umt5 {words} {pipe.dtype}", lambda prompt: pipe.text([prompt])[0]),
+        image if pipe.folder.kind == "i2v" else None,
+    )
 
 
 def encode(
@@ -60,68 +106,47 @@ def encode(
         FileNotFoundError, ValueError: a sample that cannot be read, or has no video; sizes that do not fit the model.
             What was encoded before stays.
     """
-    import jax
-
     from vrjax.data import vbvr
-    from vrjax.models.wan import conditions
 
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype {dtype!r}: expected one of {', '.join(DTYPES)}")
-    shape = pipe.latent_shape(pipe.settings(frames=frames, size=size))  # refuses what the model cannot take
-    folder = pathlib.Path(folder)
-    takes = pipe.folder.kind != "t2v"
-    if pipe.folder.kind not in ("t2v", "i2v") or pipe.folder.cfg.image_dim is not None:
-        raise ValueError(
-            f"{pipe.name}: only text-to-video and two-expert image-to-video models are trained from a cache"
-        )
-    made = {
-        "vae": fingerprint(pipe.folder.part("vae")),
-        "text": fingerprint(pipe.folder.part("text_encoder")),
-        "frames": frames,
-        "size": list(size),
-        "dtype": dtype,
-        "layout": pipe.folder.layout,  # which says how pictures are scaled
-    }
-    run = jax.jit(lambda vae, video, chunk: vae.encode(video, chunk=chunk), static_argnums=2)
-    rows, new = [], 0
-    store = Store(folder, dtype=dtype)
-    for count, sample in enumerate(vbvr.samples(root)):
-        if limit is not None and count >= limit:
-            break
-        if not (sample / "ground_truth.mp4").is_file():
-            raise FileNotFoundError(f"{sample / 'ground_truth.mp4'}: missing, training needs the video")
-        files = {name: fingerprint(sample / name) for name in _FILES}
+    video, text, image = encoders(pipe, frames=frames, size=size)
+    store, new, rows = Store(folder, dtype=dtype), 0, []
+
+    def film(sample: pathlib.Path) -> Any:
+        (clip,) = vbvr.read(sample, max_frames=frames, size=size)
+        return video.encode(np.concatenate([clip.video, np.repeat(clip.video[-1:], frames - len(clip.video), axis=0)]))
+
+    def words(prompt: str) -> Any:
+        embedded = text.encode(prompt)
+        used = np.flatnonzero(np.abs(embedded).max(-1))  # the rest is padding, and is put back when read
+        return embedded[: used[-1] + 1 if len(used) else 1]
+
+    def row(sample: pathlib.Path) -> dict[str, str]:
+        truth, first = sample / "ground_truth.mp4", sample / "first_frame.png"
+        if not truth.is_file():
+            raise FileNotFoundError(f"{truth}: missing, training needs the video")
         prompt = (sample / "prompt.txt").read_text("utf-8").strip()
-        common = {name: made[name] for name in ("vae", "frames", "size", "dtype", "layout")}
-        at = {
-            "latents": key(kind="latent", video=files["ground_truth.mp4"], **common),
-            "text": key(kind="text", prompt=prompt, encoder=made["text"], dtype=dtype, rows=pipe.dtype),
-        }
-        if takes:
-            at["images"] = key(kind="image", first=files["first_frame.png"], **common)
-        if not all(store.has(kind, name) for kind, name in at.items()):
-            (clip,) = vbvr.read(sample, max_frames=frames, size=size)
-            video = np.asarray(clip.video)
-            video = np.concatenate([video, np.repeat(video[-1:], frames - len(video), axis=0)])
-            chunk = conditions.chunk_of(shape)
-            if not store.has("latents", at["latents"]):
-                store.put("latents", _ARRAY, at["latents"], np.asarray(run(pipe.vae, jnp.asarray(video), chunk)))
-            if takes and not store.has("images", at["images"]):
-                picture = pixels.to_uint8(next(vbvr.read(sample, max_frames=1)).first_frame)
-                given = pipe.conditions(picture, frames=frames, size=size)
-                store.put("images", _ARRAY, at["images"], np.asarray(given.image.channels))
-            if not store.has("text", at["text"]):
-                embedded = pipe.text([prompt])[0]
-                used = np.flatnonzero(np.abs(embedded).max(-1))  # the rest is padding, and is put back when read
-                store.put("text", _ARRAY, at["text"], embedded[: used[-1] + 1 if len(used) else 1])
-            new += 1
-            if new % 100 == 0:
-                say(f"{count + 1} clips, {new} of them encoded now")
-        rows.append({"name": str(sample.relative_to(root) if sample != pathlib.Path(root) else sample.name), **at})
+        parts = {"video": fingerprint(truth), "codec": video.name, "frames": frames, "size": list(size)}
+        found = {"latents": store.keep("latents", _ARRAY, parts, lambda: film(sample), 4)}
+        parts = {"prompt": prompt, "encoder": text.name}
+        found["text"] = store.keep("text", _ARRAY, parts, lambda: words(prompt), 2)
+        if image is not None:
+            parts = {"picture": fingerprint(first), "codec": image.name}
+            made = functools.partial(image.encode, pixels.read_image(first, formats=("PNG",)))
+            found["images"] = store.keep("images", _ARRAY, parts, made, 4)
+        return found
+
+    for count, sample in enumerate(itertools.islice(vbvr.samples(root), limit), 1):
+        before, name = store.made, sample.name if sample == pathlib.Path(root) else sample.relative_to(root)
+        rows.append({"name": str(name), **row(sample)})
+        new += store.made > before
+        if store.made > before and new % 100 == 0:
+            say(f"{count} clips, {new} of them encoded now")
     say(f"{len(rows)} clips in {folder}: {new} encoded, the others were there")
+    made = {"codec": video.name, "text": text.name, "frames": frames, "size": list(size), "dtype": dtype}
     index = {"schema": SCHEMA, "model": pipe.name, "made": made, "clips": rows}
-    writing.json(folder / INDEX, index, indent=1)
-    return folder / INDEX
+    path = pathlib.Path(folder) / INDEX
+    writing.json(path, index, indent=1)
+    return path
 
 
 class Cached:
@@ -176,64 +201,3 @@ class Cached:
         padded[: len(text)] = text
         image = read("images") if "images" in row else latent[..., :0]
         return {"latent": latent, "text": padded, "image": image}
-
-
-def pipeline(
-    clips: Any, *, batch: int, seed: int, rows: Sequence[int] | None = None, prefetch: int = 2
-) -> grain.DatasetIterator:
-    """An endless iterator of batches; every clip once per epoch, in an order that changes with the epoch.
-
-    Args:
-        clips: random access to rows, such as `Cached`.
-        batch: clips in a batch over all processes.
-        seed: of the order.
-        rows: which rows of each batch this process makes (`vrjax.parallel.processes.local_rows`); by default all.
-        prefetch: batches made ahead of time.
-
-    Returns:
-        A Grain iterator of dicts of stacked rows, with `get_state` (JSON-able) and `set_state`.
-
-    Raises:
-        ValueError: rows that a batch does not have, or no clips; from `next`, clips of different shapes.
-    """
-    chosen = tuple(range(batch)) if rows is None else tuple(rows)
-    if not chosen or not set(chosen) <= set(range(batch)):
-        raise ValueError(f"rows={chosen}: expected some of the {batch} rows of a batch")
-    if not len(clips):
-        raise ValueError("no clips")
-    dataset = grain.MapDataset.source(_Rows(clips, seed, batch, chosen)).batch(len(chosen), batch_fn=_stack)
-    return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=max(1, prefetch))))
-
-
-class _Rows:
-    """The rows of each batch that belong to one process, as a source."""
-
-    def __init__(self, clips: Any, seed: int, batch: int, rows: tuple[int, ...]):
-        self.clips, self.seed, self.batch, self.rows = clips, seed, batch, rows
-
-    def __len__(self) -> int:
-        return _ENDLESS // self.batch * len(self.rows)
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        step, row = divmod(int(index), len(self.rows))
-        epoch, place = divmod(step * self.batch + self.rows[row], len(self.clips))
-        return self.clips[self.order(epoch, place)]
-
-    def order(self, epoch: int, place: int) -> int:
-        """Which clip stands at a place of an epoch."""
-        if len(self.clips) == 1:
-            return 0
-        digest = hashlib.blake2b(repr((self.seed, "clips", epoch)).encode(), digest_size=4).digest()
-        seed = int.from_bytes(digest, "little")
-        return grain.experimental.index_shuffle(place, max_index=len(self.clips) - 1, seed=seed, rounds=4)
-
-    def __repr__(self) -> str:
-        return f"clips({len(self.clips)})"
-
-
-def _stack(rows: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    for name in rows[0]:
-        shapes = sorted({row[name].shape for row in rows})
-        if len(shapes) > 1:
-            raise ValueError(f"clips of one batch must have one shape of {name}, found {shapes}; encode them alike")
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

@@ -1,9 +1,8 @@
 """Arrays in a folder, addressed by what they depend on.
 
     store = Store("cache", dtype="bfloat16")
-    at = key(video=fingerprint("clip.mp4"), frames=81)
-    if not store.has("latents", at):
-        store.put("latents", "latent", at, value)        # cache/latents/<at>.safetensors
+    parts = {"video": fingerprint("clip.mp4"), "frames": 81}
+    at = store.keep("latents", "latent", parts, lambda: encode("clip.mp4"), 4)     # cache/latents/<at>.safetensors
     value = store.read("latents", "latent", at)
 
 A key names everything that went into an array, so that nothing stale can be read; files appear whole or not at all, so
@@ -13,12 +12,14 @@ that a run that was killed goes on where it stopped.
 import json
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from vrjax.files import tensors
+from vrjax.files.content import key
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -50,6 +51,28 @@ class Store:
     def has(self, kind: str, at: str) -> bool:
         """Whether the array of a key is there."""
         return self.path(kind, at).is_file()
+
+    def keep(self, kind: str, name: str, parts: dict[str, Any], make: Callable[[], Any], axes: int) -> str:
+        """The key of an array, which is made and written if it is not there yet.
+
+        Args:
+            kind: the folder within the store.
+            name: of the array in its file.
+            parts: everything that the array depends on, but kind and dtype.
+            make: makes it.
+            axes: how many it must have.
+
+        Raises:
+            ValueError: another number of axes, values that are not finite; and what `make` raises.
+        """
+        parts = {**parts, "dtype": self.dtype}
+        at = key(kind=kind, **parts)
+        if not self.has(kind, at):
+            value = np.asarray(make())
+            if value.ndim != axes:
+                raise ValueError(f"{self.folder}: expected {kind} of {axes} axes, found shape {value.shape}")
+            self.put(kind, name, at, value, parts)
+        return at
 
     def put(
         self,

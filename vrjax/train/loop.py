@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vrjax import tasks
 from vrjax.data import latents, worlds
+from vrjax.data.batches import Shuffled, pipeline
 from vrjax.files import records, runs, writing
 from vrjax.models import family
 from vrjax.parallel import processes
@@ -333,7 +334,7 @@ def batches(config: TrainConfig, rows: tuple[int, ...]) -> Any:
         wanted = {"latent": of.channels(config.model), **{name: shape[-1] for name, shape in shapes.items()}}
         if found != wanted:
             raise ValueError(f"{clips.folder}: channels of its clips are {found}, the config's model has {wanted}")
-        return latents.pipeline(clips, batch=spec.batch, seed=config.seed, rows=rows)
+        return pipeline(Shuffled(clips, config.seed, "clips"), batch=spec.batch, rows=rows)
     return worlds.pipeline(
         spec.mix,
         batch=spec.batch,
