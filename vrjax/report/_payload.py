@@ -1,6 +1,7 @@
 """From the records of `parts` to what the page's script reads: sprite sheets, quantised maps, inert JSON."""
 
 import base64
+import dataclasses
 import io
 import json
 import math
@@ -70,36 +71,29 @@ def quantise(values: np.ndarray, relative: str = "all") -> dict[str, Any]:
     }
 
 
-def numbers(array: np.ndarray | None) -> Any:
+def numbers(array: np.ndarray) -> Any:
     """Nested lists of six significant digits, with None for what is not finite."""
-    if array is None:
-        return None
     if array.ndim > 1:
         return [numbers(row) for row in array]
     return [float(f"{v:.6g}") if math.isfinite(v) else None for v in array.tolist()]
 
 
-def curve(part: parts.Curve) -> dict[str, Any]:
-    """A curve as the page's script reads it."""
-    return {
-        "title": part.title,
-        "caption": part.caption,
-        "xLabel": part.x_label,
-        "yLabel": part.y_label,
-        "yRange": [float(v) for v in part.y_range] if part.y_range else None,
-        "sync": part.sync,
-        "series": [
-            {
-                "name": s.name,
-                "role": s.role,
-                "x": numbers(np.asarray(s.x)),
-                "y": numbers(np.asarray(s.y)),
-                "low": numbers(s.low),
-                "high": numbers(s.high),
-            }
-            for s in part.series
-        ],
-    }
+def plain(part: Any, without: Sequence[str] = ()) -> dict[str, Any]:
+    """The fields of a record as the page's script reads them: names in camel case, arrays as lists, records within it
+    alike; those of `without` are left out."""
+
+    def value(of: Any) -> Any:
+        if isinstance(of, np.ndarray):
+            return numbers(of)
+        if isinstance(of, tuple | list):
+            return [value(item) for item in of]
+        if isinstance(of, np.generic):
+            return of.item()
+        return plain(of) if dataclasses.is_dataclass(of) else of
+
+    camel = lambda name: "".join(word.title() if i else word for i, word in enumerate(name.split("_")))
+    given = {field.name: getattr(part, field.name) for field in dataclasses.fields(part) if field.name not in without}
+    return {camel(name): value(of) for name, of in given.items()}
 
 
 def _labels(given: Sequence[Any] | None, count: int) -> list[str]:
@@ -114,56 +108,22 @@ def heat_map(part: parts.HeatMap) -> dict[str, Any]:
         middle = float(part.center)
         reach = max(abs(low - middle), abs(high - middle))
         low, high = middle - reach, middle + reach
-    return {
-        "title": part.title,
-        "xLabel": part.x_label,
-        "yLabel": part.y_label,
+    return plain(part, ("rows", "columns", "value_range", "center")) | {
         "rows": _labels(part.rows, values.shape[0]),
         "columns": _labels(part.columns, values.shape[1]),
-        "values": numbers(values),
         "low": low,
         "high": high,
-        "unit": part.unit,
         "diverging": part.center is not None,
-        "stepAxis": part.step_axis,
     }
 
 
 def layer_map(part: parts.LayerMap) -> dict[str, Any]:
     """A layer map, quantised to bytes; its scale and range beside it."""
     values = np.asarray(part.values)
-    return {
-        "title": part.title,
-        "caption": part.caption,
-        "xLabel": part.x_label,
-        "yLabel": part.y_label,
+    return plain(part, ("values", "rows", "columns")) | {
         "rows": _labels(part.rows, values.shape[2]),
         "columns": _labels(part.columns, values.shape[3]),
-        "unit": part.unit,
-        "columnsAreFrames": part.columns_are_frames,
         **quantise(values, part.relative),
-    }
-
-
-def forest(part: parts.Forest) -> dict[str, Any]:
-    """The arms of a forest plot and its reference line."""
-    return {
-        "title": part.title,
-        "xLabel": part.x_label,
-        "reference": part.reference,
-        "referenceLabel": part.reference_label,
-        "arms": [
-            {
-                "name": a.name,
-                "estimate": a.estimate,
-                "low": a.low,
-                "high": a.high,
-                "n": a.n,
-                "role": a.role,
-                "note": a.note,
-            }
-            for a in part.arms
-        ],
     }
 
 
@@ -176,26 +136,14 @@ def case(part: parts.Case) -> dict[str, Any]:
     k = math.gcd(*(block_size(v) for v in present))
     x0, truth, noisy = (None if v is None else np.asarray(v)[..., ::k, ::k, :] for v in (x0, truth, noisy))
     assert x0 is not None
-    return {
-        "name": part.name,
-        "world": part.world,
-        "prompt": part.prompt,
-        "note": part.note,
-        "seeds": list(part.seeds or ()),
-        "scores": None if part.scores is None else list(part.scores),
-        "outcomes": None if part.outcomes is None else list(part.outcomes),
-        "steps": list(part.steps or ()),
-        "sigma": numbers(part.sigma),
+    return plain(part, ("x0", "noisy", "truth", "maps")) | {
         "frames": x0.shape[2],
         "height": x0.shape[3],
         "width": x0.shape[4],
         "x0": [sprite(seed) for seed in x0],
         "noisy": None if noisy is None else [sprite(seed) for seed in noisy],
         "truth": None if truth is None else sprite(truth[None]),
-        "truthLabel": part.truth_label,
-        "events": [{"step": e.step, "label": e.label, "seed": e.seed} for e in part.events],
         "maps": [layer_map(m) for m in part.maps],
-        "curves": [curve(c) for c in part.curves],
     }
 
 
@@ -203,9 +151,9 @@ def page(part: parts.Page) -> dict[str, Any]:
     """All of the page that its script draws; text goes through the template instead."""
     return {
         "scrubbers": [{"cases": [case(c) for c in s.cases]} for s in part.scrubbers],
-        "curves": [curve(c) for c in part.curves],
+        "curves": [plain(c) for c in part.curves],
         "maps": [heat_map(m) for m in part.maps],
-        "forests": [forest(f) for f in part.forests],
+        "forests": [plain(f) for f in part.forests],
     }
 
 

@@ -79,24 +79,6 @@ def posterior(
     return jax.nn.softmax(_log_joint(x, sigma, candidates, prior))
 
 
-def log_density(
-    x: Float[Array, "*shape"],
-    sigma: Float[Array, ""] | float,
-    candidates: Float[Array, "k *shape"],
-    prior: Float[Array, " k"] | None = None,
-) -> Float[Array, ""]:
-    """log p_sigma(x) of the Gaussian mixture sum_k p_k N(x; (1 - sigma) c_k, sigma^2 I), sigma > 0, in nats.
-
-    Its gradient is the score; `velocity` obeys `score = -(x + (1 - sigma) v) / sigma`.
-    """
-    axes = tuple(range(1, candidates.ndim))
-    distance = jnp.square(x - (1.0 - sigma) * candidates).sum(axes)
-    logs = _log_prior(candidates, prior)
-    alive = jnp.isfinite(logs)
-    terms = jnp.where(alive, logs - jnp.where(alive, distance, 0.0) / (2.0 * sigma**2), -jnp.inf)
-    return jax.nn.logsumexp(terms) - x.size * (jnp.log(sigma * 1.0) + 0.5 * jnp.log(2.0 * jnp.pi))
-
-
 def entropy(weights: Float[Array, "*batch k"]) -> Float[Array, "*batch"]:
     """Shannon entropy in nats over the last axis, in [0, log K]; 0 log 0 = 0, with finite gradients there."""
     safe = jnp.where(weights > 0, weights, 1.0)

@@ -55,36 +55,6 @@ def frozen(frame: np.ndarray, before: Sequence[np.ndarray], draws: Draws) -> np.
     return before[-1] if len(before) else frame
 
 
-def static(frame: np.ndarray, before: Sequence[np.ndarray], draws: Draws) -> np.ndarray:
-    """Uniform noise in every pixel."""
-    return np.random.Generator(np.random.Philox(draws.bits())).integers(0, 256, frame.shape, np.uint8)
-
-
-def shuffled_tiles(tiles: int) -> ReplaceFrame:
-    """The frame cut in `tiles` x `tiles` pieces in random order: right colours, wrong places. The sides must divide."""
-
-    def replace(frame: np.ndarray, before: Sequence[np.ndarray], draws: Draws) -> np.ndarray:
-        h, w = frame.shape[:2]
-        if tiles < 1 or h % tiles or w % tiles:
-            raise ValueError(f"shuffled_tiles: {tiles} tiles a side do not divide a frame of {h} x {w}")
-        cut = frame.reshape(tiles, h // tiles, tiles, w // tiles, 3).swapaxes(1, 2)
-        order = draws.sample(range(tiles**2), tiles**2)
-        cut = cut.reshape(tiles**2, h // tiles, w // tiles, 3)[order]
-        return cut.reshape(tiles, tiles, h // tiles, w // tiles, 3).swapaxes(1, 2).reshape(frame.shape)
-
-    return replace
-
-
-def other_frame(pool: Sequence[np.ndarray]) -> ReplaceFrame:
-    """Another frame of the pool, for example a keyframe of another scene (the placebo)."""
-
-    def replace(frame: np.ndarray, before: Sequence[np.ndarray], draws: Draws) -> np.ndarray:
-        others = [f for f in pool if not np.array_equal(f, frame)]
-        return draws.choice(others) if others else frame
-
-    return replace
-
-
 # ------------------------------------------------------------------------------------------------------- the wrappers
 
 
