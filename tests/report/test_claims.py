@@ -19,7 +19,7 @@ BASE = dict(paper="2603.16870", statement="Averaging helps.", statistic="paired 
 
 
 def make(id="cos.ensemble", **changes):
-    return c.claim(id, **(BASE | dict(estimate=0.05, interval=(0.02, 0.08), null=0.0, direction="greater") | changes))
+    return c.Claim(id, **(BASE | dict(estimate=0.05, interval=(0.02, 0.08), null=0.0, direction="greater") | changes))
 
 
 @pytest.mark.parametrize(

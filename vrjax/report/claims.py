@@ -44,7 +44,7 @@ class Claim:
         estimate, interval: the value and its 95 % interval (low, high).
         n: independent units behind the estimate.
         null: the same statistic under the null model that could produce it without the paper's mechanism.
-        verdict: one of `VERDICTS`. Where `direction` is given it must be what `judge` says.
+        verdict: one of `VERDICTS`. Where `direction` is given it must be what `judge` says, and is so where left out.
         direction, margin, null_interval: the arguments of `judge`; direction None marks a verdict that has
             no such rule.
         arms: names of the arms compared.
@@ -62,7 +62,7 @@ class Claim:
     interval: Interval
     n: Number
     null: Number
-    verdict: Text
+    verdict: Text = ""
     direction: Text | None = None
     margin: Number = 0.0
     null_interval: Interval | None = None
@@ -87,28 +87,19 @@ class Claim:
         if isinstance(self.arms, str) or not isinstance(self.arms, Iterable):
             raise ValueError(f"{where}arms: expected a list of names, found {self.arms!r}")
         fixed["arms"] = tuple(_text(where + "arms", arm) for arm in self.arms)
-        if self.verdict not in VERDICTS:
-            raise ValueError(f"{where}verdict: expected one of {VERDICTS}, found {self.verdict!r}")
         for name, value in fixed.items():
             object.__setattr__(self, name, value)
         if self.direction is not None:
             try:
-                ruled = self._ruled()
+                how = {"direction": self.direction, "margin": self.margin, "null_interval": self.null_interval}
+                ruled = judge(self.estimate, self.interval, self.null, **how)
             except ValueError as error:
                 raise ValueError(f"{where}{error}") from None
-            if ruled != self.verdict:
+            if self.verdict not in ("", ruled):
                 raise ValueError(f"{where}verdict: the rule says {ruled!r}, found {self.verdict!r}")
-
-    def _ruled(self) -> str:
-        assert self.direction is not None
-        return judge(
-            self.estimate,
-            self.interval,
-            self.null,
-            direction=self.direction,
-            margin=self.margin,
-            null_interval=self.null_interval,
-        )
+            object.__setattr__(self, "verdict", ruled)
+        if self.verdict not in VERDICTS:
+            raise ValueError(f"{where}verdict: expected one of {VERDICTS}, found {self.verdict!r}")
 
     @property
     def small(self) -> bool:
@@ -117,43 +108,6 @@ class Claim:
             return False
         low, high = excess(self.estimate, self.interval, self.null, self.null_interval)
         return max(abs(low), abs(high)) < self.margin
-
-
-def claim(
-    id: str,
-    *,
-    paper: str,
-    statement: str,
-    statistic: str,
-    estimate: Number,
-    interval: Interval,
-    n: Number,
-    null: Number,
-    direction: str,
-    margin: Number = 0.0,
-    null_interval: Interval | None = None,
-    arms: Iterable[str] = (),
-    notes: str = "",
-) -> Claim:
-    """A `Claim` whose verdict is what `judge` says: the way every experiment should make one."""
-    verdict = judge(estimate, interval, null, direction=direction, margin=margin, null_interval=null_interval)
-    names = tuple(arms)
-    return Claim(
-        id,
-        paper,
-        statement,
-        statistic,
-        estimate,
-        interval,
-        n,
-        null,
-        verdict,
-        direction,
-        margin,
-        null_interval,
-        names,
-        notes,
-    )
 
 
 def write(path: str | os.PathLike, claims: Iterable[Claim], *, details: Mapping[str, Any] | None = None) -> Path:
@@ -226,7 +180,7 @@ def read(path: str | os.PathLike) -> tuple[Claim, ...]:
     target = Path(path)
     target = target / FILE if target.is_dir() else target
     known = {f.name: f for f in fields(Claim)}
-    needed = [n for n, f in known.items() if f.default is MISSING]
+    needed = [n for n, f in known.items() if f.default is MISSING or n == "verdict"]
     rows: list[Claim] = []
     for index, row in enumerate(_load(target)["claims"]):
         where = f"{target}: claims[{index}]"
@@ -234,7 +188,7 @@ def read(path: str | os.PathLike) -> tuple[Claim, ...]:
             raise ValueError(f"{where}: expected an object, found {type(row).__name__}")
         if unknown := sorted(set(row) - set(known)):
             raise ValueError(f"{where}: unknown field {unknown[0]!r}; expected {', '.join(known)}")
-        if missing := [n for n in needed if n not in row]:
+        if missing := [n for n in needed if row.get(n, "") == ""]:
             raise ValueError(f"{where}: missing field {missing[0]!r}")
         try:
             rows.append(Claim(**row))

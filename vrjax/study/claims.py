@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from vrjax.report import statistics
-from vrjax.report.claims import Claim, claim
+from vrjax.report.claims import Claim
 
 
 def registered(module: str) -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ def judged(asked: Mapping[str, Any], estimate: statistics.Estimate, **more: Any)
     """A registered claim with its estimate, null 0. `more`: fields of `Claim` that the registered one lacks."""
     told = {k: asked[k] for k in ("paper", "statement", "statistic", "direction", "arms", "notes") if k in asked}
     told |= {"interval": estimate.interval, "n": estimate.n, "null": 0.0, "margin": asked["smallest"]} | more
-    return claim(asked["id"], estimate=float(estimate.value), **told)
+    return Claim(asked["id"], estimate=float(estimate.value), **told)
 
 
 def between(value: float, low: float, high: float, form: str = "+.3f") -> str:
