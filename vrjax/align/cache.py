@@ -59,14 +59,14 @@ def encode(
     """Encodes the files of pairs, winners and losers by the same function, and writes `pairs.json` last.
 
     Args:
-      pairs: what `vrjax.align.pairs.read` returned.
-      folder: of the cache.
-      preprocess, codec: of winners and losers alike.
-      text: of captions.
-      image: the model's own image condition, winner's pixels -> (t', h', w', c''), where it is not the first-frame
-        condition of the embedded models.
-      dtype: arrays are stored in.
-      say: receives one line at the end.
+        pairs: what `vrjax.align.pairs.read` returned.
+        folder: of the cache.
+        preprocess, codec: of winners and losers alike.
+        text: of captions.
+        image: the model's own image condition, winner's pixels -> (t', h', w', c''), where it is not the first-frame
+            condition of the embedded models.
+        dtype: arrays are stored in.
+        say: receives one line at the end.
 
     Nothing is skipped: a file that cannot be read stops the run with its name; what was encoded before stays.
     """
@@ -95,7 +95,7 @@ def write_index(
     """Writes `pairs.json`, whole or not at all.
 
     Raises:
-      ValueError: no pairs, or pairs with different numbers of losers.
+        ValueError: no pairs, or pairs with different numbers of losers.
     """
     counts = {len(row["lose"]) for row in rows}
     if len(counts) != 1:
@@ -113,12 +113,13 @@ class Encoded:
     winner if `condition`, or no channels), `pair` (its number), and `weight` where the index has one.
 
     Args:
-      folder: holds `pairs.json`.
-      losers: how many losers of each pair to take, the first ones.
-      condition: whether to add `image`, mask channel and first frame (`embedded.conditions.first_frame`).
+        folder: holds `pairs.json`.
+        losers: how many losers of each pair to take, the first ones.
+        condition: whether to add `image`, mask channel and first frame (`embedded.conditions.first_frame`).
 
     Raises:
-      FileNotFoundError: no index, or an array that it lists is missing. ValueError: a malformed index, too few losers.
+        FileNotFoundError: no index, or an array that it lists is missing. ValueError: a malformed index, too few
+            losers.
     """
 
     def __init__(self, folder: str | os.PathLike, *, losers: int, condition: bool = True):

@@ -21,9 +21,9 @@ class Losers(NamedTuple):
     """Sampled losers of a batch.
 
     Attributes:
-      latents: (b, losers, ...).
-      weight: (b,): of each pair, the share of its losers that are far enough from the winner to be losers.
-      distance: (b, losers): mean squared latent difference to the winner.
+        latents: (b, losers, ...).
+        weight: (b,): of each pair, the share of its losers that are far enough from the winner to be losers.
+        distance: (b, losers): mean squared latent difference to the winner.
     """
 
     latents: Any
@@ -69,15 +69,15 @@ def losers(
     """Samples `count` losers for each winner; no gradient flows through them.
 
     Args:
-      model: the network that makes them (policy or reference).
-      winners: real clips, latents.
-      conditions: theirs by name, (b, ...).
-      key: fresh noise; row i draws from `fold_in(key, i)`.
-      rollout: grid, guidance, how many candidates are sampled and which are too close to the winner to be losers.
-      count: losers to keep.
-      score: `score(winner, sample) -> scalar`, higher is better: of the candidates the `count` worst are kept. By
-        default minus the mean squared difference to the winner: the farthest are kept.
-      layout: that of the network the module was built from; winners are divided over the mesh.
+        model: the network that makes them (policy or reference).
+        winners: real clips, latents.
+        conditions: theirs by name, (b, ...).
+        key: fresh noise; row i draws from `fold_in(key, i)`.
+        rollout: grid, guidance, how many candidates are sampled and which are too close to the winner to be losers.
+        count: losers to keep.
+        score: `score(winner, sample) -> scalar`, higher is better: of the candidates the `count` worst are kept. By
+            default minus the mean squared difference to the winner: the farthest are kept.
+        layout: that of the network the module was built from; winners are divided over the mesh.
     """
     b, *shape = winners.shape
     k = max(rollout.candidates, count)

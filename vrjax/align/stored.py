@@ -50,10 +50,10 @@ def tables(
     """`reference_win` (pairs, draws) and `reference_lose` (pairs, draws, losers) over all batches of a data set.
 
     Args:
-      batches: iterable of host batches that together hold every pair number 0 ... pairs - 1 (repeats do no harm).
+        batches: iterable of host batches that together hold every pair number 0 ... pairs - 1 (repeats do no harm).
 
     Raises:
-      ValueError: a pair is missing.
+        ValueError: a pair is missing.
     """
     run, found = measure(network, bank, whole), {}
     for batch in batches:
