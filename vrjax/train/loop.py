@@ -32,8 +32,7 @@ from vrjax.train.evaluate import Evaluator
 from vrjax.train.progress import Line, clock
 
 MADE = ("metrics.jsonl", "timing.jsonl", "results.json", "checkpoints", "model", "adapter.safetensors")
-# where the arrays live: a run may go on elsewhere, equal up to rounding
-MAY_CHANGE = ("mesh", "rules", "model.sequence")
+MAY_CHANGE = ("mesh", "rules", "model.sequence")  # where arrays live: a run may go on elsewhere, equal but for rounding
 
 
 class Diverged(FloatingPointError):
