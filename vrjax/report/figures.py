@@ -11,7 +11,7 @@ palette is Okabe and Ito's. Widths are inches at 160 dots: 6.4 in is a README's 
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import matplotlib
