@@ -1,4 +1,6 @@
-"""GRPO on the stochastic sampler: replay, ratios, the update."""
+"""GRPO and SPO on the stochastic sampler: replay, ratios, the update, candidates."""
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -119,3 +121,20 @@ def test_dance_grpo_starts_a_group_from_one_noise(setup):
     assert np.abs(x[:, 0, 1] - x[:, 1, 1]).max() > 0.1 and np.abs(x[0, 0, 0] - x[1, 0, 0]).max() > 0.1
     with pytest.raises(ValueError, match="need a stochastic solver"):
         policy.rollout(network, shape=tiny.SHAPE, grid=GRID, solver=flow.euler(), group=2)
+
+
+def test_spo_candidates_are_the_samplers_own_transitions():
+    velocity = lambda x, level: jnp.sin(x) * level.sigma
+    x, solver = jnp.linspace(-1, 1, 6), flow.sde("flow_grpo")
+    found, density = policy.candidates(velocity, x, GRID, solver, 1, jax.random.key(0), 200)
+    rows = solver.plan(GRID)
+    mean = rows["x"][1] * x + rows["v"][1] * velocity(x, flow.Level(GRID.sigmas[1], 0))
+    std = rows["std"][1]
+    np.testing.assert_allclose(found.mean(0), mean, atol=4 * std / math.sqrt(200))
+    z = (np.asarray(found) - np.asarray(mean)) / std
+    expected = (-0.5 * z**2 - math.log(std) - 0.5 * math.log(2 * math.pi)).mean(-1)
+    np.testing.assert_allclose(density, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="step 3 of this sampler has no noise"):
+        policy.candidates(velocity, x, GRID, solver, 3, jax.random.key(0), 2)
+    with pytest.raises(ValueError, match="need a stochastic solver"):
+        policy.candidates(velocity, x, GRID, flow.euler(), 0, jax.random.key(0), 2)

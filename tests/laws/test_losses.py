@@ -94,6 +94,10 @@ CASES = {
         lambda w, l: losses.dense_dpo(w, l, SIDES, beta=7.0),
         lambda w, l: np.where(SIDES == 0, 0, nls(-3.5 * SIDES * (w - l))),
     ),
+    "spo": (
+        lambda w, l: losses.spo(w, l, beta=10.0, clip=0.1),
+        lambda w, l: nls(10 * (np.log(np.clip(np.exp(w), 0.9, 1.1)) - np.log(np.clip(np.exp(l), 0.9, 1.1)))),
+    ),
     "grpo": (lambda w, l: losses.grpo(w, 0.01, ERROR - 1, clip=0.2), lambda w, l: ref_grpo(w, 0.01, ERROR - 1, 0.2)),
     "gaussian_kl": (lambda w, l: losses.gaussian_kl(w, l, 0.4), lambda w, l: (w - l) ** 2 / 0.32),
 }
@@ -273,6 +277,7 @@ def test_gaussian_kl_of_a_step_without_noise_is_zero():
         (lambda: losses.smoothed(0.0, 0.0, beta=1.0, flipped=0.5), r"flipped must lie in \[0, 0.5\)"),
         (lambda: losses.dpop(0.0, 0.0, beta=1.0, weight=-1.0), "weight must be finite and not negative"),
         (lambda: losses.kto(0.0, 1, beta=1.0, utility="hope"), "unknown utility 'hope'"),
+        (lambda: losses.spo(0.0, 0.0, clip=1.0), r"clip must lie in \(0, 1\)"),
         (lambda: losses.beta_at(0.5, 1.0, weighting="linear"), "unknown weighting 'linear'"),
     ],
 )

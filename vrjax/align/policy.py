@@ -1,4 +1,4 @@
-"""Policy gradients on the stochastic sampler: Flow-GRPO and DanceGRPO (`losses.grpo`).
+"""Policy gradients on the stochastic sampler: Flow-GRPO, DanceGRPO (`losses.grpo`) and SPO (`losses.spo`).
 
 GRPO is two programs with a judge between them: `rollout` samples a group of trajectories per prompt and keeps each
 transition and its log-density; somebody scores the final clips (a verifier in NumPy, a reward model); `make` updates on
@@ -179,3 +179,31 @@ def _divergence(network: Network, params: Any, reference: Any, base: Any, rolled
         lax.stop_gradient(rolled.trajectory.x), rolled.conditions
     )
     return jnp.sum(trained * each) / jnp.maximum(jnp.sum(trained), 1)
+
+
+def candidates(
+    velocity: Any, x: Float[Array, "..."], grid: flow.Grid, solver: flow.Solver, step: int, key: Array, count: int
+) -> tuple[Float[Array, "k ..."], Float[Array, " k"]]:
+    """SPO's choice: `count` next states from one state with one stochastic step, and their log-densities.
+
+    The network is asked once. A step-aware reward ranks the candidates, the best and the worst are compared by
+    `losses.spo`, and the walk goes on from a random one.
+
+    Raises:
+        ValueError: a step without noise.
+    """
+    if solver.replay is None:
+        raise ValueError("candidates: need a stochastic solver such as flow.sde()")
+    coefficients = plan_rows(grid, solver)["coefficients"]
+    if not coefficients["std"][step] > 0:
+        raise ValueError(f"candidates: step {step} of this sampler has no noise")
+    row = {name: jnp.asarray(value[step], jnp.float32) for name, value in coefficients.items()}
+    level = flow.Level(jnp.float32(grid.sigmas[step]), jnp.float32(grid.times[step]))
+    out = velocity(x, level)
+    prediction = out if isinstance(out, flow.Prediction) else flow.Prediction(out)
+
+    def one(key: Array) -> tuple[Array, Array]:
+        x_next, _, info = solver.step(lambda x, end=False: prediction, x, (), row, key)
+        return x_next, info.extra["log_prob"]
+
+    return jax.vmap(one)(jax.random.split(key, count))

@@ -11,7 +11,7 @@ like more than the reference does; its implicit reward is `-(beta / 2) gap`. Not
 broadcast shape of the arguments, in float32 (or float64 where that is switched on).
 
 A file named as its loss that defines `METHOD` is a loss of preference runs (`--preference.loss NAME`); nothing is
-registered. The other one, `grpo`, belongs to policy gradients.
+registered. The others, `grpo` and `spo`, belong to policy gradients.
 """
 
 import importlib
@@ -40,6 +40,7 @@ from vrjax.align.losses.reg_dpo import reg_dpo as reg_dpo
 from vrjax.align.losses.robust import robust as robust
 from vrjax.align.losses.sft import sft as sft
 from vrjax.align.losses.smoothed import smoothed as smoothed
+from vrjax.align.losses.spo import spo as spo
 
 
 def names() -> tuple[str, ...]:
