@@ -76,7 +76,7 @@ def run(study: ChainOfSteps, root: pathlib.Path, *, fresh: bool, only: Sequence[
     names = (*study.models, *([study.causal] if study.causal else []))
     about = command.made_of(study, weights={name: files.fingerprint(shipped.path(name)) for name in names})
     how: dict[str, Any] = {"fresh": fresh, "console": console, "group": study.group, "shared": only is not None}
-    with command.running(root / study.name, about, **how) as here:
+    with command.running(root / study.name, about, kind="chain_of_steps", **how) as here:
         tables: dict[str, list[Tables]] = {}
         nulls: dict[str, list[Tables]] = {}
         for i, subject in enumerate(trained):

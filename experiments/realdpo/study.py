@@ -27,7 +27,7 @@ from vrjax.study import claims, command
 def run(study: RealDPO, root: pathlib.Path, *, fresh: bool, console: Console) -> pathlib.Path:
     """Measures what is missing, judges, and writes the run folder, which is returned."""
     folder = root / study.name
-    with command.running(folder, command.made_of(study), fresh=fresh, console=console) as here:
+    with command.running(folder, command.made_of(study), kind="realdpo", fresh=fresh, console=console) as here:
         suite = Suite(study, here.bench)
         measured = suite.run(here.say)
         here.say("judging and drawing")
@@ -42,7 +42,7 @@ def tune(root: pathlib.Path, *, fresh: bool, console: Console) -> pathlib.Path:
     """The search on the validation split; writes `tuning.md` and returns the run folder."""
     study = tuning.study()
     folder = root / study.name
-    with command.running(folder, command.made_of(study), fresh=fresh, console=console) as here:
+    with command.running(folder, command.made_of(study), kind="realdpo", fresh=fresh, console=console) as here:
         writing.text(folder / "tuning.md", tuning.run(Suite(study, here.bench), here.say))
     console.print(f"all settings: {folder / 'tuning.md'}; the chosen ones stand in experiments/realdpo/config.py")
     return folder

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     folder = args.out / f"vbvr-{row}"
     about |= {"kind": "vbvr", "row": row, "seed": args.seed, "samples": [s.file for s in found]}
     videos = folder / "videos"
-    with command.running(folder, about, fresh=args.fresh, console=console) as here:
+    with command.running(folder, about, kind="vbvr", fresh=args.fresh, console=console) as here:
         progress = here.progress
         task = progress.add_task(row, total=len(found))
         for sample in found:

@@ -149,7 +149,7 @@ def run(
     about = dataclasses.asdict(options) | pipe.about | {"cases": {c: t.story for c, t in cases.items()}}
     # What a file depends on: every byte of the model and its LoRAs, what is asked for, and the code.
     model = pipe.about | {"model": files.fingerprint(pipe.folder.root), "code": kept.source(__name__)}
-    with command.running(out, about, fresh=fresh, console=console) as here:
+    with command.running(out, about, kind="vchain, real weights", fresh=fresh, console=console) as here:
         if "vchain" in options.arms:
             _tune(pipe, cases, out, options, model, here)
         task = here.progress.add_task("sampling", total=len(cases) * len(options.arms))

@@ -44,7 +44,7 @@ SHIPPED = pathlib.Path(__file__).parent / "base0"
 def run(study: VChain, root: pathlib.Path, *, fresh: bool, console: Console) -> None:
     """Measures what is missing, judges, and writes the run folder."""
     with command.running(
-        root / study.name, command.made_of(study), fresh=fresh, console=console, group=study.group
+        root / study.name, command.made_of(study), kind="vchain", fresh=fresh, console=console, group=study.group
     ) as here:
         task = rules.Chains(frames=study.frames, cells=study.cells)
         model = thoughts.classifier(task, n=study.transitions, seed=study.seed)
@@ -70,7 +70,7 @@ def looked_for(study: VChain, root: pathlib.Path, *, fresh: bool, console: Conso
     """The search of the adapters' hyper-parameters on validation scenes; see `experiments.vchain.search`."""
     study = search.study(study)
     with command.running(
-        root / study.name, command.made_of(study), fresh=fresh, console=console, group=study.group
+        root / study.name, command.made_of(study), kind="vchain", fresh=fresh, console=console, group=study.group
     ) as here:
         dit = model_of(study, 0, rules.Chains(frames=study.frames, cells=study.cells), here)
         here.say(f"written: {search.run(here.bench, study, dit, here.folder, here.say)}")

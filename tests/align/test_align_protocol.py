@@ -1,14 +1,17 @@
 """Commands that are documented: they exist and their configs load."""
 
+import json
 import pathlib
 import re
 import shlex
 
 import pytest
+import tiny
 
 from vrjax import cli
 from vrjax.align import loop
 from vrjax.align.config import AlignConfig
+from vrjax.files import records
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIGS = [ROOT / "configs" / "realdpo" / name for name in ("smoke.py", "wan.py")]
@@ -30,3 +33,20 @@ def test_documented_commands_run(path, monkeypatch):
     assert isinstance(config, AlignConfig) and config.preference.beta == 250.0 and options["fresh"] is False
     if "--start" in words:
         assert config.start == words[words.index("--start") + 1]
+
+
+@pytest.mark.parametrize("command, other", [("train", tiny.align), ("align", tiny.config)])
+@pytest.mark.parametrize("suffix", [".py", ".json"])
+def test_a_config_of_the_other_kind_is_refused(command, other, suffix, tmp_path, monkeypatch, capsys):
+    """The defect: `vrjax train` trained a preference run's config as a plain one."""
+    monkeypatch.chdir(tmp_path)
+    path, config = tmp_path / f"given{suffix}", other()
+    stored = {"config": records.to_dict(config)}
+    code = f"import tiny\n\n\ndef config():\n    return tiny.{other.__name__}()\n"
+    path.write_text(code if suffix == ".py" else json.dumps(stored))
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, str(path)])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.count("\n") == 1 and not (tmp_path / "runs").exists()
+    expected = {"train": "TrainConfig", "align": "AlignConfig"}[command]
+    assert f"expected {'a ' * (suffix == '.json')}{expected}" in said or "unknown fields" in said

@@ -8,7 +8,7 @@ from vrjax.study import command
 
 
 def test_a_running_study_has_its_folder_alone(tmp_path):
-    how = {"fresh": False, "console": Console(quiet=True)}
+    how = {"kind": "realdpo", "fresh": False, "console": Console(quiet=True)}
     folder, about, made = tmp_path / "run", {"config": {"n": 1, "sizes": (2, 3)}}, []
 
     def measured(here):
@@ -30,6 +30,10 @@ def test_a_running_study_has_its_folder_alone(tmp_path):
     with command.running(folder, about, **how | {"fresh": True}) as here:
         measured(here)
     assert len(made) == 2
+    other = {"kind": "vchain", "fresh": True, "console": Console(quiet=True)}
+    with pytest.raises(ValueError, match="of kind 'realdpo', not 'vchain'"), command.running(folder, about, **other):
+        pass
+    assert (folder / "tables").is_dir()  # one paper's --fresh clears no run of another
 
 
 @pytest.mark.parametrize("error, status", [(ValueError("bad"), 2), (KeyboardInterrupt(), 130), (None, 0)])

@@ -8,7 +8,7 @@ import sys
 import traceback
 from typing import Any
 
-from vrjax.cli.common import EXPECTED, cores_for, fail, overridden, positive
+from vrjax.cli.common import EXPECTED, add_config, cores_for, fail, overridden, positive
 
 NAME, SUMMARY = "train", "train a config, or go on with it"
 TEXT = """\
@@ -34,7 +34,7 @@ shared by all, and config.mesh spans the devices of all. Killed or preempted? Ru
 
 def add(sub: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    sub.add_argument("config", type=pathlib.Path, help="a .py file with config(), or a run's config.json")
+    add_config(sub)
     sub.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
     sub.add_argument("--fresh", action="store_true", help="forget an earlier run of this name and start over")
     several = sub.add_argument_group("several processes", "Each runs this command; see the end of the text above.")
@@ -45,7 +45,6 @@ def add(sub: argparse.ArgumentParser) -> None:
     several.add_argument(
         "--heartbeat", type=positive, default=60, metavar="S", help="seconds after which a silent one is lost (60)"
     )
-    sub.set_defaults(takes_overrides=True)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -16,7 +16,6 @@ what the chip's peak rate allows for one resource alone, and the largest bounds 
 import dataclasses
 import pathlib
 import re
-import runpy
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -181,14 +180,9 @@ def load(path: Any) -> tuple[Any, str | None, Latent | None]:
         ValueError: the file does not define what is expected.
     """
     path = pathlib.Path(path)
-    if path.suffix != ".py" or not path.is_file():
+    if path.suffix == ".json":
         return configs.load(path), None, None
-    try:
-        names = runpy.run_path(str(path))
-    except SyntaxError as error:
-        raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from None
-    if not callable(names.get("config")):
-        raise ValueError(f"{path} has no config() function")
+    names = configs.defined(path)
     return names["config"](), names.get("TOPOLOGY"), names.get("LATENT")
 
 

@@ -16,7 +16,7 @@ A paper's package is `__main__ config measure… page README`. Its `config.py` d
     def job(study, options, console):
         about = command.made_of(study, weights=...)
         folder = options.out / study.name
-        with command.running(folder, about, fresh=options.fresh, console=console, group=study.group) as here:
+        with command.running(folder, about, kind="paper", fresh=options.fresh, console=console) as here:
             table = here.bench.part("maze", lambda: trajectories.measure(here.bench, ...), code=trajectories)
             found = verdicts.claims(study, table)
             page.write(here.folder, parts.Page(...), figures={"arms": forest})

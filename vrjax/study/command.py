@@ -101,10 +101,10 @@ def running(
     folder: pathlib.Path,
     about: dict[str, Any],
     *,
+    kind: str,
     fresh: bool,
     console: Console,
     group: int = 16,
-    kind: str = "study",
     shared: bool = False,
 ) -> Iterator[Running]:
     """Opens a run folder, with progress bars, and says at the end how long it took and where to look.
@@ -112,10 +112,10 @@ def running(
     Args:
         folder: of the run, locked meanwhile. One that holds a run of something else is refused.
         about: what its content depends on, see `made_of`; anything JSON can hold.
+        kind: the paper, and which of its runs where it has several; a folder of another kind is refused, never cleared.
         fresh: forget what an earlier run made.
         console: of the user.
         group: instances in one call of a compiled program, see `Bench`.
-        kind: of study; a folder of another kind is refused.
         shared: other processes work in it too, each on tables of its own.
 
     Raises:

@@ -1,10 +1,10 @@
 """What a training run is: frozen dataclasses, readable from `configs/*.py`, from JSON, and from command-line flags."""
 
-import importlib.util
 import json
 import math
 import pathlib
-from dataclasses import dataclass, field, replace
+import runpy
+from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
 from vrjax.files import records
@@ -219,36 +219,46 @@ class TrainConfig:
 
 
 def load(path: str | pathlib.Path, kind: Any = TrainConfig) -> Any:
-    """The config of a Python file (its `config()` function) or of a run's `config.json`, of this kind.
+    """The config of a Python file (its `config()` function) or of a run's `config.json`, of this kind and no other.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: the file does not define what is expected; the message says what.
+        FileNotFoundError: there is no such file.
+        ValueError: the file does not define what is expected; the message says what.
     """
     path = pathlib.Path(path)
+    if path.suffix != ".json":
+        config = defined(path)["config"]()
+        if type(config) is not kind:
+            raise ValueError(f"{path}: config() returned {type(config).__name__}, expected {kind.__name__}")
+        return config
     if not path.is_file():
         raise FileNotFoundError(f"no config file {path}")
-    if path.suffix == ".json":
-        try:
-            stored = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not JSON: {error}") from None
-        if not isinstance(stored, dict) or not isinstance(stored.get("config"), dict):
-            raise ValueError(f"{path} is not a run's config.json: it has no 'config' object")
-        return records.from_dict(kind, stored["config"], str(path))
+    try:
+        stored = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    if not isinstance(stored, dict) or not isinstance(stored.get("config"), dict):
+        raise ValueError(f"{path} is not a run's config.json: it has no 'config' object")
+    own = {f.name for f in fields(kind)} - {f.name for f in fields(TrainConfig)}
+    if own and not own & set(stored["config"]):
+        raise ValueError(f"{path}: holds none of {', '.join(sorted(own))}, expected a {kind.__name__}")
+    return records.from_dict(kind, stored["config"], str(path))
+
+
+def defined(path: pathlib.Path) -> dict[str, Any]:
+    """What a Python file of a config defines: `config`, a function, and perhaps more.
+
+    Raises:
+        FileNotFoundError: there is no such file. ValueError: it is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no config file {path}")
     if path.suffix != ".py":
         raise ValueError(f"{path}: a config is a .py file with a config() function, or a run's config.json")
-    spec = importlib.util.spec_from_file_location(f"vrjax_config_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        names = runpy.run_path(str(path))
     except SyntaxError as error:
         raise ValueError(f"{path}, line {error.lineno}: {error.msg}") from None
-    if not callable(getattr(module, "config", None)):
+    if not callable(names.get("config")):
         raise ValueError(f"{path} has no config() function")
-    config = module.config()
-    if not isinstance(config, kind):
-        raise ValueError(f"{path}: config() returned {type(config).__name__}, expected {kind.__name__}")
-    return config
+    return names
