@@ -6,7 +6,7 @@ leaves it alone: the bench's PyTorch processes run as PyTorch users run them.
 
 import os
 
-from vrjax.parallel.memory import reuse_host_memory
+from vrjax.parallel.mesh import reuse_host_memory
 
 if os.environ.get("VRJAX_HOST_MEMORY") != "system":
     reuse_host_memory()

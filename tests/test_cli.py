@@ -67,7 +67,7 @@ def test_help_of_a_config_lists_its_fields(capsys):
     ("argv", "said"),
     [
         (["train", "nowhere.py"], "no config file nowhere.py"),
-        (["train", "given.py"], "unknown worlds ['labyrinth']"),
+        (["train", "given.py"], "unknown task 'labyrinth'"),
         (["preview", "labyrinth"], "unknown task 'labyrinth'"),
         (["preview", "maze", "--split", "holidays"], "unknown split 'holidays'"),
         (["sample", "maze", "--model", "nowhere"], "no model nowhere"),

@@ -11,7 +11,7 @@ import tiny
 from vrjax import cli
 from vrjax.align import loop
 from vrjax.align.config import AlignConfig
-from vrjax.files import records
+from vrjax.files import runs
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIGS = [ROOT / "configs" / "realdpo" / name for name in ("smoke.py", "wan.py")]
@@ -26,7 +26,7 @@ def test_documented_commands_run(path, monkeypatch):
     assert words[:2] == ["align", path.relative_to(ROOT).as_posix()]
     seen = []
     monkeypatch.setattr(loop, "run", lambda config, **options: seen.append((config, options)))
-    monkeypatch.setattr("vrjax.parallel.memory.reuse_host_memory", lambda: None)
+    monkeypatch.setattr("vrjax.parallel.mesh.reuse_host_memory", lambda: None)
     monkeypatch.chdir(ROOT)
     cli.main([*words, "--preference.beta", "250"])
     config, options = seen[0]
@@ -41,7 +41,7 @@ def test_a_config_of_the_other_kind_is_refused(command, other, suffix, tmp_path,
     """The defect: `vrjax train` trained a preference run's config as a plain one."""
     monkeypatch.chdir(tmp_path)
     path, config = tmp_path / f"given{suffix}", other()
-    stored = {"config": records.to_dict(config)}
+    stored = {"config": runs.to_dict(config)}
     code = f"import tiny\n\n\ndef config():\n    return tiny.{other.__name__}()\n"
     path.write_text(code if suffix == ".py" else json.dumps(stored))
     with pytest.raises(SystemExit) as ended:

@@ -17,7 +17,7 @@ from vrjax.flow import Level
 from vrjax.train import objectives, update
 from vrjax.train import state as states
 from vrjax.train.config import Lora, Optim
-from vrjax.train.step import batch_sharding
+from vrjax.train.state import batch_sharding
 
 LORA = Lora(rank=2, patterns=(r"ffn_.*kernel$",))
 

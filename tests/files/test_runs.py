@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from vrjax.align.config import AlignConfig, Preference, Reference
-from vrjax.files import records, runs
+from vrjax.files import runs
 from vrjax.train.config import TrainConfig
 
 
@@ -94,11 +94,11 @@ def test_a_new_field_does_not_refuse_old_runs(tmp_path, cls):
         old = AlignConfig(**own, preference=Preference(loss="sft"), reference=Reference(kind="none"))
     opened(tmp_path / "r", old)
     later = _younger(cls, sharpness=0.5)
-    values = records.to_dict(old)
-    assert opened(tmp_path / "r", records.from_dict(later, values)) == []
+    values = runs.to_dict(old)
+    assert opened(tmp_path / "r", runs.from_dict(later, values)) == []
     opened(tmp_path / "s", old)
     with pytest.raises(ValueError, match=r"sharpness \(was 0.5, now 0.7\)"):
-        opened(tmp_path / "s", records.from_dict(later, {**values, "sharpness": 0.7}))
+        opened(tmp_path / "s", runs.from_dict(later, {**values, "sharpness": 0.7}))
 
 
 def test_one_owner_at_a_time_and_disks_without_locks(tmp_path, monkeypatch):
@@ -111,6 +111,17 @@ def test_one_owner_at_a_time_and_disks_without_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", none)
     with pytest.raises(OSError, match="r cannot be locked .*choose a folder on another disk"):
         opened(tmp_path / "r", {})
+
+
+def test_a_run_that_made_nothing_is_forgotten(tmp_path):
+    """A mistake in the config that shows late must not stand in the way of the mended config."""
+    for made in (False, True):
+        with pytest.raises(ValueError, match="late"), runs.Run(tmp_path / "r", {"a": made}, kind="tour") as run:
+            (tmp_path / "r" / "made").write_text("x") if made else None
+            raise ValueError("late")
+        assert (run.folder / "config.json").exists() == made
+    with pytest.raises(ValueError, match="another config"):
+        opened(tmp_path / "r", {"a": 3})
 
 
 def test_rows_drop_what_comes_after_a_step(tmp_path):

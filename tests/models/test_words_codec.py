@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrjax.models.embedded import codec, conditions, words
-from vrjax.parallel.memory import reuse_host_memory
+from vrjax.parallel.mesh import reuse_host_memory
 
 
 def test_words_are_the_same_everywhere():

@@ -42,7 +42,7 @@ def update(config):
     first = dataclasses.replace(first, params=jax.tree.map(alive, first.params))
     run = step.make(network, mesh, shardings)
     key = jax.device_put(state.run_key(config, state.STEP), shardings.step)
-    data = jax.device_put(batch(), step.batch_sharding(config, mesh))
+    data = jax.device_put(batch(), state.batch_sharding(config, mesh))
     after, metrics = run(first, network.base, data, key)
     return jax.device_get(after), jax.device_get(metrics), after.params
 
@@ -77,7 +77,7 @@ def test_the_update_from_shapes_alone():
         lambda x: (x.shape, x.dtype, x.sharding), args[0]
     )
     key = jax.device_put(state.run_key(config, state.STEP), shardings.step)
-    data = jax.device_put(batch(), step.batch_sharding(config, mesh))
+    data = jax.device_put(batch(), state.batch_sharding(config, mesh))
     real = step.make(network, mesh, shardings).lower(first, network.base, data, key).as_text()
     assert shape_only.lower(*args).as_text() == real
 

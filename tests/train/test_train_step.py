@@ -31,7 +31,7 @@ def prepared(config, start=None):
     network, first, shardings = state.make(config, mesh)
     run = step.make(network, mesh, shardings)
     key = jax.device_put(state.run_key(config, state.STEP), shardings.step)
-    data = jax.device_put(batch(), step.batch_sharding(config, mesh))
+    data = jax.device_put(batch(), state.batch_sharding(config, mesh))
     return network, first, run, data, key
 
 
@@ -117,7 +117,7 @@ def test_wrong_sizes_are_named(tmp_path):
         state.make_mesh(tiny.config(mesh={"data": 64}))
     config = tiny.config(mesh={"data": 4}, accumulate=2)
     with pytest.raises(ValueError, match="micro-batch of 2 examples cannot be divided over 4 devices"):
-        step.batch_sharding(config, state.make_mesh(config))
+        state.batch_sharding(config, state.make_mesh(config))
     with pytest.raises(ValueError, match="rules for unknown logical axes"):
         state.rules(tiny.config(rules={"widht": "fsdp"}))
     from vrjax.models import wan

@@ -221,7 +221,7 @@ def body(network: Network, mesh: Mesh) -> Callable[..., tuple[State, dict[str, j
     `win_motion`, `lose_motion`, the dynamic degree of winners and losers; `pair_weight`.
     """
     config: Any = network.config
-    method, over_batch = losses.get(config.preference.loss), training.batch_sharding(config, mesh)
+    method, over_batch = losses.get(config.preference.loss), states.batch_sharding(config, mesh)
 
     def step(state: State, base: Any, batch: Batch, key: jax.Array, numbers: Mapping[str, Any] = update.NONE):
         spec = update.numbered(config, numbers)
@@ -265,5 +265,5 @@ def make(
         network, shardings: as `make_state` returned them; `base` is `network.base`.
         mesh: where everything lives.
     """
-    rows = training.batch_sharding(network.config, mesh)
+    rows = states.batch_sharding(network.config, mesh)
     return update.compiled(body(network, mesh), shardings, network.base, rows)

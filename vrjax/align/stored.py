@@ -17,8 +17,8 @@ from vrjax.align.step import Batch, batch_errors, make_bank
 from vrjax.files.content import key
 from vrjax.parallel import processes
 from vrjax.train.optim import path_name
-from vrjax.train.state import Network, compute_dtype
-from vrjax.train.step import batch_sharding, conditions
+from vrjax.train.state import Network, batch_sharding, compute_dtype
+from vrjax.train.step import conditions
 
 NAMES = ("reference_win", "reference_lose")
 

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
 def start(args: argparse.Namespace, name: str, kind: type, loop: Any, text: str) -> None:
     """Runs a command that trains: the config of this kind, in one process or as one of several, by `loop.run`."""
     from vrjax.parallel import processes
-    from vrjax.parallel.memory import reuse_host_memory
+    from vrjax.parallel.mesh import reuse_host_memory
     from vrjax.train import config as configs
 
     config = configs.load(args.config, kind)
@@ -67,9 +67,9 @@ def start(args: argparse.Namespace, name: str, kind: type, loop: Any, text: str)
 
     together = args.distributed or args.coordinator is not None
     reuse_host_memory()  # before anything is computed: half of a small model's time on CPU was page faults
-    if not together:
+    if config.mesh and not together:
         cores_for(config.mesh)
-    else:
+    elif together:
         processes.start(args.coordinator, args.processes, args.process, heartbeat=args.heartbeat)
     try:
         loop.run(config, root=args.root, fresh=args.fresh)

@@ -5,8 +5,7 @@
 | `writing` | files and folders that appear whole or not at all: `atomic`, `folder`, `text`, `json`, `chunks` |
 | `content` | `fingerprint` of a file or folder, in which every byte counts; `key` of named parts |
 | `kept` | results reused only when everything they came from is the same; `source`, an instrument's hash |
-| `records` | frozen dataclasses as JSON and back, with types checked; differences by name |
-| `runs` | a run's folder: lock, config, resume, `fresh`; rows that survive a kill |
+| `runs` | a run's folder: lock, config as checked JSON and back, resume, `fresh`; rows that survive a kill |
 | `pixels` | floats in [-1, 1] and 8-bit; still pictures: `read_image`, `decode`, `png` |
 | `store` | arrays in a folder, addressed by what they depend on |
 | `tensors` | safetensors, read lazily and checked; any weight file as named arrays (`Source`) |

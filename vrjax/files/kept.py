@@ -1,7 +1,7 @@
 """Results that are kept, and reused only when everything they came from is the same.
 
     about = {
-        "options": records.to_dict(options),                       # steps, size, seed, ...
+        "options": runs.to_dict(options),                       # steps, size, seed, ...
         "model": files.fingerprint(folder),                        # every byte counts; LoRAs and inputs likewise
         "code": kept.source("experiments.vchain.arms"),            # the instrument, and what it imports
     }
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from vrjax.files import records, writing
+from vrjax.files import runs, writing
 from vrjax.files.content import fingerprint
 
 OURS = ("vrjax", "experiments")
@@ -128,7 +128,7 @@ def _plain(about: Mapping[str, Any], path: pathlib.Path) -> dict[str, Any]:
 
 
 def _differs(path: pathlib.Path, then: Any, now: dict[str, Any], say: Callable[[str], None]) -> bool:
-    changed = records.differences(then if isinstance(then, dict) else {}, now)
+    changed = runs.differences(then if isinstance(then, dict) else {}, now)
     if changed:
         say(f"{path}: made again, since it was made with another {', '.join(c.split(' ')[0] for c in changed)}")
     return bool(changed)

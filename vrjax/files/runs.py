@@ -3,25 +3,38 @@
 with runs.Run("runs/wide", config, kind="train", may_change=("mesh",), fresh=args.fresh) as run:
     for note in run.notes: print(note)
     rows = runs.Rows(run.folder / "metrics.jsonl", step=0)
+
+A config is a frozen dataclass; as JSON and back it is strict: a wrong type is one line that names the field.
+
+values = runs.to_dict(config)
+config = runs.from_dict(TrainConfig, values)
+runs.differences(values, runs.to_dict(other))          # ["optim.lr (was 0.003, now 0.001)"]
 """
 
+import collections.abc
 import contextlib
 import dataclasses
 import errno
 import fcntl
+import functools
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
 import shutil
+import types
+import typing
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-from vrjax.files import records, writing
+from vrjax.files import writing
 
 SCHEMA = 1  # of config.json; with `kind` and `config`, what tells a run's folder from any other
 _NUMBERS = ("vrjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+T = TypeVar("T")
+
+_SAID = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null"}
 
 
 def versions() -> dict[str, str]:
@@ -37,7 +50,8 @@ class Run:
     """The folder of one run, locked while this object is open; `config.json` in it says what the run is.
 
     A folder is opened again only with an equal config; fields that are younger than the run count with their defaults.
-    `notes` are remarks for a person, on what differs and may.
+    A run that fails before it has made anything is forgotten. `config` is the config as JSON; `notes` are remarks for a
+    person, on what differs and may.
 
     Args:
         folder: made if missing.
@@ -66,12 +80,11 @@ class Run:
     ):
         self.folder, self.notes = pathlib.Path(folder), []
         self._cls = type(config) if dataclasses.is_dataclass(config) else None
-        self._wanted = records.to_dict(config) if self._cls else json.loads(json.dumps(config))
+        self.config = to_dict(config) if self._cls else json.loads(json.dumps(config))
         self._kind, self._elsewhere = kind, f"choose another {other}"
         self._stored()  # what is not a run's is left as it is, without even a lock
-        with writing.naming(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.folder / ".lock", "w")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.folder / ".lock", "w")
         try:
             _lock(self._lock, self.folder)
             self._adopt(fresh, tuple(may_change), made)
@@ -86,7 +99,10 @@ class Run:
     def __enter__(self) -> "Run":
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, kind: type | None, *_: Any) -> None:
+        there = {entry.name for entry in self.folder.iterdir()}
+        if kind is not None and there == {".lock", "config.json"} and not self._lock.closed:
+            (self.folder / "config.json").unlink()
         self.close()
 
     def _stored(self) -> dict[str, Any] | None:
@@ -112,7 +128,7 @@ class Run:
         if fresh and stored is not None:
             self._clear(made)
         elif stored is not None:
-            changed = records.differences(self._with_defaults(stored["config"]), self._wanted)
+            changed = differences(self._with_defaults(stored["config"]), self.config)
             free = tuple(f"{name}." for name in may_change)
             if fixed := [c for c in changed if not (c.split(" ")[0] + ".").startswith(free)]:
                 raise ValueError(
@@ -121,19 +137,19 @@ class Run:
                 )
             if changed:
                 self.notes.append(f"goes on with another {', '.join(changed)}")
-            if moved := records.differences(stored.get("versions", {}), here):
+            if moved := differences(stored.get("versions", {}), here):
                 self.notes.append(f"goes on with other versions, bits may differ: {', '.join(moved)}")
         import jax
 
         device = f"{jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
-        whole = {"schema": SCHEMA, "kind": self._kind, "config": self._wanted, "versions": here, "device": device}
+        whole = {"schema": SCHEMA, "kind": self._kind, "config": self.config, "versions": here, "device": device}
         writing.json(self.folder / "config.json", whole)
 
     def _with_defaults(self, old: dict[str, Any]) -> dict[str, Any]:
         """A stored config with the fields that are younger than it; as it is where its class has lost some."""
         if self._cls is not None:
             with contextlib.suppress(ValueError):
-                return records.to_dict(records.from_dict(self._cls, old))
+                return to_dict(from_dict(self._cls, old))
         return old
 
     def _clear(self, made: Sequence[str]) -> None:
@@ -187,3 +203,125 @@ class Rows:
         """Closes the file."""
         with contextlib.suppress(OSError):
             self._file.close()
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass as JSON-ready nested dicts and lists."""
+    return json.loads(json.dumps(_plain(config)))
+
+
+def _plain(value: Any) -> Any:
+    """`dataclasses.asdict`, which also says the `family` of a network's config where that is not the first one, Wan."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        kind = getattr(type(value), "family", "wan")
+        return fields if kind == "wan" or "family" in fields else {"family": kind, **fields}
+    if isinstance(value, dict):
+        return {name: _plain(v) for name, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def from_dict(cls: type[T], values: Any, where: str = "config") -> T:
+    """The inverse of `to_dict`: rebuilds dataclass `cls`, lists becoming tuples again.
+
+    Raises:
+        ValueError: no object, an unknown or missing field, or a value of another type; names the field with its place,
+            what was found and what was expected. And what the class itself refuses.
+    """
+    if not isinstance(values, dict):
+        raise _wrong(where, values, f"an object with the fields of {cls.__name__}")
+    hints = _hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    if unknown := sorted(set(values) - set(fields)):
+        raise ValueError(f"{where}: unknown fields {unknown}, expected some of {sorted(fields)}")
+    nothing = dataclasses.MISSING
+    needed = {name for name, f in fields.items() if f.default is nothing and f.default_factory is nothing}
+    if missing := sorted(needed - set(values)):
+        raise ValueError(f"{where}: missing fields {missing} of {cls.__name__}")
+    return cls(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()})
+
+
+_hints = functools.cache(functools.partial(typing.get_type_hints, include_extras=True))
+
+
+def _convert(hint: Any, value: Any, place: str) -> Any:
+    """A JSON value as the annotation has it."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any or isinstance(hint, TypeVar):
+        return value
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, place)  # type: ignore[arg-type]
+    if origin is typing.Annotated:
+        if isinstance(inner[1], types.FunctionType):  # reads what the annotation alone does not say
+            return inner[1](value, place)
+        return _convert(inner[0], value, place)
+    if origin in (typing.Union, types.UnionType):
+        return _either(inner, value, place)
+    if origin is Literal:
+        if not any(type(value) is type(option) and value == option for option in inner):
+            raise _wrong(place, value, _name(hint))
+        return value
+    if (origin or hint) in (tuple, list, collections.abc.Sequence):
+        return _sequence(hint, value, place)
+    if (origin or hint) in (dict, collections.abc.Mapping):
+        if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+            raise _wrong(place, value, "an object")
+        return {name: _convert(inner[1], v, f"{place}.{name}") if inner else v for name, v in value.items()}
+    if hint is float and type(value) is int:
+        return value
+    if hint in _SAID and type(value) is not hint:
+        raise _wrong(place, value, _SAID[hint])
+    return value
+
+
+def _either(options: tuple[Any, ...], value: Any, place: str) -> Any:
+    errors = []
+    for option in options:
+        try:
+            return _convert(type(None) if option is None else option, value, place)
+        except ValueError as error:
+            errors.append((option, error))
+    told = [error for option, error in errors if option is not type(None)]
+    if value is not None and len(told) == 1 and isinstance(value, (dict, list)):
+        raise told[0]  # says what is wrong inside
+    raise _wrong(place, value, " or ".join(_name(option) for option in options))
+
+
+def _sequence(hint: Any, value: Any, place: str) -> Any:
+    inner = typing.get_args(hint)
+    if not isinstance(value, (list, tuple)):
+        raise _wrong(place, value, "a list")
+    if typing.get_origin(hint) is not tuple or inner[-1:] == (Ellipsis,):
+        inner = inner[:1] * len(value)
+    elif len(inner) != len(value):
+        raise _wrong(place, value, f"a list of {len(inner)}")
+    hints = inner or (Any,) * len(value)
+    made = [_convert(h, v, f"{place}[{i}]") for i, (h, v) in enumerate(zip(hints, value, strict=True))]
+    return made if list in (hint, typing.get_origin(hint)) else tuple(made)
+
+
+def _name(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return "one of " + ", ".join(repr(option) for option in typing.get_args(hint))
+    if dataclasses.is_dataclass(hint):
+        return f"an object with the fields of {hint.__name__}"  # type: ignore[union-attr]
+    origin = typing.get_origin(hint) or hint
+    return _SAID.get(origin) or {tuple: "a list", list: "a list", dict: "an object"}.get(origin) or str(hint)
+
+
+def _wrong(place: str, value: Any, expected: str) -> ValueError:
+    shown = json.dumps(value) if isinstance(value, (bool, int, float, str, type(None))) else type(value).__name__
+    shown = {"list": "a list", "tuple": "a list", "dict": "an object"}.get(shown, shown)
+    return ValueError(f"{place}: found {shown:.80}, expected {expected}")
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the fields in which two `to_dict` results differ, each with both values."""
+    out = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            out += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            out.append(f"{prefix}{key} (was {a!r:.80}, now {b!r:.80})")
+    return out

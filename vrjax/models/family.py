@@ -21,7 +21,7 @@ import jax
 from jax.sharding import Mesh
 
 from vrjax import parallel
-from vrjax.files import records
+from vrjax.files import runs
 from vrjax.flow import Level, Prediction, Velocity
 from vrjax.parallel.layout import Layout
 
@@ -58,14 +58,12 @@ class Family(Protocol):
 
     Attributes:
         Config: a frozen dataclass, the shape and run-time options of a network. Its class attribute `family` is the
-            folder's name; fields are what JSON can hold, and among them is `dtype`, of matrix products.
-        TARGETS: regular expressions on dotted parameter paths: the matrices that adapters change.
-        MUON: the same, of the matrices that Muon updates.
+            folder's name, and so are `TARGETS` and `MUON`, regular expressions on dotted parameter paths: the matrices
+            that adapters change, and those that Muon updates. Fields are what JSON can hold, and among them is
+            `dtype`, of matrix products.
     """
 
     Config: Any
-    TARGETS: tuple[str, ...]
-    MUON: tuple[str, ...]
 
     def init(self, cfg: Any, key: jax.Array) -> Any:
         """A network with random weights: a frozen NNX pytree with attributes `cfg` and `layout`."""
@@ -174,7 +172,7 @@ def read(values: Any, where: str) -> Any:
     if not isinstance(values, dict):
         raise ValueError(f"{where}: found {values!r:.80}, expected an object")
     values = dict(values)
-    return records.from_dict(get(values.pop("family", "wan")).Config, values, where)
+    return runs.from_dict(get(values.pop("family", "wan")).Config, values, where)
 
 
 def of(cfg: Any) -> Family:

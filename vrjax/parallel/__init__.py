@@ -2,13 +2,12 @@
 
 | module | what is in it |
 | --- | --- |
-| `mesh` | the one mesh: five named axes, any of which may be 1 |
+| `mesh` | the one mesh: five named axes, any of which may be 1; a CPU's cores as devices, its memory kept |
 | `rules` | logical axes of parameters to mesh axes |
 | `layout` | where activations live; batches divided over examples |
 | `context` | attention over tokens that are divided over devices |
 | `seeds` | `over_seeds`: one function over many keys, with equal results in turn, batched, by pmap and on a mesh |
 | `processes` | several processes: how they start, agree and end |
-| `memory` | host memory for computing on CPU |
 """
 
 from vrjax.parallel.layout import Layout, as_rules, batch, place

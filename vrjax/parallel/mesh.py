@@ -1,7 +1,9 @@
-"""The one mesh of the library: five named axes, any of which may be 1."""
+"""What a program runs on: the one mesh of the library, five named axes; a CPU's cores and its memory."""
 
+import ctypes
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +12,9 @@ from jax.sharding import AxisType, Mesh
 
 AXES = ("seed", "data", "fsdp", "context", "tensor")
 """Mesh axes from the outermost (rarest communication) to the innermost (most communication, nearest neighbours)."""
+
+# glibc's mallopt parameters (malloc.h)
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
 
 
 def available() -> int:
@@ -97,3 +102,28 @@ def mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Any] | Non
     return jax.make_mesh(
         tuple(sizes[name] for name in AXES), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
     )
+
+
+def reuse_host_memory(pad: int = 2**28) -> bool:
+    """Tells glibc's malloc to serve large buffers from one heap that never shrinks.
+
+    XLA's CPU client allocates all temporaries of a program anew at every call; by default glibc maps them freshly and
+    unmaps them after, so a train step of a small model takes over 100,000 page faults (measured: 6 blocks of width 64,
+    225 tokens, batch 32: 932 ms of CPU a step with them, 538 ms without). The process keeps its peak memory
+    until it ends.
+
+    Call it before the first JAX computation; threads that exist already keep their own heaps.
+
+    Args:
+        pad: bytes by which the heap grows at least.
+
+    Returns:
+        whether the allocator took the settings; False on systems without glibc, where nothing is changed.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    settings = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, pad))
+    return all([mallopt(name, value) == 1 for name, value in settings])

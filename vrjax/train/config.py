@@ -7,7 +7,7 @@ import runpy
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
-from vrjax.files import records
+from vrjax.files import runs
 from vrjax.models import family
 
 
@@ -176,11 +176,12 @@ class TrainConfig:
         return 1
 
     def __post_init__(self):
-        of = family.of(self.model)
+        if not hasattr(self.model, "family"):
+            raise ValueError(f"config {self.name!r}: model {self.model!r:.80} is no family's config")
         if self.optim.muon_patterns is None:  # resolved here, so that a stored config says what was meant
-            object.__setattr__(self, "optim", replace(self.optim, muon_patterns=tuple(of.MUON)))
+            object.__setattr__(self, "optim", replace(self.optim, muon_patterns=tuple(self.model.MUON)))
         if self.lora is not None and self.lora.patterns is None:
-            object.__setattr__(self, "lora", replace(self.lora, patterns=tuple(of.TARGETS)))
+            object.__setattr__(self, "lora", replace(self.lora, patterns=tuple(self.model.TARGETS)))
         if not 0.0 <= self.ema.decay <= 1.0:
             raise ValueError(f"config {self.name!r}: ema.decay must lie in [0, 1], found {self.ema.decay}")
         positive = {
@@ -242,7 +243,7 @@ def load(path: str | pathlib.Path, kind: Any = TrainConfig) -> Any:
     own = {f.name for f in fields(kind)} - {f.name for f in fields(TrainConfig)}
     if own and not own & set(stored["config"]):
         raise ValueError(f"{path}: holds none of {', '.join(sorted(own))}, expected a {kind.__name__}")
-    return records.from_dict(kind, stored["config"], str(path))
+    return runs.from_dict(kind, stored["config"], str(path))
 
 
 def defined(path: pathlib.Path) -> dict[str, Any]:

@@ -17,10 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from vrjax import tasks
 from vrjax.data import latents, worlds
 from vrjax.data.batches import Shuffled, pipeline
-from vrjax.files import records, runs, writing
+from vrjax.files import runs, writing
 from vrjax.models import family
 from vrjax.parallel import processes
 from vrjax.report import claims
@@ -99,26 +98,26 @@ def run(
       OSError: files that cannot be written, a full disk among them; the last good checkpoint is kept.
       processes.Lost: another process of the run has ended.
     """
-    unknown = sorted(set(config.data.mix) - set(tasks.names()))
-    if unknown:
-        raise ValueError(f"config {config.name!r}: unknown worlds {unknown}, expected some of {list(tasks.names())}")
+    folder = pathlib.Path(root) / config.name
     with contextlib.ExitStack() as held:
 
         def adopt() -> dict[str, Any]:
             opened = held.enter_context(folder_of(config, root, fresh))
             for note in opened.notes:
                 print(f"{config.name}: {note}")
-            return {"done": (opened.folder / "results.json").exists(), "config": records.to_dict(config)}
+            return {"done": (folder / "results.json").exists(), "config": opened.config}
 
-        with processes.watched("the same command goes on from the last checkpoint"):
+        if jax.process_count() == 1:
+            found = adopt()
+        else:
+            held.enter_context(processes.watched("the same command goes on from the last checkpoint"))
             found = processes.from_first(adopt)
-            folder = pathlib.Path(root) / config.name
             _same_everywhere(config, found["config"], folder)
-            if found["done"]:
-                if processes.first():
-                    print(f"{config.name} is finished; see {folder / 'results.json'} (start over with --fresh)")
-                return claims.read_details(folder / "results.json")
-            return Loop(config, folder, prepare).run()
+        if found["done"]:
+            if jax.process_index() == 0:
+                print(f"{config.name} is finished; see {folder / 'results.json'} (start over with --fresh)")
+            return claims.read_details(folder / "results.json")
+        return Loop(config, folder, prepare).run()
 
 
 def folder_of(config: TrainConfig, root: str | pathlib.Path, fresh: bool) -> runs.Run:
@@ -130,7 +129,7 @@ def folder_of(config: TrainConfig, root: str | pathlib.Path, fresh: bool) -> run
 def _same_everywhere(config: TrainConfig, first: dict[str, Any], folder: pathlib.Path) -> None:
     """Raises in all processes what is wrong in any: another config, or a folder that is not shared."""
     wrong = ""
-    if changed := records.differences(first, records.to_dict(config)):
+    if changed := runs.differences(first, runs.to_dict(config)):
         wrong = f"process {jax.process_index()} has another config than the first: {', '.join(changed)}"
     elif not (folder / "config.json").exists():
         wrong = f"process {jax.process_index()} does not see {folder}: --root must be a folder that all processes share"
@@ -144,8 +143,9 @@ class Loop:
     def __init__(self, config: TrainConfig, folder: pathlib.Path, prepare: Prepare = prepare):
         self.config, self.folder = config, folder
         self.mesh = states.make_mesh(config)
-        self.sharding = steps.batch_sharding(config, self.mesh)
-        self.rows = processes.local_rows(self.sharding, config.data.batch)
+        self.sharding = states.batch_sharding(config, self.mesh)
+        rows = config.data.batch
+        self.rows = tuple(range(rows)) if jax.process_count() == 1 else processes.local_rows(self.sharding, rows)
         parts = prepare(config, self.mesh, self.rows)
         self.network, self.state, self.update, self.data = parts[:4]
         self.watch, self.validate = parts.watch, parts.validate or solved_rates(config, self.network)
@@ -271,7 +271,7 @@ class Loop:
 
     def _save(self, step: int) -> None:
         trees = {**self.state.trees(), "key": self.key}
-        meta = {"config": records.to_dict(self.config), "versions": runs.versions()}
+        meta = {"config": runs.to_dict(self.config), "versions": runs.versions()}
         self.checkpoints.save(step, trees, data=self.position, meta=meta)
 
     def _validate(self, clips: int) -> dict[str, dict[str, float]]:
@@ -374,7 +374,7 @@ def export(folder: pathlib.Path, network: states.Network, weights: Any, config: 
         network.family.save(network.build(weights, network.base, network.plain()), scratch)
         if config.lora is not None:
             network.family.save_adapters(weights, folder.with_name("adapter.safetensors"), alpha=config.lora.alpha)
-        writing.json(scratch / "training.json", {"config": records.to_dict(config), "versions": runs.versions()})
+        writing.json(scratch / "training.json", {"config": runs.to_dict(config), "versions": runs.versions()})
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The optimiser: AdamW or Muon with Adam beside it, warm-up, cosine, clipping; optax throughout."""
 
+import functools
 import inspect
 import math
 import re
@@ -14,6 +15,8 @@ from optax.contrib import MuonDimensionNumbers, muon
 BLOCK_MATRICES = (r"(^|\.)blocks\..*kernel$",)
 # The modulation of all blocks comes out of one shared matrix: it is Muon's as well.
 MUON_MATRICES = (*BLOCK_MATRICES, r"(^|\.)time_projection\.kernel$")
+# `blocks.ffn.up.kernel` for a key path: dict keys, indices and attributes joined by dots.
+path_name = functools.partial(jax.tree_util.keystr, simple=True, separator=".")
 
 
 def schedule(lr: Any, steps: int, warmup: int, final: Any) -> optax.Schedule:
@@ -28,11 +31,6 @@ def schedule(lr: Any, steps: int, warmup: int, final: Any) -> optax.Schedule:
         0.0 if warmup else 1.0, 1.0, warmup_steps=warmup, decay_steps=steps, end_value=final
     )
     return lambda count: lr * unit(count)
-
-
-def path_name(path: Sequence[Any]) -> str:
-    """`blocks.ffn.up.kernel` for a key path of `jax.tree_util`: dict keys, indices and attributes joined by dots."""
-    return ".".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
 
 
 def muon_dimensions(params: Any, patterns: Sequence[str] = MUON_MATRICES) -> Any:

@@ -101,6 +101,20 @@ def rules(config: TrainConfig) -> dict[str, Any]:
     return {**known, **parallel.DEFAULT_RULES, **config.rules}
 
 
+def batch_sharding(config: TrainConfig, mesh: Mesh) -> NamedSharding:
+    """Examples are divided over the mesh axes of the logical axis `batch`.
+
+    Raises:
+        ValueError: the devices do not divide a micro-batch.
+    """
+    sharding = NamedSharding(mesh, PartitionSpec({**parallel.DEFAULT_RULES, **config.rules}["batch"]))
+    micro = config.data.batch // config.accumulate
+    ways = config.data.batch // sharding.shard_shape((config.data.batch,))[0] if micro else 1
+    if micro % ways:
+        raise ValueError(f"a micro-batch of {micro} examples cannot be divided over {ways} devices")
+    return sharding
+
+
 def fresh_weights(config: TrainConfig) -> dict:
     """Random weights of the config's model as a nested dict, from the run's seed."""
     return _pure(families.of(config.model).init(config.model, run_key(config, FRESH)))
@@ -146,13 +160,20 @@ def _on_host(mesh: Mesh) -> Any:
     return contextlib.nullcontext()
 
 
+def _whole(config: TrainConfig, mesh: Mesh) -> bool:
+    """One device holds everything, and there are no rules to check."""
+    return mesh.size == 1 and not config.rules
+
+
 def _layout(config: TrainConfig, mesh: Mesh) -> parallel.Layout | None:
-    return parallel.Layout.of(mesh, rules(config))
+    return None if _whole(config, mesh) else parallel.Layout.of(mesh, rules(config))
 
 
 def _weights(config: TrainConfig, mesh: Mesh) -> tuple[Any, Any]:
     """Shapes and shardings of all weights of the config's model."""
     like = jax.eval_shape(lambda: fresh_weights(config))
+    if _whole(config, mesh):
+        return like, jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), like)
     return like, parallel.shardings(families.of(config.model).logical_axes(config.model), mesh, rules(config), like)
 
 
@@ -168,6 +189,8 @@ def _init(config: TrainConfig, start: Any) -> State:
 
 def _shardings(config: TrainConfig, shape: State, weights: Any, mesh: Mesh) -> State:
     whole = NamedSharding(mesh, PartitionSpec())
+    if _whole(config, mesh):
+        return jax.tree.map(lambda _: whole, shape)
     params = weights if config.lora is None else jax.tree.map(lambda _: whole, shape.params)
     average = params if jax.tree.leaves(shape.ema) else {}
     return State(whole, params, average, _like_params(shape.optimizer, shape.params, params, whole))

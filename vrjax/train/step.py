@@ -6,14 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from vrjax import parallel
 from vrjax.models import family
 from vrjax.train import objectives, optim, update
 from vrjax.train import state as states
 from vrjax.train.config import TrainConfig
-from vrjax.train.state import Network, State, rules
+from vrjax.train.state import Network, State
 
 Batch = dict[str, Any]
 
@@ -94,7 +94,7 @@ def make(
         mesh: where everything lives.
         shardings: of the state, as `vrjax.train.state.make` returned them.
     """
-    return update.compiled(body(network), shardings, network.base, batch_sharding(network.config, mesh))
+    return update.compiled(body(network), shardings, network.base, states.batch_sharding(network.config, mesh))
 
 
 def abstract(
@@ -118,25 +118,10 @@ def abstract(
 
 def rows_like(config: TrainConfig, mesh: Mesh, *shape: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
     """One array of a batch, as its shape and sharding."""
-    return jax.ShapeDtypeStruct((config.data.batch, *shape), dtype, sharding=batch_sharding(config, mesh))
+    return jax.ShapeDtypeStruct((config.data.batch, *shape), dtype, sharding=states.batch_sharding(config, mesh))
 
 
 def key_like(config: TrainConfig, shardings: State) -> jax.ShapeDtypeStruct:
     """The key of a run, as its shape and sharding."""
     key = jax.eval_shape(functools.partial(states.run_key, config, states.STEP))
     return jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=shardings.step)
-
-
-def batch_sharding(config: TrainConfig, mesh: Mesh) -> NamedSharding:
-    """Examples are divided over the mesh axes of the logical axis `batch`.
-
-    Raises:
-        ValueError: the devices do not divide a micro-batch.
-    """
-    spec = parallel.spec(("batch",), rules(config))
-    sharding = NamedSharding(mesh, spec)
-    micro = config.data.batch // config.accumulate
-    ways = config.data.batch // sharding.shard_shape((config.data.batch,))[0] if micro else 1
-    if micro % ways:
-        raise ValueError(f"a micro-batch of {micro} examples cannot be divided over {ways} devices")
-    return sharding

@@ -11,14 +11,13 @@ import numpy as np
 from flax import nnx
 
 from vrjax import flow
-from vrjax.files import records, tensors
+from vrjax.files import runs, tensors
 from vrjax.models import family
 from vrjax.models.blocks import axes, stack
 from vrjax.models.blocks import sites as named
 from vrjax.models.blocks.layers import Linear, layer_norm, sinusoid
 from vrjax.parallel.layout import place
 
-TARGETS = MUON = (r"(^|\.)blocks\..*kernel$",)
 PARTS = ("", ".across", ".ffn")
 
 
@@ -27,6 +26,7 @@ class Config:
     """Shape of a mixer: it mixes a fixed number of tokens, the cells of its latents."""
 
     family: ClassVar[str] = "toy"
+    TARGETS = MUON = (r"(^|\.)blocks\..*kernel$",)
     latent: tuple[int, ...] = (2, 4, 4, 3)
     goal: int = 5
     dim: int = 16
@@ -114,5 +114,5 @@ def _write(path, tree, **metadata):
 
 def load(path):
     source = tensors.read(pathlib.Path(path) / "model.safetensors")
-    like = abstract(records.from_dict(Config, json.loads(source.metadata["config"]), str(path)))
+    like = abstract(runs.from_dict(Config, json.loads(source.metadata["config"]), str(path)))
     return jax.tree_util.tree_map_with_path(lambda at, _: jnp.asarray(source[jax.tree_util.keystr(at)]), like)

@@ -18,13 +18,10 @@ from vrjax.models.wan import flops as counts
 from vrjax.models.wan import lora_files, readers, vae
 from vrjax.models.wan.dit import WanConfig, WanDiT, abstract
 
-__all__ = ["MUON", "TARGETS", "Config", "abstract", "logical_axes"]
+__all__ = ["Config", "abstract", "logical_axes"]
 
 Config = WanConfig
 NONE: Mapping[str, Any] = {}
-TARGETS = (r"(^|\.)blocks\..*kernel$",)
-# The modulation of all blocks comes out of one shared matrix: Muon updates it as well.
-MUON = (*TARGETS, r"(^|\.)time_projection\.kernel$")
 UMT5 = 5_680_910_336  # parameters of UMT5-XXL's encoder
 VAE_ARRAYS = 5  # alive in the VAE's widest stage: input, normed with context, convolved twice, shortcut
 # Logical axes of the parameters around the blocks, see `vrjax.models.blocks.axes`. "modulation" are the six chunks.
