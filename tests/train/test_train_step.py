@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,6 +49,14 @@ def plain():
 
 def close(found, expected, atol):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=atol), found, expected)
+
+
+def test_another_batch_and_other_numbers_are_the_same_program():
+    config = tiny.config()
+    _, (first, base, data, key) = step.abstract(config, state.make_mesh(config), (*SHAPE[1:], 3))
+    update = jax.jit(chex.assert_max_traces(step.body(state.Network(config, base)), n=1))
+    after, _ = update.eval_shape(first, base, data, key, {"optim.lr": 1e-2, "objective.shift": 3.0})
+    update.eval_shape(after, base, batch(1), key, {"optim.lr": 2e-2, "objective.shift": 1.0})
 
 
 def test_accumulation_equals_the_big_batch():

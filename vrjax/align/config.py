@@ -41,7 +41,6 @@ class Preference:
 
     def __post_init__(self):
         where = "preference"
-        most = losses.get(self.loss).most_losers
         if not (math.isfinite(self.beta) and self.beta > 0):
             raise ValueError(f"{where}.beta must be positive and finite, found {self.beta}")
         if not 0.0 <= self.low < self.high <= 1.0:
@@ -52,8 +51,6 @@ class Preference:
             raise ValueError(f"{where}.flipped must lie in [0, 0.5), found {self.flipped}")
         if not (math.isfinite(self.anchor) and self.anchor >= 0):
             raise ValueError(f"{where}.anchor must be finite and not negative, found {self.anchor}")
-        if most is not None and self.losers > most:
-            raise ValueError(f"{where}: {self.loss} takes at most {most} losers, found {self.losers}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +69,11 @@ class Reference:
     """Draws of the bank per pair; 0 draws noise and levels afresh in every update. precomputed needs at least 1."""
 
     def __post_init__(self):
-        references.make(self.kind, decay=self.decay, every=self.every, rate=self.rate)
+        if self.kind not in references.KINDS:
+            raise ValueError(f"unknown reference {self.kind!r}, expected one of {', '.join(references.KINDS)}")
+        if not (0.0 <= self.decay <= 1.0 and 0.0 < self.rate <= 1.0 and self.every >= 1):
+            found = f"found {self.decay}, {self.rate} and {self.every}"
+            raise ValueError(f"reference: decay must lie in [0, 1], rate in (0, 1], every be at least 1; {found}")
         if self.draws < 0 or (self.kind == "precomputed" and not self.draws):
             raise ValueError(f"reference.draws: {self.kind} needs a bank of at least 1 draw, found {self.draws}")
 
@@ -134,6 +135,9 @@ class AlignConfig(TrainConfig):
         super().__post_init__()
         name, kind, loss = f"config {self.name!r}", self.reference.kind, self.preference.loss
         online, method = self.rollout.source != "stored", losses.get(self.preference.loss)
+        if method.most_losers is not None and self.preference.losers > method.most_losers:
+            found = self.preference.losers
+            raise ValueError(f"{name}: {loss} takes at most {method.most_losers} losers, found {found}")
         if kind == "lora_off" and self.lora is None:
             raise ValueError(f"{name}: reference lora_off needs a LoRA run, found lora None")
         if kind == "none" and method.needs_reference:

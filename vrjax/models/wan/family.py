@@ -17,8 +17,9 @@ from vrjax.models.family import Needs
 from vrjax.models.wan import flops as counts
 from vrjax.models.wan import lora_files, readers, vae
 from vrjax.models.wan.dit import WanConfig, WanDiT, abstract
+from vrjax.models.wan.readers import load_dit as load
 
-__all__ = ["Config", "abstract", "logical_axes"]
+__all__ = ["Config", "abstract", "load"]
 
 Config = WanConfig
 NONE: Mapping[str, Any] = {}
@@ -53,11 +54,6 @@ def logical_axes(cfg: WanConfig) -> dict:
 def init(cfg: WanConfig, key: jax.Array) -> WanDiT:
     """Random weights from a key."""
     return WanDiT(cfg, rngs=nnx.Rngs(params=key))
-
-
-def load(path: str | os.PathLike) -> WanDiT:
-    """See `readers.load_dit`."""
-    return readers.load_dit(path)
 
 
 def save(model: WanDiT, folder: str | os.PathLike) -> None:
