@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import pathlib
 import re
 from typing import Any
 
@@ -13,12 +14,16 @@ import numpy as np
 import pytest
 import tiny
 
+import vrjax.models
 from vrjax.align import step as preference
 from vrjax.align.config import AlignConfig
+from vrjax.models import family
 from vrjax.train import state as states
 from vrjax.train import step as training
-from vrjax.train.config import Lora, TrainConfig
+from vrjax.train.config import Lora, Optim, TrainConfig
 
+vrjax.models.__path__.append(str(pathlib.Path(__file__).parent))
+TOY = family.get("toy").Config()  # traced in no time; it has neither text nor image
 LORA = Lora(rank=2)
 # field: another value, and what else must be set for the field to have a meaning
 PROGRAM: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -131,16 +136,16 @@ def changed(config: Any, changes: dict[str, Any]) -> Any:
 
 def trace(config: Any) -> str:
     """The update of a config as text, constants included; only shapes are needed."""
-    mesh = states.make_mesh(config)
+    mesh, shape = states.make_mesh(config), getattr(config.model, "latent", tiny.SHAPE)
     if isinstance(config, AlignConfig):
         masked = config.preference.loss == "local_dpo"
         like = changed(config, {"preference.loss": "dpo"}) if masked else config
-        _, (state, base, batch, key) = preference.abstract(like, mesh, tiny.SHAPE)
+        _, (state, base, batch, key) = preference.abstract(like, mesh, shape)
         if masked:
-            batch["masks"] = jax.ShapeDtypeStruct((config.data.batch, 1, *tiny.SHAPE), "float32")
+            batch["masks"] = jax.ShapeDtypeStruct((config.data.batch, 1, *shape), "float32")
         body = preference.body(states.Network(config, base), mesh)
     else:
-        _, (state, base, batch, key) = training.abstract(config, mesh, tiny.SHAPE)
+        _, (state, base, batch, key) = training.abstract(config, mesh, shape)
         body = training.body(states.Network(config, base))
     program = jax.make_jaxpr(body)(state, base, batch, key)
     text = f"{program}{[np.asarray(x).tolist() for x in program.consts if jnp.issubdtype(x.dtype, jnp.number)]}"
@@ -148,18 +153,21 @@ def trace(config: Any) -> str:
 
 
 @functools.cache
-def plain(kind: str, context: tuple) -> str:
-    return trace(changed(start(kind), dict(context)))
+def plain(kind: str, model: Any, context: tuple) -> str:
+    return trace(changed(start(kind, model), dict(context)))
 
 
-def start(kind: str) -> Any:
-    return tiny.align() if kind == "align" else changed(tiny.config(), {"optim.kind": "adamw"})
+def start(kind: str, model: Any = TOY) -> Any:
+    if kind == "align":
+        return tiny.align(model=model)
+    return tiny.config(model=model, optim=Optim(kind="adamw", warmup=2))
 
 
 def acts(kind: str, field: str, value: Any, context: dict[str, Any]) -> bool:
-    before = plain(kind, tuple(context.items()))
+    model = tiny.MODEL if "drop_" in field else TOY
+    before = plain(kind, model, tuple(context.items()))
     try:
-        return trace(changed(start(kind), context | {field: value})) != before
+        return trace(changed(start(kind, model), context | {field: value})) != before
     except ValueError as error:
         return bool(str(error))  # refused, which is as good
 

@@ -100,8 +100,8 @@ class Run:
         return self
 
     def __exit__(self, kind: type | None, *_: Any) -> None:
-        there = {entry.name for entry in self.folder.iterdir()}
-        if kind is not None and there == {".lock", "config.json"} and not self._lock.closed:
+        mine = kind is not None and not self._lock.closed
+        if mine and {entry.name for entry in self.folder.iterdir()} == {".lock", "config.json"}:
             (self.folder / "config.json").unlink()
         self.close()
 
