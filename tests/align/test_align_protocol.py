@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import shlex
+import sys
 
 import pytest
 import tiny
@@ -26,7 +27,7 @@ def test_documented_commands_run(path, monkeypatch):
     assert words[:2] == ["align", path.relative_to(ROOT).as_posix()]
     seen = []
     monkeypatch.setattr(loop, "run", lambda config, **options: seen.append((config, options)))
-    monkeypatch.setattr("vrjax.parallel.mesh.reuse_host_memory", lambda: None)
+    monkeypatch.setattr(sys.modules["vrjax.parallel.mesh"], "reuse_host_memory", lambda: None)
     monkeypatch.chdir(ROOT)
     cli.main([*words, "--preference.beta", "250"])
     config, options = seen[0]

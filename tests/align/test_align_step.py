@@ -59,12 +59,13 @@ def plain(base):
 
 def test_another_batch_and_other_numbers_are_the_same_program():
     config = tiny.align(reference=Reference(kind="ema"))
-    mesh = states.make_mesh(config)
-    _, (first, base, data, key) = step.abstract(config, mesh, tiny.SHAPE)
-    update = jax.jit(chex.assert_max_traces(step.body(states.Network(config, base), mesh), n=1))
-    after, _ = update.eval_shape(first, base, data, key, {"optim.lr": 1e-2, "preference.beta": 20.0})
-    batch = {name: array for name, array in tiny.batch(seed=1).items() if name in data}
-    update.eval_shape(after, base, batch, key, {"optim.lr": 2e-2, "preference.beta": 5.0})
+    mesh, key = states.make_mesh(config), states.run_key(config, states.STEP)
+    network, current, shardings = step.make_state(config, mesh)
+    body = chex.assert_max_traces(step.body(network, mesh), n=1)
+    run = jax.jit(body, out_shardings=(shardings, shardings.step))
+    for seed, beta in ((0, 20.0), (1, 5.0)):
+        batch = jax.device_put(tiny.batch(seed=seed), batch_sharding(config, mesh))
+        current, _ = run(current, network.base, batch, key, {"preference.beta": beta})
 
 
 # ------------------------------------------------------------------------------------------------------ the primitive

@@ -53,10 +53,13 @@ def close(found, expected, atol):
 
 def test_another_batch_and_other_numbers_are_the_same_program():
     config = tiny.config()
-    _, (first, base, data, key) = step.abstract(config, state.make_mesh(config), (*SHAPE[1:], 3))
-    update = jax.jit(chex.assert_max_traces(step.body(state.Network(config, base)), n=1))
-    after, _ = update.eval_shape(first, base, data, key, {"optim.lr": 1e-2, "objective.shift": 3.0})
-    update.eval_shape(after, base, batch(1), key, {"optim.lr": 2e-2, "objective.shift": 1.0})
+    mesh, key = state.make_mesh(config), state.run_key(config, state.STEP)
+    network, current, shardings = state.make(config, mesh)
+    body = chex.assert_max_traces(step.body(network), n=1)
+    run = jax.jit(body, out_shardings=(shardings, shardings.step))
+    for seed, rate in ((0, 1e-2), (1, 2e-2)):
+        data = jax.device_put(batch(seed), state.batch_sharding(config, mesh))
+        current, _ = run(current, network.base, data, key, {"optim.lr": rate})
 
 
 def test_accumulation_equals_the_big_batch():

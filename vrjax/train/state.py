@@ -78,7 +78,7 @@ def make_mesh(config: TrainConfig) -> Mesh:
 
     A run of several processes uses all their devices, by plain data parallelism when the config names no axes.
     """
-    if processes.several():  # every process must take part
+    if jax.process_count() > 1:  # every process must take part
         return parallel.mesh(config.mesh or {"data": -1})
     if not config.mesh:
         return parallel.mesh({}, devices=jax.devices()[:1])
