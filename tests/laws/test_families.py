@@ -187,7 +187,7 @@ def test_options(row, of):
 def test_adapters(of, model, tmp_path):
     """TARGETS and MUON name matrices; adapters of them are written as safetensors."""
     weights = nnx.to_pure_dict(nnx.state(model))
-    assert set(lora.targets(weights, row.cfg.TARGETS)) <= set(lora.targets(weights, row.cfg.MUON))
-    adapters = lora.init(weights, jax.random.key(0), rank=2, patterns=row.cfg.TARGETS)
+    assert set(lora.targets(weights, model.cfg.TARGETS)) <= set(lora.targets(weights, model.cfg.MUON))
+    adapters = lora.init(weights, jax.random.key(0), rank=2, patterns=model.cfg.TARGETS)
     of.save_adapters(adapters, tmp_path / "adapters.safetensors", alpha=4.0)
     assert len(tensors.read(tmp_path / "adapters.safetensors").shapes) >= 2 * len(adapters)
