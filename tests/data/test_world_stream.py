@@ -138,9 +138,9 @@ def test_every_window_of_every_process_has_the_mix(weights, start, stride, seed)
     share = np.array(weights) / sum(weights)
     s.edges, s._offset = np.cumsum(share), seed
     found = np.bincount([s.world(start + k * stride) for k in range(512)], minlength=3)
-    # A draw would be off by up to 4 * sqrt(512 * 0.25) = 45; a resonance of the stride with the order, by 256. The
-    # worst stride here is 61, whose multiples lie closest to whole turns: it is off by up to 31.4.
-    assert np.abs(found - 512 * share).max() <= 32
+    # A draw would be off by up to 4 * sqrt(512 * 0.25) = 45; a resonance of the stride with the order, by 256. Of the
+    # strides here, multiples of 48 and 61 lie closest to whole turns: they are off by up to 25.3 and 31.4.
+    assert np.abs(found - 512 * share).max() <= {48: 26, 61: 32}.get(stride, 24)
     unstrided = np.bincount([s.world(start + k) for k in range(512)], minlength=3)
     assert np.abs(unstrided - 512 * share).max() <= 6
 
