@@ -116,10 +116,21 @@ def gpu() -> tuple[Case, ...]:
     seeds: dict[str, Any] = dict(wan, latent=(5, 30, 52, 16))
     return (
         Case("forward", "forward", **wan),
-        Case("guided_loop", "guided", steps=50, shift=5.0, **wan),
         Case("single", "single", steps=10, **seeds),
         Case("ensemble_8", "ensemble", steps=10, **seeds),
+        Case("guided_loop", "guided", steps=4, shift=5.0, **wan),
     )
+
+
+# Attention alone, compared with float64 before anything is timed on a GPU: (queries, keys, heads, head_dim).
+ATTENTION = ((2048, 2048, 12, 128), (2048, 512, 12, 128))
+
+
+def attention(shape: tuple[int, int, int, int]) -> list[np.ndarray]:
+    """q, k, v and the gradient of the output, float32."""
+    n, m, heads, d = shape
+    rng = np.random.default_rng(1)
+    return [rng.standard_normal((rows, heads, d)).astype(np.float32) for rows in (n, m, m, n)]
 
 
 # What vrjax is measured for alone (`costs_side`, `memory_side`): the row's name, and what its ratio is of.

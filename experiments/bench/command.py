@@ -30,7 +30,9 @@ Rows beside PyTorch, all of them by default (CPU: float32, a model of width 256 
     ensemble_8_vs_single   time of ensemble_8 / (8 times single), both vrjax
     mfu_forward            operations a second of `forward` (`vrjax.models.wan.flops`) / those of the best sgemm of the
                            same run and library: a share, not a ratio to PyTorch
-On a machine with a GPU the rows are those of Wan 2.1 T2V-1.3B at 480p x 81 frames in bfloat16.
+With --gpu the rows are those of Wan 2.1 T2V-1.3B in bfloat16: `gemm_bf16` (8192 x 8192), `forward` and `guided_loop`
+(4 steps) at 480p x 81 frames, `single` and `ensemble_8` at 240p x 17 frames. Before them every implementation of
+attention and its gradients are compared with float64.
 
 Rows of vrjax alone, measured where they are named:
     recording              time, recording x, v and x0 of every step / recording nothing

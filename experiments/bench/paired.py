@@ -1,9 +1,13 @@
-"""vrjax beside PyTorch: every row in fresh processes in each of several rounds, results compared before timing."""
+"""vrjax beside PyTorch: every row in fresh processes in each of several rounds, results compared before timing.
+
+On a GPU the rows of a round share their processes: there is no pace that a CPU's process keeps, and starting them costs
+more than the rows.
+"""
 
 import contextlib
 import pathlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +17,9 @@ from experiments.bench.cases import Case
 from experiments.bench.sides import Failed, Side
 
 SIDES = ("vrjax", "torch")
-SGEMM = 2048
+GEMM = {"sgemm": (2048, "float32"), "gemm_bf16": (8192, "bfloat16")}  # of a CPU, of a GPU
 TOLERANCE = {"float32": 2e-3, "bfloat16": 5e-2}  # of whole loops, relative to the largest value
+ATTENTION_TOLERANCE = 1e-2  # of half precision beside float64, relative to the largest value
 
 
 def compare(case: Case, ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -25,6 +30,29 @@ def compare(case: Case, ours: np.ndarray, theirs: np.ndarray) -> float:
     if not difference <= TOLERANCE[case.dtype]:
         raise Failed(f"{case.name}: results differ by {difference:.2g}, expected at most {TOLERANCE[case.dtype]}")
     return difference
+
+
+def check_attention(
+    sides: Sequence[Side], dtype: str = "bfloat16", impls: Sequence[str] = ("cudnn", "tiled", "xla")
+) -> None:
+    """Compares implementations of attention and their gradients with PyTorch in float64.
+
+    Raises:
+        Failed: one is off by more than 1 % of the largest value.
+    """
+    ours, theirs = sides
+    for shape in cases.ATTENTION:
+        arrays = cases.attention(shape)
+        exact = theirs.ask("attention", arrays, dtype)
+        for impl in impls:
+            found = ours.ask("attention", arrays, dtype, impl)
+            errors = [float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(found, exact, strict=True)]
+            words = "  ".join(
+                f"{name} {error:.1e}" for name, error in zip(("out", "dq", "dk", "dv"), errors, strict=True)
+            )
+            print(f"  attention {shape} {dtype} {impl:<6} off by {words}", flush=True)
+            if not max(errors) <= ATTENTION_TOLERANCE:
+                raise Failed(f"attention {shape} by {impl}: {words}, expected at most {ATTENTION_TOLERANCE}")
 
 
 def measure(
@@ -55,28 +83,36 @@ def measure(
         about.setdefault(name, more)["cpu_ratio"] = cpu_ratio
         keep(name, wall[:, 0] / wall[:, 1])
 
-    @contextlib.contextmanager
-    def both() -> Iterator[list[Side]]:
-        with contextlib.ExitStack() as stack:
-            yield [stack.enter_context(Side(side, cores, on_gpu, devices)) for side in SIDES]
+    def processes(stack: contextlib.ExitStack) -> list[Side]:
+        return [stack.enter_context(Side(side, cores, on_gpu, devices)) for side in SIDES]
 
-    for turn in range(rounds):
-        now = count // rounds + (turn < count % rounds)
-        with both() as sides:
-            for side in sides:
-                side.ask("sgemm", SGEMM)
-            timed("sgemm", sides, now)
-        best = 2 * SGEMM**3 / taken["sgemm"][-1][:, 0].min()
-        for case in chosen:
-            with both() as sides, tempfile.TemporaryDirectory() as folder:
-                path = pathlib.Path(folder)
-                sides[1].ask("initialise", case, path)
-                results = [side.ask("build", case, path, compiled) for side in sides]
-                timed(case.name, sides, now, difference=compare(case, *results))
-            if case.name == "forward" and case.dtype == "float32":
-                keep("mfu_forward", operations(case) / taken["forward"][-1][:, 0] / best)
-        if "single" in taken and "ensemble_8" in taken:
-            keep("ensemble_8_vs_single", taken["ensemble_8"][-1][:, 0] / (8 * taken["single"][-1][:, 0]))
+    product = "gemm_bf16" if on_gpu else "sgemm"
+    size, precision = GEMM[product]
+    with tempfile.TemporaryDirectory() as scratch:
+        for turn in range(rounds):
+            now = count // rounds + (turn < count % rounds)
+            with contextlib.ExitStack() as shared:
+                sides = processes(shared)
+                if on_gpu and turn == 0:
+                    check_attention(sides)
+                for side in sides:
+                    side.ask("gemm", size, precision)
+                timed(product, sides, now)
+                best = 2 * size**3 / taken[product][-1][:, 0].min()
+                if not on_gpu:
+                    shared.close()
+                for case in chosen:
+                    with contextlib.ExitStack() as own:
+                        sides = sides if on_gpu else processes(own)
+                        path = pathlib.Path(scratch, weights(case))
+                        if not path.exists():
+                            sides[1].ask("initialise", case, path)
+                        results = [side.ask("build", case, path, compiled) for side in sides]
+                        timed(case.name, sides, now, difference=compare(case, *results))
+                    if case.name == "forward" and case.dtype == precision:
+                        keep("mfu_forward", operations(case) / taken["forward"][-1][:, 0] / best)
+            if "single" in taken and "ensemble_8" in taken:
+                keep("ensemble_8_vs_single", taken["ensemble_8"][-1][:, 0] / (8 * taken["single"][-1][:, 0]))
 
     rows = []
     for name, values in ratios.items():
@@ -86,6 +122,13 @@ def measure(
             more["vrjax_s"], more["torch_s"] = (float(x) for x in np.median(np.concatenate(taken[name]), 0))
         rows.append(timing.row(name, np.concatenate(values), **more))
     return rows
+
+
+def weights(case: Case) -> str:
+    """The folder of the random weights of a case's model: cases of one shape share it."""
+    return "-".join(
+        str(n) for n in (case.heads, case.head_dim, case.ffn_dim, case.layers, case.latent[-1], case.text[1])
+    )
 
 
 def operations(case: Case) -> float:

@@ -33,7 +33,7 @@ def serve(pipe: Any, side: str, cores: Sequence[int], devices: int) -> None:
                 answer = timing.timer(call, PAUSE)()
             elif request == "watch":
                 answer = module.watch(call, *args)
-            elif request in ("build", "sgemm"):
+            elif request in ("build", "gemm"):
                 call = None  # frees the last case first
                 call = getattr(module, request)(*args)
                 answer = call() if request == "build" else None
@@ -48,7 +48,8 @@ def serve(pipe: Any, side: str, cores: Sequence[int], devices: int) -> None:
 def _environment(side: str, cores: Sequence[int], on_gpu: bool) -> Iterator[None]:
     """What a side's process finds in its environment when it starts, before it imports anything."""
     wanted = {"OMP_NUM_THREADS": str(len(cores))}
-    wanted |= {} if on_gpu else {"JAX_PLATFORMS": "cpu"}
+    # On a GPU both sides hold memory at once; JAX would take three quarters of it.
+    wanted |= {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.55"} if on_gpu else {"JAX_PLATFORMS": "cpu"}
     wanted |= {"VRJAX_HOST_MEMORY": "system"} if side == "torch" else {}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)

@@ -28,15 +28,47 @@ def initialise(case: Case, folder: pathlib.Path) -> None:
     diffusers = library("diffusers")
 
     torch.manual_seed(0)
-    diffusers.WanTransformer3DModel(**case.diffusers()).save_pretrained(folder)
+    with torch.device(device()):
+        model = diffusers.WanTransformer3DModel(**case.diffusers())
+    model.save_pretrained(folder)
 
 
-def sgemm(size: int) -> Callable[[], Any]:
-    """One float32 matrix product."""
+def device() -> str:
+    """Where this side computes."""
+    return "cuda" if library("torch").cuda.is_available() else "cpu"
+
+
+def wait() -> None:
+    """Until the device has done what it was given."""
+    if device() == "cuda":
+        library("torch").cuda.synchronize()
+
+
+def gemm(size: int, dtype: str) -> Callable[[], Any]:
+    """One matrix product."""
     torch = library("torch")
 
-    a, b = (torch.from_numpy(np.random.default_rng(i).standard_normal((size, size), np.float32)) for i in range(2))
-    return lambda: a @ b
+    draw = lambda i: torch.from_numpy(np.random.default_rng(i).standard_normal((size, size), np.float32))
+    a, b = (draw(i).to(device(), getattr(torch, dtype)) for i in range(2))
+
+    def multiply():
+        c = a @ b
+        wait()
+        return c
+
+    return multiply
+
+
+def attention(arrays: list[np.ndarray], dtype: str) -> list[np.ndarray]:
+    """Attention's output and the gradients of q, k and v in float64, of inputs rounded to `dtype`."""
+    torch = library("torch")
+
+    rounded = [torch.from_numpy(x).to(device(), getattr(torch, dtype)).double() for x in arrays]
+    q, k, v = (x.requires_grad_() for x in rounded[:3])
+    scores = torch.einsum("nhd,mhd->hnm", q, k) * q.shape[-1] ** -0.5
+    out = torch.einsum("hnm,mhd->nhd", scores.softmax(-1), v)
+    out.backward(rounded[3])
+    return [x.detach().cpu().numpy() for x in (out, q.grad, k.grad, v.grad)]
 
 
 def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.ndarray | None]:
@@ -45,19 +77,22 @@ def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.n
     diffusers = library("diffusers")
     load_file = library("safetensors.torch").load_file
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = getattr(torch, case.dtype)
-    model: Any = diffusers.WanTransformer3DModel(**case.diffusers())
+    with torch.device(device()):
+        model: Any = diffusers.WanTransformer3DModel(**case.diffusers())
     model.load_state_dict(load_file(folder / "diffusion_pytorch_model.safetensors"))
     for name, parameter in model.named_parameters():  # as from_pretrained does, which wants a further package for it
         keep = any(part in name.split(".") for part in model._keep_in_fp32_modules)
-        parameter.data = parameter.data.to(device, torch.float32 if keep else dtype)
-    model.to(device)
-    arrays = {k: torch.from_numpy(v).to(device) for k, v in case.arrays().items()}
+        parameter.data = parameter.data.to(torch.float32 if keep else dtype)
+    arrays = {k: torch.from_numpy(v).to(device()) for k, v in case.arrays().items()}
     first = lambda x: x.permute(0, 4, 1, 2, 3).contiguous()  # channels first
     x, noise = first(arrays["x"]), first(arrays["noise"])
     text, negative = arrays["text"].to(dtype), arrays["negative"].to(dtype)
-    net = torch.compile(model) if compiled else model
+    net = model
+    if compiled and device() == "cuda":  # the blocks are equal: compiling one serves all, as diffusers advises
+        model.compile_repeated_blocks(fullgraph=True)
+    elif compiled:
+        net = torch.compile(model)
 
     def velocity(x, t, text):
         return net(x.to(dtype), t.expand(len(x)), text.expand(len(x), -1, -1), return_dict=False)[0]
@@ -65,12 +100,8 @@ def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.n
     def numpy(x):
         return x.float().permute(0, 2, 3, 4, 1).cpu().numpy()
 
-    def wait():
-        if device == "cuda":
-            torch.cuda.synchronize()
-
     if case.work == "forward":
-        time = torch.tensor(500.0, device=device)
+        time = torch.tensor(500.0, device=device())
 
         @torch.inference_mode()
         def forward():
@@ -106,7 +137,7 @@ def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.n
     @torch.inference_mode()
     def loop():
         scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=case.shift)
-        scheduler.set_timesteps(case.steps, device=device)
+        scheduler.set_timesteps(case.steps, device=device())
         state, record = noise, []
         for i, t in enumerate(scheduler.timesteps):
             v = velocity(state, t, text)

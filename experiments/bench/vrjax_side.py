@@ -17,14 +17,32 @@ def start(cores: int, devices: int) -> None:
         parallel.cores(devices)
 
 
-def sgemm(size: int) -> Callable[[], Any]:
-    """One float32 matrix product."""
+def gemm(size: int, dtype: str) -> Callable[[], Any]:
+    """One matrix product."""
     import jax
     import jax.numpy as jnp
 
-    a, b = (jnp.asarray(np.random.default_rng(i).standard_normal((size, size), np.float32)) for i in range(2))
+    draw = lambda i: np.random.default_rng(i).standard_normal((size, size), np.float32)
+    a, b = (jnp.asarray(draw(i), dtype) for i in range(2))
     multiply = jax.jit(jnp.matmul)
     return lambda: jax.block_until_ready(multiply(a, b))
+
+
+def attention(arrays: list[np.ndarray], dtype: str, impl: str) -> list[np.ndarray]:
+    """Output of one implementation of attention and the gradients of q, k and v, float32."""
+    import jax
+    import jax.numpy as jnp
+
+    from vrjax.models.blocks.attention import attend
+
+    q, k, v, grad = (jnp.asarray(x, dtype) for x in arrays)
+
+    @jax.jit
+    def both(q, k, v, grad):
+        out, back = jax.vjp(lambda q, k, v: attend(q, k, v, impl=impl), q, k, v)
+        return out, *back(grad)
+
+    return [np.asarray(x.astype(jnp.float32)) for x in both(q, k, v, grad)]
 
 
 def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.ndarray | None]:

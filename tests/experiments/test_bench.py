@@ -58,10 +58,28 @@ def test_pairs_alternate_after_a_warm_up():
 
 @pytest.mark.parity
 def test_a_row_beside_diffusers(monkeypatch):
-    monkeypatch.setattr(paired, "SGEMM", 64)
+    monkeypatch.setitem(paired.GEMM, "sgemm", (64, "float32"))
     monkeypatch.setattr(sides, "PAUSE", 0.0)
     monkeypatch.delenv("XLA_FLAGS", raising=False)  # each core a device, not eight
     available = sorted(os.sched_getaffinity(0))[:2]
     rows = {r["name"]: r for r in paired.measure([TINY], available, 3, rounds=2, devices=len(available))}
     assert rows["tiny"]["pairs"] == 3 and len(rows["tiny"]["rounds"]) == 2
     assert rows["tiny"]["ratio"] > 0 and 0 <= rows["tiny"]["difference"] < 1e-4
+
+
+@pytest.mark.parity
+def test_attention_is_compared_before_a_gpu_is_timed(monkeypatch):
+    from experiments.bench import torch_side, vrjax_side
+
+    class Here:
+        def __init__(self, module, scale=1.0):
+            self.module, self.scale = module, scale
+
+        def ask(self, name, *arguments):
+            return [x * self.scale for x in getattr(self.module, name)(*arguments)]
+
+    monkeypatch.setattr(cases, "ATTENTION", ((64, 40, 2, 16),))
+    paired.check_attention((Here(vrjax_side), Here(torch_side)), "float32", ("tiled", "xla"))
+    paired.check_attention((Here(vrjax_side), Here(torch_side)), "bfloat16", ("xla",))
+    with pytest.raises(sides.Failed, match="tiled"):
+        paired.check_attention((Here(vrjax_side, 1.02), Here(torch_side)), "float32", ("tiled",))

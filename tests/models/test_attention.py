@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.custom_batching import custom_vmap
 from jax.extend.core import jaxprs_in_params
 
 from vrjax.models.blocks import attention, stack
@@ -173,6 +174,28 @@ def test_backward_keeps_no_weights():
     args = [jax.ShapeDtypeStruct((n, 2, 4), jnp.float32)] * 3
     size = lambda impl: sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(residuals(impl)))
     assert size("tiled") <= n * 2 * (4 * 4 + 1) < 2 * n * n <= size("xla")
+
+
+def test_cudnn_gets_the_axis_of_seeds_on_every_argument(monkeypatch):
+    """JAX's rule for its cuDNN kernel reads the batch off the queries; seeds that share a prompt share keys."""
+    plain = lambda q, k, v: attend(q, k, v, impl="xla")
+    kernel = custom_vmap(plain)
+
+    @kernel.def_vmap
+    def rule(size, batched, *args):
+        assert batched == [True] * 3 and {len(a) for a in args} == {size}
+        return jax.vmap(plain)(*args), True
+
+    q, k, v, _ = draw(4, 3, 2, 4)
+    queries = jnp.stack([q, 2 * q, -q])
+    over = lambda impl: jax.vmap(lambda q, k: attend(q, k, v, impl=impl), (0, None))
+    monkeypatch.setattr(jax.nn, "dot_product_attention", lambda q, k, v, implementation: kernel(q, k, v))
+    np.testing.assert_allclose(over("cudnn")(queries, k), over("xla")(queries, k), rtol=1e-5, atol=1e-6)
+    twice = lambda impl: jax.vmap(lambda k: over(impl)(queries, k))(jnp.stack([k, 3 * k]))
+    np.testing.assert_allclose(twice("cudnn"), twice("xla"), rtol=1e-5, atol=1e-6)
+    monkeypatch.setattr(jax.nn, "dot_product_attention", lambda q, k, v, implementation: plain(q, k, v))
+    slope = lambda impl: jax.grad(lambda k: jnp.sum(over(impl)(queries, k) ** 2))(k)
+    np.testing.assert_allclose(slope("cudnn"), slope("xla"), rtol=1e-5, atol=1e-5)
 
 
 def test_errors():

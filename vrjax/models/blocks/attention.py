@@ -133,7 +133,7 @@ def attend(
     if impl in ("cudnn", "splash") and groups is not None:
         raise ValueError(f"attend: {impl} knows no causal_groups, expected impl='tiled' or 'xla'")
     if impl == "cudnn":
-        return jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
+        return jax.nn.dot_product_attention(*_alike(q, k, v), implementation="cudnn")
     if impl == "xla":
         return _plain(q, k, v, groups)
     heads_first = lambda x: jnp.swapaxes(x, 0, 1)
@@ -149,6 +149,27 @@ def _tell(line: str) -> None:
     if line not in _told:
         _told.add(line)
         log.info(line)
+
+
+@custom_vmap
+def _batched(q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:
+    return q, k, v
+
+
+@_batched.def_vmap
+def _batched_rule(size: int, batched: list[bool], *args: Array) -> tuple[tuple[Array, ...], tuple[bool, ...]]:
+    all_of = (a if b else jnp.broadcast_to(a, (size, *a.shape)) for a, b in zip(args, batched, strict=True))
+    return _batched(*all_of), (True,) * len(args)
+
+
+@jax.custom_vjp
+def _alike(q: Array, k: Array, v: Array) -> tuple[Array, Array, Array]:
+    """The same arrays; under vmap all of them have the axis as soon as one has. JAX's rule for its cuDNN kernel takes
+    the batch of the queries for that of the keys, which seeds that share a prompt do not have."""
+    return _batched(q, k, v)
+
+
+_alike.defvjp(lambda *args: (_batched(*args), None), lambda _, grads: grads)
 
 
 def _plain(q: Array, k: Array, v: Array, groups: np.ndarray | None) -> Array:
