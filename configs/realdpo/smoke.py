@@ -11,17 +11,26 @@ both.
 
 from vrjax.align.config import AlignConfig, Preference, Reference, Rollout
 from vrjax.models.embedded import shipped
-from vrjax.models.wan import load_dit
+from vrjax.models.wan import WanConfig
 from vrjax.train.config import Checkpoint, Data, Lora, Optim
 
 
 def config() -> AlignConfig:
     """The config of the run."""
-    model = shipped.path("worlds")
     return AlignConfig(
         name="realdpo_smoke",
-        model=load_dit(model).cfg,
-        start=str(model),
+        model=WanConfig(
+            dim=64,
+            heads=2,
+            ffn_dim=256,
+            layers=6,
+            in_channels=3 + 4,
+            out_channels=3,
+            text_dim=32,
+            text_len=16,
+            gate_init=1.0,
+        ),
+        start=str(shipped.FOLDER / "worlds"),
         lora=Lora(rank=4),
         data=Data(mix={"maze": 1.0}, batch=2),
         preference=Preference(loss="reg_dpo", beta=500.0, anchor=1.0, losers=1),

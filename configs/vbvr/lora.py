@@ -33,7 +33,7 @@ def config() -> TrainConfig:
         lora=Lora(rank=32, patterns=TARGETS),
         data=Data(cache="vbvr-cache", batch=16),
         steps=62_500,  # one epoch of a million clips
-        objective=Objective(times="uniform", shift=5.0, low=0.642, high=1.0, drop_text=0.0),
+        objective=Objective(times="uniform", shift=5.0, low=0.642, high=1.0, drop=0.0),
         optim=Optim(kind="adamw", lr=1e-4, b2=0.999, weight_decay=0.01, warmup=100, final=1.0),
         validate=Validate(every=0, final_clips=0),
         checkpoint=Checkpoint(every=500),

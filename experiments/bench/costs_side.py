@@ -20,13 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.bench import timing
-from vrjax import tasks
+from vrjax import parallel, tasks
 from vrjax.align import step as preference
 from vrjax.align.config import AlignConfig, Preference, Reference
 from vrjax.flow import Record, Trajectory, grids, sample
 from vrjax.models.embedded import conditions, shipped
 from vrjax.plan.jobs import preference as plan
-from vrjax.train import state as states
 from vrjax.train import step as training
 from vrjax.train.config import Optim, TrainConfig, load
 
@@ -104,7 +103,7 @@ def _training() -> tuple[TrainConfig, Any, Callable[[], Any]]:
     plain = load(pathlib.Path(__file__).parents[2] / "configs" / "chain_of_steps" / "worlds.py")
     data = dataclasses.replace(plain.data, batch=BATCH)
     plain = dataclasses.replace(plain, data=data, accumulate=1, optim=Optim(kind="adamw"))
-    mesh = states.make_mesh(plain)
+    mesh = parallel.run_mesh(plain.mesh)
     update, shapes = training.abstract(plain, mesh, LATENT)
     return plain, mesh, timing.repeated(update, *_filled(shapes))
 
@@ -112,7 +111,7 @@ def _training() -> tuple[TrainConfig, Any, Callable[[], Any]]:
 def _preference(losers: int, reference: Reference, count: int) -> np.ndarray:
     plain, mesh, train = _training()
     shared = {f.name: getattr(plain, f.name) for f in dataclasses.fields(TrainConfig)}
-    shared["objective"] = dataclasses.replace(plain.objective, drop_text=0.0, drop_image=0.0)
+    shared["objective"] = dataclasses.replace(plain.objective, drop=0.0, drop_others=0.0)
     config = AlignConfig(**shared, preference=Preference(losers=losers), reference=reference, pairs="random")
     update, shapes = preference.abstract(config, mesh, LATENT)
     found = timing.ratios(timing.repeated(update, *_filled(shapes)), train, count)

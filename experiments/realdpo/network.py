@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.realdpo import inputs
 from experiments.realdpo.config import RealDPO
+from vrjax import parallel
 from vrjax.align import rollouts
 from vrjax.align.config import AlignConfig, Preference, Rollout
 from vrjax.models.wan import WanConfig
@@ -48,7 +49,7 @@ def base_config(study: RealDPO, seed: int) -> TrainConfig:
         model=model(study),
         steps=study.base_steps,
         data=Data(batch=study.base_batch),
-        objective=Objective(times="uniform", shift=1.0, drop_text=0.0),
+        objective=Objective(times="uniform", shift=1.0, drop=0.0),
         optim=Optim(kind="muon", lr=study.base_lr, warmup=min(50, study.base_steps)),
         ema=Ema(decay=0.995),
         validate=Validate(every=0, final_clips=0),
@@ -66,7 +67,7 @@ def post_config(study: RealDPO) -> AlignConfig:
         data=Data(batch=study.batch),
         preference=Preference(loss="sft"),
         pairs="in memory",
-        objective=Objective(times="uniform", shift=1.0, drop_text=0.0),
+        objective=Objective(times="uniform", shift=1.0, drop=0.0),
         validate=Validate(every=0, final_clips=0),
         dtype="float32",
     )
@@ -129,7 +130,7 @@ def stack(study: RealDPO, named: list[dict[str, np.ndarray]]) -> Any:
 def _base_update(study: RealDPO) -> tuple[Any, Any]:
     """Mesh and compiled update of base training."""
     config = base_config(study, 0)
-    mesh = states.make_mesh(config)
+    mesh = parallel.run_mesh(config.mesh)
     network, _, shardings = states.make(config, mesh)
     return mesh, training.make(network, mesh, shardings)
 

@@ -18,13 +18,12 @@ from experiments.realdpo.arms import Regime
 from experiments.realdpo.config import RealDPO
 from experiments.realdpo.network import post_config
 from experiments.realdpo.pairs import Material
-from vrjax import flow
+from vrjax import flow, parallel
 from vrjax.align import losses, policy, step
 from vrjax.align.config import Preference, Reference
 from vrjax.align.step import State
 from vrjax.tasks.discs import physics, verifier
 from vrjax.train import optim, update
-from vrjax.train import state as states
 from vrjax.train.config import Optim
 from vrjax.train.state import Network
 
@@ -58,10 +57,10 @@ def program(study: RealDPO, method: str, losers: int, shared: bool) -> Program:
     config = dataclasses.replace(
         post_config(study),
         preference=Preference(loss=method, losers=losers, shared_noise=shared, bins=1),
-        reference=Reference(kind="ema" if losses.get(method).needs_reference else "none"),
+        reference=Reference(kind="ema" if losses.METHODS[method].needs_reference else "none"),
         optim=Optim(kind="adamw", warmup=study.warmup, final=1.0, b2=0.95, weight_decay=study.decay),
     )
-    one = step.body(Network(config, {}), states.make_mesh(config))
+    one = step.body(Network(config, {}), parallel.run_mesh(config.mesh))
     start = jax.vmap(functools.partial(step.start, config))
 
     def move(numbers: Mapping[str, Any], state: State, batch: Any, key: Any) -> tuple[State, dict[str, jax.Array]]:

@@ -10,9 +10,9 @@ import pytest
 import tiny
 
 from vrjax import cli
-from vrjax.align import loop
 from vrjax.align.config import AlignConfig
 from vrjax.files import runs
+from vrjax.train import loop
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIGS = [ROOT / "configs" / "realdpo" / name for name in ("smoke.py", "wan.py")]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tiny
 
+from vrjax import parallel
 from vrjax.align import errors, losses, references, step, stored
 from vrjax.align.config import Preference, Reference, Rollout
 from vrjax.flow import Level
@@ -29,8 +30,9 @@ def base(tmp_path_factory):
 
 
 def prepared(config):
-    mesh = states.make_mesh(config)
-    network, state, shardings = step.make_state(config, mesh)
+    mesh = parallel.run_mesh(config.mesh)
+    network, *made = states.make(config, mesh)
+    state, shardings = step.extended(config, *made)
     update = step.make(network, mesh, shardings)
     key = jax.device_put(states.run_key(config, states.STEP), shardings.step)
     put = lambda batch: jax.device_put(batch, batch_sharding(config, mesh))
@@ -59,8 +61,9 @@ def plain(base):
 
 def test_another_batch_and_other_numbers_are_the_same_program():
     config = tiny.align(reference=Reference(kind="ema"))
-    mesh, key = states.make_mesh(config), states.run_key(config, states.STEP)
-    network, current, shardings = step.make_state(config, mesh)
+    mesh, key = parallel.run_mesh(config.mesh), states.run_key(config, states.STEP)
+    network, *made = states.make(config, mesh)
+    current, shardings = step.extended(config, *made)
     body = chex.assert_max_traces(step.body(network, mesh), n=1)
     run = jax.jit(body, out_shardings=(shardings, shardings.step))
     for seed, beta in ((0, 20.0), (1, 5.0)):
@@ -347,7 +350,7 @@ def test_every_method_takes_what_it_should_from_the_measured_errors():
         "kto": 0.5 * (1 - logistic(20 * (-dw[:, 0] - origin)) + (1 - logistic(-20 * (-dl - origin))).mean(1)),
         "local_dpo": region.mean(1) + dpo + 0.5 * policy.win,
     }
-    assert set(expected) == set(losses.names()) - {"dense_dpo"}
+    assert set(expected) == set(losses.METHODS) - {"dense_dpo"}
     for name, value in expected.items():
         spec = Preference(loss=name, beta=20.0, anchor=0.5, flipped=0.1, margin=0.2, boost=0.3, losers=3)
         found = losses.pair_losses(spec, measured, {"masks": masks})

@@ -12,6 +12,7 @@ from experiments.realdpo import arms, inputs, network, pairs, training, verdicts
 from experiments.realdpo.arms import Regime
 from experiments.realdpo.config import RealDPO, Tuned
 from experiments.realdpo.suite import BASE, BEST
+from vrjax import parallel
 from vrjax.align import step
 from vrjax.align.config import Preference
 from vrjax.align.config import Reference as ReferenceConfig
@@ -124,8 +125,9 @@ def test_the_update_is_the_librarys_step(material):
         reference=ReferenceConfig(kind="ema", decay=0.75, every=2),
         optim=Optim(kind="adamw", lr=3e-3, warmup=TINY.warmup, final=1.0, b2=0.95, weight_decay=TINY.decay),
     )
-    mesh = states.make_mesh(config)
-    net, state, shardings = step.make_state(config, mesh)
+    mesh = parallel.run_mesh(config.mesh)
+    net, *made = states.make(config, mesh)
+    state, shardings = step.extended(config, *made)
     weights = jax.tree.map(lambda x: x + 0.02 * jax.random.normal(jax.random.key(1), x.shape), state.params)
     state = step.start(config, weights)
     assert isinstance(net, Network)

@@ -15,6 +15,7 @@ import pytest
 import tiny
 
 import vrjax.models
+from vrjax import parallel
 from vrjax.align import step as preference
 from vrjax.align.config import AlignConfig
 from vrjax.models import family
@@ -35,8 +36,8 @@ PROGRAM: dict[str, tuple[Any, dict[str, Any]]] = {
     "objective.std": (2.0, {"objective.times": "logit_normal"}),
     "objective.low": (0.1, {}),
     "objective.high": (0.9, {}),
-    "objective.drop_text": (0.3, {}),
-    "objective.drop_image": (0.3, {}),
+    "objective.drop": (0.3, {}),
+    "objective.drop_others": (0.3, {}),
     "optim.kind": ("muon", {}),
     "optim.lr": (5e-3, {}),
     "optim.muon_scale": (3.0, {"optim.kind": "muon"}),
@@ -94,13 +95,13 @@ HOST = {
     "validate.every": "vrjax.train.loop:Loop._train",
     "validate.clips": "vrjax.train.loop:Loop._train",
     "validate.final_clips": "vrjax.train.loop:Loop._finish",
-    "validate.split": "vrjax.train.loop:solved_rates",
-    "validate.steps": "vrjax.train.loop:solved_rates",
-    "validate.shift": "vrjax.train.loop:solved_rates",
-    "validate.group": "vrjax.train.loop:solved_rates",
+    "validate.split": "vrjax.train.evaluate:solved_rates",
+    "validate.steps": "vrjax.train.evaluate:solved_rates",
+    "validate.shift": "vrjax.train.evaluate:solved_rates",
+    "validate.group": "vrjax.train.evaluate:solved_rates",
     "checkpoint.every": "vrjax.train.loop:Loop._train",
     "checkpoint.keep": "vrjax.train.loop:Loop.__init__",
-    "mesh": "vrjax.train.state:make_mesh",
+    "mesh": "vrjax.train.loop:Loop.__init__",
     "rules": "vrjax.train.state:rules",
     "seed": "vrjax.train.state:run_key",
     "log_every": "vrjax.train.loop:Loop._look",
@@ -136,7 +137,7 @@ def changed(config: Any, changes: dict[str, Any]) -> Any:
 
 def trace(config: Any) -> str:
     """The update of a config as text, constants included; only shapes are needed."""
-    mesh, shape = states.make_mesh(config), getattr(config.model, "latent", tiny.SHAPE)
+    mesh, shape = parallel.run_mesh(config.mesh), getattr(config.model, "latent", tiny.SHAPE)
     if isinstance(config, AlignConfig):
         masked = config.preference.loss == "local_dpo"
         like = changed(config, {"preference.loss": "dpo"}) if masked else config

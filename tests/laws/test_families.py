@@ -26,22 +26,21 @@ Wan = family.get("wan").Config
 
 
 class Row(NamedTuple):
-    """A config, the shape of its latents and a larger one, and the conditions in which guidance's branches differ."""
+    """A config, the shape of its latents and a larger one."""
 
     cfg: Any
     latent: tuple[int, ...]
     larger: tuple[int, ...]
-    differ: tuple[str, ...]
 
 
 ROWS = {
-    "toy": Row(Toy(), (2, 4, 4, 3), (3, 4, 4, 3), ("goal",)),
+    "toy": Row(Toy(), (2, 4, 4, 3), (3, 4, 4, 3)),
     "wan": Row(
         Wan(
             dim=24, ffn_dim=16, heads=4, layers=2, in_channels=7, out_channels=3, patch=(1, 2, 2), freq_dim=8,
             text_dim=8, text_len=4, gate_init=1.0,
         ),
-        (2, 4, 4, 3), (3, 4, 4, 3), ("text",),
+        (2, 4, 4, 3), (3, 4, 4, 3),
     ),
 }  # fmt: skip
 
@@ -70,7 +69,7 @@ def given(row, of):
     """Conditions, and those that differ in guidance's other branch; NumPy arrays, as a pipeline of data has them."""
     rng, shapes = np.random.default_rng(0), of.conditions(row.cfg, row.latent)
     draw = lambda names: {name: rng.normal(size=shapes[name]).astype(np.float32) for name in names}
-    return draw(shapes), draw(row.differ)
+    return draw(shapes), draw(row.cfg.GUIDED)
 
 
 x_of = lambda row: jax.random.normal(jax.random.key(2), row.latent)

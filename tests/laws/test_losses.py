@@ -109,13 +109,13 @@ def numeric(f, w, l, step=1e-6):
 
 
 def test_every_loss_has_its_row():
-    assert set(losses.names()) <= set(CASES)
+    assert set(losses.METHODS) <= set(CASES)
 
 
 def the_method(name):
     """The law of `METHOD`: one number a pair, which is the pair's own; at the start a step makes winners likelier and
     losers less so, the more losers there are the same."""
-    method = losses.get(name)
+    method = losses.METHODS[name]
     rng = np.random.default_rng(0)
     one, many = (1, 3) if method.most_losers is None else (1, method.most_losers)
     sigma = jnp.asarray(rng.uniform(0.1, 0.9, 6), jnp.float32)
@@ -140,7 +140,7 @@ def the_method(name):
     assert np.array_equal(np.flatnonzero(changed != value), [2]) or name == "kto"  # KTO counts from the batch's mean
 
 
-@pytest.mark.parametrize("name", losses.names())
+@pytest.mark.parametrize("name", losses.METHODS)
 def test_the_method(name):
     the_method(name)
 

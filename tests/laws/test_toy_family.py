@@ -23,7 +23,6 @@ from vrjax.plan import single, slices
 from vrjax.plan.jobs.sampling import SampleConfig
 from vrjax.train import config as configs
 from vrjax.train import loop
-from vrjax.train import state as states
 from vrjax.train import step as train_step
 from vrjax.train.config import Checkpoint, Data, Lora, Optim, TrainConfig, Validate
 
@@ -58,13 +57,15 @@ class Cut:
         return getattr(self.data, name)
 
 
-def prepare(make, update, left=99):
+def prepare(update, extended=lambda config, *made: made, left=99):
     """A run's parts, with `Clips` instead of the procedural worlds."""
 
-    def parts(config, mesh, rows):
-        network, state, shardings = make(config, mesh)
-        data = batches.pipeline(batches.Shuffled(Clips(), config.seed, "clips"), batch=config.data.batch, rows=rows)
-        return loop.Parts(network, state, update(network, mesh, shardings), Cut(data, left))
+    def parts(made):
+        config = made.network.config
+        clips = batches.Shuffled(Clips(), config.seed, "clips")
+        data = batches.pipeline(clips, batch=config.data.batch, rows=made.rows)
+        state, shardings = extended(config, made.state, made.shardings)
+        return loop.Parts(state, update(made.network, made.mesh, shardings), Cut(data, left))
 
     return parts
 
@@ -84,7 +85,7 @@ TRAIN = TrainConfig(**COMMON, optim=Optim(lr=0.03, warmup=1))
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
-    loop.run(TRAIN, root=root, prepare=prepare(states.make, train_step.make))
+    loop.run(TRAIN, root=root, prepare=prepare(train_step.make))
     return root / "toy"
 
 
@@ -102,8 +103,8 @@ def test_toy_trains_and_its_config_is_read_back(trained):
 def test_toy_resumes_bitwise(trained, tmp_path):
     """Broken off behind a checkpoint and gone on with: the same bits."""
     with pytest.raises(OSError, match="the power is gone"):
-        loop.run(TRAIN, root=tmp_path, prepare=prepare(states.make, train_step.make, left=3))
-    loop.run(TRAIN, root=tmp_path, prepare=prepare(states.make, train_step.make))
+        loop.run(TRAIN, root=tmp_path, prepare=prepare(train_step.make, left=3))
+    loop.run(TRAIN, root=tmp_path, prepare=prepare(train_step.make))
     assert losses(tmp_path / "toy") == losses(trained)
     load = family.get("toy").load
     chex.assert_trees_all_equal(load(tmp_path / "toy" / "model"), load(trained / "model"))
@@ -113,7 +114,7 @@ def test_toy_aligns(trained, tmp_path):
     """DPO with a LoRA against losers that the base samples inside the update."""
     made = {"start": str(trained / "model"), "lora": Lora(rank=2), "rollout": Rollout(source="base", steps=2)}
     config = AlignConfig(**COMMON, **made, optim=Optim(kind="adamw", lr=0.01, warmup=1))
-    loop.run(config, root=tmp_path, prepare=prepare(align_step.make_state, align_step.make))
+    loop.run(config, root=tmp_path, prepare=prepare(align_step.make, align_step.extended))
     rows = [json.loads(line) for line in (tmp_path / "toy" / "metrics.jsonl").read_text().splitlines()]
     assert rows[0]["loss"] == pytest.approx(np.log(2), rel=1e-5)  # policy and reference start equal
     assert rows[-1]["accuracy"] > 0.5 and rows[-1]["loss"] < rows[0]["loss"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
+from vrjax import parallel
 from vrjax.train import state, step
 from vrjax.train.config import Lora
 
@@ -35,7 +36,7 @@ def batch():
 def update(config):
     """State and metrics after one update from weights that are nowhere zero."""
     config = dataclasses.replace(config, optim=dataclasses.replace(config.optim, warmup=0))
-    mesh = state.make_mesh(config)
+    mesh = parallel.run_mesh(config.mesh)
     network, first, shardings = state.make(config, mesh)
     rng = np.random.default_rng(0)
     alive = lambda p: p + jax.device_put(0.1 * rng.standard_normal(p.shape).astype(np.float32), p.sharding)
@@ -69,7 +70,7 @@ def test_an_update_equals_one_device(name):
 def test_the_update_from_shapes_alone():
     """The same program as with arrays: what a plan for a pod compiles is what the run executes."""
     config = tiny.pod(**MESHES["tensor"])
-    mesh = state.make_mesh(config)
+    mesh = parallel.run_mesh(config.mesh)
     shape_only, args = step.abstract(config, mesh, (*SIZE, 3))
     assert all(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(args))
     network, first, shardings = state.make(config, mesh)
@@ -85,7 +86,7 @@ def test_the_update_from_shapes_alone():
 def test_adapters_from_shapes_alone():
     """A LoRA run's base is divided like weights, its adapters are on every device; nothing is read."""
     config = tiny.pod(start="not/there", lora=Lora(rank=2), **MESHES["tensor"])
-    _, (first, base, data, _) = step.abstract(config, state.make_mesh(config), (*SIZE, 3))
+    _, (first, base, data, _) = step.abstract(config, parallel.run_mesh(config.mesh), (*SIZE, 3))
     assert base["blocks"]["ffn_in"]["kernel"].sharding.shard_shape((2, 24, 16)) == (2, 24, 8)
     assert all(x.sharding.is_fully_replicated for x in jax.tree.leaves(first.params))
     assert data["image"].shape == (4, *SIZE, 4) and data["text"].shape == (4, 16, 8)

@@ -52,8 +52,9 @@ def test_abstract_arguments_are_those_of_the_run(changes, tmp_path):
     if "start" in changes:
         changes = {**changes, "start": tiny.save_base(tmp_path / "base")}
     config = tiny.align(mesh={"data": 4, "fsdp": 2}, **changes)
-    mesh = states.make_mesh(config)
-    network, state, _ = step.make_state(config, mesh)
+    mesh = parallel.run_mesh(config.mesh)
+    network, *made = states.make(config, mesh)
+    state, _ = step.extended(config, *made)
     _, (found, base, batch, _) = step.abstract(config, mesh, LATENT)
     same = lambda a, b: (a.shape, a.dtype, a.sharding) == (b.shape, b.dtype, b.sharding)
     assert jax.tree.all(jax.tree.map(same, found, state)) and jax.tree.all(jax.tree.map(same, base, network.base))
@@ -68,7 +69,7 @@ def test_online_runs_are_given_no_losers_and_parts_are_refused():
     _, (_, _, batch, _) = step.abstract(config, parallel.mesh({}, devices=jax.devices()[:1]), LATENT)
     assert "lose" not in batch
     with pytest.raises(ValueError, match="the masks of local_dpo come with its pairs"):
-        step.abstract(tiny.align(preference=Preference(loss="local_dpo")), states.make_mesh(config), LATENT)
+        step.abstract(tiny.align(preference=Preference(loss="local_dpo")), parallel.run_mesh(config.mesh), LATENT)
 
 
 def test_estimates_count_the_losers():

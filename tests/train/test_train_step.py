@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
+from vrjax import parallel
 from vrjax.train import state, step, update
 from vrjax.train.config import Lora
 
@@ -28,7 +29,7 @@ def batch(seed=0, n=4):
 def prepared(config, start=None):
     optim = dataclasses.replace(config.optim, lr=1e-2, warmup=0)
     config = dataclasses.replace(config, steps=10, optim=optim)
-    mesh = state.make_mesh(config)
+    mesh = parallel.run_mesh(config.mesh)
     network, first, shardings = state.make(config, mesh)
     run = step.make(network, mesh, shardings)
     key = jax.device_put(state.run_key(config, state.STEP), shardings.step)
@@ -53,7 +54,7 @@ def close(found, expected, atol):
 
 def test_another_batch_and_other_numbers_are_the_same_program():
     config = tiny.config()
-    mesh, key = state.make_mesh(config), state.run_key(config, state.STEP)
+    mesh, key = parallel.run_mesh(config.mesh), state.run_key(config, state.STEP)
     network, current, shardings = state.make(config, mesh)
     body = chex.assert_max_traces(step.body(network), n=1)
     run = jax.jit(body, out_shardings=(shardings, shardings.step))
@@ -126,10 +127,10 @@ def test_lora_trains_adapters_of_a_frozen_base(tmp_path):
 
 def test_wrong_sizes_are_named(tmp_path):
     with pytest.raises(ValueError, match="needs 64 devices, found 8"):
-        state.make_mesh(tiny.config(mesh={"data": 64}))
+        parallel.run_mesh({"data": 64})
     config = tiny.config(mesh={"data": 4}, accumulate=2)
     with pytest.raises(ValueError, match="micro-batch of 2 examples cannot be divided over 4 devices"):
-        state.batch_sharding(config, state.make_mesh(config))
+        state.batch_sharding(config, parallel.run_mesh(config.mesh))
     with pytest.raises(ValueError, match="rules for unknown logical axes"):
         state.rules(tiny.config(rules={"widht": "fsdp"}))
     from vrjax.models import wan

@@ -41,6 +41,8 @@ class Preference:
 
     def __post_init__(self):
         where = "preference"
+        if self.loss not in losses.METHODS:
+            raise ValueError(f"unknown preference loss {self.loss!r}, expected one of {', '.join(losses.METHODS)}")
         if not (math.isfinite(self.beta) and self.beta > 0):
             raise ValueError(f"{where}.beta must be positive and finite, found {self.beta}")
         if not 0.0 <= self.low < self.high <= 1.0:
@@ -115,7 +117,7 @@ class AlignConfig(TrainConfig):
     """Folder of encoded pairs (`vrjax.align.cache`). By default winners come from `data` and rollouts are needed."""
     allow_separable: bool = False
     """Train although winners and losers differ in a trivial statistic (`vrjax.align.separability`)."""
-    objective: Objective = Objective(shift=1.0, drop_text=0.0)
+    objective: Objective = Objective(shift=1.0, drop=0.0)
     """Distribution of noise levels. Conditions are dropped for policy and reference alike."""
     optim: Optim = Optim(kind="adamw", lr=1e-5, b2=0.95, weight_decay=1e-4, warmup=100, final=1.0)
     """Optimiser: constant after the warm-up, as released."""
@@ -129,12 +131,12 @@ class AlignConfig(TrainConfig):
     @property
     def clips(self) -> int:
         """Clips in one example: the winner and the losers that the loss looks at."""
-        return 1 + self.preference.losers if losses.get(self.preference.loss).needs_losers else 1
+        return 1 + self.preference.losers if losses.METHODS[self.preference.loss].needs_losers else 1
 
     def __post_init__(self):
         super().__post_init__()
         name, kind, loss = f"config {self.name!r}", self.reference.kind, self.preference.loss
-        online, method = self.rollout.source != "stored", losses.get(self.preference.loss)
+        online, method = self.rollout.source != "stored", losses.METHODS[self.preference.loss]
         if method.most_losers is not None and self.preference.losers > method.most_losers:
             found = self.preference.losers
             raise ValueError(f"{name}: {loss} takes at most {method.most_losers} losers, found {found}")
@@ -150,9 +152,9 @@ class AlignConfig(TrainConfig):
             )
         if self.reference.draws and online:
             raise ValueError(f"{name}: a bank of draws belongs to stored pairs, found rollout {self.rollout.source}")
-        if self.reference.draws and (self.objective.drop_text or self.objective.drop_image):
+        if self.reference.draws and (self.objective.drop or self.objective.drop_others):
             raise ValueError(
-                f"{name}: a bank of draws has no condition dropout, set objective.drop_text and image to 0"
+                f"{name}: a bank of draws has no condition dropout, set objective.drop and drop_others to 0"
             )
         if self.reference.draws and not self.preference.shared_noise:
             raise ValueError(f"{name}: a bank of draws shares its noise, found preference.shared_noise false")

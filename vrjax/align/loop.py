@@ -8,14 +8,10 @@ the data.
 import pathlib
 from typing import Any
 
-from jax.sharding import Mesh
-
 from vrjax.align import data, logs, step, stored
 from vrjax.align.config import AlignConfig
 from vrjax.data.batches import Shuffled, pipeline
 from vrjax.train import loop as training
-from vrjax.train.loop import Diverged as Diverged
-from vrjax.train.loop import Stopped as Stopped
 
 
 def run(config: AlignConfig, *, root: str | pathlib.Path = "runs", fresh: bool = False) -> dict[str, Any]:
@@ -27,14 +23,15 @@ def run(config: AlignConfig, *, root: str | pathlib.Path = "runs", fresh: bool =
     return training.run(config, root=root, fresh=fresh, prepare=prepare)
 
 
-def prepare(config: AlignConfig, mesh: Mesh, rows: tuple[int, ...]) -> training.Parts:
+def prepare(made: training.Made) -> training.Parts:
     """The parts of a preference run: see `vrjax.train.loop.Parts`."""
-    network, state, shardings = step.make_state(config, mesh)
-    update, watch = step.make(network, mesh, shardings), logs.Watch().see
+    config: Any = made.network.config
+    state, shardings = step.extended(config, made.state, made.shardings)
+    update, watch = step.make(made.network, made.mesh, shardings), logs.Watch().see
     if config.pairs is None:
-        return training.Parts(network, state, update, training.batches(config, rows), watch)
+        return training.Parts(state, update, training.batches(config, made.rows), watch)
     pairs = data.pairs(config)
     if config.reference.kind == "precomputed":
-        pairs = stored.added(pairs, network, state.params, mesh, rows)
-    batches = pipeline(Shuffled(pairs, config.seed, "pairs"), batch=config.data.batch, rows=rows)
-    return training.Parts(network, state, update, batches, watch)
+        pairs = stored.added(pairs, made.network, state.params, made.mesh, made.rows)
+    batches = pipeline(Shuffled(pairs, config.seed, "pairs"), batch=config.data.batch, rows=made.rows)
+    return training.Parts(state, update, batches, watch)

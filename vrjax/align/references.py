@@ -22,8 +22,6 @@ import jax.numpy as jnp
 from vrjax.train import ema as averages
 from vrjax.train.state import Network
 
-KINDS = ("frozen", "lora_off", "ema", "sync", "precomputed", "none")
-
 
 class Reference(NamedTuple):
     """A reference as pure functions.
@@ -109,14 +107,12 @@ def none() -> Reference:
     return Reference("none", _nothing, None, _stay)
 
 
-def make(kind: str, *, decay: Any = 0.999, every: Any = 100, rate: Any = 0.6) -> Reference:
-    """A reference by name, one of `KINDS`; options that a kind has no use for are ignored; numbers may be traced."""
-    known = {
-        "frozen": frozen,
-        "lora_off": lora_off,
-        "ema": lambda: ema(decay, every),
-        "sync": lambda: sync(rate, every),
-        "precomputed": precomputed,
-        "none": none,
-    }
-    return known[kind]()
+KINDS: dict[str, Callable[[Any], Reference]] = {
+    "frozen": lambda spec: frozen(),
+    "lora_off": lambda spec: lora_off(),
+    "ema": lambda spec: ema(spec.decay, spec.every),
+    "sync": lambda spec: sync(spec.rate, spec.every),
+    "precomputed": lambda spec: precomputed(),
+    "none": lambda spec: none(),
+}
+"""Every reference by name, made from a config's `reference`, whose numbers may be traced."""

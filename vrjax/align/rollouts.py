@@ -40,7 +40,7 @@ def sample_batch(
     *,
     edits: Mapping[str, Callable] = denoise.NONE,
 ) -> Float[Array, "b k ..."]:
-    """Final samples from given noises, k per condition: Euler, shifted grid, guidance against the empty prompt.
+    """Final samples from given noises, k per condition: Euler, shifted grid, guidance against conditions of zeros.
 
     `edits` rewrite sites of the network; inside them the axis "seed" is the k samples of one condition.
     """
@@ -48,7 +48,7 @@ def sample_batch(
     run = denoise.run(recipe, record=flow.Record(steps=(), fields=()), edits=edits)
 
     def one(noise: Any, given: dict[str, Any]) -> Any:
-        negative = {"text": jnp.zeros_like(given["text"])} if "text" in given else {}
+        negative = {name: jnp.zeros_like(given[name]) for name in model.cfg.GUIDED}
         inputs = denoise.Inputs(given, negative)
         return run((model,), inputs, noise, jnp.arange(len(noise))).final
 

@@ -41,10 +41,8 @@ class State(states.State):
 
 def make_reference(config: Any) -> references.Reference:
     """The reference of a config; none for a loss that compares with none. Its numbers may be traced."""
-    spec = config.reference
-    if not losses.get(config.preference.loss).needs_reference:
-        return references.none()
-    return references.make(spec.kind, decay=spec.decay, every=spec.every, rate=spec.rate)
+    method, spec = losses.METHODS[config.preference.loss], config.reference
+    return references.KINDS[spec.kind if method.needs_reference else "none"](spec)
 
 
 def make_bank(config: Any) -> Bank | None:
@@ -54,27 +52,25 @@ def make_bank(config: Any) -> Bank | None:
     return Bank(config.reference.draws, states.run_key(config, BANK), lambda key, count: levels(config, key, count))
 
 
-def make_state(config: AlignConfig, mesh: Mesh) -> tuple[Network, State, State]:
-    """The network, a fresh state on the mesh with the reference it starts from, and its shardings.
+def extended(config: AlignConfig, state: Any, shardings: Any) -> tuple[State, State]:
+    """The state of a training, of arrays or of shapes, with what the reference keeps beside it; and its shardings.
 
-    Weights come from `config.start`; the reference lies where the weights lie.
+    The reference starts from the state's weights and lies where they lie.
     """
-    network, state, shardings = states.make(config, mesh)
     reference = make_reference(config)
-    like = _kept_like(reference, state.params, shardings.params)
-    kept = jax.jit(reference.init, out_shardings=like)(state.params)
-    return network, _extended(state, kept), _extended(shardings, like)
+    kept = jax.eval_shape(reference.init, state.params)
+    like = shardings.params if jax.tree.leaves(kept) else {}
+    if isinstance(state.step, jax.ShapeDtypeStruct):
+        kept = states.placed(kept, like)
+    else:
+        kept = jax.jit(reference.init, out_shardings=like)(state.params)
+    return _extended(state, kept), _extended(shardings, like)
 
 
 def start(config: AlignConfig, params: Any) -> State:
     """The state before the first update of given weights (or adapters), pure."""
     tx, _ = optim.of(config.optim, config.steps)
     return _extended(update.start(params, tx, average=config.ema.decay > 0), make_reference(config).init(params))
-
-
-def _kept_like(reference: references.Reference, params: Any, shardings: Any) -> Any:
-    """Shardings of what a reference keeps: those of the weights, or an empty dict."""
-    return shardings if jax.tree.leaves(jax.eval_shape(reference.init, params)) else {}
 
 
 def _extended(state: states.State, reference: Any) -> State:
@@ -89,20 +85,16 @@ def abstract(
     Raises:
         ValueError: a loss over parts of clips, whose masks come with the pairs.
     """
-    method = losses.get(config.preference.loss)
+    method = losses.METHODS[config.preference.loss]
     if method.needs_masks:
         raise ValueError(f"config {config.name!r}: the masks of {config.preference.loss} come with its pairs")
     network, state, shardings = states.abstract(config, mesh)
-    reference = make_reference(config)
-    like = _kept_like(reference, state.params, shardings.params)
-    kept = jax.eval_shape(reference.init, state.params)
-    kept = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), kept, like)
-    state, shardings = _extended(state, kept), _extended(shardings, like)
+    state, shardings = extended(config, state, shardings)
     losers, draws = config.preference.losers, config.reference.draws
     shapes = {"latent": latent, **network.family.conditions(config.model, latent)}
     if method.needs_losers and config.rollout.source == "stored":
         shapes["lose"] = (losers, *latent)
-    if reference.kind == "precomputed":
+    if make_reference(config).kind == "precomputed":
         shapes |= {"reference_win": (draws,), "reference_lose": (draws, losers)}
     batch = {name: training.rows_like(config, mesh, *shape) for name, shape in shapes.items()}
     if draws:
@@ -122,22 +114,18 @@ def draw(config: Any, bank: Bank | None, key: jax.Array, batch: Batch) -> tuple[
     Drawn before the batch is cut into micro-batches. With a bank, `batch["draw"]` says which draw each pair gets, and
     the stored reference errors of that draw become `reference_win` (b,) and `reference_lose` (b, losers).
     """
-    x0 = batch["latent"]
-    count, shape = x0.shape[0], x0.shape[1:]
-    keys = jax.random.split(key, 4)
+    count, *shape = batch["latent"].shape
+    batch, noise, level = training.drop(config, key, batch)
     if bank is not None:
-        which = jax.random.randint(keys[2], (count,), 0, bank.draws)
-        drawn = jax.vmap(lambda pair, k: bank.draw(pair, k, shape))(batch["pair"], which)
-        batch = dict(batch)
+        which = jax.random.randint(noise, (count,), 0, bank.draws)
+        drawn = jax.vmap(lambda pair, k: bank.draw(pair, k, tuple(shape)))(batch["pair"], which)
         if "reference_win" in batch:
             pick = jax.vmap(lambda table, k: table[k])
             batch |= {name: pick(batch[name], which) for name in ("reference_win", "reference_lose")}
         return batch, Draw(*drawn)
-    batch = training.drop(config.objective, keys, batch)
-    own = losses.get(config.preference.loss).needs_losers and not config.preference.shared_noise
+    own = losses.METHODS[config.preference.loss].needs_losers and not config.preference.shared_noise
     lead = (count, 1 + config.preference.losers) if own else (count,)
-    noise = jax.random.normal(keys[2], (*lead, *shape), jnp.float32)
-    return batch, Draw(noise, levels(config, keys[3], count))
+    return batch, Draw(jax.random.normal(noise, (*lead, *shape), jnp.float32), levels(config, level, count))
 
 
 def batch_errors(model: Any, batch: Batch, drawn: Draw, layout: parallel.Layout | None = None) -> Errors:
@@ -221,7 +209,7 @@ def body(network: Network, mesh: Mesh) -> Callable[..., tuple[State, dict[str, j
     `win_motion`, `lose_motion`, the dynamic degree of winners and losers; `pair_weight`.
     """
     config: Any = network.config
-    method, over_batch = losses.get(config.preference.loss), states.batch_sharding(config, mesh)
+    method, over_batch = losses.METHODS[config.preference.loss], states.batch_sharding(config, mesh)
 
     def step(state: State, base: Any, batch: Batch, key: jax.Array, numbers: Mapping[str, Any] = update.NONE):
         spec = update.numbered(config, numbers)
@@ -262,8 +250,9 @@ def make(
     """The compiled `body`: `(state, base, batch, key) -> (state, metrics)`; `state` is donated.
 
     Args:
-        network, shardings: as `make_state` returned them; `base` is `network.base`.
+        network: the static half of the model; `base` is its frozen weights (`network.base`).
         mesh: where everything lives.
+        shardings: of the state, as `extended` returned them.
     """
     rows = states.batch_sharding(network.config, mesh)
     return update.compiled(body(network, mesh), shardings, network.base, rows)

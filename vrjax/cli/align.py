@@ -28,4 +28,4 @@ def run(args: argparse.Namespace) -> None:
     from vrjax.align import loop
     from vrjax.align.config import AlignConfig
 
-    train.start(args, NAME, AlignConfig, loop, TEXT)
+    train.start(args, AlignConfig, loop.prepare, TEXT)

@@ -52,18 +52,26 @@ def run(args: argparse.Namespace) -> None:
     from vrjax.train import loop
     from vrjax.train.config import TrainConfig
 
-    start(args, NAME, TrainConfig, loop, TEXT)
+    start(args, TrainConfig, loop.prepare, TEXT)
 
 
-def start(args: argparse.Namespace, name: str, kind: type, loop: Any, text: str) -> None:
-    """Runs a command that trains: the config of this kind, in one process or as one of several, by `loop.run`."""
+def start(args: argparse.Namespace, kind: type, prepare: Any, text: str) -> None:
+    """Runs a command that trains: a config of this kind, in one process or as one of several.
+
+    Args:
+        args: of the command.
+        kind: of its config.
+        prepare: the parts of its runs, see `vrjax.train.loop`.
+        text: its help.
+    """
     from vrjax.parallel import processes
     from vrjax.parallel.mesh import reuse_host_memory
     from vrjax.train import config as configs
+    from vrjax.train import loop
 
     config = configs.load(args.config, kind)
     if args.overrides:
-        config = overridden(kind, config, args.overrides, prog=f"vrjax {name} {args.config}", description=text)
+        config = overridden(kind, config, args.overrides, prog=f"vrjax {args.command} {args.config}", description=text)
 
     together = args.distributed or args.coordinator is not None
     reuse_host_memory()  # before anything is computed: half of a small model's time on CPU was page faults
@@ -72,7 +80,7 @@ def start(args: argparse.Namespace, name: str, kind: type, loop: Any, text: str)
     elif together:
         processes.start(args.coordinator, args.processes, args.process, heartbeat=args.heartbeat)
     try:
-        loop.run(config, root=args.root, fresh=args.fresh)
+        loop.run(config, root=args.root, fresh=args.fresh, prepare=prepare)
     except loop.Stopped as stopped:
         if processes.first():
             print(stopped)

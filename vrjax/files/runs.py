@@ -46,7 +46,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-class Run:
+class Run(contextlib.AbstractContextManager["Run"]):
     """The folder of one run, locked while this object is open; `config.json` in it says what the run is.
 
     A folder is opened again only with an equal config; fields that are younger than the run count with their defaults.
@@ -95,9 +95,6 @@ class Run:
     def close(self) -> None:
         """Lets another process have the folder."""
         self._lock.close()
-
-    def __enter__(self) -> "Run":
-        return self
 
     def __exit__(self, kind: type | None, *_: Any) -> None:
         mine = kind is not None and not self._lock.closed

@@ -58,9 +58,10 @@ class Family(Protocol):
 
     Attributes:
         Config: a frozen dataclass, the shape and run-time options of a network. Its class attribute `family` is the
-            folder's name, and so are `TARGETS` and `MUON`, regular expressions on dotted parameter paths: the matrices
-            that adapters change, and those that Muon updates. Fields are what JSON can hold, and among them is
-            `dtype`, of matrix products.
+            folder's name; so are `TARGETS` and `MUON`, regular expressions on dotted parameter paths: the matrices that
+            adapters change, and those that Muon updates; and `GUIDED`, names of conditions: training withholds them now
+            and then, and guidance's other branch has zeros (or a negative prompt) in their place. Fields are what JSON
+            can hold, and among them is `dtype`, of matrix products.
     """
 
     Config: Any

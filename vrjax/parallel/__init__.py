@@ -11,7 +11,7 @@
 """
 
 from vrjax.parallel.layout import Layout, as_rules, batch, place
-from vrjax.parallel.mesh import AXES, cores, mesh
+from vrjax.parallel.mesh import AXES, cores, mesh, run_mesh
 from vrjax.parallel.rules import DEFAULT_RULES, Rules, UnevenSharding, shardings, spec
 from vrjax.parallel.seeds import over_seeds
 
@@ -27,6 +27,7 @@ __all__ = [
     "mesh",
     "over_seeds",
     "place",
+    "run_mesh",
     "shardings",
     "spec",
 ]

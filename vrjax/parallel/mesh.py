@@ -104,6 +104,24 @@ def mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Any] | Non
     )
 
 
+def run_mesh(shape: Mapping[str, int]) -> Mesh:
+    """The mesh of a run on the first devices that its sizes need, see `mesh`; one device where they name no axes.
+
+    A run of several processes uses all their devices, by plain data parallelism where the sizes name no axes.
+
+    Raises:
+        ValueError: more devices than there are; and as `mesh`.
+    """
+    if jax.process_count() > 1:  # every process must take part
+        return mesh(shape or {"data": -1})
+    if -1 in shape.values():
+        return mesh(shape)
+    count = math.prod(shape.values())
+    if count > len(jax.devices()):
+        raise ValueError(f"mesh {dict(shape)} needs {count} devices, found {len(jax.devices())}")
+    return mesh(shape, devices=jax.devices()[:count])
+
+
 def reuse_host_memory(pad: int = 2**28) -> bool:
     """Tells glibc's malloc to serve large buffers from one heap that never shrinks.
 

@@ -11,5 +11,5 @@
 | `optim`, `ema`, `lora` | transforms of pytrees: the optimiser, the moving average, adapters |
 | `checkpoints` | complete or not there at all, restorable on another mesh |
 | `evaluate` | solved-rates by sampling |
-| `progress` | what a person sees |
+| `progress`, `stopping` | what a person sees, and how a person stops it |
 """

@@ -43,10 +43,10 @@ class Objective:
     """Lowest level before the shift: an expert is trained on its own part of the levels."""
     high: float = 1.0
     """Highest level before the shift."""
-    drop_text: float = 0.1
-    """How often the prompt is replaced by the empty one (all zeros)."""
-    drop_image: float = 0.0
-    """How often the first-frame condition is replaced by zeros."""
+    drop: float = 0.1
+    """How often the conditions that guidance withholds (the prompt) are replaced by zeros; each example by itself."""
+    drop_others: float = 0.0
+    """How often each other condition (a first frame) is replaced by zeros."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,24 +11,27 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from vrjax import parallel, tasks
 from vrjax.flow import Record, grids
+from vrjax.models import family
 from vrjax.models.embedded import codec
 from vrjax.models.embedded.conditions import clip_noise, example
 from vrjax.models.pipeline import denoise
 from vrjax.report import statistics
+from vrjax.train.config import TrainConfig
+from vrjax.train.state import Network
 
 
 class Evaluator:
     """Samples videos of clips with one compiled program per clip shape.
 
     Args:
-      build: weights (any pytree) -> network, pure.
-      config: of that model; says how prompts are embedded.
-      factor: of the block codec.
-      steps, shift: the sampling grid; Euler.
-      group: clips per call of the compiled program.
-      seed: of the initial noise.
-      layout: where the model lives, if on a mesh: clips are then divided over it, and results come to every process.
-      edits: of the network's sites; inside them the axis "seed" is the seeds of one clip.
+        build: weights (any pytree) -> network, pure.
+        config: of that model; its family says what the network is given of a clip.
+        factor: of the block codec.
+        steps, shift: the sampling grid; Euler.
+        group: clips per call of the compiled program.
+        seed: of the initial noise.
+        layout: where the model lives, if on a mesh: clips are then divided over it, and results come to every process.
+        edits: of the network's sites; inside them the axis "seed" is the seeds of one clip.
     """
 
     def __init__(
@@ -70,21 +73,19 @@ class Evaluator:
         for shape, places in shapes.items():
             t, h, w, c = shape
             latent = (t, h // self._factor, w // self._factor, c)
+            wanted = family.of(self._config).conditions(self._config, latent)
+            words, wide = wanted.get("text", (1, 1))
             for start in range(0, len(places), self._group):
                 part = places[start : start + self._group]
                 full = part + [part[-1]] * (self._group - len(part))  # filled up: one program per shape
-                rows = [self._given(clips[i]) for i in full]
+                rows = [example(clips[i], codec_factor=self._factor, text_len=words, text_dim=wide) for i in full]
                 numbers = (self._seed,) if seeds is None else seeds
                 noise = np.stack([[clip_noise(clips[i], latent, seed) for seed in numbers] for i in full])
-                given = {name: np.stack([row[name] for row in rows]) for name in ("image", "text")}
+                given = {name: np.stack([row[name] for row in rows]) for name in rows[0] if name in wanted}
                 final = np.asarray(self._decode(np.asarray(self._run(weights, noise, given))))
                 for i, video in zip(part, final, strict=False):
                     out[i] = video[0] if seeds is None else video
         return out
-
-    def _given(self, clip: tasks.Clip) -> dict[str, np.ndarray]:
-        cfg = self._config
-        return example(clip, codec_factor=self._factor, text_len=cfg.text_len, text_dim=cfg.text_dim)
 
     def rates(self, weights: Any, worlds: Sequence[str], split: str, clips: int) -> dict[str, dict[str, float]]:
         """Solved-rate of each world: `{"solved", "low", "high", "score", "n"}` with Wilson's 95 % interval.
@@ -106,3 +107,19 @@ class Evaluator:
             low, high = rate.interval
             out[name] = {"solved": solved / clips, "low": low, "high": high, "score": score, "n": clips}
         return out
+
+
+def solved_rates(config: TrainConfig, network: Network) -> Callable[[Any, int], dict[str, dict[str, float]]]:
+    """`((weights, base), clips) -> {world: rate}`: the config's validation, by sampling."""
+    check = config.validate
+    evaluator = Evaluator(
+        lambda weights: network.build(weights[0], weights[1], network.sampler()),
+        config.model,
+        factor=config.data.codec_factor,
+        steps=check.steps,
+        shift=check.shift,
+        group=check.group,
+        seed=config.seed,
+        layout=network.layout,
+    )
+    return lambda weights, clips: evaluator.rates(weights, sorted(config.data.mix), check.split, clips)

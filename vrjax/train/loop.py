@@ -5,18 +5,16 @@ import dataclasses
 import math
 import os
 import pathlib
-import signal
 import threading
 import time
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from vrjax import parallel
 from vrjax.data import latents, worlds
 from vrjax.data.batches import Shuffled, pipeline
 from vrjax.files import runs, writing
@@ -25,9 +23,10 @@ from vrjax.parallel import processes
 from vrjax.report import claims
 from vrjax.train import state as states
 from vrjax.train import step as steps
+from vrjax.train import stopping
 from vrjax.train.checkpoints import Checkpoints
 from vrjax.train.config import TrainConfig
-from vrjax.train.evaluate import Evaluator
+from vrjax.train.evaluate import solved_rates
 from vrjax.train.progress import Line, clock
 
 MADE = ("metrics.jsonl", "timing.jsonl", "results.json", "checkpoints", "model", "adapter.safetensors")
@@ -42,37 +41,44 @@ class Stopped(Exception):
     """The run was asked to stop (Ctrl-C, SIGTERM); its state is saved."""
 
 
+class Made(NamedTuple):
+    """What every run starts from: what `states.make` made on `mesh`, and this process's rows of each batch."""
+
+    network: states.Network
+    state: states.State
+    shardings: states.State
+    mesh: Mesh
+    rows: tuple[int, ...]
+
+
 class Parts(NamedTuple):
     """What a run moves: all in which one kind of training differs from another; the loop is the same.
 
     Attributes:
-        network: the static half of the model.
         state: the first state on the mesh (a `State` or an extension of it), donated by the update.
         update: compiled, `(state, base, batch, key) -> (state, metrics)`; metrics have `loss` and `relative`.
         data: endless iterator of this process's rows of the batches, with `get_state` and `set_state`.
         watch: `(step, row of metrics) -> remark for a person, or None`.
-        validate: `(weights, clips) -> {world: rates}`, or None for solved-rates by sampling (`Evaluator`).
     """
 
-    network: states.Network
     state: Any
     update: Callable[..., tuple[Any, dict[str, jax.Array]]]
     data: Any
     watch: Callable[[int, dict[str, float]], str | None] = lambda step, row: None
-    validate: Callable[[Any, int], dict[str, dict[str, float]]] | None = None
 
 
-Prepare = Callable[[Any, Mesh, tuple[int, ...]], Parts]
-
-
-def prepare(config: TrainConfig, mesh: Mesh, rows: tuple[int, ...]) -> Parts:
-    """The parts of a training run on a mesh; `rows` of each batch are this process's."""
-    network, state, shardings = states.make(config, mesh)
-    return Parts(network, state, steps.make(network, mesh, shardings), batches(config, rows))
+def prepare(made: Made) -> Parts:
+    """The parts of a training run."""
+    update = steps.make(made.network, made.mesh, made.shardings)
+    return Parts(made.state, update, batches(made.network.config, made.rows))
 
 
 def run(
-    config: TrainConfig, *, root: str | pathlib.Path = "runs", fresh: bool = False, prepare: Prepare = prepare
+    config: TrainConfig,
+    *,
+    root: str | pathlib.Path = "runs",
+    fresh: bool = False,
+    prepare: Callable[[Made], Parts] = prepare,
 ) -> dict[str, Any]:
     """Trains `config` in `root/<name>` to its end and exports the moving average to `root/<name>/model`.
 
@@ -83,20 +89,20 @@ def run(
     writes everything but checkpoints, which are written by all. A run may go on with another number of processes.
 
     Args:
-      config: what to train.
-      root: where run folders are.
-      fresh: forget an earlier run of this name.
-      prepare: `(config, mesh, rows) -> Parts`, what kind of training it is; see `vrjax.align.loop` for another.
+        config: what to train.
+        root: where run folders are.
+        fresh: forget an earlier run of this name.
+        prepare: what kind of training it is; see `vrjax.align.loop` for another.
 
     Returns:
-      The details of `results.json`: among them `solved`, per world with Wilson intervals. (Training makes no claims.)
+        The details of `results.json`: among them `solved`, per world with Wilson intervals. (Training makes no claims.)
 
     Raises:
-      Diverged: a value is not finite or the loss has exploded; the last good checkpoint is kept.
-      Stopped: on SIGINT or SIGTERM, after saving.
-      ValueError: a folder with another config, an impossible config, data that is not finite.
-      OSError: files that cannot be written, a full disk among them; the last good checkpoint is kept.
-      processes.Lost: another process of the run has ended.
+        Diverged: a value is not finite or the loss has exploded; the last good checkpoint is kept.
+        Stopped: on SIGINT or SIGTERM, after saving.
+        ValueError: a folder with another config, an impossible config, data that is not finite.
+        OSError: files that cannot be written, a full disk among them; the last good checkpoint is kept.
+        processes.Lost: another process of the run has ended.
     """
     folder = pathlib.Path(root) / config.name
     with contextlib.ExitStack() as held:
@@ -140,18 +146,19 @@ def _same_everywhere(config: TrainConfig, first: dict[str, Any], folder: pathlib
 class Loop:
     """One process of a run: everything that lives between two kills."""
 
-    def __init__(self, config: TrainConfig, folder: pathlib.Path, prepare: Prepare = prepare):
+    def __init__(self, config: TrainConfig, folder: pathlib.Path, prepare: Callable[[Made], Parts] = prepare):
         self.config, self.folder = config, folder
-        self.mesh = states.make_mesh(config)
+        self.mesh = parallel.run_mesh(config.mesh)
         self.sharding = states.batch_sharding(config, self.mesh)
         rows = config.data.batch
         self.rows = tuple(range(rows)) if jax.process_count() == 1 else processes.local_rows(self.sharding, rows)
-        parts = prepare(config, self.mesh, self.rows)
-        self.network, self.state, self.update, self.data = parts[:4]
-        self.watch, self.validate = parts.watch, parts.validate or solved_rates(config, self.network)
+        made = Made(*states.make(config, self.mesh), self.mesh, self.rows)
+        self.network = made.network
+        self.state, self.update, self.data, self.watch = prepare(made)
+        self.validate = solved_rates(config, self.network)
         self.whole = NamedSharding(self.mesh, PartitionSpec())
         self.key = jax.jit(lambda: states.run_key(config, states.STEP), out_shardings=self.whole)()
-        self.ballot = _Ballot(self.mesh)
+        self.ballot = stopping.Ballot(self.mesh)
         self.checkpoints = Checkpoints(folder / "checkpoints", keep=config.checkpoint.keep)
         self.position = self._where()
 
@@ -167,7 +174,7 @@ class Loop:
         metrics, timing = runs.Rows(where("metrics.jsonl"), step=done), runs.Rows(where("timing.jsonl"), step=done)
         began = time.monotonic()
         try:
-            with _stop_flag() as stop:
+            with stopping.asked() as stop:
                 done = self._train(done, line, metrics, timing, stop)
             if done < config.steps:
                 raise Stopped(f"stopped at step {done} of {config.steps}; the same command goes on from there")
@@ -304,22 +311,6 @@ class Loop:
         return results
 
 
-def solved_rates(config: TrainConfig, network: states.Network) -> Callable[[Any, int], dict[str, dict[str, float]]]:
-    """`((weights, base), clips) -> {world: rate}`: the config's validation, by sampling."""
-    check = config.validate
-    evaluator = Evaluator(
-        lambda weights: network.build(weights[0], weights[1], network.sampler()),
-        config.model,
-        factor=config.data.codec_factor,
-        steps=check.steps,
-        shift=check.shift,
-        group=check.group,
-        seed=config.seed,
-        layout=network.layout,
-    )
-    return lambda weights, clips: evaluator.rates(weights, sorted(config.data.mix), check.split, clips)
-
-
 def batches(config: TrainConfig, rows: tuple[int, ...]) -> Any:
     """The iterator of batches: procedural worlds, or encoded clips."""
     spec, of = config.data, family.of(config.model)
@@ -346,23 +337,6 @@ def batches(config: TrainConfig, rows: tuple[int, ...]) -> Any:
     )
 
 
-class _Ballot:
-    """Whether any process was asked to stop: all learn it at the same step, one step late where they must ask."""
-
-    def __init__(self, mesh: Mesh):
-        self._every = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-        self._any = jax.jit(jnp.max, out_shardings=NamedSharding(mesh, PartitionSpec()))
-        self._shape, self._last = (mesh.size,), None
-
-    def any(self, flag: bool) -> bool:
-        """Called once a step by all processes; the device answers while it works on the next step."""
-        if not processes.several():
-            return flag
-        votes = jax.make_array_from_callback(self._shape, self._every, lambda _: np.full(1, flag, np.int32))
-        last, self._last = self._last, self._any(votes)
-        return last is not None and bool(last)
-
-
 def export(folder: pathlib.Path, network: states.Network, weights: Any, config: TrainConfig) -> None:
     """Writes the model as its family does, with `training.json` beside it: what made it and how to prompt it.
 
@@ -375,26 +349,3 @@ def export(folder: pathlib.Path, network: states.Network, weights: Any, config: 
         if config.lora is not None:
             network.family.save_adapters(weights, folder.with_name("adapter.safetensors"), alpha=config.lora.alpha)
         writing.json(scratch / "training.json", {"config": runs.to_dict(config), "versions": runs.versions()})
-
-
-@contextlib.contextmanager
-def _stop_flag() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one acts as usual. Main thread only."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    old = {}
-
-    def ask(number: int, frame: types.FrameType | None) -> None:
-        stop.set()
-        for n, handler in old.items():
-            signal.signal(n, handler)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        old[number] = signal.signal(number, ask)
-    try:
-        yield stop
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

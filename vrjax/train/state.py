@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -73,25 +73,6 @@ def run_key(config: TrainConfig, stream: int) -> jax.Array:
     return jax.random.fold_in(jax.random.key(config.seed), stream)
 
 
-def make_mesh(config: TrainConfig) -> Mesh:
-    """The mesh of the config on the first devices that it needs; one device when it names no axes.
-
-    A run of several processes uses all their devices, by plain data parallelism when the config names no axes.
-    """
-    if jax.process_count() > 1:  # every process must take part
-        return parallel.mesh(config.mesh or {"data": -1})
-    if not config.mesh:
-        return parallel.mesh({}, devices=jax.devices()[:1])
-    if -1 in config.mesh.values():
-        return parallel.mesh(config.mesh)
-    count = 1
-    for size in config.mesh.values():
-        count *= size
-    if count > len(jax.devices()):
-        raise ValueError(f"mesh {config.mesh} needs {count} devices, found {len(jax.devices())}")
-    return parallel.mesh(config.mesh, devices=jax.devices()[:count])
-
-
 def rules(config: TrainConfig) -> dict[str, Any]:
     """Logical axis to mesh axes: the built-in rules, overridden by the config's; unnamed axes stay whole."""
     known = {name: None for name in _names(families.of(config.model).logical_axes(config.model))}
@@ -125,17 +106,16 @@ def make(config: TrainConfig, mesh: Mesh) -> tuple[Network, State, State]:
 
     Weights that the config starts from are read here; everything random comes from the seed.
     """
-    like, weights = _weights(config, mesh)
-    loaded = None
+    network, like, shardings = abstract(config, mesh)
+    start: Any = None
     if config.start is not None:
+        weights = like.params if config.lora is None else network.base
         with _on_host(mesh):
-            loaded = _pure(families.of(config.model).load(config.start))
-        _same_shapes(loaded, like, config.start)
-        loaded = jax.tree.map(lambda x, s: processes.from_host(np.asarray(x, np.float32), s), loaded, weights)
-    init = functools.partial(_init, config)
-    shardings = _shardings(config, jax.eval_shape(init, loaded), weights, mesh)
-    state = jax.jit(init, out_shardings=shardings)(loaded)
-    return Network(config, {} if config.lora is None else loaded, _layout(config, mesh)), state, shardings
+            start = _pure(families.of(config.model).load(config.start))
+        _same_shapes(start, weights, config.start)
+        start = jax.tree.map(lambda x, to: processes.from_host(np.asarray(x, to.dtype), to.sharding), start, weights)
+    state = jax.jit(functools.partial(_init, config), out_shardings=shardings)(start)
+    return replace(network, base={} if config.lora is None else start), state, shardings
 
 
 def abstract(config: TrainConfig, mesh: Mesh) -> tuple[Network, State, State]:
@@ -148,8 +128,8 @@ def abstract(config: TrainConfig, mesh: Mesh) -> tuple[Network, State, State]:
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.float32), like)
     shape = jax.eval_shape(functools.partial(_init, config), None if config.start is None else like)
     shardings = _shardings(config, shape, weights, mesh)
-    base = {} if config.lora is None else _placed(like, weights)
-    return Network(config, base, _layout(config, mesh)), _placed(shape, shardings), shardings
+    base = {} if config.lora is None else placed(like, weights)
+    return Network(config, base, _layout(config, mesh)), placed(shape, shardings), shardings
 
 
 def _on_host(mesh: Mesh) -> Any:
@@ -196,7 +176,8 @@ def _shardings(config: TrainConfig, shape: State, weights: Any, mesh: Mesh) -> S
     return State(whole, params, average, _like_params(shape.optimizer, shape.params, params, whole))
 
 
-def _placed(shapes: Any, shardings: Any) -> Any:
+def placed(shapes: Any, shardings: Any) -> Any:
+    """Shapes that say where they would lie."""
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings)
 
 

@@ -24,11 +24,14 @@ def conditions(model: Any, batch: Mapping[str, Any]) -> Batch:
     return {name: batch[name] for name in names if name in batch}
 
 
-def drop(spec: Any, keys: Any, batch: Batch) -> Batch:
-    """The batch with conditions withheld as the objective `spec` says, text and image each by its own key."""
-    rates = {"text": spec.drop_text, "image": spec.drop_image}
-    pairs = [(key, name) for key, name in zip(keys, rates, strict=False) if name in batch]
-    return batch | {name: objectives.drop(key, batch[name], rates[name]) for key, name in pairs}
+def drop(config: Any, key: jax.Array, batch: Batch) -> tuple[Batch, jax.Array, jax.Array]:
+    """The batch with conditions withheld as the objective says, each by a key of its own; and two more keys."""
+    spec, latent = config.objective, batch["latent"].shape[1:]
+    names = tuple(family.of(config.model).conditions(config.model, latent))
+    *keys, first, second = jax.random.split(key, len(names) + 2)
+    rates = {name: spec.drop if name in config.model.GUIDED else spec.drop_others for name in names}
+    each = [(name, key) for name, key in zip(names, keys, strict=True) if name in batch]
+    return batch | {name: objectives.drop(key, batch[name], rates[name]) for name, key in each}, first, second
 
 
 def levels(spec: Any, key: jax.Array, count: int) -> jax.Array:
@@ -43,9 +46,10 @@ def draw(config: Any, key: jax.Array, batch: Batch) -> tuple[Batch, objectives.D
 
     It is drawn before the batch is cut into micro-batches, so accumulation changes nothing but rounding.
     """
-    keys, x0 = jax.random.split(key, 4), batch["latent"]
-    noise = jax.random.normal(keys[2], x0.shape, jnp.float32)
-    return drop(config.objective, keys, batch), objectives.Draw(noise, levels(config.objective, keys[3], x0.shape[0]))
+    batch, noise, level = drop(config, key, batch)
+    shape = batch["latent"].shape
+    noise = jax.random.normal(noise, shape, jnp.float32)
+    return batch, objectives.Draw(noise, levels(config.objective, level, shape[0]))
 
 
 def batch_error(network: Network, params: Any, base: Any, batch: Batch, drawn: objectives.Draw) -> jax.Array:

@@ -27,6 +27,7 @@ class Config:
 
     family: ClassVar[str] = "toy"
     TARGETS = MUON = (r"(^|\.)blocks\..*kernel$",)
+    GUIDED = ("goal",)
     latent: tuple[int, ...] = (2, 4, 4, 3)
     goal: int = 5
     dim: int = 16

@@ -15,7 +15,6 @@ registered. The others, `grpo` and `spo`, belong to policy gradients.
 """
 
 import importlib
-import pkgutil
 from typing import Any
 
 from jaxtyping import Array, Float
@@ -41,23 +40,17 @@ from vrjax.align.losses.robust import robust as robust
 from vrjax.align.losses.sft import sft as sft
 from vrjax.align.losses.smoothed import smoothed as smoothed
 from vrjax.align.losses.spo import spo as spo
+from vrjax.files import named
 
 
-def names() -> tuple[str, ...]:
-    """The losses that a preference run can have."""
-    found = [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
-    return tuple(sorted(name for name in found if hasattr(importlib.import_module(f"{__name__}.{name}"), "METHOD")))
+def methods() -> dict[str, Method]:
+    """What the files of this folder call `METHOD`, by name."""
+    files = ((name, importlib.import_module(f"{__name__}.{name}")) for name in named.names(__name__))
+    return {name: file.METHOD for name, file in files if hasattr(file, "METHOD")}
 
 
-def get(name: str) -> Method:
-    """The method of that name.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if name not in names():
-        raise ValueError(f"unknown preference loss {name!r}, expected one of {', '.join(names())}")
-    return importlib.import_module(f"{__name__}.{name}").METHOD
+METHODS = methods()
+"""The losses that a preference run can have."""
 
 
 def pair_losses(spec: Any, measured: Any, batch: dict[str, Any]) -> Float[Array, " b"]:
@@ -72,4 +65,4 @@ def pair_losses(spec: Any, measured: Any, batch: dict[str, Any]) -> Float[Array,
         ValueError: the batch lacks what the method needs.
     """
     beta = beta_at(measured.sigma, spec.beta, weighting=spec.weighting)
-    return get(spec.loss).apply(spec, measured, batch, beta)
+    return METHODS[spec.loss].apply(spec, measured, batch, beta)

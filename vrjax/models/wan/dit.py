@@ -73,6 +73,7 @@ class WanConfig:
     TARGETS: ClassVar[tuple[str, ...]] = (r"(^|\.)blocks\..*kernel$",)
     # The modulation of all blocks comes out of one shared matrix: Muon updates it as well.
     MUON: ClassVar[tuple[str, ...]] = (*TARGETS, r"(^|\.)time_projection\.kernel$")
+    GUIDED: ClassVar[tuple[str, ...]] = ("text",)
 
     dim: int = 1536
     ffn_dim: int = 8960

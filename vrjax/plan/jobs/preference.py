@@ -25,7 +25,7 @@ def forwards(config: AlignConfig) -> float | int:
     It is 3 for every clip that the policy learns from, 1 for every clip that the reference is asked for, and those of
     the sampler.
     """
-    method = losses.get(config.preference.loss)
+    method = losses.METHODS[config.preference.loss]
     asked = method.needs_reference and config.reference.kind not in ("precomputed", "none")
     cost = (3 + asked) * config.clips
     if method.needs_losers and config.rollout.source != "stored":

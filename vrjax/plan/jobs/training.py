@@ -26,12 +26,10 @@ AGAIN = {"full": (1, 1), "attention": (1, 0), "dots_no_batch": (0, 1), "dots": (
 def latent(config: TrainConfig) -> Latent:
     """That of the procedural tasks that the config trains on."""
     from vrjax import tasks
-    from vrjax.models.embedded.conditions import example
+    from vrjax.models.embedded import conditions
 
     clip = tasks.get(sorted(config.data.mix)[0]).make(0, split=config.data.split)
-    model, factor = config.model, config.data.codec_factor
-    given = example(clip, codec_factor=factor, text_len=model.text_len, text_dim=model.text_dim)
-    return given["latent"].shape
+    return conditions.encode(clip, config.data.codec_factor).shape
 
 
 def examples(config: TrainConfig) -> int:

@@ -31,15 +31,15 @@ def flow_error(velocity: Any, x0: Float[Array, "..."], noise: Float[Array, "..."
     """Mean squared error of a velocity against `noise - x0`, at one noise, one level, for one example.
 
     Args:
-      velocity: `(x, level) -> v` or `Prediction`.
-      x0: the clean example, any shape.
-      noise: standard Gaussian of the same shape.
-      level: the noise level, as a `Level` of scalars.
-      weight: optional weights broadcastable to `x0` (for example 0 on frames that are given); the result is then the
-        weighted mean, `sum(weight * error) / sum(weight)`.
+        velocity: `(x, level) -> v` or `Prediction`.
+        x0: the clean example, any shape.
+        noise: standard Gaussian of the same shape.
+        level: the noise level, as a `Level` of scalars.
+        weight: optional weights broadcastable to `x0` (for example 0 on frames that are given); the result is then the
+            weighted mean, `sum(weight * error) / sum(weight)`.
 
     Returns:
-      A float32 scalar.
+        A float32 scalar.
     """
     if x0.shape != noise.shape:
         raise ValueError(f"flow_error: noise has shape {noise.shape}, expected that of x0, {x0.shape}")

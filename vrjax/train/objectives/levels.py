@@ -50,17 +50,17 @@ def sample_sigmas(
     """Noise levels for a batch: stratified, through the chosen distribution's quantile function, then shifted.
 
     Args:
-      key: PRNG key.
-      count: number of levels.
-      kind: "uniform", or "logit_normal" (`sigmoid(mean + std * z)`, z standard Gaussian; Esser et al. 2024).
-      shift: `shift_sigma` is applied last; 1 changes nothing.
-      mean, std: of the logit, for "logit_normal" only.
-      low, high: the part of [0, 1] that the levels are brought to before the shift, for an expert that sees only some.
+        key: PRNG key.
+        count: number of levels.
+        kind: "uniform", or "logit_normal" (`sigmoid(mean + std * z)`, z standard Gaussian; Esser et al. 2024).
+        shift: `shift_sigma` is applied last; 1 changes nothing.
+        mean, std: of the logit, for "logit_normal" only.
+        low, high: the part of [0, 1] that the levels are brought to before the shift, for an expert that sees a part.
 
     All numbers may be traced.
 
     Returns:
-      `count` float32 values strictly between 0 and 1.
+        `count` float32 values strictly between 0 and 1.
     """
     u = stratified_uniform(key, count)
     if kind == "uniform":
