@@ -7,7 +7,7 @@ import pytest
 
 from tests.models import tiny_wan
 from vrjax import cli
-from vrjax.cli import sample
+from vrjax.cli import common, sample
 from vrjax.data import mp4
 from vrjax.files import pixels
 from vrjax.models import pipeline
@@ -150,11 +150,11 @@ def test_wrong_usage(flag, model, capsys):
 
 
 def test_words_of_the_command_line():
-    assert sample.lora("a.safetensors") == ("a.safetensors", 1.0, None)
-    assert sample.lora("high=/x/a.safetensors:0.8") == ("/x/a.safetensors", 0.8, "high")
-    assert sample.lora("both=c:d.safetensors") == ("c:d.safetensors", 1.0, "both")
-    assert sample.lora("rank=32.safetensors:2") == ("rank=32.safetensors", 2.0, None)
-    assert sample.size("480x832") == (480, 832) and sample.floats("4,3.5") == [4.0, 3.5]
+    assert common.lora("a.safetensors") == ("a.safetensors", 1.0, None)
+    assert common.lora("high=/x/a.safetensors:0.8") == ("/x/a.safetensors", 0.8, "high")
+    assert common.lora("both=c:d.safetensors") == ("c:d.safetensors", 1.0, "both")
+    assert common.lora("rank=32.safetensors:2") == ("rank=32.safetensors", 2.0, None)
+    assert common.size("480x832") == (480, 832) and common.floats("4,3.5") == [4.0, 3.5]
     assert sample.recorded("all", 4) == (0, 1, 2, 3) and sample.recorded("none", 4) == ()
     assert sample.recorded("3,0-1", 4) == (0, 1, 3) and sample.recorded(None, 4) == (0, 1, 2, 3)
     spread = sample.recorded(None, 50)

@@ -27,7 +27,7 @@ from rich.console import Console
 
 from experiments.chain_of_steps import real_page as page
 from vrjax.bench import vbvr as bench
-from vrjax.cli import sample as options_of
+from vrjax.cli.common import NETWORKS, SAMPLING, SETTINGS
 from vrjax.data import vbvr
 from vrjax.files import kept
 from vrjax.files.writing import atomic
@@ -72,13 +72,9 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "--decode": _COUNT | {"help": f"steps that are decoded ({Options.decode})"},
         "--seed": _COUNT | {"default": 0, "help": "of the noise (0)"},
         "--name": {"help": "of the run folder (the model's)"},
-        "--size": {"type": options_of.size, "metavar": "HxW", "help": "pixels (the model's)"},
-        "--frames": _COUNT | {"help": "of every video (as the true one has)"},
-        "--steps": _COUNT | {"help": "Euler steps (the model's)"},
-        "--shift": {"type": float, "help": "of the noise grid (the model's)"},
-        "--guidance": {"type": options_of.floats, "help": "scale, or HIGH,LOW"},
-        "--lora": {"action": "append", "type": options_of.lora, "metavar": "[high=|low=]FILE[:WEIGHT]"},
-        "--dtype": {"help": "float32, bfloat16"},
+        **{flag: SAMPLING[flag] for flag in ("--size", "--frames", "--steps", "--shift", "--guidance")},
+        "--frames": SAMPLING["--frames"] | {"help": "of every video (as many as the true one has)"},
+        **NETWORKS,
     }
 }
 
@@ -263,8 +259,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
     found = bench.read(args.bench, tasks=args.tasks, limit=args.limit)
     pipe = pipeline.open(args.model, dtype=args.dtype, loras=args.lora or ())
     folder = args.out / f"chain_of_steps-{args.name or pipe.name}"
-    chosen = {name: getattr(args, name) for name in ("size", "steps", "shift", "guidance")}
-    chosen = {name: value for name, value in chosen.items() if value is not None} | {"solver": "euler"}
+    asked = {name: getattr(args, name, None) for name in SETTINGS if name != "frames"}
+    chosen = {name: value for name, value in asked.items() if value is not None} | {"solver": "euler"}
     about = {
         "kind": KIND,
         **pipe.about,

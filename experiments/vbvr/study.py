@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 
 from vrjax.bench import vbvr as bench
-from vrjax.cli import sample as options_of
+from vrjax.cli.common import NETWORKS, SAMPLING, SETTINGS
 from vrjax.data import vbvr
 from vrjax.files.writing import atomic
 from vrjax.report import claims, tables
@@ -36,8 +36,8 @@ def public(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str
     from vrjax.models import pipeline
 
     pipe = pipeline.open(args.model, dtype=args.dtype, loras=args.lora or ())
-    chosen = {name: getattr(args, name) for name in ("size", "steps", "shift", "solver", "guidance")}
-    chosen = {name: value for name, value in chosen.items() if value is not None}
+    asked = {name: getattr(args, name, None) for name in SETTINGS if name != "frames"}
+    chosen = {name: value for name, value in asked.items() if value is not None}
     # All prompts at once: the text encoder is loaded once, and its rows are kept on disk.
     prompts = [(sample.folder / "prompt.txt").read_text("utf-8").strip() for sample in found]
     size = args.size or pipe.defaults.size
@@ -159,19 +159,9 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "--name": {"help": "of the row and the run folder (the model's)"},
     },
     "sampling (by default as the model's authors publish it)": {
-        "--size": {"type": options_of.size, "metavar": "HxW", "help": "pixels, such as 384x384"},
-        "--frames": _COUNT | {"help": "of every video (as many as the true one has)"},
-        "--steps": _COUNT | {"help": "of the noise grid"},
-        "--shift": {"type": float, "help": "of the noise grid"},
-        "--solver": {"help": "unipc, euler, ..."},
-        "--guidance": {"type": options_of.floats, "help": "scale, or HIGH,LOW of two experts"},
-        "--lora": {
-            "action": "append",
-            "type": options_of.lora,
-            "metavar": "[high=|low=]FILE[:WEIGHT]",
-            "help": "merge",
-        },
-        "--dtype": {"help": "float32, bfloat16"},
+        **{flag: SAMPLING[flag] for flag in ("--size", "--frames", "--steps", "--shift", "--solver", "--guidance")},
+        "--frames": SAMPLING["--frames"] | {"help": "of every video (as many as the true one has)"},
+        **NETWORKS,
     },
 }
 
@@ -180,9 +170,8 @@ def job(study: None, options: argparse.Namespace, console: Console) -> None:
     """What was asked for, checked."""
     if options.model is None and not options.worlds:
         raise ValueError("give --model DIR, or --worlds for the shipped small model")
-    for name in ("limit", "frames", "steps"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            raise ValueError(f"--{name} {getattr(options, name)}: expected at least 1")
+    if options.limit is not None and options.limit < 1:
+        raise ValueError(f"--limit {options.limit}: expected at least 1")
     run(options, console)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 
 from vrjax import files
-from vrjax.cli.sample import size
+from vrjax.cli.common import size
 from vrjax.data import mp4
 from vrjax.files import kept
 from vrjax.files.writing import atomic

@@ -1,7 +1,6 @@
 """Pipelines without torch: what a folder is, its defaults, text and pictures, runs and their records, and misuse."""
 
 import json
-import pathlib
 import re
 import shutil
 
@@ -13,11 +12,10 @@ import pytest
 from tests import tiny
 from tests.models import tiny_wan
 from tests.models.test_tokenizer import written
-from vrjax import flow, parallel, tasks
+from vrjax import files, flow, parallel, tasks
 from vrjax.models import pipeline, wan
 from vrjax.models import settings as settings_of
 from vrjax.models.embedded import conditions as conditions_of
-from vrjax.models.pipeline import base as pipelines
 from vrjax.models.pipeline import denoise, recorder
 from vrjax.models.wan import conditions, folders, lora_files, text
 
@@ -62,7 +60,7 @@ def test_what_a_diffusers_folder_is(kind, experts, clip, name, tmp_path):
     found = folders.find(tiny_wan.build(tmp_path / "m", kind, experts=experts, clip=clip))
     assert (found.kind, found.name, found.layout, len(found.networks)) == (kind, name, "diffusers", experts)
     assert found.boundary == (0.9 if experts == 2 else None)
-    chosen = found.published()
+    chosen = settings_of.defaults(found)
     assert (chosen.solver, chosen.grid, chosen.shift) == ("unipc", "diffusers_unipc", tiny_wan.SHIFT)
 
 
@@ -72,7 +70,7 @@ def test_what_an_original_folder_is(tmp_path):
     found = folders.find(tmp_path / "pair")
     assert (found.kind, found.layout, found.boundary) == ("i2v", "original", 0.9)
     assert [path.name for path in found.networks] == ["high_noise_model", "low_noise_model"]
-    assert found.published().grid == "wan_unipc" and found.published().guidance == (3.5, 3.5)
+    assert found.published.grid == "wan_unipc" and found.published.guidance == (3.5, 3.5)
 
     wan.save_dit(tiny_wan.network("t2v"), tmp_path / "one", layout="original")
     found = folders.find(tmp_path / "one")
@@ -82,14 +80,22 @@ def test_what_an_original_folder_is(tmp_path):
     assert folders.find(tmp_path / "five").kind == "ti2v"
 
 
-def test_published_settings():
+def test_published_settings(tmp_path, monkeypatch):
     """Wan's generate.py, configs and README."""
+    for name in ("two/high_noise_model", "two/low_noise_model", "one"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "one" / "diffusion_pytorch_model.safetensors").touch()
 
     def of(kind, experts, dim=5120, **options):
-        cfg, boundary = wan.WanConfig(dim=dim, heads=dim // 128), folders.PUBLISHED[kind, experts].boundary
-        networks = (pathlib.Path("n"),) * experts
-        folder = folders.Folder(pathlib.Path("m"), "original", networks, kind, cfg, boundary, None, {})
-        return folder.published(**options)
+        z = 48 if kind == "ti2v" else 16
+        more = {"image_dim": 1280} if kind in ("i2v", "flf2v") and experts == 1 else {}
+        more |= {"image_positions": 514} if kind == "flf2v" else {}
+        channels = z + (z + 4 if kind in ("i2v", "flf2v") else 0)
+        cfg = wan.WanConfig(dim=dim, heads=dim // 128, in_channels=channels, out_channels=z, **more)
+        monkeypatch.setattr(folders.readers, "read_config", lambda path: cfg)
+        folder = folders.find(tmp_path / ("one", "two")[experts - 1])
+        assert folder.kind == kind
+        return settings_of.defaults(folder, **options)
 
     t2v = of("t2v", 1)
     assert (t2v.steps, t2v.shift, t2v.guidance, t2v.frames, t2v.fps, t2v.size) == (50, 5.0, (5.0,), 81, 16, (720, 1280))
@@ -291,10 +297,10 @@ def test_which_pictures_a_model_takes(kind, clip, image, last, said, tmp_path):
     experts = 2 if kind == "i2v" and not clip else 1
     folder = folders.find(tiny_wan.build(tmp_path / "m", kind, experts=experts, clip=clip))
     if said is None:
-        folder.check(image, last, 5)
+        settings_of.check(folder, image, last, 5)
     else:
         with pytest.raises(ValueError, match=said):
-            folder.check(image, last, 5)
+            settings_of.check(folder, image, last, 5)
 
 
 # -------------------------------------------------------------------------------------------------------------- runs
@@ -472,7 +478,7 @@ def test_what_decides_the_numbers(root, tmp_path):
     index.write_text(json.dumps({"weight_map": {"a": "part.safetensors"}}))
     for value in (b"1", b"2"):
         (tmp_path / "part.safetensors").write_bytes(value)
-        found.append(pipelines._content(index))
+        found.append(files.fingerprint(index))
     assert found[0] != found[1]
 
 
@@ -507,7 +513,7 @@ def test_an_embedded_model(tmp_path):
     np.testing.assert_allclose(final, found.final, rtol=0, atol=1e-5 * np.abs(expected.final).max())
     guided = pipe.sample(clip, **options | {"guidance": 2.0}).final
     assert np.abs(guided - found.final).max() > 1e-3
-    with pytest.raises(ValueError, match="small takes a picture to start from"):
+    with pytest.raises(ValueError, match="small needs a picture to start from"):
         pipe.sample(clip.prompt)
     with pytest.raises(ValueError, match=r"image: shape \(20, 30, 3\), expected \(40, 40, 3\)"):
         pipe.sample(clip.prompt, image=np.zeros((20, 30, 3), np.uint8), size=(40, 40))

@@ -67,15 +67,14 @@ def sample_losers(
     given = pipe.folder.kind != "t2v"
     about = pipe.about | {"model": files.fingerprint(pipe.folder.root), "code": kept.source(__name__), "seed": seed}
     about |= {"settings": dataclasses.asdict(settings)}
-    run = functools.cache(lambda: pipe.program(settings, record=Record(steps=())))
     for number, pair in enumerate(found, 1):
-        picture = lambda pair=pair: _first_frame(pair, frames, size) if given else None
-        inputs = functools.cache(lambda pair=pair, of=picture: pipe.prepare(pair.prompt, settings, of()))
+        picture = functools.cache(lambda pair=pair: _first_frame(pair, frames, size) if given else None)
         clip = {"name": pair.name, "prompt": pair.prompt, "win": files.fingerprint(pair.win) if given else None}
 
-        def sample(path: pathlib.Path, noise: int, inputs: Callable[[], Any] = inputs) -> None:
-            latent = run()(pipe.dits, inputs(), pipe.noise(settings, [noise]), np.asarray([noise])).final
-            mp4.write(path, pipe.decode(latent)[0], fps=pairs.FPS)
+        def sample(path: pathlib.Path, noise: int, pair: pairs.Pair = pair, picture: Callable = picture) -> None:
+            run = {"seeds": [noise], "record": Record(steps=()), "frames": frames, "size": size, **options}
+            found = pipe.sample(pair.prompt, image=picture(), **run)
+            mp4.write(path, pipe.decode(found.final)[0], fps=pairs.FPS)
 
         made = 0
         for k in range(count):  # one after another: a video is on disk before the next one starts

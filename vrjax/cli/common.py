@@ -116,6 +116,54 @@ def positive(text: str) -> int:
     return value
 
 
+def floats(text: str) -> list[float]:
+    """`5` or `4,3`."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected numbers such as 5 or 4,3") from None
+
+
+def lora(text: str) -> tuple[str, float, str | None]:
+    """`FILE`, `FILE:0.8`, `high=FILE:0.8`: path, weight, and the expert if it is named."""
+    expert, mark, rest = text.partition("=")
+    if not mark or expert not in ("high", "low", "both"):
+        expert, rest = "", text
+    path, _, weight = rest.rpartition(":")
+    try:
+        return (path, float(weight), expert or None) if path else (rest, 1.0, expert or None)
+    except ValueError:
+        return rest, 1.0, expert or None  # a colon in the file's name
+
+
+# What all who sample a public model are asked: flag -> arguments of `add_argument`.
+SAMPLING: dict[str, dict[str, Any]] = {
+    "--size": {
+        "type": size,
+        "metavar": "HxW",
+        "help": "pixels, such as 480x832 (the model's, or the picture's aspect)",
+    },
+    "--frames": {"type": positive, "help": "4 n + 1 (81; TI2V: 121)"},
+    "--fps": {"type": positive, "help": "of the video file (16; TI2V: 24)"},
+    "--steps": {"type": positive, "help": "steps (the model's)"},
+    "--shift": {"type": float, "help": "shift of the noise grid (the model's)"},
+    "--solver": {"help": "unipc, euler, heun, dpmpp_2m, ab2, sde (the model's)"},
+    "--grid": {"help": "noise grid: wan_unipc, wan_dpmpp, diffusers_unipc, diffusers_euler, shifted"},
+    "--guidance": {"type": floats, "help": "scale, or HIGH,LOW of two experts; 1: none (the model's)"},
+    "--negative": {"help": "the negative prompt (the model's)"},
+}
+SETTINGS = tuple(flag[2:] for flag in SAMPLING)  # options of `vrjax.models.pipeline.Pipeline.settings`
+NETWORKS: dict[str, dict[str, Any]] = {
+    "--lora": {
+        "action": "append",
+        "type": lora,
+        "metavar": "[high=|low=]FILE[:WEIGHT]",
+        "help": "merge; repeatable",
+    },
+    "--dtype": {"help": "float32, bfloat16 (bfloat16; on CPU float32)"},
+}
+
+
 def fail(error: BaseException) -> NoReturn:
     """Prints the error in one line and exits with status 2."""
     text = str(error)

@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from vrjax.cli.common import add_encoding, positive
+from vrjax.cli.common import SAMPLING, add_encoding
 
 NAME, SUMMARY = "losers", "samples beside real clips, for preference training"
 TEXT = """\
@@ -26,8 +26,8 @@ def add(sub: argparse.ArgumentParser) -> None:
         "--count", type=int, default=3, help="losers of each clip; 0 only encodes those that are there (3)"
     )
     add_encoding(sub, frames=49, pixels=(480, 832))
-    sub.add_argument("--steps", type=positive, help="sampling steps (the model's own)")
-    sub.add_argument("--guidance", type=float, help="guidance (the model's own)")
+    for flag in ("--steps", "--guidance"):
+        sub.add_argument(flag, **SAMPLING[flag])
     sub.add_argument("--seed", type=int, default=0, help="of the losers' noise (0)")
 
 
@@ -41,9 +41,8 @@ def run(args: argparse.Namespace) -> None:
     pipe = pipeline.open(args.model)
     shape = {"frames": args.frames, "size": args.size}
     if args.count:
-        options = {"steps": args.steps, "guidance": args.guidance}
-        chosen = {name: value for name, value in options.items() if value is not None}
-        made = public.sample_losers(pipe, args.root, count=args.count, seed=args.seed, **shape, **chosen)
+        options = shape | {"steps": args.steps, "guidance": args.guidance}
+        made = public.sample_losers(pipe, args.root, count=args.count, seed=args.seed, **options)
         print(f"{made} losers sampled in {args.root / 'negative_samples'}, the others were there")
     if args.pairs is not None:
         print(public.encode(pipe, args.root, args.pairs, losers=args.count or None, dtype=args.dtype, **shape))

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any
 
-from vrjax.cli.common import axes, cores_for, numbers, positive, size
+from vrjax.cli.common import NETWORKS, SAMPLING, SETTINGS, axes, cores_for, floats, numbers, positive
 
 NAME, SUMMARY = "sample", "videos from a prompt or of a world's clip, with their denoising steps"
 TEXT = """\
@@ -38,12 +38,13 @@ few-step models: those that see the whole clip at once are covered (LightX2V's a
 or as weights). Self-Forcing, CausVid and others that make a clip block by block from a cache are not.
 """
 
+_BOTH = ("steps", "shift")
 _WORLD = ("split", "clip", "noise")
 _PROMPT = (
-    *("image", "last_image", "negative", "size", "frames", "fps", "solver", "grid", "guidance", "steps_list", "preset"),
-    *("seed", "seeds", "together", "lora", "record", "record_fields", "dtype", "fresh", "no_cache", "mesh"),
+    *(name for name in SETTINGS if name not in _BOTH),
+    *("image", "last_image", "steps_list", "preset", "seed", "seeds", "together", "lora", "record", "record_fields"),
+    *("dtype", "fresh", "no_cache", "mesh"),
 )
-
 
 RECORDED = 8  # steps kept where none are named, first and last among them
 _MADE = ("seed-*.mp4", "trajectory", "x0", "results.json", "report.html")
@@ -62,15 +63,9 @@ def add(sub: argparse.ArgumentParser) -> None:
     group.add_argument("--prompt", help="what the video shows")
     group.add_argument("--image", type=pathlib.Path, help="picture of the first frame")
     group.add_argument("--last-image", type=pathlib.Path, help="picture of the last frame")
-    group.add_argument("--negative", help="the negative prompt (the model's)")
-    group.add_argument(
-        "--size", type=size, metavar="HxW", help="pixels, such as 480x832 (the model's, or the picture's aspect)"
-    )
-    group.add_argument("--frames", type=positive, help="4 n + 1 (81; TI2V: 121)")
-    group.add_argument("--fps", type=positive, help="of the video file (16; TI2V: 24)")
-    group.add_argument("--solver", help="unipc, euler, heun, dpmpp_2m, ab2, sde (the model's)")
-    group.add_argument("--grid", help="noise grid: wan_unipc, wan_dpmpp, diffusers_unipc, diffusers_euler, shifted")
-    group.add_argument("--guidance", type=floats, help="scale, or HIGH,LOW of two experts; 1: none (the model's)")
+    for flag, how in (SAMPLING | NETWORKS).items():
+        if flag[2:] not in _BOTH:
+            group.add_argument(flag, **how)
     group.add_argument("--steps-list", type=floats, metavar="T,T,...", help="times of a distilled model, before shift")
     group.add_argument("--preset", help="of a distilled model: lightx2v")
     group.add_argument("--seeds", type=positive, metavar="K", help="how many videos (1)")
@@ -78,12 +73,8 @@ def add(sub: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--together", type=positive, metavar="N", help="seeds computed at the same time (1, or those of --mesh seed N)"
     )
-    group.add_argument(
-        "--lora", action="append", type=lora, metavar="[high=|low=]FILE[:WEIGHT]", help="merge; repeatable"
-    )
     group.add_argument("--record", metavar="STEPS", help="all, none, or such as 0-9,49 (8 spread over the run)")
     group.add_argument("--record-fields", nargs="+", metavar="FIELD", help="of x, v, x0, next (x0)")
-    group.add_argument("--dtype", help="float32, bfloat16 (bfloat16; on CPU float32)")
     group.add_argument(
         "--mesh", nargs="+", metavar=("AXIS", "N"), help="divide the transformers over devices: fsdp 4 context 2 (one)"
     )
@@ -113,32 +104,13 @@ def run(args: argparse.Namespace) -> None:
         from_prompt(args)
 
 
-def floats(text: str) -> list[float]:
-    """`5` or `4,3`."""
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected numbers such as 5 or 4,3") from None
-
-
-def lora(text: str) -> tuple[str, float, str | None]:
-    """`FILE`, `FILE:0.8`, `high=FILE:0.8`: path, weight, and the expert if it is named."""
-    expert, mark, rest = text.partition("=")
-    if not mark or expert not in ("high", "low", "both"):
-        expert, rest = "", text
-    path, _, weight = rest.rpartition(":")
-    try:
-        return (path, float(weight), expert or None) if path else (rest, 1.0, expert or None)
-    except ValueError:
-        return rest, 1.0, expert or None  # a colon in the file's name
-
-
 def from_prompt(args: argparse.Namespace) -> None:
     """A public model's videos, what it believed on the way, and a report: samples what is not yet there."""
-    from vrjax import files, parallel
+    from vrjax import parallel
     from vrjax.files import runs
     from vrjax.models import pipeline
     from vrjax.models.pipeline.recorder import FIELDS
+    from vrjax.models.wan import folders
 
     if args.model is None:
         raise ValueError("sample: --prompt needs --model, the folder of a public Wan model")
@@ -152,7 +124,13 @@ def from_prompt(args: argparse.Namespace) -> None:
     fields = tuple(args.record_fields or ("x0",))
     if unknown := [name for name in fields if name not in FIELDS]:
         raise ValueError(f"--record-fields: unknown {', '.join(unknown)}, expected any of {', '.join(FIELDS)}")
-    options = _options(args)
+    times = args.steps_list
+    if args.preset is not None:
+        if args.preset not in folders.PRESETS:
+            raise ValueError(f"--preset: unknown {args.preset!r}, expected one of {', '.join(folders.PRESETS)}")
+        if times is not None:
+            raise ValueError("--preset and --steps-list: give one of them")
+        times = folders.PRESETS[args.preset]
     pipe = pipeline.open(
         args.model,
         dtype=args.dtype,
@@ -160,9 +138,8 @@ def from_prompt(args: argparse.Namespace) -> None:
         cache=False if args.no_cache else None,
         mesh=parallel.mesh(mesh) if mesh else None,
     )
-    settings = pipe.settings(**options)
-    pictures = [None if path is None else files.read_image(path) for path in (args.image, args.last_image)]
-    pipe.folder.check(args.image is not None, args.last_image is not None, settings.frames)
+    asked = {name: getattr(args, name) for name in SETTINGS}
+    settings, *pictures = pipe.ask(args.image, args.last_image, times=times, **asked)
     steps, summary = recorded(args.record, settings.steps), _summary(pipe, settings, len(seeds))
     config = _config(args, pipe, settings, seeds, steps, fields) | {"mesh": mesh}
     out = args.out or pathlib.Path("runs") / f"sample-{pipe.name}-{_slug(args.prompt)}"
@@ -183,24 +160,6 @@ def from_prompt(args: argparse.Namespace) -> None:
 def _divided(mesh: Any) -> int:
     """Over how many groups of devices the mesh divides seeds."""
     return 1 if mesh is None else mesh.shape["seed"]
-
-
-def _options(args: argparse.Namespace) -> dict[str, Any]:
-    """What the run's settings are asked to be, see `Pipeline.settings`."""
-    from vrjax import files
-    from vrjax.models.wan import folders
-
-    names = ("size", "frames", "fps", "steps", "shift", "solver", "grid", "guidance", "negative")
-    options = {name: getattr(args, name) for name in names} | {"times": args.steps_list}
-    if args.preset is not None:
-        if args.preset not in folders.PRESETS:
-            raise ValueError(f"--preset: unknown {args.preset!r}, expected one of {', '.join(folders.PRESETS)}")
-        if args.steps_list is not None:
-            raise ValueError("--preset and --steps-list: give one of them")
-        options["times"] = folders.PRESETS[args.preset]
-    if args.image is not None and args.size is None:
-        options["picture"] = files.read_image(args.image).shape[:2]
-    return options
 
 
 def recorded(text: str | None, count: int) -> tuple[int, ...]:

@@ -61,8 +61,8 @@ def encoders(pipe: Any, *, frames: int, size: tuple[int, int]) -> tuple[Encoder,
         )
     chunk = conditions.chunk_of(pipe.latent_shape(pipe.settings(frames=frames, size=size)))
     run = jax.jit(lambda vae, video: vae.encode(video, chunk=chunk))
-    vae = fingerprint(pipe.folder.part("vae"))
-    words = fingerprint(pipe.folder.part("text_encoder"))
+    vae = fingerprint(pipe.folder.parts["vae"])
+    words = fingerprint(pipe.folder.parts["text_encoder"])
 
     def condition(picture: Any) -> np.ndarray:
         return np.asarray(pipe.conditions(picture, frames=frames, size=size).image.channels)

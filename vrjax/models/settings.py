@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from vrjax.flow import grids, solvers
 
 GRIDS = ("shifted", "wan_unipc", "wan_dpmpp", "diffusers_unipc", "diffusers_euler")
 _GRIDS = {"unipc": "wan_unipc", "dpmpp_2m": "wan_dpmpp"}  # Wan's own solvers have grids of their own
+SCHEDULER = "scheduler/scheduler_config.json"  # in a folder of diffusers' layout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +31,6 @@ class Recipe:
     solver: str = "unipc"
     guidance: tuple[float, ...] = (5.0,)
     boundary: float | None = None
-
-    def __post_init__(self):
-        if len(self.guidance) != (1 if self.boundary is None else 2):
-            raise ValueError(f"Recipe: guidance {self.guidance} for boundary {self.boundary}, expected one per network")
 
     @property
     def high_steps(self) -> int:
@@ -84,6 +82,7 @@ def resolve(
     factors: tuple[int, int],
     *,
     picture: tuple[int, int] | None = None,
+    given: tuple[bool, bool] | None = None,
     size: tuple[int, int] | None = None,
     guidance: float | int | Sequence[float | int] | None = None,
     times: Sequence[float | int] | None = None,
@@ -94,6 +93,7 @@ def resolve(
     Args:
         folder, factors: the model's folder, and frames and pixels (along a side) to a position of its latents.
         picture: (height, width) of the first frame's picture.
+        given: whether there are pictures of the first and the last frame, see `check`; None where it is not known yet.
         size: (height, width) in pixels, multiples of a token's. By default the model's, or, for a picture of another
             aspect, one of the same area.
         guidance: one scale, or one per expert, the high-noise one's first.
@@ -111,9 +111,9 @@ def resolve(
         raise ValueError("times: a step list takes neither steps nor grid, which it sets")
     count, token = len(folder.networks), tuple(factors[1] * side for side in folder.cfg.patch[1:])
     if size is None and picture is not None:
-        size = fit(picture, folder.published().size, token)
+        size = fit(picture, folder.published.size, token)
     # A scheduler that has no counterpart here only matters where something is left to it.
-    found = folder.published(size, scheduled=times is None and not asked.keys() >= {"solver", "grid", "shift"})
+    found = defaults(folder, size, scheduled=times is None and not asked.keys() >= {"solver", "grid", "shift"})
     if times is not None:
         shown = tuple(float(t) for t in times)
         scales = (1.0,) * count
@@ -125,12 +125,12 @@ def resolve(
         solvers.get(asked["solver"])  # it must be there
     if asked.get("grid", GRIDS[0]) not in GRIDS:
         raise ValueError(f"unknown grid {asked['grid']!r}, expected one of {', '.join(GRIDS)}")
-    given = found.guidance if guidance is None else guidance
-    scales = (given,) if isinstance(given, (int, float)) else tuple(given)
+    scale = found.guidance if guidance is None else guidance
+    scales = (scale,) if isinstance(scale, (int, float)) else tuple(scale)
     scales = tuple(float(s) for s in (scales * count if len(scales) == 1 else scales))
     if len(scales) != count or not all(np.isfinite(s) and s >= 0 for s in scales):
-        raise ValueError(f"guidance: found {given}, expected {count} finite scales >= 0 for {folder.name}")
-    height, width = size or found.size
+        raise ValueError(f"guidance: found {scale}, expected {count} finite scales >= 0 for {folder.name}")
+    height, width = found.size
     asked |= {"size": (int(height), int(width)), "guidance": scales, "shift": float(asked.get("shift", found.shift))}
     if set(scales) == {1.0}:
         asked["negative"] = None
@@ -146,8 +146,88 @@ def resolve(
             raise ValueError(f"size: {what} {side}, expected a multiple of {step} for {folder.name}, such as {near}")
     if out.fps < 1:
         raise ValueError(f"fps: found {out.fps}, expected at least 1")
+    if given is not None:
+        check(folder, *given, out.frames)
     _ = out.recipe  # the grid checks steps, shift and times
     return out
+
+
+def check(folder: Any, image: bool, last: bool, frames: int) -> None:
+    """ValueError where the pictures given, a first and a last one, are not those the model takes (`folder.takes`)."""
+    first, end = folder.takes
+    if first == "no" and (image or last):
+        raise ValueError(f"{folder.name} takes no picture: it makes videos from text alone")
+    if first == "must" and not image:
+        raise ValueError(f"{folder.name} needs a picture to start from (image)")
+    if end == "must" and not last:
+        raise ValueError(f"{folder.name} needs a picture to end on as well (last_image)")
+    if end == "no" and last:
+        raise ValueError(f"{folder.name} takes no last picture: Wan2.1-FLF2V and Wan2.2-I2V do")
+    if last and frames < 2:
+        raise ValueError(f"a first and a last picture need at least 2 frames, found {frames}")
+
+
+def defaults(folder: Any, size: tuple[int, int] | None = None, *, scheduled: bool = True) -> Settings:
+    """How a model is sampled unless one asks for something else.
+
+    Args:
+        folder: the model's.
+        size: (height, width), on which a shift may depend. None: the model's.
+        scheduled: with the solver, grid and shift of a diffusers folder's scheduler; else as published.
+
+    Raises:
+        ValueError: a scheduler that has no counterpart here.
+    """
+    found = folder.published
+    h, w = found.size if size is None else size
+    if folder.larger is not None and h * w > math.prod(found.size):
+        found = dataclasses.replace(found, shift=folder.larger)
+    found = dataclasses.replace(found, size=(h, w))
+    if folder.scheduler is None or not scheduled:
+        return found
+    return dataclasses.replace(found, **_schedule(folder.scheduler, folder.root / SCHEDULER))
+
+
+def _schedule(scheduler: dict[str, Any], where: pathlib.Path) -> dict[str, Any]:
+    """Solver, grid and shift that a diffusers folder's scheduler names, as its pipelines take them.
+
+    Raises:
+        ValueError: a scheduler that no grid here stands for; names it and the file.
+    """
+    name = scheduler.get("_class_name")
+    plain = {"use_dynamic_shifting": False, "num_train_timesteps": 1000, "shift_terminal": None}
+    plain |= dict.fromkeys(("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"), False)
+    if name == "UniPCMultistepScheduler":
+        expected = {
+            "prediction_type": "flow_prediction",
+            "use_flow_sigmas": True,
+            "solver_order": 2,
+            "solver_type": "bh2",
+            "predict_x0": True,
+            "lower_order_final": True,
+            "disable_corrector": [],
+            "final_sigmas_type": "zero",
+            "thresholding": False,
+            **plain,
+        }
+        choice = {"solver": "unipc", "grid": "diffusers_unipc"}
+        shift = scheduler.get("flow_shift", 1.0)
+    elif name == "FlowMatchEulerDiscreteScheduler":
+        expected = {"stochastic_sampling": False, "invert_sigmas": False, **plain}
+        choice = {"solver": "euler", "grid": "diffusers_euler"}
+        shift = scheduler.get("shift", 1.0)
+    else:
+        raise ValueError(
+            f"{where}: scheduler {name!r} has no counterpart here, expected UniPCMultistepScheduler or "
+            "FlowMatchEulerDiscreteScheduler; choose a solver yourself (solver=, shift=)"
+        )
+    other = {key: scheduler[key] for key, value in expected.items() if scheduler.get(key, value) != value}
+    if other:
+        key, value = next(iter(other.items()))
+        raise ValueError(f"{where}: {key} is {value!r}, expected {expected[key]!r}; choose a solver yourself (solver=)")
+    if isinstance(shift, bool) or not isinstance(shift, (int, float)) or not shift > 0:
+        raise ValueError(f"{where}: the shift is {shift!r}, expected a positive number")
+    return {"shift": float(shift), **choice}
 
 
 def fit(picture: tuple[int, int], area: tuple[int, int], multiple: tuple[int, ...]) -> tuple[int, int]:

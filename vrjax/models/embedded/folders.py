@@ -30,7 +30,7 @@ class Folder:
     root: pathlib.Path
     cfg: WanConfig
     trained: dict[str, Any]
-    boundary = None
+    boundary = larger = scheduler = None
 
     @property
     def name(self) -> str:
@@ -52,17 +52,16 @@ class Folder:
         """Between pixels and its latents."""
         return codec.blocks(self.trained.get("data", {}).get("codec_factor", 4))
 
-    def published(self, size: tuple[int, int] | None = None, *, scheduled: bool = True) -> Settings:
+    @property
+    def published(self) -> Settings:
         """The sizes of what it was trained on; Euler's steps without guidance."""
-        frames, *sides, _ = _film((self.tasks or tasks.names())[0])
-        return Settings(STEPS, SHIFT, (1.0,), size or (sides[0], sides[1]), frames, FPS, "", "euler", "shifted")
+        frames, height, width, _ = _film((self.tasks or tasks.names())[0])
+        return Settings(STEPS, SHIFT, (1.0,), (height, width), frames, FPS, "", "euler", "shifted")
 
-    def check(self, image: bool, last: bool, frames: int) -> None:
-        """ValueError where the pictures given are not those the model takes."""
-        takes = self.cfg.in_channels > self.cfg.out_channels
-        if image != takes or last:
-            needs = "a picture to start from (image)" if takes else "no picture"
-            raise ValueError(f"{self.name} takes {needs}, and no last one")
+    @property
+    def takes(self) -> tuple[str, str]:
+        """Whether a picture of the first frame must be given; none of the last one is taken."""
+        return "must" if self.cfg.in_channels > self.cfg.out_channels else "no", "no"
 
 
 @functools.cache

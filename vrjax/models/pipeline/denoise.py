@@ -55,8 +55,9 @@ def phases(
     Raises:
         ValueError: networks or conditions that do not fit the recipe or each other.
     """
-    if len(dits) != len(recipe.guidance):
-        raise ValueError(f"phases: {len(dits)} networks and guidance {recipe.guidance}, expected one scale per network")
+    if not len(dits) == len(recipe.guidance) == (1 if recipe.boundary is None else 2):
+        found = f"{len(dits)} networks and guidance {recipe.guidance} for boundary {recipe.boundary}"
+        raise ValueError(f"phases: {found}, expected one scale per network, and a boundary between two")
 
     def velocity(dit, scale):
         of = family.of(dit.cfg)

@@ -98,7 +98,7 @@ def make(
     *,
     size: tuple[int, int],
     frames: int,
-    image: Shaped[np.ndarray, "h w c"] | None = None,
+    image: Shaped[np.ndarray, "h w c"],
     last_image: Shaped[np.ndarray, "h2 w2 c"] | None = None,
     clip: Any = None,
 ) -> Conditions:
@@ -112,11 +112,8 @@ def make(
         clip: the CLIP encoder of Wan 2.1's models, or None.
 
     Raises:
-        ValueError: a picture that the model needs is missing, or one that it cannot take is there.
+        ValueError: the CLIP encoder that the model needs is missing.
     """
-    folder.check(image is not None, last_image is not None, frames)
-    if image is None:
-        return Conditions()
     ours = folder.layout == "original"
     style = "lanczos" if not ours else "cover" if folder.kind == "ti2v" else "bicubic"
     first = scaled(image, size, style)

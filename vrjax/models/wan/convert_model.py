@@ -49,7 +49,7 @@ def model(
     networks = [convert.open_part(path, layout) for path in found.networks]
     others = {}
     for kind in [kind for kind in folders.FILES if kind != "image_encoder" or found.cfg.image_dim is not None]:
-        path = found.part(kind)
+        path = found.parts[kind]
         heads = {"heads": _heads(path)} if kind == "image_encoder" and _heads(path) else {}
         others[kind] = convert.open_part(path, layout, **heads)
     tokenizer = next((found.root / name for name in _TOKENIZERS if (found.root / name).is_dir()), None)
@@ -118,7 +118,7 @@ def _copy(tokenizer: pathlib.Path, target: pathlib.Path) -> None:
 
 def _descriptions(found: folders.Folder, scratch: pathlib.Path, tokenizer: bool) -> None:
     """The JSON of diffusers' layout."""
-    how = found.published(scheduled=False)
+    how = found.published
     image = found.kind in ("i2v", "flf2v")
     here = lambda library, name, there=True: [library, name] if there else [None, None]
     index: dict[str, Any] = {
@@ -177,7 +177,7 @@ def _lost(found: folders.Folder, layout: str, tokenizer: bool) -> list[str]:
             f"note: the boundary {found.boundary} is not Wan's own ({own}), and this layout has no place for it"
         )
     if layout != "diffusers" and found.scheduler is not None:
-        how = found.published(scheduled=False)
+        how = found.published
         shift = found.scheduler.get("flow_shift", found.scheduler.get("shift"))
         lines.append(f"note: this layout has no place for the scheduler (shift {shift}; Wan's code takes {how.shift})")
     if layout == "wan" and found.cfg.image_dim is not None and found.layout == "diffusers":

@@ -70,7 +70,7 @@ def encode(
     """
     tokenizer = Tokenizer.load(folder.root, folder.cfg.text_len)
     tokens = [tokenizer(prompt) for prompt in prompts]
-    path = folder.part("text_encoder")
+    path = folder.parts["text_encoder"]
     place = None
     if cache is not False:
         place = cache_folder() if cache is None or cache is True else pathlib.Path(cache)

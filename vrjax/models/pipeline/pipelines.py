@@ -1,16 +1,15 @@
 """What every pipeline is: a model's folder, networks loaded on demand, and one compiled run for all who sample.
 
-`sample` is made of four calls that one may make oneself: `settings` (resolves and checks the options), `prepare` (text
-rows and picture conditions), `program` (the compiled function), and its call on noise.
+`sample` is made of four calls that one may make oneself: `ask` (resolves and checks options and pictures), `prepare`
+(text rows and picture conditions), `program` (the compiled function), and its call on noise.
 """
 
 import functools
 import os
 import pathlib
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,42 +17,56 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from vrjax import files, flow
-from vrjax.files import fingerprint, tensors
-from vrjax.files.content import key
+from vrjax import files, flow, tasks
+from vrjax.files import fingerprint
 from vrjax.models import settings as settings_of
 from vrjax.models import wan
+from vrjax.models.embedded import conditions as embedded_conditions
+from vrjax.models.embedded import folders as embedded_folders
+from vrjax.models.embedded.codec import Codec
 from vrjax.models.pipeline import denoise
+from vrjax.models.pipeline import loras as loras_of
 from vrjax.models.pipeline.denoise import NONE, Inputs
+from vrjax.models.pipeline.loras import Lora
 from vrjax.models.settings import Settings
 from vrjax.models.wan import conditions, folders, lora_files, text, vae
 from vrjax.models.wan.conditions import Conditions
 from vrjax.models.wan.vae import VAEConfig, WanVAE
 
-BOTH, HIGH, LOW = "both", "high", "low"
-_EXPERT = re.compile(r"(?<![a-z])(high|low)(?=[ _-]?noise|[_.-]|$)", re.IGNORECASE)  # in a LoRA file's name
 DTYPES = ("float32", "bfloat16", "float16")
 PROGRAMS = 8  # compiled runs that a pipeline remembers
 
 
-class Lora(NamedTuple):
-    """A LoRA file to merge, its weight, and which expert of a pair it changes: "high", "low" or "both".
+def open(folder: str | os.PathLike, **options: Any) -> "Pipeline":  # noqa: A001 (pipeline.open, like PIL.Image.open)
+    """A model's folder; its JSON and headers are read, its weights are not.
 
-    None leaves it to the file's name ("..._high_noise.safetensors"). A name that speaks of the other expert is refused:
-    the two experts' files fit each other, and swapping them would only be seen in the videos.
+    Args:
+        folder: the whole model, in diffusers' or Wan's own layout (transformers, VAE, text encoder, tokenizer, and CLIP
+            where it has one); or an embedded model, with `training.json` beside its weights.
+        **options:
+            loras: merged into the networks when these are loaded; `Lora`s, or tuples of their fields.
+            mesh: over which the networks are divided while they are loaded, and then seeds, tokens and weights in a
+                run; `rules`: see `vrjax.models.wan.shard`.
+            dtype, cache: see `WanPipeline`.
+
+    Raises:
+        FileNotFoundError, ValueError: see `vrjax.models.wan.folders.find`; a LoRA for an expert that is not there.
     """
+    embedded = (pathlib.Path(folder) / embedded_folders.TRAINING).is_file()
+    return EmbeddedPipeline(folder, **options) if embedded else WanPipeline(folder, **options)
 
-    path: str | os.PathLike
-    weight: float = 1.0
-    expert: str | None = None
+
+def sample(folder: str | os.PathLike, prompt: str, **options: Any) -> flow.Trajectory:
+    """`open(folder).sample(prompt, **options)`."""
+    return open(folder).sample(prompt, **options)
 
 
 class Pipeline(ABC):
     """A model's folder and how it is sampled, see `vrjax.models.pipeline.open`. Nothing is loaded before it is used.
 
     Attributes:
-        folder: what was found: `name`, `root`, `networks` (files, the high-noise expert's first), `cfg`, `boundary`,
-            `published(size)` and `check(image, last, frames)`.
+        folder: what was found: `name`, `root`, `networks` (files, the high-noise expert's first), `cfg`, and what
+            `vrjax.models.settings` asks of it.
         dtype: of the networks' products and stored matrices; None: the file's own.
         loras: merged when a network is loaded.
         mesh: over which the networks are divided, or None.
@@ -70,7 +83,7 @@ class Pipeline(ABC):
         cache: str | os.PathLike | bool | None = None,
     ):
         self.folder, self.dtype, self.mesh, self._rules, self._cache = folder, dtype, mesh, rules, cache
-        self.loras = tuple(_assigned(lora if isinstance(lora, Lora) else Lora(*lora), folder) for lora in loras)
+        self.loras = tuple(loras_of.assigned(lora, folder) for lora in loras)
         self._programs: dict[Any, Callable] = {}
 
     # ------------------------------------------------------------------------------------- what a kind of model is
@@ -108,13 +121,13 @@ class Pipeline(ABC):
     @property
     def defaults(self) -> Any:
         """How the model is sampled unless one asks for something else."""
-        return self.folder.published()
+        return settings_of.defaults(self.folder)
 
     @functools.cached_property
     def about(self) -> dict[str, Any]:
         """What decides a run's numbers beside its settings, as JSON: name, weights and LoRAs by their bytes, dtype."""
-        weights = [_content(path) for path in self.folder.networks]
-        loras = [[str(x.path), x.weight, x.expert, _content(x.path)] for x in self.loras]
+        weights = [fingerprint(path)[:16] for path in self.folder.networks]
+        loras = [[str(x.path), x.weight, x.expert, fingerprint(x.path)[:16]] for x in self.loras]
         return {"model": self.folder.name, "weights": weights, "loras": loras, "dtype": self.dtype}
 
     @functools.cached_property
@@ -131,7 +144,7 @@ class Pipeline(ABC):
         merged = [
             (lora_files.load_lora(lora.path), lora.weight)
             for lora in self.loras
-            if lora.expert in (BOTH, (HIGH, LOW)[i])
+            if lora.expert in (loras_of.BOTH, (loras_of.HIGH, loras_of.LOW)[i])
         ]
         dtypes = {} if self.dtype is None else {"dtype": self.dtype, "param_dtype": self.dtype}
         dit = wan.load_dit(self.folder.networks[i], mesh=self.mesh, rules=self._rules, **dtypes)
@@ -148,6 +161,18 @@ class Pipeline(ABC):
         factors = self.vae_config.time_factor, self.vae_config.space_factor
         return settings_of.resolve(self.folder, factors, picture=picture, **options)
 
+    def ask(
+        self, image: Any = None, last_image: Any = None, **options: Any
+    ) -> tuple[Settings, np.ndarray | None, np.ndarray | None]:
+        """A run's settings, checked with its pictures, and these as arrays, or None. Arguments: see `sample`.
+
+        Raises:
+            FileNotFoundError, ValueError: options or pictures that do not fit the model.
+        """
+        first, last = picture(image), picture(last_image)
+        given, sides = (first is not None, last is not None), None if first is None else first.shape[:2]
+        return self.settings(picture=sides, given=given, **options), first, last
+
     def latent_shape(self, settings: Settings) -> tuple[int, int, int, int]:
         """(t, h, w, c) of a latent."""
         time, space = self.vae_config.time_factor, self.vae_config.space_factor
@@ -156,7 +181,7 @@ class Pipeline(ABC):
 
     def prepare(self, prompt: str, settings: Settings, image: Any = None, last_image: Any = None) -> Inputs:
         """Everything a run is given besides noise."""
-        self.folder.check(image is not None, last_image is not None, settings.frames)
+        settings_of.check(self.folder, image is not None, last_image is not None, settings.frames)
         prompts = [prompt] if settings.negative is None else [prompt, settings.negative]
         rows = jnp.asarray(self.text(prompts))
         given = self.conditions(image, last_image, frames=settings.frames, size=settings.size)
@@ -219,8 +244,7 @@ class Pipeline(ABC):
         Raises:
             ValueError: options or pictures that do not fit the model.
         """
-        first, last = picture(image), picture(last_image)
-        settings = self.settings(picture=None if first is None else first.shape[:2], **options)
+        settings, first, last = self.ask(image, last_image, **options)
         inputs = self.prepare(prompt, settings, first, last)
         start = self.noise(settings, seeds) if noise is None else jnp.asarray(noise)
         if start.shape[1:] != self.latent_shape(settings):
@@ -256,17 +280,17 @@ class WanPipeline(Pipeline):
     @functools.cached_property
     def vae(self) -> Any:
         """The VAE, in float32."""
-        return wan.load_vae(self.folder.part("vae"))
+        return wan.load_vae(self.folder.parts["vae"])
 
     @functools.cached_property
     def image_encoder(self) -> Any:
         """The CLIP encoder of Wan 2.1's image models."""
-        return wan.load_image_encoder(self.folder.part("image_encoder"), dtype=self.dtype)
+        return wan.load_image_encoder(self.folder.parts["image_encoder"], dtype=self.dtype)
 
     @functools.cached_property
     def vae_config(self) -> VAEConfig:
         """Of the VAE, without loading it."""
-        found = vae.read_config(self.folder.part("vae"))
+        found = vae.read_config(self.folder.parts["vae"])
         if found.latent_channels != self.folder.cfg.out_channels:
             raise ValueError(
                 f"{self.folder.root}: the VAE has latents of {found.latent_channels} channels, the transformer makes "
@@ -282,11 +306,11 @@ class WanPipeline(Pipeline):
         self, image: Any = None, last_image: Any = None, *, frames: int, size: tuple[int, int]
     ) -> Conditions:
         """See `Pipeline.conditions`; arrays are 8-bit, and brought to the size as the model's own code does it."""
-        self.folder.check(image is not None, last_image is not None, frames)
-        if image is None:
+        settings_of.check(self.folder, image is not None, last_image is not None, frames)
+        first, last = picture(image), picture(last_image)
+        if first is None:
             return Conditions()
         look = None if self.folder.cfg.image_dim is None else self.image_encoder
-        first, last = picture(image), picture(last_image)
         return conditions.make(self.folder, self.vae, size=size, frames=frames, image=first, last_image=last, clip=look)
 
     def decode(self, latents: Float[Array | np.ndarray, "*lead t h w c"]) -> Float[np.ndarray, "*lead t_x h_x w_x 3"]:
@@ -309,30 +333,53 @@ def picture(given: Any) -> np.ndarray | None:
     return files.read_image(given) if isinstance(given, (str, os.PathLike)) else np.asarray(given)
 
 
-def _content(path: str | os.PathLike) -> str:
-    """The fingerprint of weights; an index stands for the files that it names."""
-    path = pathlib.Path(path)
-    if not path.name.endswith(".index.json"):
-        return fingerprint(path)[:16]
-    parts = sorted(set(tensors.read_json(path)["weight_map"].values()))
-    return key(index=fingerprint(path), **{name: fingerprint(path.parent / name) for name in parts})[:16]
+class EmbeddedPipeline(Pipeline):
+    """A trained embedded model's folder, see `Pipeline`. Pictures have the video's size; NumPy ones may be in [-1, 1].
 
+    Args:
+        folder: its path.
+        dtype: of the network; None: as it was trained.
+        **options: `loras`, `mesh`, `rules`.
+    """
 
-def _assigned(lora: Lora, folder: Any) -> Lora:
-    """The LoRA with its expert; ValueError where it has none, or its name speaks of the other."""
-    named = {m[1].lower() for m in _EXPERT.finditer(pathlib.Path(lora.path).name)}
-    if not pathlib.Path(lora.path).exists():
-        raise FileNotFoundError(f"{lora.path}: no such LoRA file")
-    if len(folder.networks) == 1:
-        if lora.expert not in (None, BOTH):
-            raise ValueError(f"{lora.path}: a LoRA for the {lora.expert} expert, {folder.name} has one network")
-        return lora._replace(expert=BOTH)
-    if lora.expert is None:
-        if len(named) != 1:
-            raise ValueError(f"{lora.path}: say which expert of {folder.name} it changes: high, low or both")
-        return lora._replace(expert=named.pop())
-    if lora.expert not in (BOTH, HIGH, LOW):
-        raise ValueError(f"{lora.path}: expert {lora.expert!r}, expected high, low or both")
-    if len(named) == 1 and lora.expert not in (BOTH, *named):
-        raise ValueError(f"{lora.path}: given to the {lora.expert} expert, but its name speaks of the other")
-    return lora
+    def __init__(self, folder: str | os.PathLike, *, dtype: str | None = None, **options: Any):
+        super().__init__(embedded_folders.find(folder), dtype=dtype, **options)
+
+    @property
+    def vae_config(self) -> Codec:
+        """The codec has no weights."""
+        return self.folder.codec
+
+    def text(self, prompts: Sequence[str]) -> Float[np.ndarray, "n l d"]:
+        """Hashed words, see `vrjax.models.embedded.words`; guidance's other branch has none."""
+        cfg = self.folder.cfg
+        return np.stack([embedded_conditions.text(prompt, cfg.text_len, cfg.text_dim) for prompt in prompts])
+
+    def conditions(
+        self, image: Any = None, last_image: Any = None, *, frames: int, size: tuple[int, int]
+    ) -> Conditions:
+        """See `Pipeline.conditions`."""
+        settings_of.check(self.folder, image is not None, last_image is not None, frames)
+        frame = picture(image)
+        if frame is None:
+            return Conditions()
+        if frame.shape != (*size, 3):
+            raise ValueError(f"image: shape {frame.shape}, expected {(*size, 3)} as the video")
+        frame = frame / np.float32(127.5) - 1 if frame.dtype == np.uint8 else np.asarray(frame, np.float32)
+        return Conditions(wan.Image(embedded_conditions.first_frame(self.folder.codec.encode(frame), frames)))
+
+    def settings(self, *, picture: tuple[int, int] | None = None, **options: Any) -> Settings:
+        """See `Pipeline.settings`; the size is the picture's."""
+        size = options.pop("size", None)
+        return super().settings(size=size or picture, **options)
+
+    def sample(self, prompt: str | tasks.Clip, **options: Any) -> flow.Trajectory:
+        """See `Pipeline.sample`; a clip of a task stands for its prompt, first frame and length."""
+        if isinstance(prompt, tasks.Clip):
+            options = {"image": prompt.first_frame, "frames": len(prompt.video)} | options
+            prompt = prompt.prompt
+        return super().sample(prompt, **options)
+
+    def decode(self, latents: Float[Array | np.ndarray, "*lead t h w c"]) -> Float[np.ndarray, "*lead t_x h_x w_x 3"]:
+        """Videos of latents, on the host."""
+        return self.folder.codec.decode(np.asarray(latents))
