@@ -33,7 +33,8 @@ from vrjax.files import kept
 from vrjax.files.writing import atomic
 from vrjax.reasoning.instruments.arms import thirds
 from vrjax.reasoning.instruments.stepping import Experts, Stepper, divergence, spread, stack
-from vrjax.study import benchmark, command
+from vrjax.study import benchmark
+from vrjax.study.tables import running
 
 PARTS = ("trajectory", "noise", "swaps", "ensemble")  # layers come with the trajectory
 MODES = ("stream", "increment", "attention")
@@ -269,7 +270,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         "samples": [sample.file for sample in found],
         "code": kept.source(__name__),
     }
-    with command.running(folder, about, fresh=args.fresh, console=console, kind=KIND):
+    with running(folder, about, fresh=args.fresh, console=console, kind=KIND):
         look(pipe, found, folder, about, options, chosen | {"frames": args.frames}, console)
 
 

@@ -25,42 +25,47 @@ from vrjax.models.embedded import shipped
 from vrjax.reasoning.instruments import arms as table_of_arms
 from vrjax.report import claims as claim_files
 from vrjax.study import claims, command, subjects
-from vrjax.study.subjects import Suite
-from vrjax.study.tables import Bench, Tables
+from vrjax.study.subjects import Subject
+from vrjax.study.tables import Bench, Tables, made_of, running
 
 
-def measure(
-    bench: Bench, study: ChainOfSteps, subject: subjects.Subject, index: int, null: bool = True
-) -> dict[str, Tables]:
+def measure(bench: Bench, study: ChainOfSteps, subject: Subject, index: int, null: bool = True) -> dict[str, Tables]:
     """Every part for one model and, where it has one, for the null model on the same instances and noises."""
     out: dict[str, Tables] = {}
 
-    def suite(task: str, n: int, seeds: int = study.seeds, split: str = study.split) -> Suite:
-        return subjects.suite(task, split, n, seeds, subject.weights.cfg, first=index * n)
-
     def part(
-        name: str, how: ModuleType, on: subjects.Suite, make: Callable | None = None, alone: bool = False, **given
-    ):
+        name: str,
+        how: ModuleType,
+        n: int,
+        make: Callable | None = None,
+        *,
+        seeds: int = 1,
+        split: str = study.split,
+        alone: bool = False,
+        **given: Any,
+    ) -> None:
+        task = name.partition("/")[0]
+        on = subjects.suite(task, split, n, seeds, subject.weights.cfg, first=index * n)
         for who in [subject, subjects.NULL] if null and not alone else [subject]:
             label = who.name if who is subject else f"{who.name}@{subject.name}"
             run = lambda who=who: (make or how.measure)(bench, who, on, shift=study.shift, **given)
             out[f"{who.name}/{name}"] = bench.part(f"{label}-{name.replace('/', '-')}", run, code=how)
 
+    noises: dict[str, Any] = {"seeds": study.seeds}
     for task in study.tasks:
-        here = suite(task, study.readouts_maze if task == "maze" else study.readouts)
-        part(f"{task}/trajectories", trajectories, here, steps=study.steps)
+        n = study.readouts_maze if task == "maze" else study.readouts
+        part(f"{task}/trajectories", trajectories, n, steps=study.steps, **noises)
     disturbed: dict[str, Any] = {"steps": study.disturbed_steps, "every": study.disturbed_every}
     for task in ("maze", "maze_goals") if subject.name != "untrained" else ():  # it has no answer to change
-        part(f"{task}/perturbations", perturbations, suite(task, study.disturbed, 1), **disturbed)
+        part(f"{task}/perturbations", perturbations, study.disturbed, **disturbed)
     if subject.kind == "model":
         few: dict[str, Any] = {"steps": study.layer_steps, "alone": True}
-        here = suite("maze", study.transplants)
-        part("maze/transplants", perturbations, here, perturbations.transplants, alone=True, **disturbed)
-        part("pick/swaps", layers, suite("pick", study.swaps, 1), layers.swaps, **few)
-        part("maze/ablation", layers, suite("maze", study.ablations, 1), layers.ablation, **few)
-        part("maze/probes", layers, suite("maze", study.probes, 1, "val"), layers.probed, **few)
-        rows = arms(study, subject.layers)
-        part("maze/ensembles", ensembles, suite("maze", study.ensembles), alone=True, rows=rows)
+        noises["alone"] = True
+        part("maze/transplants", perturbations, study.transplants, perturbations.transplants, **noises, **disturbed)
+        part("pick/swaps", layers, study.swaps, layers.swaps, **few)
+        part("maze/ablation", layers, study.ablations, layers.ablation, **few)
+        part("maze/probes", layers, study.probes, layers.probed, split="val", **few)
+        part("maze/ensembles", ensembles, study.ensembles, rows=arms(study, subject.layers), **noises)
     return out
 
 
@@ -72,44 +77,44 @@ def arms(study: ChainOfSteps, blocks: int) -> tuple[table_of_arms.Arm, ...]:
 
 def run(study: ChainOfSteps, root: pathlib.Path, *, fresh: bool, only: Sequence[int] | None, console: Console) -> None:
     """Measures what is missing, judges, and writes the run folder. `only`: measure these models and stop."""
-    trained = [subjects.network(name, shipped.load(name)) for name in study.models]
+    trained = [Subject(name, shipped.load(name)) for name in study.models]
     names = (*study.models, *([study.causal] if study.causal else []))
-    about = command.made_of(study, weights={name: files.fingerprint(shipped.path(name)) for name in names})
+    about = made_of(study, weights={name: files.fingerprint(shipped.path(name)) for name in names})
     how: dict[str, Any] = {"fresh": fresh, "console": console, "group": study.group, "shared": only is not None}
-    with command.running(root / study.name, about, kind="chain_of_steps", **how) as here:
+    with running(root / study.name, about, kind="chain_of_steps", **how) as here:
         tables: dict[str, list[Tables]] = {}
         nulls: dict[str, list[Tables]] = {}
         for i, subject in enumerate(trained):
             if only is not None and i not in only:
                 continue
-            here.say(f"model {i + 1} of {len(trained)}: {subject.name}")
-            for key, table in measure(here.bench, study, subject, i).items():
+            console.print(f"model {i + 1} of {len(trained)}: {subject.name}")
+            for key, table in measure(here, study, subject, i).items():
                 who, name = key.split("/", 1)
                 (nulls if who == "null" else tables).setdefault(name, []).append(table)
         if only is not None:
-            here.say(f"tables of models {list(only)} are in {here.bench.folder}")
+            console.print(f"tables of models {list(only)} are in {here.folder / 'tables'}")
             return
         controls = {}
         for control in controlled(study, trained[0]):
-            here.say(f"control: {control.name}")
-            found = measure(here.bench, study, control, 0, null=False)
+            console.print(f"control: {control.name}")
+            found = measure(here, study, control, 0, null=False)
             controls[control.name] = {k.split("/", 1)[1]: [t] for k, t in found.items()}
-        here.say("judging and drawing")
+        console.print("judging and drawing")
         measured = verdicts.Measured(tables, nulls, controls)
-        cases = shown(here.bench, study, trained[0], tables)
+        cases = shown(here, study, trained[0], tables)
         page.write(here.folder, study, measured, cases, blocks=trained[0].layers)
-        claims.tell(here.console, claim_files.read(here.folder))
+        claims.tell(console, claim_files.read(here.folder))
 
 
-def controlled(study: ChainOfSteps, like: subjects.Subject) -> list[subjects.Subject]:
+def controlled(study: ChainOfSteps, like: Subject) -> list[Subject]:
     """The control networks: untrained, and causal where one is shipped."""
     out = [subjects.untrained(like)]
     if study.causal is not None:
-        out.append(subjects.network("causal", shipped.load(study.causal), kind="control"))
+        out.append(Subject("causal", shipped.load(study.causal), "control"))
     return out
 
 
-def shown(bench: Bench, study: ChainOfSteps, subject: subjects.Subject, tables: verdicts.Parts) -> list[Any]:
+def shown(bench: Bench, study: ChainOfSteps, subject: Subject, tables: verdicts.Parts) -> list[Any]:
     """The cases of the page: a clip or two of every task, see `telling`."""
     grid: dict[str, Any] = {"steps": study.steps, "shift": study.shift}
     cases = []

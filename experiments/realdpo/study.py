@@ -22,15 +22,16 @@ from experiments.realdpo.config import RealDPO
 from experiments.realdpo.suite import Suite
 from vrjax.files import writing
 from vrjax.study import claims, command
+from vrjax.study.tables import made_of, running
 
 
 def run(study: RealDPO, root: pathlib.Path, *, fresh: bool, console: Console) -> pathlib.Path:
     """Measures what is missing, judges, and writes the run folder, which is returned."""
     folder = root / study.name
-    with command.running(folder, command.made_of(study), kind="realdpo", fresh=fresh, console=console) as here:
-        suite = Suite(study, here.bench)
-        measured = suite.run(here.say)
-        here.say("judging and drawing")
+    with running(folder, made_of(study), kind="realdpo", fresh=fresh, console=console) as here:
+        suite = Suite(study, here)
+        measured = suite.run(console.print)
+        console.print("judging and drawing")
         rows = verdicts.gather(study, measured)
         found, missing = verdicts.claims(study, rows)
         page.write(folder, study, suite, measured, rows, found, missing)
@@ -42,8 +43,8 @@ def tune(root: pathlib.Path, *, fresh: bool, console: Console) -> pathlib.Path:
     """The search on the validation split; writes `tuning.md` and returns the run folder."""
     study = tuning.study()
     folder = root / study.name
-    with command.running(folder, command.made_of(study), kind="realdpo", fresh=fresh, console=console) as here:
-        writing.text(folder / "tuning.md", tuning.run(Suite(study, here.bench), here.say))
+    with running(folder, made_of(study), kind="realdpo", fresh=fresh, console=console) as here:
+        writing.text(folder / "tuning.md", tuning.run(Suite(study, here), console.print))
     console.print(f"all settings: {folder / 'tuning.md'}; the chosen ones stand in experiments/realdpo/config.py")
     return folder
 

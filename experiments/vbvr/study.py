@@ -25,6 +25,7 @@ from vrjax.data import vbvr
 from vrjax.files.writing import atomic
 from vrjax.report import claims, tables
 from vrjax.study import benchmark, command
+from vrjax.study.tables import running
 
 Make = Callable[[Any], np.ndarray]
 """A benchmark's clip -> a video (t, h, w, 3) in [-1, 1]."""
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     folder = args.out / f"vbvr-{row}"
     about |= {"kind": "vbvr", "row": row, "seed": args.seed, "samples": [s.file for s in found]}
     videos = folder / "videos"
-    with command.running(folder, about, kind="vbvr", fresh=args.fresh, console=console) as here:
+    with running(folder, about, kind="vbvr", fresh=args.fresh, console=console) as here:
         progress = here.progress
         task = progress.add_task(row, total=len(found))
         for sample in found:

@@ -32,8 +32,7 @@ from vrjax.models.wan import lora_files
 from vrjax.reasoning.thoughts import adapt, keyframes
 from vrjax.reasoning.thoughts import files as thought_files
 from vrjax.reasoning.thoughts.keyframes import VisualThoughts
-from vrjax.study import command
-from vrjax.study.tables import Running
+from vrjax.study.tables import Bench, running
 
 ARMS = {"t2v": "short prompt", "text": "ordered thoughts, no tuning", "vchain": "VChain"}
 
@@ -149,7 +148,7 @@ def run(
     about = dataclasses.asdict(options) | pipe.about | {"cases": {c: t.story for c, t in cases.items()}}
     # What a file depends on: every byte of the model and its LoRAs, what is asked for, and the code.
     model = pipe.about | {"model": files.fingerprint(pipe.folder.root), "code": kept.source(__name__)}
-    with command.running(out, about, kind="vchain, real weights", fresh=fresh, console=console) as here:
+    with running(out, about, kind="vchain, real weights", fresh=fresh, console=console) as here:
         if "vchain" in options.arms:
             _tune(pipe, cases, out, options, model, here)
         task = here.progress.add_task("sampling", total=len(cases) * len(options.arms))
@@ -168,7 +167,7 @@ def run(
                     found = pipe.sample(prompt, dits=dits, seeds=[options.seed], record=Record(steps=()), **chosen)
                     mp4.write(path, np.clip(pipe.decode(found.final)[0], -1, 1), fps=pipe.defaults.fps)
 
-                kept.file(out / arm / f"{case}.mp4", of, sample, say=here.say)
+                kept.file(out / arm / f"{case}.mp4", of, sample, say=here.progress.console.print)
                 here.progress.advance(task)
     rows = [f"| {case} | {thoughts.input_prompt} | {len(thoughts.frames)} |" for case, thoughts in cases.items()]
     with atomic(out / "cases.md") as scratch:
@@ -182,7 +181,7 @@ def _tune(
     out: pathlib.Path,
     options: Options,
     model: Mapping[str, Any],
-    here: Running,
+    here: Bench,
 ) -> None:
     """Adapters of every case, from fresh ones: nothing of one case reaches another."""
     task = here.progress.add_task("tuning", total=len(cases))
@@ -215,7 +214,7 @@ def _tune(
             lora_files.save_lora(jax.device_get(found.adapter), path)
 
         of = {**model, **asked, "number": number, "most": most, "thoughts": _content(thoughts)}
-        kept.file(out / "adapters" / f"{case}.safetensors", of, tune, say=here.say)
+        kept.file(out / "adapters" / f"{case}.safetensors", of, tune, say=here.progress.console.print)
         here.progress.advance(task)
     here.progress.remove_task(task)
 

@@ -24,6 +24,7 @@ measured; the same command goes on after a kill, and nothing is measured twice.
 import argparse
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 
@@ -35,7 +36,7 @@ from vrjax.models import wan
 from vrjax.models.wan import WanDiT
 from vrjax.report import claims as claim_files
 from vrjax.study import claims, command
-from vrjax.study.tables import Running
+from vrjax.study.tables import Bench, made_of, running
 from vrjax.tasks.chains import rules
 
 SHIPPED = pathlib.Path(__file__).parent / "base0"
@@ -43,40 +44,38 @@ SHIPPED = pathlib.Path(__file__).parent / "base0"
 
 def run(study: VChain, root: pathlib.Path, *, fresh: bool, console: Console) -> None:
     """Measures what is missing, judges, and writes the run folder."""
-    with command.running(
-        root / study.name, command.made_of(study), kind="vchain", fresh=fresh, console=console, group=study.group
-    ) as here:
+    how: dict[str, Any] = {"kind": "vchain", "fresh": fresh, "console": console, "group": study.group}
+    with running(root / study.name, made_of(study), **how) as here:
         task = rules.Chains(frames=study.frames, cells=study.cells)
         model = thoughts.classifier(task, n=study.transitions, seed=study.seed)
         right = model.accuracy
-        here.say(
+        console.print(
             f"learned reasoner: {right.rows:.3f} of {right.n} held-out transitions right in all elements, "
             f"{right.changes:.3f} of those in which something changes"
         )
-        programs = Programs(study, here.bench)
+        programs = Programs(study, here)
         found, sets = [], []
         for index, seed in enumerate(study.bases):
-            here.say(f"base {index + 1} of {len(study.bases)}")
+            console.print(f"base {index + 1} of {len(study.bases)}")
             dit = model_of(study, index, task, here)
             on = suite.scenes(study, index, here.folder / "thoughts" / f"base{seed}")
-            found.append(suite.measure(here.bench, programs, study, dit, index, on, model))
+            found.append(suite.measure(here, programs, study, dit, index, on, model))
             sets.append(on)
-            here.say("judging and drawing")
+            console.print("judging and drawing")
             write(here.folder, study, found, sets, model)  # so far: a run that is cut off has judged its whole bases
-        claims.tell(here.console, claim_files.read(here.folder))
+        claims.tell(console, claim_files.read(here.folder))
 
 
 def looked_for(study: VChain, root: pathlib.Path, *, fresh: bool, console: Console) -> None:
     """The search of the adapters' hyper-parameters on validation scenes; see `experiments.vchain.search`."""
     study = search.study(study)
-    with command.running(
-        root / study.name, command.made_of(study), kind="vchain", fresh=fresh, console=console, group=study.group
-    ) as here:
+    how: dict[str, Any] = {"kind": "vchain", "fresh": fresh, "console": console, "group": study.group}
+    with running(root / study.name, made_of(study), **how) as here:
         dit = model_of(study, 0, rules.Chains(frames=study.frames, cells=study.cells), here)
-        here.say(f"written: {search.run(here.bench, study, dit, here.folder, here.say)}")
+        console.print(f"written: {search.run(here, study, dit, here.folder, console.print)}")
 
 
-def model_of(study: VChain, index: int, task: rules.Chains, here: Running) -> WanDiT:
+def model_of(study: VChain, index: int, task: rules.Chains, here: Bench) -> WanDiT:
     """Base number `index`: the shipped one, or the one in the run folder, trained first where it is not there."""
     if study.shipped:
         return wan.load_dit(SHIPPED)

@@ -10,10 +10,10 @@ from tests.align.realdpo_folder import write
 from vrjax.align import cache, pairs, separability
 from vrjax.align.preprocess import Preprocess
 from vrjax.files import tensors
-from vrjax.models.embedded import codec
+from vrjax.models.embedded import conditions
 
 PRE = Preprocess(frames=5, height=32, width=32)
-CODEC = cache.Encoder("blocks-8", codec.blocks(8).encode)
+CODEC = cache.Encoder("blocks-8", conditions.blocks(8).encode)
 TEXT = cache.Encoder("length", lambda prompt: np.full((4, 8), len(prompt), np.float32))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vrjax import tasks
 from vrjax.data import batches as streams
 from vrjax.data import worlds
-from vrjax.models.embedded import codec, conditions, words
+from vrjax.models.embedded import conditions
 
 MIX = {"maze": 0.5, "pick": 0.3, "tictactoe": 0.2}
 
@@ -53,14 +53,14 @@ def test_equal_arguments_equal_batches(batches):
 
 def test_rows_are_what_the_models_encode(batches):
     """Against the codec, the condition and the words of `vrjax.models`, which are written in JAX."""
-    blocks = codec.blocks(4)
+    blocks = conditions.blocks(4)
     batch = take(1, extras=True)[0]
     assert_equal([batch], batches[:1])
     for row, clip in enumerate(batch["clip"]):
         latent = np.asarray(blocks.encode(jnp.asarray(clip.video)))
         np.testing.assert_array_equal(batch["latent"][row], latent)
         np.testing.assert_array_equal(batch["image"][row], conditions.first_frame(latent[0], 9))
-        np.testing.assert_array_equal(batch["text"][row], words.encode(clip.prompt, 16, 32))
+        np.testing.assert_array_equal(batch["text"][row], conditions.text(clip.prompt, 16, 32))
         assert clip.meta["world"] == batch["world"][row] and clip.meta["split"] == "train"
         assert (
             tasks.get(clip.meta["world"]).score(clip, np.asarray(blocks.decode(jnp.asarray(batch["latent"][row]))))

@@ -13,7 +13,7 @@ from experiments.chain_of_steps import study as experiment
 from experiments.chain_of_steps import verdicts
 from vrjax import tasks
 from vrjax.models import wan
-from vrjax.models.embedded import codec, shipped
+from vrjax.models.embedded import conditions, shipped
 from vrjax.report import claims
 from vrjax.study import claims as study_claims
 from vrjax.study import command, subjects
@@ -153,14 +153,14 @@ def test_suite_reads_what_the_verifier_reads(name):
     x0 = here.rows["candidates"] + 0.05 * rng.normal(size=here.rows["candidates"].shape).astype(np.float32)
     x0 = np.concatenate([x0, rng.normal(size=x0[:, :1].shape).astype(np.float32)], 1)
     ours = here.solved(here.answers(x0[:, :, -1]))
-    decode = codec.blocks(subjects.FACTOR).decode
+    decode = conditions.blocks(subjects.FACTOR).decode
     theirs = [[here.task.solved(c, np.asarray(decode(v))) for v in row] for c, row in zip(here.clips, x0, strict=True)]
     np.testing.assert_array_equal(ours, theirs)
     assert ours.any() and not ours.all()
 
 
 def test_untrained_control_moves(weights):
-    like = subjects.network("worlds", wan.load_dit(weights / "worlds"))
+    like = subjects.Subject("worlds", wan.load_dit(weights / "worlds"))
     control = subjects.untrained(like)
     here = subjects.suite("maze", "test", 1, 1, CFG)
     row = jax.tree.map(lambda a: a[0], here.rows)

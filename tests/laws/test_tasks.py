@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrjax import tasks
-from vrjax.models.embedded import codec
+from vrjax.models.embedded import conditions
 from vrjax.tasks import core
 
 # name -> (out-of-distribution splits, fingerprint of the clips 0 ... 4 of every split)
@@ -168,7 +168,7 @@ def test_equal_on_every_machine(world):
 @each_world
 def test_block_codec_is_exact(world):
     """The codec of the embedded models (block mean, nearest upsampling) loses nothing, even through bfloat16."""
-    blocks = codec.blocks(core.BLOCK)
+    blocks = conditions.blocks(core.BLOCK)
     for split in world.splits:
         video = world.make(0, split).video
         assert np.array_equal(np.asarray(blocks.decode(blocks.encode(jnp.asarray(video)))), video)

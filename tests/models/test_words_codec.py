@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vrjax.models.embedded import codec, conditions, words
+from vrjax.models.embedded import conditions
 from vrjax.parallel.mesh import reuse_host_memory
 
 
 def test_words_are_the_same_everywhere():
     """Equal words have equal rows in any place and case; the numbers are pinned, as checkpoints depend on them."""
-    rows = words.encode("Red maze, red goal", length=8, dim=32)
+    rows = conditions.text("Red maze, red goal", length=8, dim=32)
     assert rows.shape == (8, 32) and rows.dtype == np.float32
     np.testing.assert_array_equal(rows[0], rows[3])
     assert not (rows[0] == rows[1]).any() and not rows[5:].any()
@@ -25,31 +25,31 @@ PINNED = [0.5252310037612915, 0.10294900089502335, -0.18599599599838257, 0.64156
 
 
 def test_different_words_are_nearly_orthogonal():
-    vectors = np.stack([words.embed(f"word{i}", 64) for i in range(100)])
+    vectors = np.stack([conditions.embed(f"word{i}", 64) for i in range(100)])
     cosines = vectors @ vectors.T - np.eye(100)
     assert np.abs(cosines).max() < 0.6 and abs(cosines.mean()) < 0.01
 
 
 def test_words_errors():
     with pytest.raises(ValueError, match="5 words, expected at most length=4"):
-        words.encode("one two three four five", length=4)
+        conditions.text("one two three four five", length=4)
     with pytest.raises(ValueError, match="positive"):
-        words.encode("", length=0)
-    assert not words.encode("", length=3).any()
+        conditions.text("", length=0)
+    assert not conditions.text("", length=3).any()
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.text(max_size=30))
 def test_words_take_any_string(text):
-    rows = words.encode(text, length=40, dim=4)
-    assert np.isfinite(rows).all() and rows[: len(words.tokenize(text))].any(axis=1).all()
+    rows = conditions.text(text, length=40, dim=4)
+    assert np.isfinite(rows).all() and rows[: len(conditions.tokenize(text))].any(axis=1).all()
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 5), st.integers(0, 2**32 - 1))
 def test_codec_is_exact_on_blocks(factor, seed):
     """Both round trips bit for bit, whatever the colours."""
-    blocks = codec.blocks(factor)
+    blocks = conditions.blocks(factor)
     latent = np.random.default_rng(seed).standard_normal((2, 3, 2, 3)).astype(np.float32)
     video = blocks.decode(latent)
     assert video.shape == (2, 3 * factor, 2 * factor, 3)
@@ -58,7 +58,7 @@ def test_codec_is_exact_on_blocks(factor, seed):
 
 
 def test_codec_means_and_errors():
-    blocks = codec.blocks(4)
+    blocks = conditions.blocks(4)
     assert blocks.factor == 4
     video = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (3, 8, 12, 3)), jnp.float32)
     expected = np.asarray(video, np.float64).reshape(3, 2, 4, 3, 4, 3).mean((2, 4))
@@ -67,7 +67,7 @@ def test_codec_means_and_errors():
     with pytest.raises(ValueError, match="not divisible by the factor 4"):
         blocks.encode(video[:, :6])
     with pytest.raises(ValueError, match="factor"):
-        codec.blocks(0)
+        conditions.blocks(0)
 
 
 def test_host_memory():

@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from vrjax.study import command
+from vrjax.study.tables import running
 
 
 def test_a_running_study_has_its_folder_alone(tmp_path):
@@ -12,26 +13,26 @@ def test_a_running_study_has_its_folder_alone(tmp_path):
     folder, about, made = tmp_path / "run", {"config": {"n": 1, "sizes": (2, 3)}}, []
 
     def measured(here):
-        return here.bench.part("t", lambda: made.append(1) or {"x": np.arange(3)})["x"]
+        return here.part("t", lambda: made.append(1) or {"x": np.arange(3)})["x"]
 
-    with command.running(folder, about, **how) as here:
+    with running(folder, about, **how) as here:
         measured(here)
-        with pytest.raises(BlockingIOError, match="in use"), command.running(folder, about, **how):
+        with pytest.raises(BlockingIOError, match="in use"), running(folder, about, **how):
             pass
     other = how | {"console": Console(quiet=True), "shared": True}
-    with command.running(folder, about, shared=True, **how), command.running(folder, about, **other) as here:
+    with running(folder, about, shared=True, **how), running(folder, about, **other) as here:
         np.testing.assert_array_equal(measured(here), np.arange(3))
     assert len(made) == 1  # tuples and lists are one thing in JSON
     with (
         pytest.raises(ValueError, match="another config: config.n"),
-        command.running(folder, {"config": {"n": 2}}, **how),
+        running(folder, {"config": {"n": 2}}, **how),
     ):
         pass
-    with command.running(folder, about, **how | {"fresh": True}) as here:
+    with running(folder, about, **how | {"fresh": True}) as here:
         measured(here)
     assert len(made) == 2
     other = {"kind": "vchain", "fresh": True, "console": Console(quiet=True)}
-    with pytest.raises(ValueError, match="of kind 'realdpo', not 'vchain'"), command.running(folder, about, **other):
+    with pytest.raises(ValueError, match="of kind 'realdpo', not 'vchain'"), running(folder, about, **other):
         pass
     assert (folder / "tables").is_dir()  # one paper's --fresh clears no run of another
 

@@ -39,8 +39,8 @@ def pipeline(
         batch: clips in a batch *over all processes*.
         seed: chooses which clips of the split are seen, and in what order.
         split: split of every world (see `tasks`).
-        codec_factor: side of the pixel blocks whose mean is a latent (as `models.codec.blocks`).
-        text_len, text_dim: shape of the hashed word embeddings (as `models.words.encode`).
+        codec_factor: side of the pixel blocks whose mean is a latent (as `models.conditions.blocks`).
+        text_len, text_dim: shape of the hashed word embeddings (as `models.conditions.text`).
         rows: which rows of each batch this process makes, see `batches.pipeline`.
         clips: None: every clip is new, for ever. A number: only that many different clips, all of them once per epoch,
             in an order that changes from epoch to epoch; they are kept in memory (about 1 byte per latent) once made.

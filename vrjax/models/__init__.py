@@ -6,12 +6,12 @@
 | `settings` | options of a run over what the authors of a model publish |
 | `blocks` | what families share: attention, norms, the stack of equal blocks, named sites, logical axes |
 | `wan` | Wan 2.1 / 2.2: the diffusion transformer, its encoders, VAE, readers and writers |
-| `embedded` | codec and words without parameters, and the small trained models that are shipped |
+| `embedded` | conditions without parameters (codec, words), and the small trained models that are shipped |
 | `pipeline` | from a folder and a prompt to a trajectory and a video |
 """
 
 from vrjax.models import wan
 from vrjax.models.blocks import attention
-from vrjax.models.embedded import codec, shipped, words
+from vrjax.models.embedded import conditions, shipped
 
-__all__ = ["attention", "codec", "shipped", "wan", "words"]
+__all__ = ["attention", "conditions", "shipped", "wan"]

@@ -2,8 +2,8 @@
 
 | module | holds |
 | --- | --- |
-| `command` | a study's sizes (`Study`), its command line (`main`), the folder that a killed run resumes (`running`) |
-| `tables` | `Bench`: tables kept by what made them, and one compiled program over many rows |
+| `command` | a study's sizes (`Study`) and its command line (`main`) |
+| `tables` | the folder that a killed run resumes (`running`): tables kept by what made them, programs over rows |
 | `subjects` | who is measured (models, controls and the null model, all as velocities) and on which held-out clips |
 | `benchmark` | what a model is given of a benchmark's clip |
 | `bills` | what arms cost in forward passes, and how many updates equal compute buys |
@@ -14,12 +14,11 @@
 A paper's package is `__main__ config measure… page README`. Its `config.py` derives from `Study`; its command is
 
     def job(study, options, console):
-        about = command.made_of(study, weights=...)
-        folder = options.out / study.name
-        with command.running(folder, about, kind="paper", fresh=options.fresh, console=console) as here:
-            table = here.bench.part("maze", lambda: trajectories.measure(here.bench, ...), code=trajectories)
+        about, folder = made_of(study, weights=...), options.out / study.name
+        with running(folder, about, kind="paper", fresh=options.fresh, console=console) as bench:
+            table = bench.part("maze", lambda: trajectories.measure(bench, ...), code=trajectories)
             found = verdicts.claims(study, table)
-            page.write(here.folder, parts.Page(...), figures={"arms": forest})
+            page.write(bench.folder, parts.Page(...), figures={"arms": forest})
             claims.tell(console, found)
 
     def main(argv=None):

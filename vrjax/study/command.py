@@ -1,23 +1,14 @@
-"""What the studies share at the command line: sizes, options, exit status, and the folder a killed run goes on in."""
+"""What the studies share at the command line: sizes, options, exit status."""
 
 import argparse
-import contextlib
 import dataclasses
 import importlib
-import importlib.metadata
 import pathlib
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-import jax
-import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-from vrjax.files import runs
-from vrjax.study.tables import Bench, Running
 
 NONE: Mapping[str, Any] = {}
 
@@ -86,7 +77,7 @@ def main(
             group.add_argument(flag, **how)
     given = parser.parse_args(argv)
     try:
-        job(None if full is None else values(paper, given.values), given, Console())
+        job(None if full is None else values(paper, given.values), given, Console(highlight=False))
     except (ValueError, OSError, ImportError, FloatingPointError, argparse.ArgumentTypeError) as error:
         print(f"{paper}: {error}", file=sys.stderr)
         return 2
@@ -94,49 +85,3 @@ def main(
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
     return 0
-
-
-@contextlib.contextmanager
-def running(
-    folder: pathlib.Path,
-    about: dict[str, Any],
-    *,
-    kind: str,
-    fresh: bool,
-    console: Console,
-    group: int = 16,
-    shared: bool = False,
-) -> Iterator[Running]:
-    """Opens a run folder, with progress bars, and says at the end how long it took and where to look.
-
-    Args:
-        folder: of the run, locked meanwhile. One that holds a run of something else is refused.
-        about: what its content depends on, see `made_of`; anything JSON can hold.
-        kind: the paper, and which of its runs where it has several; a folder of another kind is refused, never cleared.
-        fresh: forget what an earlier run made.
-        console: of the user.
-        group: instances in one call of a compiled program, see `Bench`.
-        shared: other processes work in it too, each on tables of its own.
-
-    Raises:
-        ValueError: the folder was made of something else (the message says what differs), or is no run folder.
-        BlockingIOError: another process works in it.
-    """
-    began = time.monotonic()
-    columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with runs.Run(folder, about, kind=kind, fresh=fresh) as run:
-        for note in run.notes:
-            console.print(note, highlight=False)
-        if shared:
-            run.close()
-        with Progress(*columns, console=console, transient=True) as progress:
-            yield Running(folder, Bench(folder / "tables", of=about, group=group, progress=progress), progress, console)
-    shown = folder / "report.html"
-    minutes = (time.monotonic() - began) / 60
-    console.print(f"done in {minutes:.1f} min. Look at it: {shown if shown.exists() else folder}")
-
-
-def made_of(config: Any, **more: Any) -> dict[str, Any]:
-    """What a study's measurements depend on: its config (a dataclass), the versions, and what else is named."""
-    versions = {"vrjax": importlib.metadata.version("vrjax"), "jax": jax.__version__, "numpy": np.__version__}
-    return {"config": dataclasses.asdict(config), "versions": versions, **more}

@@ -20,7 +20,7 @@ import numpy as np
 from vrjax import flow, tasks
 from vrjax.files import kept
 from vrjax.models import family, pipeline
-from vrjax.models.embedded import codec, shipped
+from vrjax.models.embedded import conditions, shipped
 
 NONE: Mapping[str, Callable] = {}
 FIELDS = tuple(f.name for f in dataclasses.fields(flow.Trajectory) if not f.metadata.get("static") and f.name != "taps")
@@ -124,7 +124,7 @@ class Sampled:
 
     def decode(self, field: str = "final") -> np.ndarray:
         """Videos in [-1, 1]: the finished ones, or those of "x0" or "x" at every recorded step."""
-        return np.asarray(codec.blocks(self.factor).decode(np.asarray(getattr(self.trajectory, field))))
+        return np.asarray(conditions.blocks(self.factor).decode(np.asarray(getattr(self.trajectory, field))))
 
     def verdicts(self) -> list[dict[str, Any]]:
         """What the task's verifier says of the clean estimate of every recorded step and seed: `seed`, `step`, `answer`

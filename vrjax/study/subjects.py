@@ -22,25 +22,6 @@ from vrjax.tasks.core import block_mean, nearest
 FACTOR = tasks.BLOCK  # side of the codec's blocks: latents are block means, exact on the embedded worlds
 
 
-@dataclasses.dataclass(frozen=True)
-class Subject:
-    """Something that maps the conditions of an instance to a velocity.
-
-    Attributes:
-        name: unique in the run; names the files of its tables.
-        kind: "model", "null" or "control".
-        weights: pytree handed to the compiled programs as an argument (None for the null model).
-        velocity: `velocity(weights, row, taps={}, edits={})` -> velocity; `row` is one instance of a `Suite`.
-        layers: blocks; 0 for the null model, which has no sites.
-    """
-
-    name: str
-    kind: str
-    weights: Any
-    velocity: Callable[..., Velocity]
-    layers: int = 0
-
-
 def _network(dit: wan.WanDiT, row: Mapping[str, Any], taps: Mapping = {}, edits: Mapping = {}) -> Velocity:  # noqa: B006
     return dit.velocity(row["text"], row["image"], taps, edits)
 
@@ -49,12 +30,29 @@ def _oracle(weights: None, row: Mapping[str, Any], taps: Mapping = {}, edits: Ma
     return null.velocity(row["candidates"], row["prior"])
 
 
-NULL = Subject("null", "null", None, _oracle)
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """Something that maps the conditions of an instance to a velocity.
+
+    Attributes:
+        name: unique in the run; names the files of its tables.
+        weights: pytree handed to the compiled programs as an argument: a network (None for the null model).
+        kind: "model", "null" or "control".
+        velocity: `velocity(weights, row, taps={}, edits={})` -> velocity; `row` is one instance of a `Suite`.
+    """
+
+    name: str
+    weights: Any
+    kind: str = "model"
+    velocity: Callable[..., Velocity] = _network
+
+    @property
+    def layers(self) -> int:
+        """Blocks; 0 for the null model, which has no sites."""
+        return self.weights.cfg.layers if self.weights is not None else 0
 
 
-def network(name: str, dit: wan.WanDiT, kind: str = "model") -> Subject:
-    """A network with its weights in memory."""
-    return Subject(name, kind, dit, _network, dit.cfg.layers)
+NULL = Subject("null", None, "null", _oracle)
 
 
 def untrained(like: Subject, seed: int = 0) -> Subject:
@@ -64,7 +62,7 @@ def untrained(like: Subject, seed: int = 0) -> Subject:
     key = jax.random.key(seed)
     scale = (2.0 / (cfg.dim + cfg.patch_size * cfg.out_channels)) ** 0.5
     dit.head.kernel = nnx.Param(scale * jax.random.normal(key, dit.head.kernel[...].shape))
-    return network("untrained", dit, "control")
+    return Subject("untrained", dit, "control")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,18 +121,17 @@ def suite(task: str, split: str, n: int, seeds: int, cfg: wan.WanConfig, first: 
     """
     here = tasks.get(task)
     clips = [here.make(first + i, split) for i in range(n)]
-    given = [example(c, codec_factor=FACTOR, text_len=cfg.text_len, text_dim=cfg.text_dim) for c in clips]
     films = np.stack([np.stack([block_mean(v) for v in here.candidates(c)]) for c in clips]).astype(np.float32)
-    shape = given[0]["latent"].shape
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), n)
     rows = {
-        "image": np.stack([g["image"] for g in given]),
-        "text": np.stack([g["text"] for g in given]),
-        "solution": np.stack([g["latent"] for g in given]),
         "candidates": films,
         "prior": np.stack([here.prior(c) for c in clips]).astype(np.float32),
         "mask": np.stack([[bool(label) for label in here.labels(c)] for c in clips]),
-        "noise": np.stack([[clip_noise(c, shape, seed + m) for m in range(seeds)] for c in clips]),
-        "key": keys,
+        "key": jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), n),
     }
-    return Suite(here, tuple(clips), rows, nearest(films[:, :, -1], here.colours))
+    last = nearest(films[:, :, -1], here.colours)
+    given = [example(c, codec_factor=FACTOR, text_len=cfg.text_len, text_dim=cfg.text_dim) for c in clips]
+    for name, what in (("image", "image"), ("text", "text"), ("solution", "latent")):
+        rows[name] = np.stack([g[what] for g in given])
+    shape = rows["solution"].shape[1:]
+    rows["noise"] = np.stack([[clip_noise(c, shape, seed + m) for m in range(seeds)] for c in clips])
+    return Suite(here, tuple(clips), rows, last)

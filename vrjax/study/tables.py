@@ -1,10 +1,12 @@
-"""Tables of numbers, kept by what made them, and one compiled program over many rows, with a progress bar."""
+"""The folder that a killed study goes on in: tables kept by what made them, and one compiled program over many rows."""
 
 import contextlib
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
 import pathlib
+import time
 import types
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
@@ -13,26 +15,75 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from vrjax.files import kept
+from vrjax.files import kept, runs
 
 Tables = dict[str, np.ndarray]
 
 
-class Bench:
-    """Runs per-instance functions over rows, and keeps the tables they fill.
+@contextlib.contextmanager
+def running(
+    folder: pathlib.Path,
+    about: dict[str, Any],
+    *,
+    kind: str,
+    fresh: bool,
+    console: Console,
+    group: int = 16,
+    shared: bool = False,
+) -> Iterator["Bench"]:
+    """Opens a run folder, with progress bars, and says at the end how long it took and where to look.
 
     Args:
-        folder: where tables are kept.
+        folder: of the run, locked meanwhile. One that holds a run of something else is refused.
+        about: what its content depends on, see `made_of`; anything JSON can hold.
+        kind: the paper, and which of its runs where it has several; a folder of another kind is refused, never cleared.
+        fresh: forget what an earlier run made.
+        console: of the user.
+        group: instances in one call of a compiled program, see `Bench`.
+        shared: other processes work in it too, each on tables of its own.
+
+    Raises:
+        ValueError: the folder was made of something else (the message says what differs), or is no run folder.
+        BlockingIOError: another process works in it.
+    """
+    began = time.monotonic()
+    columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with runs.Run(folder, about, kind=kind, fresh=fresh) as run:
+        for note in run.notes:
+            console.print(note)
+        if shared:
+            run.close()
+        with Progress(*columns, console=console, transient=True) as progress:
+            yield Bench(folder, about, group, progress)
+    shown = folder / "report.html"
+    minutes = (time.monotonic() - began) / 60
+    console.print(f"done in {minutes:.1f} min. Look at it: {shown if shown.exists() else folder}")
+
+
+def made_of(config: Any, **more: Any) -> dict[str, Any]:
+    """What a study's measurements depend on: its config (a dataclass), the versions, and what else is named."""
+    versions = {"vrjax": importlib.metadata.version("vrjax"), "jax": jax.__version__, "numpy": np.__version__}
+    return {"config": dataclasses.asdict(config), "versions": versions, **more}
+
+
+@dataclasses.dataclass
+class Bench:
+    """Where a study measures: runs per-instance functions over rows, and keeps the tables they fill.
+
+    Attributes:
+        folder: of the run; tables are kept in `tables/`.
         of: what every table depends on beside the code (config, weights, versions); anything JSON can hold.
         group: instances in one call of a compiled program.
-        progress: a rich progress bar, or None.
+        progress: bars for the user, and his console.
     """
 
-    def __init__(self, folder: pathlib.Path, *, of: Any = None, group: int = 16, progress: Progress | None = None):
-        self.folder, self.of, self.group, self.progress = folder, of, group, progress
-        self._programs: dict[Hashable, Callable] = {}
+    folder: pathlib.Path
+    of: Any = None
+    group: int = 16
+    progress: Progress = dataclasses.field(default_factory=lambda: Progress(disable=True))
+    _programs: dict[Hashable, Callable] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def part(self, name: str, make: Callable[[], Tables], *, code: Any = None, of: Any = None) -> Tables:
         """`make()`, or what an earlier run of the same code on the same things left in the folder.
@@ -51,9 +102,9 @@ class Bench:
         """
         module = make if code is None else code
         source = kept.source(module if isinstance(module, types.ModuleType) else module.__module__)
-        say = self.progress.console.print if self.progress else print
         about = {"of": self.of, "part": of, "source": source}
-        return kept.arrays(self.folder / f"{name}.npz", about, make, say=say)
+        say = functools.partial(self.progress.console.print, soft_wrap=True)
+        return kept.arrays(self.folder / "tables" / f"{name}.npz", about, make, say=say)
 
     def over(self, fn: Callable[[Any, Any], Any], weights: Any, rows: Mapping[str, Any], label: str) -> Any:
         """`fn(weights, row) -> pytree of arrays` for every row: one program, vmapped over a group, results as NumPy.
@@ -78,35 +129,11 @@ class Bench:
     @contextlib.contextmanager
     def bar(self, label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
         """A progress bar for a while; calling what it gives moves it on."""
-        if self.progress is None:
-            yield lambda done: None
-            return
         task = self.progress.add_task(label, total=total)
         try:
-            yield lambda done: self.progress.update(task, advance=done) if self.progress else None
+            yield lambda done: self.progress.update(task, advance=done)
         finally:
             self.progress.remove_task(task)
-
-
-@dataclasses.dataclass(frozen=True)
-class Running:
-    """An open run folder: where a study measures, and to whom it talks.
-
-    Attributes:
-        folder: of the run.
-        bench: keeps its tables.
-        progress: its bars.
-        console: of the user.
-    """
-
-    folder: pathlib.Path
-    bench: Bench
-    progress: Progress
-    console: Console
-
-    def say(self, text: str) -> None:
-        """A line for the user."""
-        self.console.print(text, highlight=False)
 
 
 # ------------------------------------------------------------------------------------------- what makes two programs

@@ -111,8 +111,16 @@ class Draws:
         """An integer in low ... high, both included."""
         return low + self.below(high - low + 1)
 
-    def choice(self, items: Sequence[T]) -> T:
-        return items[self.below(len(items))]
+    def choice(self, items: Sequence[T], weights: Sequence[float] | None = None) -> T:
+        """One of the items, all equally likely or each with probability proportional to its weight."""
+        if weights is None:
+            return items[self.below(len(items))]
+        u = self.bits() / 2.0**64 * math.fsum(weights)
+        for item, weight in zip(items, weights, strict=True):
+            u -= weight
+            if u < 0:
+                return item
+        return items[max(i for i, weight in enumerate(weights) if weight > 0)]
 
     def sample(self, items: Sequence[T], k: int) -> list[T]:
         """k different items in random order (Fisher-Yates)."""
@@ -121,15 +129,6 @@ class Draws:
             j = self.between(i, len(pool) - 1)
             pool[i], pool[j] = pool[j], pool[i]
         return pool[:k]
-
-    def weighted(self, weights: Sequence[float]) -> int:
-        """An index, with probability proportional to its weight."""
-        u = self.bits() / 2.0**64 * math.fsum(weights)
-        for i, w in enumerate(weights):
-            u -= w
-            if u < 0:
-                return i
-        return max(i for i, w in enumerate(weights) if w > 0)
 
 
 def paint(raster: np.ndarray) -> np.ndarray:
@@ -239,6 +238,8 @@ class Task(ABC):
 
     # ---- what follows from it
 
+    paint = staticmethod(paint)  # of a film's raster; a task of other pictures has its own, and its own `_blocks`
+
     def make(self, seed: SupportsIndex, split: str = "train") -> Clip:
         """The clip number `seed` of a split.
 
@@ -261,13 +262,11 @@ class Task(ABC):
         else:
             raise ValueError(f"{self.name}: found no layout for split {split!r} with these options: {self}")
         answers = self.answers(layout)
-        choice = rng.weighted([a.prior for a in answers])
-        return self._clip(layout, answers, choice, split=split, seed=seed)
-
-    def _clip(self, layout: Layout, answers: list[Answer], choice: int, **where: Any) -> Clip:
-        video = paint(self.film(layout, answers[choice].move))
-        meta = {"world": self.name, **where, "choice": choice, "layout": layout}
-        return Clip(video, video[0].copy(), self.prompt(layout), answers[choice].label, meta)
+        choice = rng.choice(range(len(answers)), [a.prior for a in answers])
+        film, prompt = self.film(layout, answers[choice].move), self.prompt(layout)
+        video = self.paint(film)
+        meta = {"world": self.name, "split": split, "seed": seed, "choice": choice, "layout": layout}
+        return Clip(video, video[0].copy(), prompt, answers[choice].label, meta)
 
     def candidates(self, clip: Clip, *, pad: bool = True) -> list[np.ndarray]:
         """The films of all answers, each float32 (t, h, w, 3).
@@ -276,7 +275,7 @@ class Task(ABC):
         fewer answers, the list is filled with the film in which nothing happens (prior 0, label "").
         """
         layout = self._layout(clip)
-        return [paint(self.film(layout, answer.move)) for answer in self._padded(layout, pad)]
+        return [self.paint(self.film(layout, answer.move)) for answer in self._padded(layout, pad)]
 
     def prior(self, clip: Clip, *, pad: bool = True) -> np.ndarray:
         """The probability of each candidate under the generator, float64, sum 1. Wrong answers and filling have 0."""
@@ -296,12 +295,12 @@ class Task(ABC):
         Raises:
             ValueError: if the video's shape is not the clip's or a value is not finite.
         """
-        raster = self._read(clip, video)
+        raster = self._blocks(np.asarray(video), clip.video.shape, "video")
         return max((self._agreement(film, raster) for film in self._films(clip)), default=0.0)
 
     def solved(self, clip: Clip, video: Any) -> bool:
         """Whether the last frame shows a right answer, whatever the frames between. Raises as `score` does."""
-        last = self._read(clip, video)[-1]
+        last = self._blocks(np.asarray(video), clip.video.shape, "video")[-1]
         return any(np.array_equal(film[-1], last) for film in self._films(clip))
 
     def read(self, clip: Clip, frame: Any) -> dict[str, Any]:
@@ -333,9 +332,6 @@ class Task(ABC):
     def _films(self, clip: Clip) -> list[np.ndarray]:
         layout = self._layout(clip)
         return [self.film(layout, a.move) for a in self.answers(layout) if a.prior > 0]
-
-    def _read(self, clip: Clip, video: Any) -> np.ndarray:
-        return self._blocks(np.asarray(video), clip.video.shape, "video")
 
     def _blocks(self, pixels: np.ndarray, shape: tuple[int, ...], what: str) -> np.ndarray:
         if pixels.shape != shape:

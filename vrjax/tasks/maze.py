@@ -11,6 +11,7 @@ import numpy as np
 from vrjax.tasks.core import INDEX, Answer, Clip, Draws, Layout, Task, canonical
 
 FLOOR, WALL, PATH, START, GOAL = (INDEX[c] for c in ("floor", "wall", "red", "green", "blue"))
+WRONG = 7  # answers beside the right one
 STEPS = {"R": (0, 1), "D": (1, 0), "L": (0, -1), "U": (-1, 0)}
 Cell = tuple[int, int]
 
@@ -139,34 +140,25 @@ class Maze(Task):
             raise ValueError(f"{self.name}: size is {self.size}, expected 3 to 12 cells")
         if self.speed < 1:
             raise ValueError(f"{self.name}: speed is {self.speed}, expected at least 1 step per frame")
-        if self.longest is None:
-            object.__setattr__(self, "longest", max(self.shortest, min(6 * self.size - 14, self.reach)))
-        if not self.speed < self.shortest <= self.most <= self.reach:
+        reach = self.speed * (self.frames - 1)  # the most steps that fit the film
+        longest = max(self.shortest, min(6 * self.size - 14, reach)) if self.longest is None else self.longest
+        object.__setattr__(self, "longest", longest)
+        if not self.speed < self.shortest <= longest <= reach:
             raise ValueError(
-                f"{self.name}: shortest is {self.shortest} and longest {self.longest}, expected "
-                f"speed ({self.speed}) < shortest <= longest <= speed * (frames - 1) ({self.reach})"
+                f"{self.name}: shortest is {self.shortest} and longest {longest}, expected "
+                f"speed ({self.speed}) < shortest <= longest <= speed * (frames - 1) ({reach})"
             )
-
-    @property
-    def most(self) -> int:
-        """`longest`, as the number that it is once the world is made."""
-        return self.longest or 0
-
-    @property
-    def reach(self) -> int:
-        """The most steps that fit the film."""
-        return self.speed * (self.frames - 1)
 
     def draw(self, rng: Draws, split: str) -> Layout | None:
         maze = backtracker(rng, self.size + (split == "large"))
         cells = [(y, x) for y in range(len(maze)) for x in range(len(maze))]
         start = rng.choice(cells)
-        low, high = self.shortest, self.most
+        low, high = self.shortest, self.longest or 0
         if split == "long":
-            low, high = high + 1, min(self.reach, self.size**2 - 1)
+            low, high = high + 1, min(self.speed * (self.frames - 1), self.size**2 - 1)
         if low > high:
             raise ValueError(
-                f"{self.name}: split 'long' wants more than {self.most} steps, but only {high} can be drawn"
+                f"{self.name}: split 'long' wants more than {self.longest} steps, but only {high} can be drawn"
             )
         ends = [c for c, path in paths_from(maze, start).items() if low <= len(path) - 1 <= high]
         if not ends:
@@ -188,7 +180,7 @@ class Maze(Task):
         reach = layout["speed"] * (layout["frames"] - 1)
         others = [c for c in paths if c != goal and 2 <= len(paths[c]) - 1 <= reach]
         others.sort(key=lambda c: (len(ways[c]) > 1, -len(paths[c]), c))
-        ends = [goal, *others[: self.slots - 1]]
+        ends = [goal, *others[:WRONG]]
         return [Answer(spell(paths[c]), float(c == goal), paths[c]) for c in ends]
 
     def film(self, layout: Layout, move: list[Cell] | None) -> np.ndarray:

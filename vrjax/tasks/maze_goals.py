@@ -74,7 +74,7 @@ class MazeGoals(Maze):
         start = (rng.below(len(maze)), rng.below(len(maze)))
         rings: dict[int, list[list[int]]] = {}
         for cell, path in paths_from(maze, start).items():
-            if self.shortest <= len(path) - 1 <= self.most:
+            if self.shortest <= len(path) - 1 <= (self.longest or 0):
                 rings.setdefault(len(path) - 1, []).append(list(cell))
         rings = {steps: cells for steps, cells in rings.items() if len(cells) >= count}
         if not rings:

@@ -95,7 +95,9 @@ class Pick(Task):
         layout = self._layout(clip)
         target = (layout["target"] + 1) % len(layout["places"])
         layout = layout | {"target": target}
-        return self._clip(layout, self.answers(layout), target, split=clip.meta["split"], seed=clip.meta["seed"])
+        video = self.paint(self.film(layout, target))
+        meta = {name: clip.meta[name] for name in ("world", "split", "seed")} | {"choice": target, "layout": layout}
+        return Clip(video, video[0].copy(), self.prompt(layout), self.answers(layout)[target].label, meta)
 
     def describe(self, layout: Layout, raster: np.ndarray) -> dict[str, Any]:
         """`objects`: whether all objects are intact; `ring`: number of ring blocks around each object, by its name."""

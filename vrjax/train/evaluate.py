@@ -12,8 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from vrjax import parallel, tasks
 from vrjax.flow import Record, grids
 from vrjax.models import family
-from vrjax.models.embedded import codec
-from vrjax.models.embedded.conditions import clip_noise, example
+from vrjax.models.embedded.conditions import blocks, clip_noise, example
 from vrjax.models.pipeline import denoise
 from vrjax.report import statistics
 from vrjax.train.config import TrainConfig
@@ -48,7 +47,7 @@ class Evaluator:
         edits: Mapping[str, Callable] = denoise.NONE,
     ):
         self._config, self._factor, self._group, self._seed = config, factor, group, seed
-        self._decode = codec.blocks(factor).decode
+        self._decode = blocks(factor).decode
         self._clips: dict[tuple[str, str, int], list[tasks.Clip]] = {}
         recipe = denoise.Recipe(grids.shifted(steps, shift=shift), "euler", (1.0,))
         seeds = denoise.run(recipe, record=Record(steps=(), fields=()), edits=edits)

@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from vrjax import tasks
-from vrjax.models.embedded import codec
+from vrjax.models.embedded import conditions
 from vrjax.models.settings import Settings
 from vrjax.models.wan import readers
 from vrjax.models.wan.dit import WanConfig
@@ -48,9 +48,9 @@ class Folder:
         return tuple(sorted(self.trained.get("data", {}).get("mix", {})))
 
     @property
-    def codec(self) -> codec.Codec:
+    def codec(self) -> conditions.Codec:
         """Between pixels and its latents."""
-        return codec.blocks(self.trained.get("data", {}).get("codec_factor", 4))
+        return conditions.blocks(self.trained.get("data", {}).get("codec_factor", 4))
 
     @property
     def published(self) -> Settings:

@@ -23,7 +23,7 @@ from vrjax.models import settings as settings_of
 from vrjax.models import wan
 from vrjax.models.embedded import conditions as embedded_conditions
 from vrjax.models.embedded import folders as embedded_folders
-from vrjax.models.embedded.codec import Codec
+from vrjax.models.embedded.conditions import Codec
 from vrjax.models.pipeline import denoise
 from vrjax.models.pipeline import loras as loras_of
 from vrjax.models.pipeline.denoise import NONE, Inputs
@@ -351,7 +351,7 @@ class EmbeddedPipeline(Pipeline):
         return self.folder.codec
 
     def text(self, prompts: Sequence[str]) -> Float[np.ndarray, "n l d"]:
-        """Hashed words, see `vrjax.models.embedded.words`; guidance's other branch has none."""
+        """Hashed words, see `vrjax.models.embedded.conditions`; guidance's other branch has none."""
         cfg = self.folder.cfg
         return np.stack([embedded_conditions.text(prompt, cfg.text_len, cfg.text_dim) for prompt in prompts])
 

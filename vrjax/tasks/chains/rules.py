@@ -253,14 +253,9 @@ class Chains(Task):
 
     # ---- the base class paints and reads palette blocks; here cells are sprites
 
-    def _clip(self, layout: Layout, answers: list[Answer], choice: int, **where: Any) -> Clip:
-        video = sprites.render(self.film(layout, answers[choice].move)[:, 0])
-        meta = {"world": self.name, **where, "choice": choice, "layout": layout}
-        return Clip(video, video[0].copy(), self.prompt(layout), answers[choice].label, meta)
-
-    def candidates(self, clip: Clip, *, pad: bool = True) -> list[np.ndarray]:
-        layout = self._layout(clip)
-        return [sprites.render(self.film(layout, answer.move)[:, 0]) for answer in self._padded(layout, pad)]
+    @staticmethod
+    def paint(raster: np.ndarray) -> np.ndarray:
+        return sprites.render(raster[:, 0])
 
     def _blocks(self, pixels: np.ndarray, shape: tuple[int, ...], what: str) -> np.ndarray:
         if pixels.shape != shape:
