@@ -17,7 +17,7 @@ from experiments.bench.cases import Case
 from experiments.bench.sides import Failed, Side
 
 SIDES = ("vrjax", "torch")
-GEMM = {"sgemm": (2048, "float32"), "gemm_bf16": (8192, "bfloat16")}  # of a CPU, of a GPU
+GEMM = {"sgemm": (2048, "float32", 1), "gemm_bf16": (8192, "bfloat16", 50)}  # size, dtype, how often
 TOLERANCE = {"float32": 2e-3, "bfloat16": 5e-2}  # of whole loops, relative to the largest value
 ATTENTION_TOLERANCE = 1e-2  # of half precision beside float64, relative to the largest value
 
@@ -72,7 +72,9 @@ def measure(
 
     def keep(name: str, values: np.ndarray) -> None:
         ratios.setdefault(name, []).append(values)
-        print(f"  round {turn + 1} of {rounds}   {name:<24}{np.median(values):7.3f}", flush=True)
+        low, high = timing.order_interval(values)
+        now = f"{np.median(values):7.3f}  [{low:.3f}, {high:.3f}]"
+        print(f"  round {turn + 1} of {rounds}   {name:<24}{now}", flush=True)
 
     def timed(name: str, sides: Sequence[Side], pairs_now: int, **more: Any) -> None:
         ours, theirs = (lambda side=side: side.ask("time") for side in sides)
@@ -87,7 +89,7 @@ def measure(
         return [stack.enter_context(Side(side, cores, on_gpu, devices)) for side in SIDES]
 
     product = "gemm_bf16" if on_gpu else "sgemm"
-    size, precision = GEMM[product]
+    size, precision, often = GEMM[product]
     with tempfile.TemporaryDirectory() as scratch:
         for turn in range(rounds):
             now = count // rounds + (turn < count % rounds)
@@ -96,9 +98,9 @@ def measure(
                 if on_gpu and turn == 0:
                     check_attention(sides)
                 for side in sides:
-                    side.ask("gemm", size, precision)
+                    side.ask("gemm", size, precision, often)
                 timed(product, sides, now)
-                best = 2 * size**3 / taken[product][-1][:, 0].min()
+                best = often * 2 * size**3 / taken[product][-1][:, 0].min()
                 if not on_gpu:
                     shared.close()
                 for case in chosen:

@@ -44,15 +44,17 @@ def wait() -> None:
         library("torch").cuda.synchronize()
 
 
-def gemm(size: int, dtype: str) -> Callable[[], Any]:
-    """One matrix product."""
+def gemm(size: int, dtype: str, often: int) -> Callable[[], Any]:
+    """Matrix products, `often` of them one after another."""
     torch = library("torch")
 
     draw = lambda i: torch.from_numpy(np.random.default_rng(i).standard_normal((size, size), np.float32))
     a, b = (draw(i).to(device(), getattr(torch, dtype)) for i in range(2))
 
     def multiply():
-        c = a @ b
+        c = a
+        for _ in range(often):
+            c = a @ b
         wait()
         return c
 

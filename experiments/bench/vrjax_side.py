@@ -17,15 +17,22 @@ def start(cores: int, devices: int) -> None:
         parallel.cores(devices)
 
 
-def gemm(size: int, dtype: str) -> Callable[[], Any]:
-    """One matrix product."""
+def gemm(size: int, dtype: str, often: int) -> Callable[[], Any]:
+    """Matrix products, `often` of them one after another."""
     import jax
     import jax.numpy as jnp
 
     draw = lambda i: np.random.default_rng(i).standard_normal((size, size), np.float32)
     a, b = (jnp.asarray(draw(i), dtype) for i in range(2))
     multiply = jax.jit(jnp.matmul)
-    return lambda: jax.block_until_ready(multiply(a, b))
+
+    def call():
+        c = a
+        for _ in range(often):
+            c = multiply(a, b)
+        return jax.block_until_ready(c)
+
+    return call
 
 
 def attention(arrays: list[np.ndarray], dtype: str, impl: str) -> list[np.ndarray]:

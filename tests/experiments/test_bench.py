@@ -58,7 +58,7 @@ def test_pairs_alternate_after_a_warm_up():
 
 @pytest.mark.parity
 def test_a_row_beside_diffusers(monkeypatch):
-    monkeypatch.setitem(paired.GEMM, "sgemm", (64, "float32"))
+    monkeypatch.setitem(paired.GEMM, "sgemm", (64, "float32", 1))
     monkeypatch.setattr(sides, "PAUSE", 0.0)
     monkeypatch.delenv("XLA_FLAGS", raising=False)  # each core a device, not eight
     available = sorted(os.sched_getaffinity(0))[:2]
