@@ -152,14 +152,10 @@ def from_prompt(args: argparse.Namespace) -> None:
         print(summary + (f"; {done} of {len(seeds)} seeds are there" if done else ""))
         if todo:
             inputs = pipe.prepare(args.prompt, settings, *pictures)
-            _sample(pipe, settings, inputs, todo, args.together or _divided(pipe.mesh), steps, fields, out)
+            together = args.together or (1 if pipe.mesh is None else pipe.mesh.shape["seed"])
+            _sample(pipe, settings, inputs, todo, together, steps, fields, out)
         _report(out, config, settings, seeds)
     print(f"{out / 'report.html'}")
-
-
-def _divided(mesh: Any) -> int:
-    """Over how many groups of devices the mesh divides seeds."""
-    return 1 if mesh is None else mesh.shape["seed"]
 
 
 def recorded(text: str | None, count: int) -> tuple[int, ...]:

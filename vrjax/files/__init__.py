@@ -3,9 +3,8 @@
 | file | what is in it |
 | --- | --- |
 | `writing` | files and folders that appear whole or not at all: `atomic`, `folder`, `text`, `json`, `chunks` |
-| `content` | `fingerprint` of a file or folder, in which every byte counts; `key` of named parts |
 | `kept` | results reused only when everything they came from is the same; `source`, an instrument's hash |
-| `runs` | a run's folder: lock, config as checked JSON and back, resume, `fresh`; rows that survive a kill |
+| `runs` | a run's folder: lock, strict config, resume, rows after a kill; `fingerprint` of files, `key` of parts |
 | `pixels` | floats in [-1, 1] and 8-bit; still pictures: `read_image`, `decode`, `png` |
 | `store` | arrays in a folder, addressed by what they depend on |
 | `tensors` | safetensors, read lazily and checked; any weight file as named arrays (`Source`) |
@@ -13,5 +12,5 @@
 | `weights` | named arrays into a model's parameters, whole or each device's part |
 """
 
-from vrjax.files.content import fingerprint as fingerprint
 from vrjax.files.pixels import read_image as read_image
+from vrjax.files.runs import fingerprint as fingerprint

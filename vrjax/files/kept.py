@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from vrjax.files import runs, writing
-from vrjax.files.content import fingerprint
+from vrjax.files.runs import fingerprint
 
 OURS = ("vrjax", "experiments")
 _ABOUT = "made_of"  # entry of an archive, beside the arrays

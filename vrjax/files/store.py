@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vrjax.files import tensors
-from vrjax.files.content import key
+from vrjax.files.runs import key
 
 DTYPES = ("float32", "bfloat16", "float16")
 

@@ -15,9 +15,7 @@
 | `recorder` | trajectories written to disk step by step, seed by seed |
 """
 
-from vrjax.models.pipeline.denoise import Inputs
 from vrjax.models.pipeline.loras import Lora
-from vrjax.models.pipeline.pipelines import EmbeddedPipeline, Pipeline, WanPipeline, open, sample
-from vrjax.models.settings import Recipe
+from vrjax.models.pipeline.pipelines import EmbeddedPipeline, Pipeline, WanPipeline, open
 
-__all__ = ["EmbeddedPipeline", "Inputs", "Lora", "Pipeline", "Recipe", "WanPipeline", "open", "sample"]
+__all__ = ["EmbeddedPipeline", "Lora", "Pipeline", "WanPipeline", "open"]

@@ -56,11 +56,6 @@ def open(folder: str | os.PathLike, **options: Any) -> "Pipeline":  # noqa: A001
     return EmbeddedPipeline(folder, **options) if embedded else WanPipeline(folder, **options)
 
 
-def sample(folder: str | os.PathLike, prompt: str, **options: Any) -> flow.Trajectory:
-    """`open(folder).sample(prompt, **options)`."""
-    return open(folder).sample(prompt, **options)
-
-
 class Pipeline(ABC):
     """A model's folder and how it is sampled, see `vrjax.models.pipeline.open`. Nothing is loaded before it is used.
 
