@@ -39,12 +39,12 @@ def write(folder: pathlib.Path, shapes: dict, dtype: str) -> None:
     cfg = wan.WanConfig(**shapes, param_dtype=dtype)
     rng = np.random.default_rng(0)
     leaves = jax.tree_util.tree_leaves_with_path(wan.abstract(cfg))
-    rows = list(zip(leaves, readers.slots(cfg, "diffusers"), strict=True))
+    rows = list(zip(leaves, readers.NETWORK.slots(cfg, "diffusers"), strict=True))
     listed = {key: (slot.shape, np.dtype(leaf.dtype)) for (_, leaf), slot in rows for key in slot.keys}
 
     def arrays():
         for (path, leaf), slot in rows:
-            name, shape = weights.names(path)[-1], slot.shape
+            name, shape = weights.attributes(path)[-1], slot.shape
             scale = 1.0 if name == "scale" or "norm" in name else shape[-1] ** -0.5
             for _ in slot.keys:
                 yield (scale * rng.standard_normal(shape, np.float32)).astype(leaf.dtype)

@@ -170,7 +170,7 @@ def test_public_keys_and_shapes():
     with torch.device("meta"):
         state = CLIPVisionModel(CLIPVisionConfig(**config, image_size=224, patch_size=14)).state_dict()
     theirs = {key.removeprefix("vision_model."): tuple(value.shape) for key, value in state.items()}
-    ours = {key: slot.shape for slot in clip.slots(clip.CLIPConfig(), "transformers") for key in slot.keys}
+    ours = {key: slot.shape for slot in clip.NETWORK.slots(clip.CLIPConfig(), "transformers") for key in slot.keys}
     unused = {key for key in theirs if re.fullmatch(r"post_layernorm\.(weight|bias)|encoder\.layers\.31\..*", key)}
     assert len(unused) == 18 and ours == {key: shape for key, shape in theirs.items() if key not in unused}
     assert sum(np.prod(shape) for shape in theirs.values()) == 630_766_080

@@ -53,7 +53,9 @@ def shapes_of(slots):
 
 
 def clip_shapes():
-    shapes = {f"vision_model.{key}": shape for key, shape in shapes_of(clip.slots(CLIP, "transformers")).items()}
+    shapes = {
+        f"vision_model.{key}": shape for key, shape in shapes_of(clip.NETWORK.slots(CLIP, "transformers")).items()
+    }
     first = "vision_model.encoder.layers.0."
     last = "vision_model.encoder.layers.2."
     shapes |= {last + key.removeprefix(first): shape for key, shape in shapes.items() if key.startswith(first)}
@@ -69,9 +71,9 @@ def folders(tmp_path_factory):
     stem = "diffusion_pytorch_model.safetensors"
     random({key: shape for keys, shape in rows for key in keys}, root / "transformer" / stem)
     write_json(root / "transformer" / "config.json", convert.readers.public_config(DIT, "diffusers"))
-    random(shapes_of(vae.slots(VAE, "diffusers")), root / "vae" / stem, np.float32)
+    random(shapes_of(vae.NETWORK.slots(VAE, "diffusers")), root / "vae" / stem, np.float32)
     write_json(root / "vae" / "config.json", vae.public_config(VAE))
-    random(shapes_of(umt5.slots(UMT5, "transformers")), root / "text_encoder" / "model.safetensors")
+    random(shapes_of(umt5.NETWORK.slots(UMT5, "transformers")), root / "text_encoder" / "model.safetensors")
     write_json(root / "text_encoder" / "config.json", umt5.public_config(UMT5))
     random(clip_shapes(), root / "image_encoder" / "model.safetensors", np.float16)
     write_json(root / "image_encoder" / "config.json", clip.public_config(CLIP))
@@ -79,7 +81,7 @@ def folders(tmp_path_factory):
 
 
 def wan_rows(layout):
-    return [(slot.keys, slot.shape) for slot in convert.readers.slots(DIT, layout)]
+    return [(slot.keys, slot.shape) for slot in convert.readers.NETWORK.slots(DIT, layout)]
 
 
 def write_json(path, value):
@@ -160,7 +162,7 @@ def test_one_tensor_at_a_time(tmp_path):
     import tracemalloc
 
     cfg = wan.WanConfig(dim=128, ffn_dim=512, heads=1, layers=12, text_dim=8, freq_dim=8)
-    random(shapes_of(convert.readers.slots(cfg, "diffusers")), tmp_path / "a.safetensors", np.float32)
+    random(shapes_of(convert.readers.NETWORK.slots(cfg, "diffusers")), tmp_path / "a.safetensors", np.float32)
     found = convert.open_part(tmp_path / "a.safetensors", "wan")
     assert found.bytes > 8e6
     for name in ("b.safetensors", "b.pth"):

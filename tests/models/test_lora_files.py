@@ -299,5 +299,5 @@ def test_every_weight_can_change():
     """The table of names reaches every parameter of the largest config in both layouts."""
     reached = set(lora_files._known().values())
     full = wan.WanConfig(dim=12, ffn_dim=12, heads=1, layers=1, freq_dim=2, image_dim=1, image_positions=1)
-    paths = [lora_files.weights.names(path) for path, _ in jax.tree_util.tree_leaves_with_path(wan.abstract(full))]
+    paths = [lora_files.weights.attributes(path) for path, _ in jax.tree_util.tree_leaves_with_path(wan.abstract(full))]
     assert reached == set(paths) and isinstance(wan.abstract(full), nnx.Module)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import types
 
 import chex
 import jax
@@ -92,7 +93,9 @@ def test_published_settings(tmp_path, monkeypatch):
         more |= {"image_positions": 514} if kind == "flf2v" else {}
         channels = z + (z + 4 if kind in ("i2v", "flf2v") else 0)
         cfg = wan.WanConfig(dim=dim, heads=dim // 128, in_channels=channels, out_channels=z, **more)
-        monkeypatch.setattr(folders.readers, "read_config", lambda path: cfg)
+        opened = types.SimpleNamespace(cfg=cfg, check=lambda: opened)
+        monkeypatch.setattr(folders.tensors, "read", lambda path: path)
+        monkeypatch.setattr(folders.readers, "NETWORK", types.SimpleNamespace(open=lambda source: opened))
         folder = folders.find(tmp_path / ("one", "two")[experts - 1])
         assert folder.kind == kind
         return settings_of.defaults(folder, **options)

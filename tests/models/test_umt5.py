@@ -64,7 +64,7 @@ def test_buckets():
 
 def original():
     cfg = umt5.UMT5Config(40, 12, 20, 3, 5, 2)
-    slots = (umt5.slots(cfg, "original"), umt5.slots(cfg, "transformers"))
+    slots = (umt5.NETWORK.slots(cfg, "original"), umt5.NETWORK.slots(cfg, "transformers"))
     pairs = [pair for a, b in zip(*slots, strict=True) for pair in zip(a.keys, b.keys, strict=True)]
     return {ours: weights()[theirs] for ours, theirs in pairs}
 
@@ -123,7 +123,7 @@ def test_public_shape():
     leaves = jax.tree.leaves(umt5.abstract(cfg))
     assert sum(np.prod(leaf.shape) for leaf in leaves) == 256384 * 4096 + 24 * 192_948_224 + 4096 == 5_680_910_336
     for layout in ("original", "transformers"):
-        assert sum(len(slot.keys) for slot in umt5.slots(cfg, layout)) == 2 + 24 * 10
+        assert sum(len(slot.keys) for slot in umt5.NETWORK.slots(cfg, layout)) == 2 + 24 * 10
     ids = jax.ShapeDtypeStruct((512,), jnp.int32)
     assert jax.eval_shape(lambda e, i, m: e(i, m), umt5.abstract(cfg), ids, ids).shape == (512, 4096)
 
@@ -182,6 +182,6 @@ def test_public_keys_and_shapes():
     config = {"vocab_size": 256384, "d_model": 4096, "d_kv": 64, "num_heads": 64, "d_ff": 10240, "num_layers": 24}
     with torch.device("meta"):
         state = UMT5EncoderModel(UMT5Config(**config)).state_dict()
-    slots = list(umt5.slots(umt5.UMT5Config(), "transformers"))
+    slots = umt5.NETWORK.slots(umt5.UMT5Config(), "transformers")
     ours = {key: slot.shape for slot in slots for key in slot.keys}
     assert ours == {k: tuple(v.shape) for k, v in state.items() if k != "encoder.embed_tokens.weight"}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from vrjax.files.weights import names as attributes
+from vrjax.files.weights import attributes
 from vrjax.models import wan
 from vrjax.models.wan import vae, vae_layers
 
@@ -200,9 +200,9 @@ ROWS = [
 def test_key_table():
     """Rows of the public conversion tables, in both directions of nesting."""
     for name, path, original, diffusers in ROWS:
-        cfg = PUBLIC[name][0]
-        assert vae.key_of(path, cfg, "original") == original
-        assert vae.key_of(path, cfg, "diffusers") == diffusers
+        names = vae.names(PUBLIC[name][0])
+        assert names.key(path, "original") == original
+        assert names.key(path, "diffusers") == diffusers
 
 
 def renamed(name):
@@ -213,7 +213,8 @@ def renamed(name):
         shortcuts=name == "22", patch=2 if name == "22" else 1, mean=(0.3, -0.2), std=(1.7, 0.6),
     )  # fmt: skip
     paths = [attributes(p) for p, _ in jax.tree_util.tree_leaves_with_path(vae.abstract(cfg))]
-    return {vae.key_of(p, cfg, "original"): weights(name)[vae.key_of(p, cfg, "diffusers")] for p in paths}
+    key = vae.names(cfg).key
+    return {key(p, "original"): weights(name)[key(p, "diffusers")] for p in paths}
 
 
 def test_original_layout(case, tmp_path):

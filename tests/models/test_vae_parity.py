@@ -82,7 +82,7 @@ PUBLIC_22 = {
 
 @pytest.mark.parametrize("cfg, config", [(vae.WAN_21, {}), (vae.WAN_22, PUBLIC_22)], ids=["21", "22"])
 def test_public_keys_and_shapes(cfg, config):
-    slots = list(vae.slots(cfg, "diffusers"))
+    slots = vae.NETWORK.slots(cfg, "diffusers")
     assert {slot.keys[0]: slot.shape for slot in slots} == meta_shapes(config)
 
 
@@ -92,7 +92,7 @@ def test_original_keys(cfg, config):
     from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
 
     staged = lambda key: cfg.shortcuts and ("samples." in key or "_blocks." in key)
-    original = {slot.keys[0]: slot.shape for slot in vae.slots(cfg, "original") if not staged(slot.keys[0])}
+    original = {slot.keys[0]: slot.shape for slot in vae.NETWORK.slots(cfg, "original") if not staged(slot.keys[0])}
     expected = {key: shape for key, shape in meta_shapes(config).items() if not staged(key)}
     assert convert_wan_vae_to_diffusers(dict(original)) == expected and len(expected) >= 46
 
@@ -103,7 +103,7 @@ def test_torch_file_of_the_original(folder, tmp_path):
 
     theirs, ours = models("21", folder)
     state = theirs.state_dict()
-    slots = zip(vae.slots(ours.cfg, "original"), vae.slots(ours.cfg, "diffusers"), strict=True)
+    slots = zip(vae.NETWORK.slots(ours.cfg, "original"), vae.NETWORK.slots(ours.cfg, "diffusers"), strict=True)
     torch.save({a.keys[0]: state[b.keys[0]] for a, b in slots}, tmp_path / "Wan2.1_VAE.pth")
     cfg = ours.cfg
     options = {"multipliers": cfg.multipliers, "blocks": cfg.blocks, "temporal": cfg.temporal}

@@ -82,13 +82,13 @@ def build_original(root: pathlib.Path, *, experts: int = 1) -> pathlib.Path:
         dit = network("t2v", seed=i, in_channels=16, out_channels=16)
         wan.save_dit(dit, root / name, layout="original")
     cfg = vae.VAEConfig(dim=4, decoder_dim=4)
-    zeros = {slot.keys[0]: np.zeros(slot.shape, np.float32) for slot in vae.slots(cfg, "original")}
+    zeros = {slot.keys[0]: np.zeros(slot.shape, np.float32) for slot in vae.NETWORK.slots(cfg, "original")}
     save_file(zeros, root / "Wan2.1_VAE.safetensors")
     text = umt5.UMT5Config(40, TEXT, 20, 3, 5, 2)
     rng = np.random.default_rng(0)
     arrays = {
         key: rng.standard_normal(slot.shape).astype(np.float32)
-        for slot in umt5.slots(text, "original")
+        for slot in umt5.NETWORK.slots(text, "original")
         for key in slot.keys
     }
     save_file(arrays, root / "models_umt5-xxl-enc.safetensors")

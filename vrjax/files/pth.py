@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vrjax.files import pickles
+from vrjax.files.weights import Place, Source
 
 _STORAGES = {
     "DoubleStorage": np.float64,
@@ -54,28 +55,7 @@ class View(NamedTuple):
     strides: tuple[int, ...]
 
 
-class Pickled:
-    """Named arrays of one `.pth` file; see `vrjax.files.tensors.Source`."""
-
-    def __init__(self, path: pathlib.Path, views: dict[str, View], starts: dict[str, int]):
-        self.path, self.metadata = path, {}
-        self._views, self._starts = views, starts
-        self.shapes = {name: view.shape for name, view in views.items()}
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        """The named tensor as a read-only view of the file."""
-        view = self._views[name]
-        storage, dtype = view.storage, view.storage.dtype
-        if not math.prod(view.shape):
-            return np.empty(view.shape, dtype)
-        extent = 1 + sum((n - 1) * s for n, s in zip(view.shape, view.strides, strict=True))
-        start = self._starts[storage.key] + view.offset * dtype.itemsize
-        flat = np.memmap(self.path, dtype, "r", start, (extent,))
-        strides = [s * dtype.itemsize for s in view.strides]
-        return np.lib.stride_tricks.as_strided(flat, view.shape, strides, writeable=False)
-
-
-def read(path: str | os.PathLike) -> Pickled:
+def read(path: str | os.PathLike) -> Source:
     """Opens a file that `torch.save` wrote.
 
     Raises:
@@ -102,7 +82,11 @@ def read(path: str | os.PathLike) -> Pickled:
                 )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    return Pickled(path, views, starts)
+    places = {}
+    for name, (storage, offset, shape, strides) in views.items():
+        first = starts[storage.key] + offset * storage.dtype.itemsize
+        places[name] = Place(path, first, storage.dtype, shape, strides)
+    return Source(path, places)
 
 
 # ------------------------------------------------------------------------------------------------------- containers

@@ -1,6 +1,6 @@
 """Weight files as named arrays: read lazily and checked, written whole or not at all. No code in a file is run.
 
-safetensors here; PyTorch's `.pth` in `vrjax.files.pth`, behind the same interface (`Source`).
+safetensors here; PyTorch's `.pth` in `vrjax.files.pth`. Either gives a `Source`.
 """
 
 import json
@@ -8,12 +8,13 @@ import math
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from vrjax.files import writing
+from vrjax.files.weights import Place, Source, read_json
 
 _DTYPES = {
     "F64": np.dtype(np.float64),
@@ -33,53 +34,6 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _MAX_HEADER = 100_000_000  # bytes; the format's own limit
 _MAX_AXES = 32  # of a tensor
 PICKLED = (".pth", ".pt", ".bin", ".ckpt")  # suffixes of files that torch.save wrote
-
-
-@runtime_checkable
-class Source(Protocol):
-    """Named arrays of an open file: `path` for messages, string `metadata`, `shapes`, and the arrays by name."""
-
-    path: pathlib.Path
-    metadata: dict[str, str]
-    shapes: dict[str, tuple[int, ...]]
-
-    def __getitem__(self, name: str, /) -> np.ndarray: ...
-
-
-class Tensors:
-    """Named arrays of one safetensors file or of several shards.
-
-    Attributes:
-        path: what was opened, for messages.
-        metadata: the string metadata of the (first) file.
-        shapes: name -> shape.
-    """
-
-    def __init__(self, path: pathlib.Path, files: list[pathlib.Path]):
-        self.path, self.metadata = path, {}
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self._where: dict[str, tuple[pathlib.Path, int, np.dtype]] = {}
-        for file in files:
-            header, start = _header(file)
-            self.metadata = self.metadata or header.pop("__metadata__", {})
-            header.pop("__metadata__", None)
-            for name, entry in header.items():
-                if name in self.shapes:
-                    raise ValueError(f"{file}: tensor {name!r:.99} is also in another shard")
-                self.shapes[name] = tuple(entry["shape"])
-                self._where[name] = file, start + entry["data_offsets"][0], _DTYPES[entry["dtype"]]
-
-    def file_of(self, name: str) -> pathlib.Path:
-        """The file that holds the named tensor."""
-        return self._where[name][0]
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        """The named tensor as a read-only view of the file."""
-        file, offset, dtype = self._where[name]
-        shape = self.shapes[name]
-        if not math.prod(shape):
-            return np.empty(shape, dtype)
-        return np.memmap(file, dtype, "r", offset, shape)
 
 
 def _header(file: pathlib.Path) -> tuple[dict, int]:
@@ -179,15 +133,23 @@ def read(path: str | os.PathLike) -> Source:
     return _open(path, path)
 
 
-def _open(path: pathlib.Path, file: pathlib.Path) -> Tensors:
-    if file.suffix != ".json":
-        return Tensors(path, [file])
-    shards, table = _index(file)
-    found = Tensors(path, shards)
+def _open(path: pathlib.Path, file: pathlib.Path) -> Source:
+    shards, table = _index(file) if file.suffix == ".json" else ([file], {})
+    places: dict[str, Place] = {}
+    metadata: dict[str, str] = {}
+    for shard in shards:
+        header, start = _header(shard)
+        about = header.pop("__metadata__", {})
+        metadata = metadata or about
+        for name, entry in header.items():
+            if name in places:
+                raise ValueError(f"{shard}: tensor {name!r:.99} is also in another shard")
+            first, dtype = start + entry["data_offsets"][0], _DTYPES[entry["dtype"]]
+            places[name] = Place(shard, first, dtype, tuple(entry["shape"]))
     for name, shard in table.items():
-        if name not in found.shapes or found.file_of(name).name != shard:
+        if name not in places or places[name].file.name != shard:
             raise ValueError(f"{file}: tensor {name!r:.99} is not in its shard {shard}")
-    return found
+    return Source(path, places, metadata)
 
 
 def _index(file: pathlib.Path) -> tuple[list[pathlib.Path], dict[str, str]]:
@@ -205,17 +167,6 @@ def _index(file: pathlib.Path) -> tuple[list[pathlib.Path], dict[str, str]]:
             raise FileNotFoundError(f"{shard}: this shard is listed in {file.name} but missing")
         shards.append(shard)
     return shards, table
-
-
-def read_json(file: pathlib.Path) -> dict:
-    """A JSON object; ValueError naming the file where it is anything else."""
-    try:
-        value = json.loads(file.read_text("utf-8"))
-    except (ValueError, RecursionError):
-        raise ValueError(f"{file}: not valid JSON") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{file}: expected a JSON object")
-    return value
 
 
 def write(

@@ -1,54 +1,66 @@
 """A network's parameters from a file of named arrays: all keys and shapes are checked before the first is read.
 
-    file = header(tensors.read(path), anchors, "a Wan VAE")     # what its keys say
-    network = Opened(file, abstract(cfg), slots).module()
+    NETWORK = Network(what="a Wan VAE", names=Names(...), forms=(...), ...)     # what is particular about its files
+    vae = NETWORK.open(tensors.read(path), dtype="bfloat16").module()           # all else is done here
 
-A file is memory-mapped; what is read of it at a time is one tensor, cast and turned on the way, so a model may be
-larger than what the host can spare twice. On CPU devices an array *is* the buffer that was filled: nothing is copied,
-and equal shards of several devices share it. On an accelerator the array is made there, and a parameter stacked over
-blocks is filled block by block in place. So a process needs the bytes that must be there and one tensor of the file
-more, whatever the dtypes.
+A file is memory-mapped; what is read of it at a time is one tensor, cast and turned on the way into the place where it
+stays (`vrjax.files.placing`). So a process needs the bytes that must be there and one tensor of the file more, whatever
+the dtypes, and a model may be larger than what the host can spare twice.
 """
 
-import functools
+import dataclasses
+import json
 import math
+import pathlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
-from vrjax.files import tensors
+from vrjax.files import placing
 
-_LEAF = {"kernel": ".weight", "scale": ".weight", "bias": ".bias"}
-_ALIGNMENT = 64  # bytes; XLA takes a buffer over, instead of copying it, only if it starts at such an address
-_ROWS = 256  # of a file's matrix turned at a time, so that the file is read in its own order
-
-Read = Callable[[int], np.ndarray]
-"""Block i of a stacked parameter (or the whole parameter, for 0) as a view of the file, in the parameter's order."""
+NONE: Mapping[str, Any] = {}
+_LEAF = {"kernel": ".weight", "scale": ".weight", "bias": ".bias", "gamma": ".gamma"}
 
 
-class Slot(NamedTuple):
-    """Where a parameter comes from.
+class Place(NamedTuple):
+    """Where a tensor lies: its file, first byte, dtype and shape, and its strides in elements if it is not in order."""
+
+    file: pathlib.Path
+    offset: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None = None
+
+
+class Source:
+    """Named arrays of an open file, of any format (`vrjax.files.tensors.read`), read when they are asked for.
 
     Attributes:
-        keys: tensor names in the file; several for a parameter stacked over blocks.
-        shape: of each of them in the file.
-        take: makes the parameter (or its row for one block) of a file's array.
-        part: rows of the file's array that belong to the parameter, where several share one.
+        path: what was opened, for messages.
+        places: where each tensor lies; shapes: name -> shape.
+        metadata: the string metadata of the (first) file.
     """
 
-    keys: tuple[str, ...]
-    shape: tuple[int, ...]
-    take: Callable[[np.ndarray], np.ndarray] = np.asarray
-    part: slice = slice(None)
+    def __init__(self, path: pathlib.Path, places: Mapping[str, Place], metadata: Mapping[str, str] = NONE):
+        self.path, self.places, self.metadata = path, places, dict(metadata)
+        self.shapes = {name: place.shape for name, place in places.items()}
 
-    def read(self, array: np.ndarray) -> np.ndarray:
-        """The parameter, or its row for one block, of a file's array."""
-        return self.take(array[self.part] if array.ndim else array)
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The named tensor as a read-only view of the file."""
+        file, offset, dtype, shape, strides = self.places[name]
+        if not math.prod(shape):
+            return np.empty(shape, dtype)
+        if strides is None:
+            return np.memmap(file, dtype, "r", offset, shape)
+        extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+        flat = np.memmap(file, dtype, "r", offset, (extent,))
+        return np.lib.stride_tricks.as_strided(flat, shape, [s * dtype.itemsize for s in strides], writeable=False)
+
+
+# ------------------------------------------------------------------------------------------------- what is in a file
 
 
 class Names(NamedTuple):
@@ -69,89 +81,223 @@ class Names(NamedTuple):
         """File key of a parameter: `key(("blocks", "self_attn", "q", "kernel"), "diffusers", 3)`."""
         n, inside = self.layouts.index(layout), path[0] == "blocks"
         leaf = _LEAF.get(path[-1], "")
-        name = ".".join(path[inside : len(path) - bool(leaf)])
+        name = ".".join(map(str, path[inside : len(path) - bool(leaf)]))
         start = f"{self.blocks[n]}.{block}." if inside else ""
         return start + (self.block if inside else self.top)[name][n] + leaf
 
-    def rows(self, abstract: Any, layout: str) -> Iterator[tuple[tuple, tuple[int, ...], tuple[str, ...]]]:
-        """Every parameter: its path, its shape (in one block), and its keys, one a block."""
-        for path, leaf in jax.tree_util.tree_leaves_with_path(abstract):
-            name = names(path)
-            if name[0] == "blocks":
-                yield name, leaf.shape[1:], tuple(self.key(name, layout, i) for i in range(leaf.shape[0]))
-            else:
-                yield name, leaf.shape, (self.key(name, layout),)
+
+class Form(NamedTuple):
+    """How a file holds a parameter.
+
+    Attributes:
+        turned: a kernel (*size, in, out) is (out, in, *size) there.
+        patch: and its input has these axes there, numbers or names of the config's fields (or is one axis, as here).
+        image: and its size has two axes there, as the first of the three has length one.
+        before, behind: numbers of axes of length one that the file has more.
+        third: it is this one of three parameters that lie there as one array, first axis by first axis.
+    """
+
+    turned: bool = False
+    patch: tuple[str | int, ...] = ()
+    image: bool = False
+    before: int = 0
+    behind: int = 0
+    third: int | None = None
+
+
+class Slot(NamedTuple):
+    """Where a parameter comes from.
+
+    Attributes:
+        keys: tensor names in the file; several for a parameter stacked over blocks.
+        shape: of each of them in the file.
+        like: the shape of the parameter's part there, without axes that the parameter does not have.
+        turned: whether the first two axes of that are the parameter's last, the other way round.
+        part: rows of the file's array that belong to the parameter, where several share one.
+    """
+
+    keys: tuple[str, ...]
+    shape: tuple[int, ...]
+    like: tuple[int, ...]
+    turned: bool = False
+    part: slice = slice(None)
+
+    def read(self, array: np.ndarray) -> np.ndarray:
+        """The parameter, or its row for one block, of a file's array."""
+        array = (array[self.part] if array.ndim else array).reshape(self.like)
+        return array.transpose(*range(2, array.ndim), 1, 0) if self.turned else array
 
 
 class Header(NamedTuple):
-    """An open file of one network: what its keys say.
+    """What an open file says of one network.
 
     Attributes:
         source: the file.
-        what: the network, for messages, such as "a Wan VAE".
         layout: of its keys.
         prefix: of its keys; tensors without it belong to others and are left alone.
         shapes: of its tensors, by key without the prefix.
+        sizes: places of the tensors that tell the config (`Network.sizes`), by parameter; those that may be missing
+            only if they are there.
+        blocks: how many there are.
+        stated, public: the `config.json` beside it and its content, if there is one.
+        options: fields that the caller sets.
     """
 
-    source: tensors.Source
-    what: str
+    source: Source
     layout: str
     prefix: str
     shapes: dict[str, tuple[int, ...]]
+    sizes: Mapping[str, Place] = NONE
+    blocks: int = 0
+    stated: str = ""
+    public: Mapping[str, Any] = NONE
+    options: dict[str, Any] = {}
 
-    def shape(self, key: str, axes: int) -> tuple[int, ...]:
-        """Of a tensor that must be there with so many axes; ValueError names it."""
-        found = self.shapes.get(key, ())
-        if len(found) != axes or 0 in found:
-            raise ValueError(f"{self.source.path}: not {self.what}: {key} has shape {found}, expected {axes} axes")
-        return found
 
-    def dtype(self, key: str) -> str:
-        """Of a tensor."""
-        return str(self.source[self.prefix + key].dtype)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Network:
+    """What is particular about the files of one network.
 
-    def blocks(self, start: str) -> int:
-        """Number of blocks `START0.`, `START1.`, ... among the keys.
+    Attributes:
+        name, what: of it, for messages: "VAE", "a Wan VAE".
+        config: makes its config.
+        abstract: config -> the module as `jax.eval_shape` gives it, with the attribute `cfg`.
+        names: keys of its parameters, at least of those in `sizes`; all_names: config -> keys of all, where they
+            depend on it.
+        anchors: layout -> a key that only this layout has.
+        sizes: parameters whose shapes tell the config -> how many axes they may have; 0: may be missing.
+        fields: an open file -> fields of the config, and where they come from. ValueError: it does not say enough.
+        forms: patterns (`re.fullmatch`) of `LAYOUT:PARAMETER` and how such a parameter lies in the file; the first
+            counts; one that fits none lies there as here.
+        depth: fields of the config whose product (of lists, their lengths) is the number of blocks, at the least.
+        unused: layout -> pattern of keys that may be in the file and are not read; `#` in it stands for the number of
+            blocks that the module has.
+        other: key -> another one under which the tensor may lie.
+    """
+
+    name: str
+    what: str
+    config: Callable[..., Any]
+    abstract: Callable[[Any], Any]
+    names: Names
+    anchors: Mapping[str, str]
+    sizes: Mapping[str, tuple[int, ...]]
+    fields: Callable[[Header], tuple[dict[str, Any], str]]
+    forms: tuple[tuple[str, Form], ...]
+    all_names: Callable[[Any], Names] | None = None
+    depth: tuple[str, ...] = ("layers",)
+    unused: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    other: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def open(self, source: Source, *, prefix: str | None = None, **options: Any) -> "Opened":
+        """Finds the network in an open file, tells its config, and where its parameters lie. Shapes are not checked.
+
+        The config comes from the metadata if vrjax wrote the file, else from what `fields` makes of it.
+
+        Args:
+            source: the file.
+            prefix: of the network's keys, where it is known.
+            **options: fields of the config that override what was found.
 
         Raises:
-            ValueError: none, or a gap in their numbers; names the file and the first block that is missing.
+            ValueError: no such network in it, or several; a config that cannot be read, or fits no such file.
         """
-        number = re.compile(re.escape(start) + r"(\d{1,6})\.")
-        found = {int(match[1]) for key in self.shapes if (match := number.match(key))}
-        missing = next(i for i in range(len(found) + 1) if i not in found)
-        if missing != len(found) or not found:
-            raise ValueError(f"{self.source.path}: no tensors of block {start}{missing}, and {len(found)} other blocks")
-        return len(found)
+        file, origin = self._header(source, prefix), f"{source.path} (metadata)"
+        if "vrjax" in source.metadata:
+            try:
+                found = dict(json.loads(source.metadata["vrjax"]))
+            except (ValueError, TypeError, RecursionError):
+                raise ValueError(f"{origin}: not valid JSON") from None
+        else:
+            found, origin = self.fields(self._measured(file)._replace(options=options))
+        try:  # JSON knows no tuples
+            values = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+            cfg = self.config(**{**values, **options})
+            deep = {name: n if isinstance(n := getattr(cfg, name), int) else len(n) for name in self.depth}
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{origin}: not a {self.name} config: {error}") from None
+        if math.prod(deep.values()) > len(file.shapes):  # before a module of that size is made
+            said = " x ".join(f"{n} {name}" for name, n in deep.items())
+            raise ValueError(f"{source.path}: the config says {said}, the file has {len(file.shapes)} tensors")
+        module, names = self.abstract(cfg), self.all_names(cfg) if self.all_names else self.names
+        slots = self._slots(module, names, file.layout, file.shapes)
+        unused = self.unused.get(file.layout, "(?!)").replace("#", str(max(len(slot.keys) for slot in slots)))
+        return Opened(file, module, slots, unused)
 
+    def slots(self, cfg: Any, layout: str) -> list[Slot]:
+        """Where every parameter lies in a file of a layout."""
+        return self._slots(self.abstract(cfg), self.all_names(cfg) if self.all_names else self.names, layout, NONE)
 
-def header(source: tensors.Source, anchors: Mapping[str, str], what: str, prefix: str | None = None) -> Header:
-    """Finds a network in an open file, told by one key per layout.
+    def _header(self, source: Source, prefix: str | None) -> Header:
+        """The network in an open file, told by one key per layout. ValueError: none, or several."""
+        found = [
+            (layout, key[: -len(anchor)])
+            for layout, anchor in self.anchors.items()
+            for key in source.shapes
+            if (key == anchor or key.endswith("." + anchor)) and prefix in (None, key[: -len(anchor)])
+        ]
+        if not found:
+            known = " nor ".join(f"{key} ({name})" for name, key in self.anchors.items())
+            keys = f"its {len(source.shapes)} tensors ({some(list(source.shapes))})"
+            raise ValueError(f"{source.path}: not {self.what}: neither {known} among {keys}")
+        if len(found) > 1:
+            raise ValueError(
+                f"{source.path}: holds {self.what} more than once: {', '.join(repr(p) for _, p in found[:4])}"
+            )
+        layout, prefix = found[0]
+        shapes = {key[len(prefix) :]: shape for key, shape in source.shapes.items() if key.startswith(prefix)}
+        return Header(source, layout, prefix, shapes)
 
-    Args:
-        source: the file.
-        anchors: layout -> a key that only this layout has.
-        what: the network.
-        prefix: of its keys, where it is known.
+    def _measured(self, file: Header) -> Header:
+        """With what tells the config: `sizes`, the number of blocks, and the `config.json` beside the file.
 
-    Raises:
-        ValueError: no anchor, or several.
-    """
-    found = [
-        (layout, key[: -len(anchor)])
-        for layout, anchor in anchors.items()
-        for key in source.shapes
-        if (key == anchor or key.endswith("." + anchor)) and prefix in (None, key[: -len(anchor)])
-    ]
-    if not found:
-        known = " nor ".join(f"{key} ({name})" for name, key in anchors.items())
-        keys = some(list(source.shapes))
-        raise ValueError(f"{source.path}: not {what}: neither {known} among its {len(source.shapes)} tensors ({keys})")
-    if len(found) > 1:
-        raise ValueError(f"{source.path}: holds {what} more than once: {', '.join(repr(p) for _, p in found[:4])}")
-    layout, prefix = found[0]
-    shapes = {key[len(prefix) :]: shape for key, shape in source.shapes.items() if key.startswith(prefix)}
-    return Header(source, what, layout, prefix, shapes)
+        Raises:
+            ValueError: a tensor that is missing or has other axes; no blocks, or a gap in their numbers.
+        """
+        path, sizes, blocks = file.source.path, {}, set()
+        for name, axes in self.sizes.items():
+            key = self._there(self.names.key(tuple(name.split(".")), file.layout, 0), file.shapes)
+            shape = file.shapes.get(key, ())
+            if key in file.shapes or 0 not in axes:
+                if not shape or len(shape) not in axes or 0 in shape:
+                    expected = " or ".join(str(n) for n in axes if n)
+                    raise ValueError(f"{path}: not {self.what}: {key} has shape {shape}, expected {expected} axes")
+                sizes[name] = file.source.places[file.prefix + key]
+        if self.names.block:
+            start = f"{self.names.blocks[self.names.layouts.index(file.layout)]}."
+            number = re.compile(re.escape(start) + r"(\d{1,6})\.")
+            blocks = {int(match[1]) for key in file.shapes if (match := number.match(key))}
+            missing = next(i for i in range(len(blocks) + 1) if i not in blocks)
+            if missing != len(blocks) or not blocks:
+                raise ValueError(f"{path}: no tensors of block {start}{missing}, and {len(blocks)} other blocks")
+        stated = (path if path.is_dir() else path.parent) / "config.json"
+        public = read_json(stated) if stated.exists() else {}
+        return file._replace(sizes=sizes, blocks=len(blocks), stated=str(stated), public=public)
+
+    def _slots(self, module: Any, names: Names, layout: str, shapes: Mapping[str, tuple[int, ...]]) -> list[Slot]:
+        out = []
+        for path, leaf in jax.tree_util.tree_leaves_with_path(module):
+            name = attributes(path)
+            about = f"{layout}:{'.'.join(map(str, name))}"
+            form = next((form for pattern, form in self.forms if re.fullmatch(pattern, about)), Form())
+            stacked = name[0] == "blocks"
+            numbers = range(leaf.shape[0]) if stacked else (None,)
+            keys = tuple(self._there(names.key(name, layout, i), shapes) for i in numbers)
+            shape = leaf.shape[stacked:]
+            turned, part = form.turned and len(shape) > 1, slice(None)
+            like = (*shape[:-3:-1], *shape[:-2]) if turned else shape
+            there = (1,) * form.before + (like[:2] + like[3:] if form.image else like) + (1,) * form.behind
+            if form.patch and shapes.get(keys[0]) != like:
+                axes = [getattr(module.cfg, axis) if isinstance(axis, str) else axis for axis in form.patch]
+                there = (like[0], *np.hstack(axes).tolist())
+            if form.third is not None:
+                there, part = (3 * there[0], *there[1:]), slice(form.third * like[0], (form.third + 1) * like[0])
+            out.append(Slot(keys, there, like, turned, part))
+        return out
+
+    def _there(self, key: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
+        """The key, or the other one if the file has that and not this."""
+        return self.other[key] if key not in shapes and self.other.get(key) in shapes else key
 
 
 class Opened(NamedTuple):
@@ -167,19 +313,19 @@ class Opened(NamedTuple):
     file: Header
     abstract: Any
     slots: list[Slot]
-    unused: str = ""
+    unused: str
 
     @property
     def cfg(self) -> Any:
         """The network's config."""
         return self.abstract.cfg
 
-    def check(self) -> None:
-        """ValueError that names the file and the first keys which are missing, unexpected or misshapen."""
+    def check(self) -> "Opened":
+        """Itself; ValueError that names the file and the first keys which are missing, unexpected or misshapen."""
         shapes = self.file.shapes
         expected = {key: slot.shape for slot in self.slots for key in slot.keys}
         missing = [key for key in expected if key not in shapes]
-        unexpected = [key for key in shapes if key not in expected and not re.fullmatch(self.unused or "(?!)", key)]
+        unexpected = [key for key in shapes if key not in expected and not re.fullmatch(self.unused, key)]
         complaints = []
         if missing:
             complaints.append(f"{len(missing)} missing tensors ({some(missing)})")
@@ -189,6 +335,7 @@ class Opened(NamedTuple):
         complaints += [f"{key} has shape {shapes[key]}, expected {expected[key]}" for key in wrong[:3]]
         if complaints:
             raise ValueError(f"{self.file.source.path}: not the weights of this model: {'; '.join(complaints)}")
+        return self
 
     def module(self, abstract: Any = None) -> Any:
         """The network, checked and read.
@@ -205,7 +352,7 @@ class Opened(NamedTuple):
         values = []
         for leaf, slot in zip(leaves, self.slots, strict=True):
             read = lambda i, slot=slot: slot.read(source[prefix + slot.keys[i]])
-            values.append(array(leaf, read, stacked=leaf.shape != read(0).shape))  # a leading axis of blocks
+            values.append(placing.array(leaf, read, stacked=leaf.shape != read(0).shape))  # a leading axis of blocks
         return jax.tree.unflatten(tree, values)
 
 
@@ -214,133 +361,18 @@ def some(keys: list[str]) -> str:
     return ", ".join(key[:99] for key in keys[:3]) + (", ..." if len(keys) > 3 else "")
 
 
-def names(path: Iterable[Any]) -> tuple[Any, ...]:
+def attributes(path: Iterable[Any]) -> tuple[Any, ...]:
     """A leaf's path as attribute names and list indices: `("stages", 0, "conv", "kernel")`."""
     parts = (getattr(key, "name", getattr(key, "idx", None)) for key in path)
     return tuple(part for part in parts if part != "value")
 
 
-def matrix(array: np.ndarray) -> np.ndarray:
-    """A kernel over patches, or a linear one, as the matrix (in, out)."""
-    return array.reshape(len(array), -1).T
-
-
-def stated(source: tensors.Source, table: Mapping[str, str]) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """What the `config.json` beside an open file says: its name, its content, and the fields of it under our names.
-
-    Args:
-        source: the file.
-        table: names of fields there -> ours.
-    """
-    file = (source.path if source.path.is_dir() else source.path.parent) / "config.json"
-    public = tensors.read_json(file) if file.exists() else {}
-    return str(file), public, {ours: public[theirs] for theirs, ours in table.items() if theirs in public}
-
-
-def config(make: Callable[..., Any], found: Mapping[str, Any], origin: Any, what: str) -> Any:
-    """`make(**found)`; JSON knows no tuples. ValueError: it names `origin` and says that this is no `what` config."""
+def read_json(file: pathlib.Path) -> dict:
+    """A JSON object; ValueError naming the file where it is anything else."""
     try:
-        return make(**{name: tuple(value) if isinstance(value, list) else value for name, value in found.items()})
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{origin}: not a {what} config: {error}") from None
-
-
-# ------------------------------------------------------------------------------------------------------------- placing
-
-
-def array(leaf: jax.ShapeDtypeStruct, read: Read, *, stacked: bool) -> jax.Array:
-    """One parameter on its devices.
-
-    Args:
-        leaf: shape, dtype, and sharding; without one, the array goes to the default device, uncommitted.
-        read: see `Read`; called again for every different shard of this process, never kept.
-        stacked: whether the first axis numbers blocks, which are read one by one.
-
-    Raises:
-        ValueError: what was read has another shape.
-    """
-    sharding = getattr(leaf, "sharding", None)
-    whole = sharding is None or not stacked or sharding.shard_shape(leaf.shape)[0] == leaf.shape[0]
-    if stacked and whole and not _hosted(sharding) and math.prod(leaf.shape):
-        return _block_by_block(leaf, read, sharding)
-    return _parts(tuple(leaf.shape), np.dtype(leaf.dtype), read, stacked, sharding)
-
-
-def _hosted(sharding: Sharding | None) -> bool:
-    """Whether the devices are CPU devices, whose arrays are host memory."""
-    if sharding is not None:
-        return next(iter(sharding.device_set)).platform == "cpu"
-    device: Any = getattr(jax.config, "jax_default_device")  # noqa: B009 (made at run time)
-    return (device if isinstance(device, str) else getattr(device, "platform", jax.default_backend())) == "cpu"
-
-
-def _parts(shape: tuple[int, ...], dtype: np.dtype, read: Read, stacked: bool, sharding: Sharding | None) -> jax.Array:
-    """The array from one host buffer per different shard, one after the other."""
-    if sharding is None:
-        return jax.device_put(_buffer(shape, dtype, read, stacked, (slice(None),) * len(shape)))
-    devices: dict[tuple, list[Any]] = {}
-    for device, index in sharding.addressable_devices_indices_map(shape).items():
-        cut = tuple(slice(*s.indices(n)) for s, n in zip(index or (), shape, strict=True))
-        devices.setdefault(tuple((s.start, s.stop) for s in cut), []).append(device)
-    shards = []
-    for cut, owners in devices.items():
-        buffer = _buffer(shape, dtype, read, stacked, tuple(slice(*ends) for ends in cut))
-        shards += [jax.device_put(buffer, device) for device in owners]
-        if not _hosted(sharding):
-            jax.block_until_ready(shards)  # the buffer can go
-    return jax.make_array_from_single_device_arrays(shape, sharding, shards)
-
-
-def _buffer(shape: tuple[int, ...], dtype: np.dtype, read: Read, stacked: bool, cut: tuple[slice, ...]) -> np.ndarray:
-    """The part `cut` of a parameter, in host memory that XLA can take over."""
-    sizes = [len(range(*s.indices(n))) for s, n in zip(cut, shape, strict=True)]
-    out = empty(tuple(sizes), dtype)
-    if not stacked:
-        _copy(out, read(0), shape, cut)
-        return out
-    for row, block in zip(out, range(*cut[0].indices(shape[0])), strict=True):
-        _copy(row, read(block), shape[1:], cut[1:])
-    return out
-
-
-def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Uninitialised host memory that `jax.device_put` on a CPU device takes over without a copy."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % _ALIGNMENT
-    return raw[start : start + size].view(dtype).reshape(shape)
-
-
-def _copy(to: np.ndarray, view: np.ndarray, shape: tuple[int, ...], cut: tuple[slice, ...]) -> None:
-    if view.shape != shape:
-        raise ValueError(f"weights: read shape {view.shape}, expected {shape}")
-    view = view[cut]
-    if view.ndim < 2 or abs(view.strides[-1]) <= abs(view.strides[0]):
-        to[...] = view
-        return
-    for start in range(0, view.shape[-1], _ROWS):
-        to[..., start : start + _ROWS] = view[..., start : start + _ROWS]
-
-
-def _block_by_block(leaf: jax.ShapeDtypeStruct, read: Read, sharding: Sharding | None) -> jax.Array:
-    """A stacked parameter filled on its devices; the host holds one block of it at a time."""
-    shape, dtype = tuple(leaf.shape), np.dtype(leaf.dtype)
-    row = None
-    if sharding is not None:
-        assert isinstance(sharding, NamedSharding), sharding
-        row = NamedSharding(sharding.mesh, PartitionSpec(*sharding.spec[1:]))
-    make, put = _programs(shape, str(dtype), sharding)
-    whole = make()
-    for block in range(shape[0]):
-        part = _parts(shape[1:], dtype, lambda _, i=block: read(i), False, row)
-        whole = put(whole, part, block)
-        jax.block_until_ready(whole)  # else blocks wait in host memory for the devices
-    return whole
-
-
-@functools.lru_cache(maxsize=256)
-def _programs(shape: tuple[int, ...], dtype: str, sharding: Sharding | None) -> tuple[Callable, Callable]:
-    """Makes the array; puts one block in, in place."""
-    where: dict[str, Any] = {} if sharding is None else {"out_shardings": sharding}
-    make = jax.jit(lambda: jnp.zeros(shape, dtype), **where)
-    return make, jax.jit(lambda whole, row, i: whole.at[i].set(row), donate_argnums=0, **where)
+        value = json.loads(file.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        raise ValueError(f"{file}: not valid JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{file}: expected a JSON object")
+    return value

@@ -8,6 +8,7 @@ import pathlib
 from typing import Any
 
 from vrjax import tasks
+from vrjax.files import tensors
 from vrjax.models.embedded import conditions
 from vrjax.models.settings import Settings
 from vrjax.models.wan import readers
@@ -84,4 +85,4 @@ def find(root: str | os.PathLike) -> Folder:
             trained = dict(json.loads(file.read_text())["config"])
         except (ValueError, KeyError, TypeError):
             raise ValueError(f"{file}: expected an object with the field 'config'") from None
-    return Folder(root, readers.read_config(root), trained)
+    return Folder(root, readers.NETWORK.open(tensors.read(root)).check().cfg, trained)

@@ -9,8 +9,7 @@ The last block, the norm after it and the projection are in the public files; no
 import dataclasses
 import functools
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -23,7 +22,7 @@ from jaxtyping import Array, Float, Shaped
 
 from vrjax.files import tensors, weights
 from vrjax.files.pixels import to_uint8
-from vrjax.files.weights import Slot
+from vrjax.files.weights import Form
 from vrjax.models.blocks.attention import attend
 from vrjax.models.blocks.layers import LayerNorm, Linear
 
@@ -213,31 +212,54 @@ NAMES = weights.Names(
     ("transformer", "encoder.layers"),
 )
 key_of = NAMES.key
-BLOCKS = dict(zip(NAMES.layouts, NAMES.blocks, strict=True))
-ANCHORS = {"original": "cls_embedding", "transformers": "embeddings.class_embedding"}
-_UNUSED = {
-    "original": r"post_norm\.(weight|bias)|head",
-    "transformers": r"post_layernorm\.(weight|bias)|visual_projection\.weight|embeddings\.position_ids",
-}
-_PUBLIC_CONFIG = {"num_attention_heads": "heads", "layer_norm_eps": "eps", "image_size": "image_size"}
 
 
-def slots(cfg: CLIPConfig, layout: str, *, whole: bool = False) -> Iterator[Slot]:
-    """Every parameter's keys, shape and order of axes in a file; `whole`: also those of the last block."""
-    like = abstract(dataclasses.replace(cfg, layers=cfg.layers + whole))
-    first = {"class_token": (1, 1, cfg.dim), "positions": (1, cfg.rows, cfg.dim)} if layout == "original" else {}
-    for name, shape, keys in NAMES.rows(like, layout):
-        if name == ("patch_embedding",):
-            yield Slot(keys, (cfg.dim, 3, cfg.patch, cfg.patch), weights.matrix)
-        elif name[0] in first:
-            yield Slot(keys, first[name[0]], lambda array, shape=shape: array.reshape(shape))
-        elif layout == "original" and name[0] == "blocks" and name[1] in "qkv":
-            at = "qkv".index(name[1]) * cfg.dim
-            yield Slot(keys, (3 * cfg.dim, *shape[1:]), np.transpose, slice(at, at + cfg.dim))
-        elif name[-1] == "kernel":
-            yield Slot(keys, shape[::-1], np.transpose)
-        else:
-            yield Slot(keys, shape)
+def _fields(file: weights.Header) -> tuple[dict[str, Any], str]:
+    """The config as the tensors' shapes have it, and heads of `config.json`, else of ViT-H's size of 80."""
+    sizes, path = file.sizes, str(file.source.path)
+    dim, _, patch, _ = sizes["patch_embedding"].shape
+    found: dict[str, Any] = {
+        "dim": dim,
+        "ffn_dim": sizes["blocks.fc1.kernel"].shape[0],
+        "heads": dim // 80 if dim % 80 == 0 else None,
+        "layers": file.blocks,
+        "image_size": round((sizes["positions"].shape[-2] - 1) ** 0.5) * patch,
+        "patch": patch,
+        "param_dtype": str(sizes["blocks.fc1.kernel"].dtype),
+    }
+    public = file.public.get("vision_config") or file.public
+    if isinstance(public, Mapping) and public.get("hidden_size") == dim:
+        table = {"num_attention_heads": "heads", "layer_norm_eps": "eps", "image_size": "image_size"}
+        found |= {ours: public[theirs] for theirs, ours in table.items() if theirs in public}
+        if public.get("hidden_act", "gelu") != "gelu":
+            raise ValueError(f"{file.stated}: hidden_act is {public['hidden_act']!r}, expected 'gelu'")
+    if not (found | file.options)["heads"]:
+        raise ValueError(f"{path}: no config.json, and dim {dim} is not a multiple of 80: pass heads=")
+    return found, path
+
+
+NETWORK = weights.Network(
+    name="CLIP",
+    what="a CLIP vision tower",
+    config=CLIPConfig,
+    abstract=abstract,
+    names=NAMES,
+    anchors={"original": "cls_embedding", "transformers": "embeddings.class_embedding"},
+    sizes={"patch_embedding": (4,), "positions": (2, 3), "blocks.fc1.kernel": (2,)},
+    fields=_fields,
+    forms=(
+        (r".*:patch_embedding", Form(turned=True, patch=(3, "patch", "patch"))),
+        (r"original:class_token", Form(before=2)),
+        (r"original:positions", Form(before=1)),
+        *((rf"original:blocks\.{name}\..*", Form(turned=True, third=i)) for i, name in enumerate("qkv")),
+        (r".*\.kernel", Form(turned=True)),
+    ),
+    unused={  # `#`: the last block, which does not run
+        "original": r"post_norm\.(weight|bias)|head|transformer\.#\..*",
+        "transformers": r"post_layernorm\.(weight|bias)|visual_projection\.weight|embeddings\.position_ids"
+        r"|encoder\.layers\.#\..*",
+    },
+)
 
 
 def load_image_encoder(path: str | os.PathLike, **options: Any) -> CLIPEncoder:
@@ -253,16 +275,7 @@ def load_image_encoder(path: str | os.PathLike, **options: Any) -> CLIPEncoder:
         ValueError: a torn or hostile file; missing, unexpected or misshapen tensors (names the file and the first of
             them); a config that cannot be read, or asks for another activation.
     """
-    return opened(path, **options).module()
-
-
-def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
-    """A vision tower's file and its config, shapes not checked yet. Arguments, errors: as `load_image_encoder`."""
-    source = tensors.read(tensors.locate(path, "image_encoder", FILES))
-    file = weights.header(source, ANCHORS, "a CLIP vision tower")
-    cfg = _config(file, options)
-    unused = rf"{_UNUSED[file.layout]}|{re.escape(BLOCKS[file.layout])}\.{cfg.layers - 1}\..*"
-    return weights.Opened(file, abstract(cfg), list(slots(cfg, file.layout)), unused)
+    return NETWORK.open(tensors.read(tensors.locate(path, "image_encoder", FILES)), **options).module()
 
 
 def public_config(cfg: CLIPConfig) -> dict:
@@ -281,31 +294,3 @@ def public_config(cfg: CLIPConfig) -> dict:
         "num_channels": 3,
         "torch_dtype": cfg.param_dtype,
     }
-
-
-def _config(file: weights.Header, options: dict) -> CLIPConfig:
-    layers = file.blocks(f"{BLOCKS[file.layout]}.")
-    embedding, positions, wide = (
-        key_of(path, file.layout, 0) for path in (("patch_embedding",), ("positions",), ("blocks", "fc1", "kernel"))
-    )
-    dim, _, patch, _ = file.shape(embedding, 4)
-    rows = file.shape(positions, 3 if file.layout == "original" else 2)[-2]
-    found: dict[str, Any] = {
-        "dim": dim,
-        "ffn_dim": file.shape(wide, 2)[0],
-        "heads": dim // 80 if dim % 80 == 0 else None,
-        "layers": layers,
-        "image_size": round((rows - 1) ** 0.5) * patch,
-        "patch": patch,
-        "param_dtype": file.dtype(wide),
-    }
-    origin, public, _ = weights.stated(file.source, {})
-    public = public.get("vision_config") or public
-    if isinstance(public, dict) and public.get("hidden_size") == dim:
-        found |= {ours: public[theirs] for theirs, ours in _PUBLIC_CONFIG.items() if theirs in public}
-        if public.get("hidden_act", "gelu") != "gelu":
-            raise ValueError(f"{origin}: hidden_act is {public['hidden_act']!r}, expected 'gelu'")
-    found |= options
-    if not found["heads"]:
-        raise ValueError(f"{file.source.path}: no config.json, and dim {dim} is not a multiple of 80: pass heads=")
-    return weights.config(CLIPConfig, found, file.source.path, "CLIP")

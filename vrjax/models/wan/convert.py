@@ -8,6 +8,7 @@ for everything but the transformer) and "comfy" (single safetensors files, the t
 `model.diffusion_model.`). What is read at a time is one tensor of a memory-mapped file, of any layout that vrjax reads.
 """
 
+import dataclasses
 import functools
 import os
 import pathlib
@@ -113,23 +114,24 @@ def open_part(source: str | os.PathLike, layout: str, **options: Any) -> Part:
     """Reads the names and shapes of one network and plans its conversion; raises as `part`."""
     if layout not in LAYOUTS:
         raise ValueError(f"layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
-    kind = kind_of(tensors.read(source))
-    module = _MODULES[kind]
-    found = module.opened(source, **options)
-    whole = {"whole": True} if kind == "image_encoder" else {}  # the last block too, which vrjax does not run
-    if whole:
-        found = found._replace(slots=list(clip.slots(found.cfg, found.file.layout, **whole)), unused=".*")
+    opened = tensors.read(source)
+    kind = kind_of(opened)
+    network = _MODULES[kind].NETWORK
+    found, whole = network.open(opened, **options), kind == "image_encoder"
+    cfg = dataclasses.replace(found.cfg, layers=found.cfg.layers + 1) if whole else found.cfg
+    if whole:  # the last block too, which vrjax does not run
+        found = found._replace(slots=network.slots(cfg, found.file.layout), unused=".*")
     found.check()
     # ComfyUI reads transformers and VAEs under Wan's names, encoders under those of transformers.
     mine = layout == "wan" or (layout == "comfy" and kind in ("transformer", "vae"))
-    names = "original" if mine else next(name for name in module.ANCHORS if name != "original")
+    names = "original" if mine else next(name for name in network.names.layouts if name != "original")
     if (kind, names) == ("transformer", "diffusers") and not found.cfg.qk_norm:
         raise ValueError(f"{found.file.source.path}: no norm of queries and keys, which diffusers' Wan always has")
     after = _CLIP[names] if whole else COMFY if (kind, layout) == ("transformer", "comfy") else ""
-    pieces = _pieces(found, module.slots(found.cfg, names, **whole), after)
+    pieces = _pieces(found, network.slots(cfg, names), after)
     if whole:
         pieces += _behind_clip(found, names)
-    config = module.public_config(found.cfg) if layout == "diffusers" else None
+    config = _MODULES[kind].public_config(found.cfg) if layout == "diffusers" else None
     if (kind, layout) == ("transformer", "wan"):
         config = readers.public_config(found.cfg, names)
     used = {key for piece in pieces for key in piece.sources}
@@ -150,7 +152,8 @@ def _wan_name(kind: str, cfg: Any, dtype: Any) -> str:
 def kind_of(source: tensors.Source) -> str:
     """Which network a file holds. ValueError: none that is known."""
     for kind, module in _MODULES.items():
-        if any(key == end or key.endswith("." + end) for key in source.shapes for end in module.ANCHORS.values()):
+        ends = module.NETWORK.anchors.values()
+        if any(key == end or key.endswith("." + end) for key in source.shapes for end in ends):
             return kind
     keys = weights.some(list(source.shapes))
     raise ValueError(f"{source.path}: none of {', '.join(KINDS)} by its {len(source.shapes)} tensors ({keys})")

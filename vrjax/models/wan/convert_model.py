@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
-from vrjax.files import writing
+from vrjax.files import tensors, writing
 from vrjax.models.wan import clip, convert, folders
 
 _FILE = 2**26  # bytes of the largest file of a tokenizer that is copied
@@ -137,7 +137,7 @@ def _descriptions(found: folders.Folder, scratch: pathlib.Path, tokenizer: bool)
         index |= {"image_encoder": here("transformers", "CLIPVisionModel", has)}
         index |= {"image_processor": here("transformers", "CLIPImageProcessor", has)}
         if has:
-            side = clip.opened(scratch / "image_encoder").cfg.image_size
+            side = clip.NETWORK.open(tensors.read(scratch / "image_encoder")).cfg.image_size
             processor = {
                 "image_processor_type": "CLIPImageProcessor",
                 "crop_size": {"height": side, "width": side},

@@ -111,7 +111,7 @@ def find(root: str | os.PathLike) -> Folder:
     located = {kind: tensors.locate(root, kind, patterns) for kind, patterns in FILES.items()}
     parts = Parts({kind: path for kind, path in located.items() if path != root})
     parts.root = root
-    cfg, count = readers.read_config(networks[0]), len(networks)
+    (cfg, *others), count = [readers.NETWORK.open(tensors.read(x)).check().cfg for x in networks], len(networks)
 
     extra = cfg.in_channels - cfg.out_channels
     # Wan's 5 B model is told by its latents of 48 channels in its own layout; its config.json says so too.
@@ -136,9 +136,8 @@ def find(root: str | os.PathLike) -> Folder:
         boundary = published.boundary
         if not isinstance(boundary, (int, float)) or not 0 < boundary < 1:
             raise ValueError(f"{root}: the boundary is {boundary!r}, expected a number between 0 and 1")
-        other = readers.read_config(networks[1])
-        if other != cfg:
-            fields = [f.name for f in dataclasses.fields(other) if getattr(other, f.name) != getattr(cfg, f.name)]
+        if others != [cfg]:
+            fields = [f.name for f in dataclasses.fields(cfg) if getattr(others[0], f.name) != getattr(cfg, f.name)]
             raise ValueError(f"{root}: its two experts differ in {', '.join(fields)}")
     size = {1536: "1.3B", 3072: "5B", 5120: "A14B" if count == 2 else "14B"}.get(cfg.dim, f"dim{cfg.dim}")
     name = f"Wan2.{2 if count == 2 or kind == 'ti2v' else 1}-{kind.upper()}-{size}"

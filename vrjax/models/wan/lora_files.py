@@ -201,7 +201,7 @@ def merge(dit: Any, loras: Lora | Iterable[tuple[Lora, float]], *, donate: bool 
             diffs.setdefault(name, []).append((block, diff, weight))
 
     def add(path, leaf):
-        name = ".".join(weights.names(path))
+        name = ".".join(weights.attributes(path))
         own = donate  # whether the array may be overwritten
         if name in adapters:
             leaf, own = _add[own](leaf, adapters[name]["a"], adapters[name]["b"]), True
@@ -263,7 +263,7 @@ def _known() -> dict[str, tuple[str, ...]]:
     known: dict[str, tuple[str, ...]] = {}
     full = WanConfig(dim=12, ffn_dim=12, heads=1, layers=1, text_dim=1, freq_dim=2, image_dim=1, image_positions=1)
     for path, _ in jax.tree_util.tree_leaves_with_path(abstract(full)):
-        attributes = weights.names(path)
+        attributes = weights.attributes(path)
         for layout in ("original", "diffusers"):
             key = key_of(attributes, layout, 0)
             key = re.sub(r"^blocks\.0\.", "blocks.#.", key)
@@ -307,7 +307,7 @@ def _oriented(diff: np.ndarray, name: str) -> np.ndarray:
 @functools.lru_cache(maxsize=8)
 def _shapes(cfg: WanConfig) -> dict[str, tuple[int, ...]]:
     leaves = jax.tree_util.tree_leaves_with_path(abstract(cfg))
-    return {".".join(weights.names(path)): leaf.shape for path, leaf in leaves}
+    return {".".join(weights.attributes(path)): leaf.shape for path, leaf in leaves}
 
 
 def _stated_alpha(source: tensors.Source, path: pathlib.Path) -> Any:

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from vrjax.files import tensors, weights, writing
-from vrjax.files.weights import Slot
+from vrjax.files.weights import Form
 from vrjax.models.family import shard
 from vrjax.models.wan.dit import WanConfig, abstract
 
@@ -57,8 +57,6 @@ _BLOCK = {
 }
 NAMES = weights.Names(("original", "diffusers"), _TOP, _BLOCK)
 key_of = NAMES.key
-ANCHORS = {"diffusers": "condition_embedder.time_proj.weight", "original": "time_projection.1.weight"}
-_UNUSED = r"blocks\.\d+\.attn2\.norm_added_q\.weight"  # in old image-to-video files, read by nobody
 
 _DIFFUSERS_CONFIG = {
     "num_attention_heads": "heads",
@@ -86,39 +84,66 @@ _ORIGINAL_CONFIG = {
 }
 
 
-def slots(cfg: WanConfig, layout: str, *, flat: bool = False) -> Iterator[Slot]:
-    """Every parameter's keys, shape and order of axes in a file; `flat` where the patch embedding is a matrix there."""
-    for name, shape, keys in NAMES.rows(abstract(cfg), layout):
-        if name == ("patch_embedding", "kernel"):
-            yield Slot(keys, shape[::-1] if flat else (shape[1], cfg.in_channels, *cfg.patch), weights.matrix)
-        elif name[-1] == "kernel":
-            yield Slot(keys, shape[::-1], np.transpose)
-        elif name[-1] in ("modulation", "head_modulation", "positions"):
-            yield Slot(keys, (1, *shape), lambda array: array[0])
-        else:
-            yield Slot(keys, shape)
+def _fields(file: weights.Header) -> tuple[dict[str, Any], str]:
+    """The config as the tensors' shapes have it, heads being 128 wide, or as `config.json` states it."""
+    sizes, public, options = file.sizes, file.public, file.options
+    dim, channels, *patch = sizes["patch_embedding.kernel"].shape
+    patch = tuple(options.get("patch", patch or (1, 2, 2)))
+    embedded, size = len(sizes["patch_embedding.kernel"].shape) == 5, int(np.prod(patch))
+    image, positions = sizes.get("image_embedding.norm_in.scale"), sizes.get("image_embedding.positions")
+    found: dict[str, Any] = {
+        "dim": dim,
+        "ffn_dim": sizes["blocks.ffn_in.kernel"].shape[0],
+        "heads": dim // 128 if dim % 128 == 0 else None,
+        "layers": file.blocks,
+        "in_channels": channels if embedded else channels // size,
+        "out_channels": sizes["head.kernel"].shape[0] // size,
+        "patch": patch,
+        "freq_dim": sizes["time_in.kernel"].shape[1],
+        "text_dim": sizes["text_in.kernel"].shape[1],
+        "image_dim": image.shape[0] if image else None,
+        "image_positions": positions.shape[1] if positions else None,
+        "qk_norm": "blocks.self_attn.norm_q" in sizes,
+        "cross_norm": "blocks.norm3.scale" in sizes,
+    }
+    origin = f"{file.source.path} (shapes)"
+    if str(public.get("_class_name", "")).startswith("Wan"):
+        table, origin = _ORIGINAL_CONFIG | _DIFFUSERS_CONFIG | {"patch_size": "patch"}, file.stated
+        found |= {ours: public[theirs] for theirs, ours in table.items() if theirs in public}
+        if "attention_head_dim" in public:
+            found["dim"] = public["attention_head_dim"] * public["num_attention_heads"]
+    if not (found | options).get("heads"):
+        raise ValueError(f"{file.source.path}: no config.json, and dim {dim} is not a multiple of 128: pass heads=")
+    return found, origin
 
 
-def opened(path: str | os.PathLike, *, prefix: str | None = None, **options: Any) -> weights.Opened:
-    """A transformer's file and its config. Arguments and errors are those of `load_dit`; shapes are not checked yet."""
-    source = tensors.read(path)
-    file = weights.header(source, ANCHORS, "a Wan transformer", prefix)
-    cfg = _config(file, options)
-    if cfg.layers > len(file.shapes):  # before a list of that length is made
-        raise ValueError(f"{source.path}: the config says {cfg.layers} layers, the file has {len(file.shapes)} tensors")
-    flat = file.shapes.get("patch_embedding.weight") == (cfg.dim, cfg.in_channels * cfg.patch_size)
-    return weights.Opened(file, abstract(cfg), list(slots(cfg, file.layout, flat=flat)), _UNUSED)
-
-
-def read_config(path: str | os.PathLike) -> WanConfig:
-    """The config of a transformer's folder or file, from its JSON and headers alone, which are checked.
-
-    Raises:
-        FileNotFoundError, ValueError: as `load_dit`.
-    """
-    found = opened(path)
-    found.check()
-    return found.cfg
+NETWORK = weights.Network(
+    name="WanDiT",
+    what="a Wan transformer",
+    config=WanConfig,
+    abstract=abstract,
+    names=NAMES,
+    anchors={"diffusers": "condition_embedder.time_proj.weight", "original": "time_projection.1.weight"},
+    sizes={
+        "patch_embedding.kernel": (2, 5),
+        "blocks.ffn_in.kernel": (2,),
+        "head.kernel": (2,),
+        "time_in.kernel": (2,),
+        "text_in.kernel": (2,),
+        "image_embedding.norm_in.scale": (0, 1),
+        "image_embedding.positions": (0, 3),
+        "blocks.self_attn.norm_q": (0, 1),
+        "blocks.norm3.scale": (0, 1),
+    },
+    fields=_fields,
+    forms=(
+        (r".*:patch_embedding\.kernel", Form(turned=True, patch=("in_channels", "patch"))),
+        (r".*\.kernel", Form(turned=True)),
+        (r".*[.:](modulation|head_modulation|positions)", Form(before=1)),
+    ),
+    # Of old image-to-video files, read by nobody.
+    unused=dict.fromkeys(NAMES.layouts, r"blocks\.\d+\.attn2\.norm_added_q\.weight"),
+)
 
 
 def load_dit(
@@ -150,7 +175,7 @@ def load_dit(
         ValueError: a torn file; missing, unexpected or misshapen tensors (names the first of them and the file); a
             config that cannot be read.
     """
-    found = opened(path, prefix=prefix, **options)
+    found = NETWORK.open(tensors.read(path), prefix=prefix, **options)
     return found.module(None if mesh is None else shard(found.abstract, mesh, rules, uneven=uneven))
 
 
@@ -168,15 +193,14 @@ def save_dit(dit, path: str | os.PathLike, layout: str = "diffusers") -> None:
     cfg, path = dit.cfg, pathlib.Path(path)
     if layout == "diffusers" and not cfg.qk_norm:
         raise ValueError("save_dit: diffusers' Wan always has qk_norm; this model does not. Use layout='original'")
-    found = list(slots(cfg, layout))
+    found = NETWORK.slots(cfg, layout)
     pairs = zip(jax.tree.leaves(abstract(cfg)), found, strict=True)
     shapes = {key: (slot.shape, np.dtype(leaf.dtype)) for leaf, slot in pairs for key in slot.keys}
 
     def arrays():
-        for (path, leaf), slot in zip(jax.tree_util.tree_leaves_with_path(dit), found, strict=True):
-            name, value = weights.names(path), np.asarray(leaf)
-            for row in value if name[0] == "blocks" else [value]:
-                yield (row.T if name[-1] == "kernel" else row).reshape(slot.shape)
+        for leaf, slot in zip(jax.tree.leaves(dit), found, strict=True):
+            for row in np.asarray(leaf).reshape(len(slot.keys), *slot.like[:: -1 if slot.turned else 1]):
+                yield (row.T if slot.turned else row).reshape(slot.shape)
 
     single = path.suffix == ".safetensors"
     file = path if single else path / "diffusion_pytorch_model.safetensors"
@@ -201,52 +225,4 @@ def public_config(cfg: WanConfig, layout: str = "diffusers") -> dict:
         "added_kv_proj_dim": cfg.dim if cfg.image_dim is not None else None,
         "rope_max_seq_len": 1024,
         **fields,
-    }
-
-
-def _config(file: weights.Header, options: dict) -> WanConfig:
-    source = file.source
-    if "vrjax" in source.metadata:
-        origin = f"{source.path} (metadata)"
-        try:
-            found = json.loads(source.metadata["vrjax"])
-        except ValueError:
-            raise ValueError(f"{origin}: not valid JSON") from None
-    else:
-        found, origin = _inferred(file, options), f"{source.path} (shapes)"
-        stated, public, fields = weights.stated(source, _ORIGINAL_CONFIG | _DIFFUSERS_CONFIG | {"patch_size": "patch"})
-        if str(public.get("_class_name", "")).startswith("Wan"):
-            found, origin = found | fields, stated
-            if "attention_head_dim" in public:
-                found["dim"] = public["attention_head_dim"] * public["num_attention_heads"]
-    found |= options
-    if not found.get("heads"):
-        raise ValueError(f"{source.path}: no config.json, and dim {found['dim']} is not a multiple of 128: pass heads=")
-    return weights.config(WanConfig, found, origin, "WanDiT")
-
-
-def _inferred(file: weights.Header, options: dict) -> dict:
-    """What the tensors' shapes say about the config."""
-
-    shapes, embedding = file.shapes, file.shapes.get("patch_embedding.weight", ())
-    key = lambda *attributes: key_of(attributes, file.layout, 0)
-    matrix = lambda *attributes: file.shape(key(*attributes, "kernel"), 2)  # (out, in)
-    patch = tuple(options.get("patch", embedding[2:] or (1, 2, 2)))
-    size = int(np.prod(patch))
-    dim, channels = file.shape("patch_embedding.weight", 5 if len(embedding) == 5 else 2)[:2]
-    image, positions = key("image_embedding", "norm_in", "scale"), key("image_embedding", "positions")
-    return {
-        "dim": dim,
-        "ffn_dim": matrix("blocks", "ffn_in")[0],
-        "heads": dim // 128 if dim % 128 == 0 else None,
-        "layers": file.blocks("blocks."),
-        "in_channels": channels if len(embedding) == 5 else channels // size,
-        "out_channels": matrix("head")[0] // size,
-        "patch": patch,
-        "freq_dim": matrix("time_in")[1],
-        "text_dim": matrix("text_in")[1],
-        "image_dim": file.shape(image, 1)[0] if image in shapes else None,
-        "image_positions": file.shape(positions, 3)[1] if positions in shapes else None,
-        "qk_norm": key("blocks", "self_attn", "norm_q") in shapes,
-        "cross_norm": key("blocks", "norm3", "scale") in shapes,
     }

@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -22,7 +21,7 @@ from jax import lax
 from jaxtyping import Array, Float, Shaped
 
 from vrjax.files import tensors, weights
-from vrjax.files.weights import Slot
+from vrjax.files.weights import Form
 from vrjax.models.blocks.layers import rms_norm
 
 
@@ -176,19 +175,42 @@ NAMES = weights.Names(
     ("blocks", "encoder.block"),
 )
 key_of = NAMES.key
-ANCHORS = {"original": "token_embedding.weight", "transformers": "encoder.final_layer_norm.weight"}
-# transformers' files hold the tied token table once or twice; single files may bring the tokenizer along.
-_TIED, _UNUSED = "encoder.embed_tokens.weight", r"(encoder\.embed_tokens|shared)\.weight|spiece_model"
-_PUBLIC_CONFIG = {"layer_norm_epsilon": "eps", "relative_attention_max_distance": "max_distance"}
 
 
-def slots(cfg: UMT5Config, layout: str, token_key: str | None = None) -> Iterator[Slot]:
-    """Every parameter's keys, shape and order of axes in a file; `token_key` where the token table has another."""
-    for name, shape, keys in NAMES.rows(abstract(cfg), layout):
-        if name[-1] in ("q", "k", "v", "o", "gate", "up", "down"):
-            yield Slot(keys, shape[::-1], np.transpose)
-        else:
-            yield Slot((token_key,) if token_key and name == ("tokens",) else keys, shape)
+def _fields(file: weights.Header) -> tuple[dict[str, Any], str]:
+    """The config as the tensors' shapes have it, and `config.json` where they do not tell."""
+    sizes, public = file.sizes, file.public
+    buckets, heads = sizes["blocks.positions"].shape
+    found: dict[str, Any] = {
+        "vocab": sizes["tokens"].shape[0],
+        "dim": sizes["tokens"].shape[1],
+        "ffn_dim": sizes["blocks.gate"].shape[0],
+        "heads": heads,
+        "head_dim": sizes["blocks.q"].shape[0] // heads,
+        "layers": file.blocks,
+        "buckets": buckets,
+        "param_dtype": str(sizes["blocks.q"].dtype),
+    }
+    if public.get("d_model"):
+        table = {"layer_norm_epsilon": "eps", "relative_attention_max_distance": "max_distance"}
+        found |= {ours: public[theirs] for theirs, ours in table.items() if theirs in public}
+    return found, str(file.source.path)
+
+
+NETWORK = weights.Network(
+    name="UMT5",
+    what="a UMT5 encoder",
+    config=UMT5Config,
+    abstract=abstract,
+    names=NAMES,
+    anchors={"original": "token_embedding.weight", "transformers": "encoder.final_layer_norm.weight"},
+    sizes=dict.fromkeys(("tokens", "blocks.positions", "blocks.gate", "blocks.q"), (2,)),
+    fields=_fields,
+    forms=((r".*:blocks\.(q|k|v|o|gate|up|down)", Form(turned=True)),),
+    # transformers' files hold the tied token table once or twice; single files may bring the tokenizer along.
+    unused={"transformers": r"(encoder\.embed_tokens|shared)\.weight|spiece_model"},
+    other={"shared.weight": "encoder.embed_tokens.weight"},
+)
 
 
 def load_text_encoder(path: str | os.PathLike, **options: Any) -> UMT5Encoder:
@@ -205,17 +227,7 @@ def load_text_encoder(path: str | os.PathLike, **options: Any) -> UMT5Encoder:
         ValueError: a torn or hostile file; missing, unexpected or misshapen tensors (names the file and the first of
             them); options that do not fit.
     """
-    return opened(path, **options).module()
-
-
-def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
-    """An encoder's file and its config. Arguments, errors: those of `load_text_encoder`; shapes are not checked yet."""
-    file = weights.header(tensors.read(tensors.locate(path, "text_encoder", FILES)), ANCHORS, "a UMT5 encoder")
-    token_key, tied = key_of(("tokens",), file.layout), file.layout == "transformers"
-    if tied and token_key not in file.shapes:
-        token_key = _TIED
-    cfg = _config(file, token_key, options)
-    return weights.Opened(file, abstract(cfg), list(slots(cfg, file.layout, token_key)), _UNUSED if tied else "")
+    return NETWORK.open(tensors.read(tensors.locate(path, "text_encoder", FILES)), **options).module()
 
 
 def public_config(cfg: UMT5Config) -> dict:
@@ -241,24 +253,3 @@ def public_config(cfg: UMT5Config) -> dict:
         "eos_token_id": 1,
         "torch_dtype": cfg.param_dtype,
     }
-
-
-def _config(file: weights.Header, token_key: str, options: dict) -> UMT5Config:
-    block = lambda name: key_of(("blocks", name), file.layout, 0)
-    vocab, dim = file.shape(token_key, 2)
-    layers = file.blocks(f"{NAMES.blocks[NAMES.layouts.index(file.layout)]}.")
-    buckets, heads = file.shape(block("positions"), 2)
-    found: dict[str, Any] = {
-        "vocab": vocab,
-        "dim": dim,
-        "ffn_dim": file.shape(block("gate"), 2)[0],
-        "heads": heads,
-        "head_dim": file.shape(block("q"), 2)[0] // heads,
-        "layers": layers,
-        "buckets": buckets,
-        "param_dtype": file.dtype(block("q")),
-    }
-    _, public, fields = weights.stated(file.source, _PUBLIC_CONFIG)
-    if public.get("d_model"):
-        found |= fields
-    return weights.config(UMT5Config, found | options, file.source.path, "UMT5")

@@ -12,9 +12,9 @@ Tiles in space (`tile`) are an approximation, as the middle blocks attend within
 
 import dataclasses
 import functools
+import itertools
 import math
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -25,7 +25,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from vrjax.files import tensors, weights
-from vrjax.files.weights import Slot
+from vrjax.files.weights import Form
 from vrjax.models.wan.vae_layers import (
     CausalConv,
     Coder,
@@ -214,7 +214,8 @@ def abstract(cfg: VAEConfig) -> WanVAE:
 # ---------------------------------------------------------------------------------------------------------- reading
 
 FILES = ("Wan*_VAE.pth", "*[vV][aA][eE]*.safetensors")
-_RES = {  # ours -> original, diffusers
+_SIDES = {"encoder": "down", "decoder": "up"}
+_BLOCK = {  # ours -> original, diffusers
     "norm1": ("residual.0", "norm1"),
     "conv1": ("residual.2", "conv1"),
     "norm2": ("residual.3", "norm2"),
@@ -225,16 +226,25 @@ _CODER = {
     "conv_in": ("conv1", "conv_in"),
     "norm_out": ("head.0", "norm_out"),
     "conv_out": ("head.2", "conv_out"),
+    **{
+        f"middle.{ours}.{name}": (f"middle.{2 * i}.{a}", f"mid_block.resnets.{i}.{b}")
+        for i, ours in enumerate(("first", "second"))
+        for name, (a, b) in _BLOCK.items()
+    },
+    **{
+        f"middle.attention.{name}": (f"middle.1.{name}", f"mid_block.attentions.0.{name}")
+        for name in ("norm", "to_qkv", "proj")
+    },
 }
-_MIDDLE = {
-    "first": ("middle.0", "mid_block.resnets.0"),
-    "attention": ("middle.1", "mid_block.attentions.0"),
-    "second": ("middle.2", "mid_block.resnets.1"),
-}
-_TOP = {"quant": ("conv1", "quant_conv"), "post_quant": ("conv2", "post_quant_conv")}
-_LAYOUTS = ("original", "diffusers")
-_LEAF = {"kernel": "weight", "bias": "bias", "gamma": "gamma"}
-ANCHORS = {"original": "encoder.middle.0.residual.0.gamma", "diffusers": "encoder.mid_block.resnets.0.norm1.gamma"}
+NAMES = weights.Names(
+    ("original", "diffusers"),
+    {
+        "quant": ("conv1", "quant_conv"),
+        "post_quant": ("conv2", "post_quant_conv"),
+        **{f"{side}.{ours}": (f"{side}.{a}", f"{side}.{b}") for side in _SIDES for ours, (a, b) in _CODER.items()},
+    },
+    {},
+)
 _DIFFUSERS_CONFIG = {
     "base_dim": "dim",
     "decoder_base_dim": "decoder_dim",
@@ -249,59 +259,77 @@ _DIFFUSERS_CONFIG = {
 }
 
 
-def key_of(path: tuple, cfg: VAEConfig, layout: str) -> str:
-    """File key of a parameter: `key_of(("encoder", "stages", 0, "blocks", 1, "conv1", "kernel"), cfg, "original")`."""
-    n, leaf = _LAYOUTS.index(layout), _LEAF[path[-1]]
-    if path[0] in _TOP:
-        return f"{_TOP[path[0]][n]}.{leaf}"
-    side, part, *rest = path
-    if part in _CODER:
-        return f"{side}.{_CODER[part][n]}.{leaf}"
-    if part == "middle":
-        inside = rest[1] if rest[0] == "attention" else _RES[rest[1]][n]
-        return f"{side}.{_MIDDLE[rest[0]][n]}.{inside}.{leaf}"
-    stage, kind, *rest = rest
-    per_stage = cfg.blocks + (side == "decoder")  # residual blocks; resampling comes after them
-    j = rest[0] if kind == "blocks" else per_stage
-    down = side == "encoder"
-    if layout == "original":
-        group = "downsamples" if down else "upsamples"
-        start = f"{group}.{stage}.{group}.{j}" if cfg.shortcuts else f"{group}.{stage * (per_stage + 1) + j}"
-    elif cfg.shortcuts:
-        resample = "downsampler" if down else "upsampler"
-        start = f"{'down' if down else 'up'}_blocks.{stage}." + (f"resnets.{j}" if kind == "blocks" else resample)
-    elif down:
-        start = f"down_blocks.{stage * (per_stage + 1) + j}"
-    else:
-        start = f"up_blocks.{stage}." + (f"resnets.{j}" if kind == "blocks" else "upsamplers.0")
-    inside = _RES[rest[1]][n] if kind == "blocks" else {"conv": "resample.1", "time_conv": "time_conv"}[rest[0]]
-    return f"{side}.{start}.{inside}.{leaf}"
+def names(cfg: VAEConfig) -> weights.Names:
+    """Keys of all parameters: with those of the stages, each some residual blocks and, after them, a resampling."""
+    stages: dict[str, tuple[str, str]] = {}
+    for side, way in _SIDES.items():
+        last = cfg.blocks + (side == "decoder")
+        for stage, j in itertools.product(range(len(cfg.multipliers)), range(last + 1)):
+            inside = _BLOCK if j < last else {"conv": ("resample.1",) * 2, "time_conv": ("time_conv",) * 2}
+            ours = f"{side}.stages.{stage}." + (f"blocks.{j}" if j < last else "resample")
+            number = stage * (last + 1) + j  # counts the parts of all stages
+            original = f"{way}samples.{stage}.{way}samples.{j}" if cfg.shortcuts else f"{way}samples.{number}"
+            within = f"resnets.{j}" if j < last else f"{way}sampler" if cfg.shortcuts else "upsamplers.0"
+            flat = side == "encoder" and not cfg.shortcuts
+            theirs = f"{way}_blocks.{number}" if flat else f"{way}_blocks.{stage}.{within}"
+            stages |= {
+                f"{ours}.{name}": (f"{side}.{original}.{a}", f"{side}.{theirs}.{b}") for name, (a, b) in inside.items()
+            }
+    return NAMES._replace(top={**NAMES.top, **stages})
 
 
-def slots(cfg: VAEConfig, layout: str) -> Iterator[Slot]:
-    """Every parameter's key, shape and order of axes in a file."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(abstract(cfg)):
-        name = weights.names(path)
-        take, shape = np.asarray, leaf.shape
-        flat = "attention" in name or (name[-3:-1] == ("resample", "conv"))  # of images in the file: no time axis
-        if name[-1] == "gamma":
-            take, shape = _flat, (*leaf.shape, 1, 1) if flat else (*leaf.shape, 1, 1, 1)
-        elif name[-1] == "kernel":
-            *size, n_in, n_out = leaf.shape
-            take, shape = (_image_kernel, (n_out, n_in, *size[1:])) if flat else (_kernel, (n_out, n_in, *size))
-        yield Slot((key_of(name, cfg, layout),), shape, take)
+def _fields(file: weights.Header) -> tuple[dict[str, Any], str]:
+    """The config as diffusers' `config.json` states it, else as the tensors' shapes have it.
+
+    Stages and blocks are those of the public models then, unless the options say otherwise.
+    """
+    public, path, options = file.public, file.source.path, file.options
+    if public.get("_class_name") == "AutoencoderKLWan":
+        found = {ours: public[theirs] for theirs, ours in _DIFFUSERS_CONFIG.items() if theirs in public}
+        decoder = found.get("decoder_dim") or found.get("dim", WAN_21.dim)
+        return {**found, "decoder_dim": decoder, "patch": found.get("patch") or 1}, file.stated
+    (dim, pixels, *_), (widest, *_), (latent, *_) = (
+        file.sizes[name].shape for name in ("encoder.conv_in.kernel", "decoder.conv_in.kernel", "post_quant.kernel")
+    )
+    nested = ("encoder.downsamples.0.downsamples.0.", "encoder.down_blocks.0.resnets.0.")
+    found = {
+        "dim": dim,
+        "decoder_dim": widest // options.get("multipliers", WAN_21.multipliers)[-1],
+        "latent_channels": latent,
+        "patch": math.isqrt(pixels // options.get("channels", 3)),
+        "shortcuts": any(key.startswith(nested) for key in file.shapes),
+    }
+    for known in (WAN_21, WAN_22):
+        if known.latent_channels == latent:
+            found |= {"mean": known.mean, "std": known.std}
+    if not {"mean", "std"} <= (found | options).keys():
+        raise ValueError(
+            f"{path}: no config.json, and {latent} latent channels are neither 16 nor 48: pass mean=, std="
+        )
+    return found, f"{path} (shapes)"
 
 
-def _flat(array: np.ndarray) -> np.ndarray:
-    return array.reshape(-1)
-
-
-def _kernel(array: np.ndarray) -> np.ndarray:
-    return array.transpose(2, 3, 4, 1, 0)
-
-
-def _image_kernel(array: np.ndarray) -> np.ndarray:
-    return array.transpose(2, 3, 1, 0)[None]
+NETWORK = weights.Network(
+    name="VAE",
+    what="a Wan VAE",
+    config=VAEConfig,
+    abstract=abstract,
+    names=NAMES,
+    all_names=names,
+    anchors={
+        "original": "encoder.middle.0.residual.0.gamma",
+        "diffusers": "encoder.mid_block.resnets.0.norm1.gamma",
+    },
+    sizes=dict.fromkeys(("encoder.conv_in.kernel", "decoder.conv_in.kernel", "post_quant.kernel"), (5,)),
+    fields=_fields,
+    forms=(  # those of images have no time axis in the file
+        (r".*\.(attention\..*|resample\.conv)\.kernel", Form(turned=True, image=True)),
+        (r".*\.attention\..*\.gamma", Form(behind=2)),
+        (r".*\.kernel", Form(turned=True)),
+        (r".*\.gamma", Form(behind=3)),
+    ),
+    depth=("multipliers", "blocks"),
+)
 
 
 def load_vae(path: str | os.PathLike, **options: Any) -> WanVAE:
@@ -317,22 +345,12 @@ def load_vae(path: str | os.PathLike, **options: Any) -> WanVAE:
         ValueError: a torn or hostile file; missing, unexpected or misshapen tensors (names the file and the first of
             them); a config that cannot be read.
     """
-    return opened(path, **options).module()
-
-
-def opened(path: str | os.PathLike, **options: Any) -> weights.Opened:
-    """A VAE's file and its config. Arguments and errors are those of `load_vae`; shapes are not checked yet."""
-    file = weights.header(tensors.read(tensors.locate(path, "vae", FILES)), ANCHORS, "a Wan VAE")
-    cfg, source = _config(file, options), file.source
-    if cfg.blocks * len(cfg.multipliers) > len(source.shapes):  # before a module of that size is made
-        blocks = f"{len(cfg.multipliers)} stages of {cfg.blocks} blocks"
-        raise ValueError(f"{source.path}: the config says {blocks}, the file has {len(source.shapes)} tensors")
-    return weights.Opened(file, abstract(cfg), list(slots(cfg, file.layout)))
+    return NETWORK.open(tensors.read(tensors.locate(path, "vae", FILES)), **options).module()
 
 
 def read_config(path: str | os.PathLike, **options: Any) -> VAEConfig:
     """The config of a VAE that `load_vae` would load, from JSON and headers alone. Arguments and errors as there."""
-    return _config(weights.header(tensors.read(tensors.locate(path, "vae", FILES)), ANCHORS, "a Wan VAE"), options)
+    return NETWORK.open(tensors.read(tensors.locate(path, "vae", FILES)), **options).cfg
 
 
 def public_config(cfg: VAEConfig) -> dict:
@@ -351,42 +369,3 @@ def public_config(cfg: VAEConfig) -> dict:
         "scale_factor_temporal": cfg.time_factor,
         "scale_factor_spatial": cfg.space_factor,
     }
-
-
-def _config(file: weights.Header, options: dict) -> VAEConfig:
-    origin, public, found = weights.stated(file.source, _DIFFUSERS_CONFIG)
-    if public.get("_class_name") == "AutoencoderKLWan":
-        found["decoder_dim"] = found.get("decoder_dim") or found.get("dim", WAN_21.dim)
-        found["patch"] = found.get("patch") or 1
-    else:
-        found, origin = _inferred(file, options), f"{file.source.path} (shapes)"
-    return weights.config(VAEConfig, found | options, origin, "VAE")
-
-
-def _inferred(file: weights.Header, options: dict) -> dict:
-    """What the tensors' shapes say; stages and blocks are those of the public models unless `options` say otherwise."""
-    n = _LAYOUTS.index(file.layout)
-
-    def shape(part: str, axis: int, conv: str = "conv_in") -> int:
-        inside = f".{_CODER[conv][n]}" if part in ("encoder", "decoder") else ""
-        return file.shape(f"{part}{inside}.weight", 5)[axis]
-
-    nested = ("encoder.downsamples.0.downsamples.0.", "encoder.down_blocks.0.resnets.0.")[n]
-    shortcuts = any(key.startswith(nested) for key in file.shapes)
-    multipliers = options.get("multipliers", WAN_21.multipliers)
-    channels, latent = options.get("channels", 3), shape(_TOP["post_quant"][n], 0)
-    found = {
-        "dim": shape("encoder", 0),
-        "decoder_dim": shape("decoder", 0) // multipliers[-1],
-        "latent_channels": latent,
-        "patch": math.isqrt(shape("encoder", 1) // channels),
-        "shortcuts": shortcuts,
-    }
-    for public in (WAN_21, WAN_22):
-        if public.latent_channels == latent:
-            found |= {"mean": public.mean, "std": public.std}
-    if "mean" not in (found | options) or "std" not in (found | options):
-        raise ValueError(
-            f"{file.source.path}: no config.json, and {latent} latent channels are neither 16 nor 48: pass mean=, std="
-        )
-    return found
