@@ -107,6 +107,20 @@ def batch(n: int = 8, losers: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
     return {k: np.asarray(v) for k, v in out.items()}
 
 
+def encoded(folder, latents, losers, texts):
+    """Pairs that are arrays already, as a folder of encoded ones."""
+    from vrjax.align import cache
+
+    store, rows = cache.Cache(folder), []
+    keep = lambda kind, name, array: store.keep(kind, name, {"of": array.tolist()}, lambda: array, array.ndim)
+    for i, (win, lose, text) in enumerate(zip(latents, losers, texts, strict=True)):
+        row = {"name": f"clip{i}", "prompt": "a clip", "latent": keep("latents", "latent", win)}
+        row |= {"lose": [keep("latents", "latent", one) for one in lose], "text": keep("text", "text", text)}
+        rows.append(row)
+    cache.write_index(folder, rows, dtype=store.dtype, made={"by": "test"})
+    return str(folder)
+
+
 def same_updates(states, expected, atol=1e-5):
     """States after updates that may differ by rounding alone: the optimiser's moments and all weights.
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
-from vrjax.align import cache, data, loop, step
+from vrjax.align import data, loop, step
 from vrjax.align.config import AlignConfig, Preference, Reference, Rollout
 from vrjax.files import runs
 from vrjax.models import wan
@@ -19,18 +19,6 @@ from vrjax.train import loop as training
 from vrjax.train.config import Checkpoint, Data
 
 Loop = functools.partial(training.Loop, prepare=loop.prepare)
-
-
-def encoded(folder, latents, losers, texts):
-    """Pairs that are arrays already, as a folder of encoded ones."""
-    store, rows = cache.Cache(folder), []
-    keep = lambda kind, name, array: store.keep(kind, name, {"of": array.tolist()}, lambda: array, array.ndim)
-    for i, (win, lose, text) in enumerate(zip(latents, losers, texts, strict=True)):
-        row = {"name": f"clip{i}", "prompt": "a clip", "latent": keep("latents", "latent", win)}
-        row |= {"lose": [keep("latents", "latent", one) for one in lose], "text": keep("text", "text", text)}
-        rows.append(row)
-    cache.write_index(folder, rows, dtype=store.dtype, made={"by": "test"})
-    return str(folder)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +31,7 @@ def folder(tmp_path_factory):
     """Encoded pairs: random winners with random losers."""
     out = tmp_path_factory.mktemp("pairs")
     rows = tiny.batch(6)
-    return encoded(out, rows["latent"], rows["lose"], rows["text"])
+    return tiny.encoded(out, rows["latent"], rows["lose"], rows["text"])
 
 
 def config(base, folder, **changes):
@@ -125,7 +113,7 @@ def test_stored_reference_errors_give_the_live_run(base, folder, tmp_path, capsy
 
 def test_grossly_different_sides_stop_the_run_before_it_starts(base, tmp_path):
     batch = tiny.batch(6)
-    wrong = config(base, encoded(tmp_path / "pairs", batch["latent"], batch["lose"] * 3.6, batch["text"]))
+    wrong = config(base, tiny.encoded(tmp_path / "pairs", batch["latent"], batch["lose"] * 3.6, batch["text"]))
     with pytest.raises(ValueError, match="winners and losers differ trivially"):
         Loop(wrong, tmp_path / "run")
     Loop(dataclasses.replace(wrong, allow_separable=True), tmp_path / "run")

@@ -351,8 +351,10 @@ def test_every_method_takes_what_it_should_from_the_measured_errors():
         "local_dpo": region.mean(1) + dpo + 0.5 * policy.win,
     }
     assert set(expected) == set(losses.METHODS) - {"dense_dpo"}
+    numbers: dict[str, Any] = {"anchor": 0.5, "flipped": 0.1, "margin": 0.2, "boost": 0.3}
     for name, value in expected.items():
-        spec = Preference(loss=name, beta=20.0, anchor=0.5, flipped=0.1, margin=0.2, boost=0.3, losers=3)
+        own = {field: numbers[field] for field in losses.METHODS[name].reads if field in numbers}
+        spec = Preference(loss=name, beta=20.0, losers=3, **own)
         found = losses.pair_losses(spec, measured, {"masks": masks})
         np.testing.assert_allclose(found, value, rtol=2e-5, atol=2e-5, err_msg=name)
     squared = losses.pair_losses(Preference(beta=20.0, weighting="squared"), measured, {})
@@ -412,6 +414,7 @@ def test_configs_that_cannot_be_are_refused():
         (lambda: tiny.online(preference=Preference(loss="dense_dpo")), "needs the masks of stored pairs"),
         (lambda: tiny.online(rollout=Rollout(source="policy", candidates=1)), "1 rollout candidates cannot give 2"),
         (lambda: Preference(beta=0.0), "beta must be positive"),
+        (lambda: Preference(anchor=1.0), "preference.anchor: dpo has no use for it, found 1.0"),
         (lambda: Preference(low=0.5, high=0.5), "0 <= low < high <= 1"),
     ]
     for make, message in cases:

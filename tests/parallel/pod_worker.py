@@ -1,6 +1,6 @@
 """`vrjax` as a process of its own, which at step POD_KILL kills itself (-9), at step POD_STOP asks itself to stop.
 
-It is also the config file that this process trains, on the mesh POD_MESH.
+It is also the config file that this process trains, on the mesh POD_MESH; with POD_PAIRS, on preferences.
 """
 
 import json
@@ -11,14 +11,20 @@ import sys
 import tiny
 
 from vrjax import cli
+from vrjax.align.config import Reference
 from vrjax.train import loop
+from vrjax.train.config import Data
 
 plain = loop.Loop._look
 ENDS = {"POD_KILL": signal.SIGKILL, "POD_STOP": signal.SIGTERM}
 
 
 def config():
-    return tiny.pod(mesh=json.loads(os.environ["POD_MESH"]))
+    mesh = json.loads(os.environ["POD_MESH"])
+    if "POD_PAIRS" not in os.environ:
+        return tiny.pod(mesh=mesh)
+    draws = Reference(kind="precomputed", draws=2)
+    return tiny.align(mesh=mesh, pairs=os.environ["POD_PAIRS"], reference=draws, data=Data(batch=4), steps=1)
 
 
 def look(self, step, *args):

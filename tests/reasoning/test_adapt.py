@@ -1,6 +1,7 @@
 """Adapters tuned on keyframes: one program equals the loop, prompts do not touch each other, no steps is the base."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +54,16 @@ def data():
     return stage.TuningSet(latents, texts, count)
 
 
-together = jax.jit(lambda dit, data, keys: stage.adapt_all(dit, data, keys, **OPTIONS))
+def tuning(**changed):
+    """All prompts and seeds side by side, in one program."""
+
+    def one(dit, row, key):
+        return stage.adapt(dit, row.latents, row.texts, key, count=row.count, **{**OPTIONS, **changed})
+
+    return jax.jit(jax.vmap(jax.vmap(one, in_axes=(None, None, 0)), in_axes=(None, 0, 0)))
+
+
+together = tuning()
 alone = jax.jit(lambda dit, latents, texts, key, count: stage.adapt(dit, latents, texts, key, count=count, **OPTIONS))
 
 
@@ -91,8 +101,10 @@ def test_it_is_one_program(dit, data, tuned):
 
 
 def test_one_after_another_gives_the_same(dit, data, tuned):
-    turns = jax.jit(lambda dit, data, keys: stage.adapt_all(dit, data, keys, how="map", group=2, **OPTIONS))
-    close(turns(dit, data, KEYS), tuned)
+    one = lambda dit, row: alone.__wrapped__(dit, row[0].latents, row[0].texts, row[1], row[0].count)
+    jobs = jax.tree.map(lambda a: jnp.repeat(a, SEEDS, 0), data), KEYS.reshape(-1)
+    turns = jax.jit(lambda dit, jobs: jax.lax.map(functools.partial(one, dit), jobs, batch_size=2))(dit, jobs)
+    close(jax.tree.map(lambda a: a.reshape(PROMPTS, SEEDS, *a.shape[1:]), turns), tuned)
 
 
 def test_prompts_do_not_touch_each_other(dit, data, tuned):
@@ -109,7 +121,7 @@ def test_prompts_do_not_touch_each_other(dit, data, tuned):
 @pytest.fixture(scope="module")
 def longer(dit, data):
     """The same seeds and options for more steps."""
-    return jax.jit(lambda *a: stage.adapt_all(*a, **{**OPTIONS, "steps": 80, "keep": (STEPS,)}))(dit, data, KEYS)
+    return tuning(steps=80, keep=(STEPS,))(dit, data, KEYS)
 
 
 def test_what_is_kept_are_the_adapters_on_the_way(tuned, longer):
@@ -295,7 +307,3 @@ def test_mistakes_are_named(dit, data):
             stage.adapt(*args, **{"rank": RANK, **options})
     with pytest.raises(ValueError, match="3 latents and 2 texts"):
         stage.adapt(dit, data.latents[0], data.texts[0][:2], KEYS[0, 0], steps=1)
-    with pytest.raises(ValueError, match="expected one number of prompts"):
-        stage.adapt_all(dit, data, KEYS[:2], steps=1)
-    with pytest.raises(ValueError, match="how is 'pmap'"):
-        stage.adapt_all(dit, data, KEYS, steps=1, how="pmap")

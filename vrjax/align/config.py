@@ -1,7 +1,7 @@
 """What a preference run is: a training run whose loss compares clips. Readable wherever a `TrainConfig` is."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from vrjax.align import losses, references
@@ -43,6 +43,12 @@ class Preference:
         where = "preference"
         if self.loss not in losses.METHODS:
             raise ValueError(f"unknown preference loss {self.loss!r}, expected one of {', '.join(losses.METHODS)}")
+        own = {name for method in losses.METHODS.values() for name in method.reads}
+        own -= set(losses.METHODS[self.loss].reads)
+        for other in fields(self):
+            value = getattr(self, other.name)
+            if other.name in own and value != other.default:
+                raise ValueError(f"{where}.{other.name}: {self.loss} has no use for it, found {value}")
         if not (math.isfinite(self.beta) and self.beta > 0):
             raise ValueError(f"{where}.beta must be positive and finite, found {self.beta}")
         if not 0.0 <= self.low < self.high <= 1.0:

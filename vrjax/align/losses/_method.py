@@ -19,6 +19,7 @@ class Method(NamedTuple):
         needs_reference: whether it compares with a reference.
         needs_masks: whether it compares parts of clips, which come as `masks` with the pairs.
         most_losers: how many losers a pair may have; None is any number.
+        reads: fields of `Preference` that it looks at, of those that only some losses do.
     """
 
     apply: Callable[..., Any]
@@ -26,6 +27,7 @@ class Method(NamedTuple):
     needs_reference: bool = True
     needs_masks: bool = False
     most_losers: int | None = None
+    reads: tuple[str, ...] = ()
 
 
 def pairs(loss: Callable[..., Any], **options: str) -> Method:
@@ -38,7 +40,7 @@ def pairs(loss: Callable[..., Any], **options: str) -> Method:
         given = {name: getattr(spec, field) for name, field in options.items()}
         return over_losers(loss, measured.win_gap, measured.lose_gap, beta=beta, **given)
 
-    return Method(apply)
+    return Method(apply, reads=tuple(options.values()))
 
 
 def over_losers(

@@ -65,4 +65,4 @@ def _apply(spec: Any, measured: Any, batch: Any, beta: Any) -> Array:
     return 0.5 * (wanted + jnp.mean(unwanted, -1))
 
 
-METHOD = Method(_apply)
+METHOD = Method(_apply, reads=("utility",))

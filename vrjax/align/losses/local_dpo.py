@@ -67,4 +67,4 @@ def _apply(spec: Any, measured: Any, batch: Any, beta: Any) -> Array:
     return jnp.mean(loss, -1)
 
 
-METHOD = Method(_apply, needs_masks=True)
+METHOD = Method(_apply, needs_masks=True, reads=("anchor", "boost"))

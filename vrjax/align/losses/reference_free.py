@@ -27,4 +27,4 @@ def _apply(spec: Any, measured: Any, batch: Any, beta: Any) -> Array:
     return over_losers(reference_free, policy.win, policy.lose, beta=beta, margin=spec.margin)
 
 
-METHOD = Method(_apply, needs_reference=False)
+METHOD = Method(_apply, needs_reference=False, reads=("margin",))

@@ -27,4 +27,4 @@ def _apply(spec: Any, measured: Any, batch: Any, beta: Any) -> Array:
     return over_losers(loss, measured.win_gap, measured.lose_gap, win_error=measured.policy.win, beta=beta)
 
 
-METHOD = Method(_apply)
+METHOD = Method(_apply, reads=("anchor",))

@@ -1,9 +1,9 @@
 """VChain's stages 2 and 3 (arXiv 2510.05094): tune adapters on a few keyframes, then sample with the whole story.
 
     data = tuning_set(chains, vae.encode, encode_text, size=(480, 832))     # each keyframe is a one-frame video
-    keys = jax.random.split(jax.random.key(0), (prompts, seeds))
-    tuned = jax.jit(lambda dit, data, keys: adapt_all(dit, data, keys, steps=200))(dit, data, keys)
-    v = velocity(dit, jax.tree.map(lambda a: a[p, s], tuned.adapter), story)   # story: `VisualThoughts.story`, embedded
+    one = lambda dit, row, key: adapt(dit, row.latents, row.texts, key, count=row.count, steps=200)
+    tuned = jax.jit(jax.vmap(one, in_axes=(None, 0, 0)))(dit, data, jax.random.split(key, prompts))
+    v = velocity(dit, jax.tree.map(lambda a: a[p], tuned.adapter), story)   # story: `VisualThoughts.story`, embedded
     flow.sample(v, x, grid)
 
 Flow matching on single frames teaches the model what the states of this scene look like; the base is frozen, and every
@@ -50,7 +50,7 @@ class TuningSet(NamedTuple):
 
 
 class Adapted(NamedTuple):
-    """The result of tuning; from `adapt_all` every array has leading axes (prompts, seeds).
+    """The result of tuning.
 
     Attributes:
         adapter: as `vrjax.train.lora` has it.
@@ -177,52 +177,6 @@ def adapt(
     rows = (jnp.arange(steps), jnp.asarray(slots))
     (state, kept), losses = lax.scan(step, (update.start(fresh, tx), kept), rows)
     return Adapted(state.params, losses, kept)
-
-
-def adapt_all(
-    dit: Any,
-    data: TuningSet,
-    keys: Key[Array, "prompts seeds"],
-    *,
-    how: str = "vmap",
-    group: int | None = None,
-    **options: Any,
-) -> Adapted:
-    """`adapt` for all prompts and seeds in one program: adapters are a stacked pytree.
-
-    Args:
-        dit: one base for all.
-        data: from `tuning_set`.
-        keys: one per prompt and seed.
-        how: "vmap": all side by side. Each has its own merged copy of the adapted matrices, so for billions of
-            parameters use "map": one after another, or `group` side by side. Equal results up to rounding.
-        **options: of `adapt`.
-
-    Returns:
-        `Adapted` with leading axes (prompts, seeds).
-
-    Raises:
-        ValueError: unknown `how`, a number of prompts that differs between `data` and `keys`; and as `adapt`.
-    """
-    prompts, seeds = keys.shape
-    sizes = {len(data.latents), len(data.texts), len(data.count), prompts}
-    if len(sizes) != 1 or not prompts * seeds:
-        raise ValueError(
-            f"adapt_all: {len(data.latents)} latents, {len(data.texts)} texts, {len(data.count)} counts and keys "
-            f"{keys.shape}, expected one number of prompts, and at least one seed"
-        )
-    if how not in ("vmap", "map"):
-        raise ValueError(f"adapt_all: how is {how!r}, expected 'vmap' or 'map'")
-    data = jax.tree.map(jnp.asarray, data)
-
-    def one(job: tuple[Array, Array]) -> Adapted:
-        prompt, key = job
-        latents, texts, count = jax.tree.map(lambda a: a[prompt], data)
-        return adapt(dit, latents, texts, key, count=count, **options)
-
-    jobs = (jnp.repeat(jnp.arange(prompts), seeds), keys.reshape(-1))
-    out = jax.vmap(one)(jobs) if how == "vmap" else lax.map(one, jobs, batch_size=group)
-    return jax.tree.map(lambda a: a.reshape(prompts, seeds, *a.shape[1:]), out)
 
 
 def merge(dit: Any, adapter: lora.Adapter, *, alpha: float | None = None) -> Any:
