@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vrjax import parallel
-from vrjax.files import placing
+from vrjax.files import tensors
 from vrjax.models import wan
 
 CFG = wan.WanConfig(
@@ -47,7 +47,7 @@ def test_placed_as_shard_places(folder, reference, kind, hosted, monkeypatch):
     """Also by the path of accelerators, which fill a parameter block by block on the device."""
     axes, rules = MESHES[kind]
     mesh = parallel.mesh(axes)
-    monkeypatch.setattr(placing, "_hosted", lambda sharding: hosted)
+    monkeypatch.setattr(tensors, "_hosted", lambda sharding: hosted)
     found = wan.load_dit(folder, mesh=mesh, rules=rules)
     wanted = wan.shard(reference, mesh, rules)
     assert jax.tree.structure(found) == jax.tree.structure(wanted) and found.layout is not None
@@ -66,14 +66,14 @@ def test_no_second_copy(folder, kind, dtype, monkeypatch):
     mesh = parallel.mesh(axes) if kind else None
     wan.load_dit(folder, mesh=mesh, rules=rules, param_dtype=dtype)  # what is cached is cached now
     made = {}
-    empty = placing.empty
+    empty = tensors.empty
 
     def watched(shape, dtype):
         buffer = empty(shape, dtype)
         made[buffer.ctypes.data] = buffer.nbytes
         return buffer
 
-    monkeypatch.setattr(placing, "empty", watched)
+    monkeypatch.setattr(tensors, "empty", watched)
     gc.collect()
     before = len(jax.live_arrays())
     tracemalloc.start()
@@ -90,7 +90,7 @@ def test_no_second_copy(folder, kind, dtype, monkeypatch):
 
 def test_blocks_are_filled_in_place():
     leaf = jax.ShapeDtypeStruct((3, 40, 50), jnp.float32)
-    make, put = placing._programs(leaf.shape, "float32", None)
+    make, put = tensors._programs(leaf.shape, "float32", None)
     whole = make()
     at = whole.unsafe_buffer_pointer()
     for i in range(3):
@@ -103,7 +103,7 @@ def test_turned_matrices_and_wrong_shapes():
     """Larger than the piece that is turned at a time, and cast on the way."""
     matrix = np.random.default_rng(1).standard_normal((700, 33)).astype(np.float32)
     leaf = jax.ShapeDtypeStruct((33, 700), jnp.bfloat16)
-    found = placing.array(leaf, lambda i: matrix.T, stacked=False)
+    found = tensors.array(leaf, lambda i: matrix.T, stacked=False)
     np.testing.assert_array_equal(found, matrix.T.astype(jnp.bfloat16))
     with pytest.raises(ValueError, match=r"read shape \(700, 33\), expected \(33, 700\)"):
-        placing.array(leaf, lambda i: matrix, stacked=False)
+        tensors.array(leaf, lambda i: matrix, stacked=False)

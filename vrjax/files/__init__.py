@@ -7,10 +7,9 @@
 | `runs` | a run's folder: lock, strict config, resume, rows after a kill; `fingerprint` of files, `key` of parts |
 | `pixels` | floats in [-1, 1] and 8-bit; still pictures: `read_image`, `decode`, `png` |
 | `store` | arrays in a folder, addressed by what they depend on |
-| `tensors` | any weight file, opened; safetensors, read and checked, and written |
+| `tensors` | any weight file as named arrays (`Source`), read lazily onto devices; safetensors checked and written |
 | `pth`, `pickles`, `pth_writer` | what `torch.save` wrote, read without running pickle code; and written |
-| `weights` | an open file (`Source`), and the network (`Network`) in it: found, checked, read |
-| `placing` | arrays of a file onto their devices, whole or each device's part |
+| `weights` | the network in an open file: what is particular about its files (`Network`); found, checked, read |
 """
 
 from vrjax.files.pixels import read_image as read_image

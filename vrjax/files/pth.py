@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from vrjax.files import pickles
-from vrjax.files.weights import Place, Source
 
 _STORAGES = {
     "DoubleStorage": np.float64,
@@ -55,8 +54,11 @@ class View(NamedTuple):
     strides: tuple[int, ...]
 
 
-def read(path: str | os.PathLike) -> Source:
-    """Opens a file that `torch.save` wrote.
+def read(path: str | os.PathLike) -> dict[str, tuple[int, np.dtype, tuple[int, ...], tuple[int, ...]]]:
+    """Opens a file that `torch.save` wrote; see `vrjax.files.tensors.read`.
+
+    Returns:
+        name -> first byte, dtype, shape, strides in elements.
 
     Raises:
         FileNotFoundError: nothing there.
@@ -82,11 +84,8 @@ def read(path: str | os.PathLike) -> Source:
                 )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    places = {}
-    for name, (storage, offset, shape, strides) in views.items():
-        first = starts[storage.key] + offset * storage.dtype.itemsize
-        places[name] = Place(path, first, storage.dtype, shape, strides)
-    return Source(path, places)
+    first = lambda storage, offset: starts[storage.key] + offset * storage.dtype.itemsize
+    return {name: (first(v.storage, v.offset), v.storage.dtype, v.shape, v.strides) for name, v in views.items()}
 
 
 # ------------------------------------------------------------------------------------------------------- containers

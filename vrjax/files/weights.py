@@ -3,15 +3,13 @@
     NETWORK = Network(what="a Wan VAE", names=Names(...), forms=(...), ...)     # what is particular about its files
     vae = NETWORK.open(tensors.read(path), dtype="bfloat16").module()           # all else is done here
 
-A file is memory-mapped; what is read of it at a time is one tensor, cast and turned on the way into the place where it
-stays (`vrjax.files.placing`). So a process needs the bytes that must be there and one tensor of the file more, whatever
-the dtypes, and a model may be larger than what the host can spare twice.
+Parameters go straight from the file to where they stay, one by one (`tensors.array`): a model may be larger than what
+the host can spare twice.
 """
 
 import dataclasses
 import json
 import math
-import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -19,48 +17,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vrjax.files import placing
+from vrjax.files import tensors
+from vrjax.files.tensors import Place, Source
 
 NONE: Mapping[str, Any] = {}
 _LEAF = {"kernel": ".weight", "scale": ".weight", "bias": ".bias", "gamma": ".gamma"}
-
-
-class Place(NamedTuple):
-    """Where a tensor lies: its file, first byte, dtype and shape, and its strides in elements if it is not in order."""
-
-    file: pathlib.Path
-    offset: int
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    strides: tuple[int, ...] | None = None
-
-
-class Source:
-    """Named arrays of an open file, of any format (`vrjax.files.tensors.read`), read when they are asked for.
-
-    Attributes:
-        path: what was opened, for messages.
-        places: where each tensor lies; shapes: name -> shape.
-        metadata: the string metadata of the (first) file.
-    """
-
-    def __init__(self, path: pathlib.Path, places: Mapping[str, Place], metadata: Mapping[str, str] = NONE):
-        self.path, self.places, self.metadata = path, places, dict(metadata)
-        self.shapes = {name: place.shape for name, place in places.items()}
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        """The named tensor as a read-only view of the file."""
-        file, offset, dtype, shape, strides = self.places[name]
-        if not math.prod(shape):
-            return np.empty(shape, dtype)
-        if strides is None:
-            return np.memmap(file, dtype, "r", offset, shape)
-        extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-        flat = np.memmap(file, dtype, "r", offset, (extent,))
-        return np.lib.stride_tricks.as_strided(flat, shape, [s * dtype.itemsize for s in strides], writeable=False)
-
-
-# ------------------------------------------------------------------------------------------------- what is in a file
 
 
 class Names(NamedTuple):
@@ -121,11 +82,6 @@ class Slot(NamedTuple):
     like: tuple[int, ...]
     turned: bool = False
     part: slice = slice(None)
-
-    def read(self, array: np.ndarray) -> np.ndarray:
-        """The parameter, or its row for one block, of a file's array."""
-        array = (array[self.part] if array.ndim else array).reshape(self.like)
-        return array.transpose(*range(2, array.ndim), 1, 0) if self.turned else array
 
 
 class Header(NamedTuple):
@@ -271,7 +227,7 @@ class Network:
             if missing != len(blocks) or not blocks:
                 raise ValueError(f"{path}: no tensors of block {start}{missing}, and {len(blocks)} other blocks")
         stated = (path if path.is_dir() else path.parent) / "config.json"
-        public = read_json(stated) if stated.exists() else {}
+        public = tensors.read_json(stated) if stated.exists() else {}
         return file._replace(sizes=sizes, blocks=len(blocks), stated=str(stated), public=public)
 
     def _slots(self, module: Any, names: Names, layout: str, shapes: Mapping[str, tuple[int, ...]]) -> list[Slot]:
@@ -351,8 +307,8 @@ class Opened(NamedTuple):
         leaves, tree = jax.tree.flatten(self.abstract if abstract is None else abstract)
         values = []
         for leaf, slot in zip(leaves, self.slots, strict=True):
-            read = lambda i, slot=slot: slot.read(source[prefix + slot.keys[i]])
-            values.append(placing.array(leaf, read, stacked=leaf.shape != read(0).shape))  # a leading axis of blocks
+            read = lambda i, slot=slot: source.view(prefix + slot.keys[i], slot.part, slot.like, slot.turned)
+            values.append(tensors.array(leaf, read, stacked=leaf.ndim > len(slot.like)))  # a leading axis of blocks
         return jax.tree.unflatten(tree, values)
 
 
@@ -365,14 +321,3 @@ def attributes(path: Iterable[Any]) -> tuple[Any, ...]:
     """A leaf's path as attribute names and list indices: `("stages", 0, "conv", "kernel")`."""
     parts = (getattr(key, "name", getattr(key, "idx", None)) for key in path)
     return tuple(part for part in parts if part != "value")
-
-
-def read_json(file: pathlib.Path) -> dict:
-    """A JSON object; ValueError naming the file where it is anything else."""
-    try:
-        value = json.loads(file.read_text("utf-8"))
-    except (ValueError, RecursionError):
-        raise ValueError(f"{file}: not valid JSON") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{file}: expected a JSON object")
-    return value
