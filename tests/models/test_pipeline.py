@@ -18,7 +18,7 @@ from vrjax.models import pipeline, wan
 from vrjax.models import settings as settings_of
 from vrjax.models.embedded import conditions as conditions_of
 from vrjax.models.pipeline import denoise, recorder
-from vrjax.models.wan import conditions, folders, lora_files, text
+from vrjax.models.wan import conditions, folders, lora_files, umt5
 
 SMALL = {"size": (16, 32), "frames": 5, "steps": 3}
 PROMPT = "a maze seen from above"
@@ -214,8 +214,8 @@ def test_text_is_encoded_once(pipe, monkeypatch, tmp_path):
     assert len(files) == 2
 
     loads = []
-    real = text.load_text_encoder
-    monkeypatch.setattr(text, "load_text_encoder", lambda *a, **k: loads.append(a) or real(*a, **k))
+    real = umt5.load_text_encoder
+    monkeypatch.setattr(umt5, "load_text_encoder", lambda *a, **k: loads.append(a) or real(*a, **k))
     np.testing.assert_array_equal(cached.text([PROMPT, "maze"]), rows[[0, 2]])
     assert not loads
     files[0].write_bytes(files[0].read_bytes()[:-3])  # torn: made anew

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vrjax.models import pipeline
-from vrjax.models.wan.text import clean
+from vrjax.models.wan.umt5 import clean
 
 pytestmark = pytest.mark.parity
 

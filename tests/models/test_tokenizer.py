@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vrjax.models.wan.text import Tokenizer, clean
+from vrjax.models.wan.umt5 import Tokenizer, clean
 
 # Expected: ftfy.fix_text (6.3.1), html.unescape twice, whitespace to single spaces, as the pipelines have it.
 CLEANED = {
@@ -49,7 +49,7 @@ def written(folder):
 @pytest.mark.parametrize("place", ["", "tokenizer", "google/umt5-xxl"])
 def test_ids_and_mask(place, tmp_path):
     written(tmp_path / place)
-    tokenizer = Tokenizer.load(tmp_path, length=9)
+    tokenizer = Tokenizer(tmp_path, length=9)
     ids, mask = tokenizer("  a maze\uff0c seen &amp;  from above ")
     assert ids.dtype == mask.dtype == np.int32
     assert ids.tolist() == [3, 4, 9, 5, 8, 2, 6, 7, 1] and mask.tolist() == [1] * 9
@@ -59,22 +59,22 @@ def test_ids_and_mask(place, tmp_path):
     assert ids.tolist() == [3, 4, 3, 4, 3, 4, 3, 4, 1] and mask.all()
     ids, mask = tokenizer("")
     assert ids.tolist() == [1] + [0] * 8 and mask.sum() == 1
-    assert Tokenizer.load(tmp_path)("a maze")[0].shape == (512,)
+    assert Tokenizer(tmp_path)("a maze")[0].shape == (512,)
 
 
 def test_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match="no tokenizer.json"):
-        Tokenizer.load(tmp_path)
+        Tokenizer(tmp_path)
     file = written(tmp_path)
     with pytest.raises(ValueError, match="length 1, expected at least 2"):
-        Tokenizer.load(tmp_path, length=1)
+        Tokenizer(tmp_path, length=1)
     file.write_text("{}")
     with pytest.raises(ValueError, match="tokenizer.json: not a tokenizer"):
-        Tokenizer.load(file)
+        Tokenizer(file)
     written(tmp_path)
     file.write_text(file.read_text().replace("<pad>", "<nop>"))
     with pytest.raises(ValueError, match="no <pad> token"):
-        Tokenizer.load(file)
+        Tokenizer(file)
 
 
 @pytest.mark.parity
@@ -84,7 +84,7 @@ def test_against_transformers(tmp_path):
 
     file = written(tmp_path)
     theirs = PreTrainedTokenizerFast(tokenizer_file=str(file), pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
-    ours = Tokenizer.load(file, length=7)
+    ours = Tokenizer(file, length=7)
     for prompt in ("a maze, seen from above", "a", "", "z m q above " * 4):
         expected = theirs(clean(prompt), padding="max_length", max_length=7, truncation=True, add_special_tokens=True)
         ids, mask = ours(prompt)

@@ -29,7 +29,7 @@ from vrjax.models.pipeline import loras as loras_of
 from vrjax.models.pipeline.denoise import NONE, Inputs
 from vrjax.models.pipeline.loras import Lora
 from vrjax.models.settings import Settings
-from vrjax.models.wan import conditions, folders, lora_files, text, vae
+from vrjax.models.wan import conditions, folders, lora_files, umt5, vae
 from vrjax.models.wan.conditions import Conditions
 from vrjax.models.wan.vae import VAEConfig, WanVAE
 
@@ -261,7 +261,7 @@ class WanPipeline(Pipeline):
         folder: its path.
         dtype: of matrix products and stored matrices of the transformers, and of the text encoder's products. By
             default bfloat16, and float32 on CPU. The VAE always works in float32.
-        **options: `loras`, `mesh`, `rules`, and `cache`, the folder of text rows, see `vrjax.models.wan.text.encode`.
+        **options: `loras`, `mesh`, `rules`, and `cache`, the folder of text rows, see `vrjax.models.wan.umt5.encode`.
     """
 
     def __init__(self, folder: str | os.PathLike, *, dtype: str | None = None, **options: Any):
@@ -294,8 +294,8 @@ class WanPipeline(Pipeline):
         return found
 
     def text(self, prompts: Sequence[str]) -> Float[np.ndarray, "n l d"]:
-        """Rows of each prompt, see `vrjax.models.wan.text.encode`; the encoder is loaded for new prompts only."""
-        return text.encode(self.folder, prompts, dtype=self._precision, cache=self._cache)
+        """Rows of each prompt, see `vrjax.models.wan.umt5.encode`; the encoder is loaded for new prompts only."""
+        return umt5.encode(self.folder, prompts, dtype=self._precision, cache=self._cache)
 
     def conditions(
         self, image: Any = None, last_image: Any = None, *, frames: int, size: tuple[int, int]

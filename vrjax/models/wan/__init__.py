@@ -3,7 +3,7 @@
 | what | modules |
 | --- | --- |
 | the network | `dit` (`WanDiT`, `WanConfig`), `flops`; `family`, the protocol's answers |
-| encoders and VAE | `umt5` with `text`, `clip`, `vae` with `vae_layers`: each with its names and reader |
+| encoders and VAE | `umt5` from the prompt on, `clip`, `vae` with `vae_layers`: each with its names and reader |
 | files | `readers` (of `WanDiT`), `lora_files`, `convert`, `convert_model` |
 | a run's inputs | `folders`: what lies in one, and how it is sampled; `conditions` of pictures |
 """

@@ -1,16 +1,27 @@
-"""The UMT5 text encoder of Wan: token ids to rows of text features, one prompt per call.
+"""From prompts to the rows Wan's transformers read: cleaned text, token ids, the UMT5 encoder, what is kept on disk.
 
-    encoder = wan.load_text_encoder(path)
-    text = encoder(ids, mask)                          # (l,), (l,) -> (l, 4096)
+    rows = encode(folder, ["a maze seen from above", ""])      # (2, 512, 4096) float32
+    ids, mask = Tokenizer(folder)("a maze, seen")              # (512,), (512,) int32, as Wan's pipelines make them
+    rows = wan.load_text_encoder(path)(ids, mask)              # (512, 4096), one prompt per call
 
-T5's encoder with a table of relative positions in every layer, no scaling of the scores, and a gated feed-forward.
-Padding is masked as key and its rows come out zero: Wan's transformers were trained on text padded with zero rows.
+The encoder has 5.7 billion parameters, so it is loaded only for prompts that the cache does not hold, and let go of
+afterwards. A prompt's entry is named by the hash of its token ids and of the encoder's weights: another wording that
+cleans to the same text shares it, another encoder does not.
+
+The network: T5's encoder with a table of relative positions in every layer, no scaling of the scores, and a gated
+feed-forward. Padding is masked as key; its rows are zero: Wan's transformers were trained on text padded so.
 """
 
 import dataclasses
 import functools
+import hashlib
+import html
 import math
 import os
+import pathlib
+import re
+import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -18,11 +29,156 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import lax
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float, Int, Shaped
 
-from vrjax.files import tensors, weights
+from vrjax.files import fingerprint, tensors, weights
 from vrjax.files.weights import Form
 from vrjax.models.blocks.layers import rms_norm
+
+# What ftfy.fix_text, which the public pipelines call first, does to text in a sound encoding. It also guesses at text
+# that was decoded wrongly ("donâ€™t"); such text is left as it is here.
+_QUOTES = {ord(c): "'" for c in "\u02bc\u2018\u2019\u201a\u201b"} | {ord(c): '"' for c in "\u201c\u201d\u201e\u201f"}
+_LIGATURES = {
+    0x132: "IJ", 0x133: "ij", 0x149: "'n", 0x1F1: "DZ", 0x1F2: "Dz", 0x1F3: "dz", 0x1C4: "D\u017d", 0x1C5: "D\u017e",
+    0x1C6: "d\u017e", 0x1C7: "LJ", 0x1C8: "Lj", 0x1C9: "lj", 0x1CA: "NJ", 0x1CB: "Nj", 0x1CC: "nj", 0xFB00: "ff",
+    0xFB01: "fi", 0xFB02: "fl", 0xFB03: "ffi", 0xFB04: "ffl", 0xFB05: "\u017ft", 0xFB06: "st",
+}  # fmt: skip
+_WIDTH = {0x3000: " "} | {c: unicodedata.normalize("NFKC", chr(c)) for c in range(0xFF01, 0xFFF0)}
+_C1 = {c: bytes([c]).decode("cp1252", "ignore") or chr(c) for c in range(0x80, 0xA0)}  # Latin-1 read, Windows meant
+_LINES = {0x85: "\n", 0x2028: "\n", 0x2029: "\n"}
+_ENTITY = re.compile(r"&#?[0-9A-Za-z]{1,24};")
+_CONTROL = dict.fromkeys(
+    [*range(0x00, 0x09), 0x0B, *range(0x0E, 0x20), 0x7F, *range(0x206A, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFD)]
+)
+_TERMINAL = re.compile("\033\\[((?:\\d|;)*)([a-zA-Z])")
+_SURROGATES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+
+def cache_folder() -> pathlib.Path:
+    """Where embeddings are kept: `$VRJAX_CACHE/text`, else `vrjax/text` in the user's cache folder."""
+    if os.environ.get("VRJAX_CACHE"):
+        return pathlib.Path(os.environ["VRJAX_CACHE"]) / "text"
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(home) / "vrjax" / "text"
+
+
+def encode(
+    folder: Any, prompts: Sequence[str], *, dtype: str = "float32", cache: str | os.PathLike | bool | None = None
+) -> Float[np.ndarray, "n l d"]:
+    """Text rows of each prompt, cut at its end and padded with zero rows to the model's text length.
+
+    Args:
+        folder: the model.
+        prompts: as a person writes them; cleaned as upstream does.
+        dtype: of the encoder's matrix products.
+        cache: the folder of the cache; None for `cache_folder()`, False for none.
+
+    Raises:
+        FileNotFoundError: the folder has no tokenizer or text encoder.
+        ValueError: one that cannot be read, or whose rows are not of the transformer's width.
+    """
+    tokenizer = Tokenizer(folder.root, folder.cfg.text_len)
+    tokens = [tokenizer(prompt) for prompt in prompts]
+    path = folder.parts["text_encoder"]
+    place = cache_folder() if cache is None or cache is True else pathlib.Path(cache) if cache else None
+    found: dict[str, np.ndarray] = {}
+    names = [_name(ids, mask, dtype, path) for ids, mask in tokens]
+    if place is not None:
+        found = {name: rows for name in set(names) if (rows := _read(place / name, folder.cfg.text_dim)) is not None}
+    if set(names) - set(found):
+        encoder = load_text_encoder(path, dtype=dtype)
+        if encoder.cfg.dim != folder.cfg.text_dim:
+            raise ValueError(f"{path}: rows of {encoder.cfg.dim}, the transformer reads {folder.cfg.text_dim}")
+        for name, (ids, mask) in zip(names, tokens, strict=True):
+            if name not in found:
+                found[name] = np.asarray(_run(encoder, ids, mask))[: int(mask.sum())]
+                if place is not None:
+                    shape = {"rows": (found[name].shape, found[name].dtype)}
+                    tensors.write(place / name, shape, [found[name]], {"format": "np"})
+    out = np.zeros((len(prompts), folder.cfg.text_len, folder.cfg.text_dim), np.float32)
+    for row, name in zip(out, names, strict=True):
+        row[: len(found[name])] = found[name]
+    return out
+
+
+def _name(ids: np.ndarray, mask: np.ndarray, dtype: str, path: pathlib.Path) -> str:
+    text = hashlib.sha256(ids[: int(mask.sum())].tobytes() + dtype.encode())
+    text.update(fingerprint(path).encode())
+    return text.hexdigest()[:40] + ".safetensors"
+
+
+def _read(file: pathlib.Path, width: int) -> np.ndarray | None:
+    """A cached entry, or None where there is none, or one that is torn."""
+    try:
+        rows = np.array(tensors.read(file)["rows"])
+    except (OSError, ValueError, KeyError):
+        return None
+    return rows if rows.ndim == 2 and rows.shape[1] == width else None
+
+
+# ------------------------------------------------------------------------------------------------------------- tokens
+
+
+def clean(text: str) -> str:
+    """The prompt as Wan's public pipelines clean it: Unicode repairs, HTML entities, and single spaces.
+
+    Straight quotes, ligatures spelled out, half- and full-width forms at their normal width, no control characters,
+    NFC; entities are resolved twice more, as upstream does.
+    """
+    if "<" not in text:
+        text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+    text = _TERMINAL.sub("", text).translate(_C1).translate(_LIGATURES | _WIDTH | _QUOTES)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").translate(_LINES)
+    text = _SURROGATES.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+    text = re.sub("[\ud800-\udfff]", "\ufffd", text).translate(_CONTROL)
+    text = unicodedata.normalize("NFC", text)
+    return re.sub(r"\s+", " ", html.unescape(html.unescape(text))).strip()
+
+
+class Tokenizer:
+    """UMT5's tokenizer with Wan's cleaning and padding.
+
+    Args:
+        path: its `tokenizer.json`, the file's folder, or a model's root folder (`tokenizer/` or `google/umt5-xxl/` in
+            it).
+        length: ids of every result; longer prompts are cut, and still end in the end token.
+
+    Raises:
+        FileNotFoundError: no tokenizer.json there.
+        ValueError: one that cannot be read; names it.
+        ImportError: the `tokenizers` package is missing.
+    """
+
+    def __init__(self, path: str | os.PathLike, length: int = 512):
+        try:
+            import tokenizers
+        except ImportError:
+            raise ImportError("reading a tokenizer needs the `tokenizers` package: pip install tokenizers") from None
+
+        path, name = pathlib.Path(path), "tokenizer.json"
+        places = (path, *(path / folder / name for folder in ("", "tokenizer", "google/umt5-xxl")))
+        file = next((place for place in places if place.is_file()), None)
+        if file is None:
+            raise FileNotFoundError(f"{path}: no {name}, tokenizer/{name} or google/umt5-xxl/{name}")
+        if length < 2:
+            raise ValueError(f"Tokenizer: length {length}, expected at least 2")
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises bare Exception
+            raise ValueError(f"{file}: not a tokenizer: {error}") from None
+        pad = self._tokenizer.token_to_id("<pad>")
+        if pad is None:
+            raise ValueError(f"{file}: not a tokenizer: no <pad> token in this vocabulary")
+        self._tokenizer.enable_truncation(max_length=length)
+        self._tokenizer.enable_padding(length=length, pad_id=pad, pad_token="<pad>")
+
+    def __call__(self, text: str) -> tuple[Int[np.ndarray, "l"], Int[np.ndarray, "l"]]:
+        """Ids and mask (1 at tokens, 0 at padding) of a prompt, int32; what `UMT5Encoder` takes."""
+        encoding = self._tokenizer.encode(clean(text))
+        return np.array(encoding.ids, np.int32), np.array(encoding.attention_mask, np.int32)
+
+
+# ------------------------------------------------------------------------------------------------------------ network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +287,9 @@ class UMT5Encoder(nnx.Module):
         return jnp.where(mask[:, None], rms_norm(h, self.norm[...], cfg.eps), 0)
 
 
+_run = jax.jit(UMT5Encoder.__call__)
+
+
 @functools.lru_cache(maxsize=16)
 def relative_buckets(length: int, buckets: int, max_distance: int) -> np.ndarray:
     """Row of the position table (length, length) of each query and key.
@@ -232,24 +391,9 @@ def load_text_encoder(path: str | os.PathLike, **options: Any) -> UMT5Encoder:
 
 def public_config(cfg: UMT5Config) -> dict:
     """`config.json` of transformers' UMT5EncoderModel."""
-    return {
-        "architectures": ["UMT5EncoderModel"],
-        "model_type": "umt5",
-        "vocab_size": cfg.vocab,
-        "d_model": cfg.dim,
-        "d_ff": cfg.ffn_dim,
-        "d_kv": cfg.head_dim,
-        "num_heads": cfg.heads,
-        "num_layers": cfg.layers,
-        "relative_attention_num_buckets": cfg.buckets,
-        "relative_attention_max_distance": cfg.max_distance,
-        "layer_norm_epsilon": cfg.eps,
-        "feed_forward_proj": "gated-gelu",
-        "is_gated_act": True,
-        "dense_act_fn": "gelu_new",
-        "is_encoder_decoder": False,
-        "use_cache": False,
-        "pad_token_id": 0,
-        "eos_token_id": 1,
-        "torch_dtype": cfg.param_dtype,
-    }
+    found = {"vocab_size": cfg.vocab, "d_model": cfg.dim, "d_ff": cfg.ffn_dim, "d_kv": cfg.head_dim}
+    found |= {"num_heads": cfg.heads, "num_layers": cfg.layers, "relative_attention_num_buckets": cfg.buckets}
+    found |= {"relative_attention_max_distance": cfg.max_distance, "layer_norm_epsilon": cfg.eps}
+    kind = {"architectures": ["UMT5EncoderModel"], "model_type": "umt5", "feed_forward_proj": "gated-gelu"}
+    kind |= {"is_gated_act": True, "dense_act_fn": "gelu_new", "is_encoder_decoder": False, "use_cache": False}
+    return found | kind | {"pad_token_id": 0, "eos_token_id": 1, "torch_dtype": cfg.param_dtype}
