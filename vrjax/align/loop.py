@@ -13,6 +13,8 @@ from vrjax.align.config import AlignConfig
 from vrjax.data.batches import Shuffled, pipeline
 from vrjax.train import loop as training
 
+Config = AlignConfig
+
 
 def run(config: AlignConfig, *, root: str | pathlib.Path = "runs", fresh: bool = False) -> dict[str, Any]:
     """Trains a preference run in `root/<name>` to its end and exports the policy to `root/<name>/model`.

@@ -20,12 +20,7 @@ several processes: as for `vrjax train`.
 
 def add(sub: argparse.ArgumentParser) -> None:
     """The command's arguments: those of `vrjax train`."""
-    train.add(sub)
+    train.add(sub, "align", TEXT)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
-    from vrjax.align import loop
-    from vrjax.align.config import AlignConfig
-
-    train.start(args, AlignConfig, loop.prepare, TEXT)
+run = train.run

@@ -2,11 +2,11 @@
 
 import argparse
 import contextlib
+import importlib
 import os
 import pathlib
 import sys
 import traceback
-from typing import Any
 
 from vrjax.cli.common import EXPECTED, add_config, cores_for, fail, overridden, positive
 
@@ -32,9 +32,10 @@ shared by all, and config.mesh spans the devices of all. Killed or preempted? Ru
 """
 
 
-def add(sub: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
+def add(sub: argparse.ArgumentParser, room: str = "train", text: str = TEXT) -> None:
+    """The arguments of a command that trains what `vrjax.<room>.loop` prepares; `text` is its help."""
     add_config(sub)
+    sub.set_defaults(room=room, text=text)
     sub.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
     sub.add_argument("--fresh", action="store_true", help="forget an earlier run of this name and start over")
     several = sub.add_argument_group("several processes", "Each runs this command; see the end of the text above.")
@@ -48,30 +49,17 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs the command."""
-    from vrjax.train import loop
-    from vrjax.train.config import TrainConfig
-
-    start(args, TrainConfig, loop.prepare, TEXT)
-
-
-def start(args: argparse.Namespace, kind: type, prepare: Any, text: str) -> None:
-    """Runs a command that trains: a config of this kind, in one process or as one of several.
-
-    Args:
-        args: of the command.
-        kind: of its config.
-        prepare: the parts of its runs, see `vrjax.train.loop`.
-        text: its help.
-    """
+    """Runs the command: a config of the room's kind, in one process or as one of several."""
     from vrjax.parallel import processes
     from vrjax.parallel.mesh import reuse_host_memory
     from vrjax.train import config as configs
     from vrjax.train import loop
 
-    config = configs.load(args.config, kind)
+    room = importlib.import_module(f"vrjax.{args.room}.loop")
+    config = configs.load(args.config, room.Config)
     if args.overrides:
-        config = overridden(kind, config, args.overrides, prog=f"vrjax {args.command} {args.config}", description=text)
+        said = {"prog": f"vrjax {args.command} {args.config}", "description": args.text}
+        config = overridden(room.Config, config, args.overrides, **said)
 
     together = args.distributed or args.coordinator is not None
     reuse_host_memory()  # before anything is computed: half of a small model's time on CPU was page faults
@@ -80,7 +68,7 @@ def start(args: argparse.Namespace, kind: type, prepare: Any, text: str) -> None
     elif together:
         processes.start(args.coordinator, args.processes, args.process, heartbeat=args.heartbeat)
     try:
-        loop.run(config, root=args.root, fresh=args.fresh, prepare=prepare)
+        loop.run(config, root=args.root, fresh=args.fresh, prepare=room.prepare)
     except loop.Stopped as stopped:
         if processes.first():
             print(stopped)

@@ -29,6 +29,7 @@ from vrjax.train.config import TrainConfig
 from vrjax.train.evaluate import solved_rates
 from vrjax.train.progress import Line, clock
 
+Config = TrainConfig
 MADE = ("metrics.jsonl", "timing.jsonl", "results.json", "checkpoints", "model", "adapter.safetensors")
 MAY_CHANGE = ("mesh", "rules", "model.sequence")  # where arrays live: a run may go on elsewhere, equal but for rounding
 
