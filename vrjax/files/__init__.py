@@ -4,6 +4,7 @@
 | --- | --- |
 | `writing` | files and folders that appear whole or not at all: `atomic`, `folder`, `text`, `json`, `chunks` |
 | `kept` | results reused only when everything they came from is the same; `source`, an instrument's hash |
+| `named` | a folder whose files are found by name: every extension point |
 | `runs` | a run's folder: lock, strict config, resume, rows after a kill; `fingerprint` of files, `key` of parts |
 | `pixels` | floats in [-1, 1] and 8-bit; still pictures: `read_image`, `decode`, `png` |
 | `store` | arrays in a folder, addressed by what they depend on |
