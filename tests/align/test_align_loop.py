@@ -11,7 +11,7 @@ import tiny
 
 from vrjax.align import data, loop, step
 from vrjax.align.config import AlignConfig, Preference, Reference, Rollout
-from vrjax.files import runs
+from vrjax.files import records
 from vrjax.models import wan
 from vrjax.report import claims
 from vrjax.train import config as configs
@@ -60,7 +60,7 @@ def rows(root):
 def test_a_run_leaves_a_policy_and_its_reference(finished, base, folder):
     run = finished / "tiny"
     stored = json.loads((run / "config.json").read_text())
-    assert runs.from_dict(AlignConfig, stored["config"]) == config(base, folder)
+    assert records.from_dict(AlignConfig, stored["config"]) == config(base, folder)
     assert configs.load(run / "config.json", AlignConfig) == config(base, folder)
     assert stored["config"]["preference"]["beta"] == 20.0  # defect 2: the value that is used is the one on record
     found = rows(finished)

@@ -11,7 +11,7 @@ import tiny
 
 from vrjax import cli
 from vrjax.align.config import AlignConfig
-from vrjax.files import runs
+from vrjax.files import writing
 from vrjax.train import loop
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def test_a_config_of_the_other_kind_is_refused(command, other, suffix, tmp_path,
     """The defect: `vrjax train` trained a preference run's config as a plain one."""
     monkeypatch.chdir(tmp_path)
     path, config = tmp_path / f"given{suffix}", other()
-    stored = {"config": runs.to_dict(config)}
+    stored = {"config": writing.to_dict(config)}
     code = f"import tiny\n\n\ndef config():\n    return tiny.{other.__name__}()\n"
     path.write_text(code if suffix == ".py" else json.dumps(stored))
     with pytest.raises(SystemExit) as ended:

@@ -10,7 +10,7 @@ import tiny
 from configs.realdpo import full
 from experiments.realdpo import network, suite
 from experiments.realdpo import study as realdpo
-from vrjax.files import runs
+from vrjax.files import writing
 from vrjax.report import claims
 
 STUDY = dataclasses.replace(
@@ -93,7 +93,7 @@ def test_bases_differ_and_weights_are_checked(study):
 
 def test_errors_are_one_line(tmp_path, study, capsys):
     folder = tmp_path / "tiny"
-    runs.Run(folder, {"config": {}, "versions": {}}, kind="realdpo").close()
+    writing.Run(folder, {"config": {}, "versions": {}}, kind="realdpo").close()
     assert realdpo.main(["--out", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert "holds a run with another config" in said and "--fresh" in said and said.count("\n") == 1

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 import tiny
 
-from vrjax.files import runs
+from vrjax.files import records, writing
 from vrjax.train.config import TrainConfig
 
 
@@ -41,10 +41,10 @@ def test_there_and_back():
         maybe=Inner(), weights={"m": 1, "n": 0.5}, rules={"mlp": None, "embed": ["data"]}, limit=1e-3, either=(1, 2),
         listed=[1],
     )  # fmt: skip
-    values = json.loads(json.dumps(runs.to_dict(made)))
-    assert runs.from_dict(Outer, values) == made and runs.to_dict(made) == values
-    assert runs.from_dict(Outer, {"name": "x"}) == Outer(name="x")
-    assert runs.from_dict(Outer, {"name": "x", "either": "s"}).either == "s"
+    values = json.loads(json.dumps(writing.to_dict(made)))
+    assert records.from_dict(Outer, values) == made and writing.to_dict(made) == values
+    assert records.from_dict(Outer, {"name": "x"}) == Outer(name="x")
+    assert records.from_dict(Outer, {"name": "x", "either": "s"}).either == "s"
 
 
 @pytest.mark.parametrize(("values", "said"), [
@@ -79,7 +79,7 @@ def test_there_and_back():
 ])  # fmt: skip
 def test_wrong_types_are_one_line(values, said):
     with pytest.raises(ValueError) as caught:
-        runs.from_dict(Outer, {"name": "x", **values})
+        records.from_dict(Outer, {"name": "x", **values})
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -90,7 +90,7 @@ def test_wrong_types_are_one_line(values, said):
 ])  # fmt: skip
 def test_missing_fields_and_no_object(values, said):
     with pytest.raises(ValueError) as caught:
-        runs.from_dict(Outer, values)
+        records.from_dict(Outer, values)
     assert said in str(caught.value)
 
 
@@ -104,7 +104,7 @@ def _leaves(values, at=()):
 
 def test_every_field_of_a_training_config_is_checked():
     """A quoted, a missing or an absurd value in any field: an accepted config or one line, never a traceback."""
-    whole = runs.to_dict(tiny.config())
+    whole = writing.to_dict(tiny.config())
     for path in _leaves(whole):
         for wrong in ("3", None, [], {}, {"x": 1}, 1.5, True, [None], ["a", 1]):
             values = json.loads(json.dumps(whole))
@@ -113,7 +113,7 @@ def test_every_field_of_a_training_config_is_checked():
                 inner = inner[name]
             inner[path[-1]] = wrong
             try:
-                made = runs.from_dict(TrainConfig, values)
+                made = records.from_dict(TrainConfig, values)
             except ValueError as error:
                 assert "\n" not in str(error)
             else:
@@ -121,7 +121,7 @@ def test_every_field_of_a_training_config_is_checked():
 
 
 def test_differences():
-    a = runs.to_dict(Outer(name="x", weights={"m": 1}))
-    b = runs.to_dict(Outer(name="x", weights={"m": 2}, inner=Inner(rate=2)))
-    assert runs.differences(a, b) == ["inner.rate (was 1.0, now 2)", "weights.m (was 1, now 2)"]
-    assert runs.differences(a, a) == []
+    a = writing.to_dict(Outer(name="x", weights={"m": 1}))
+    b = writing.to_dict(Outer(name="x", weights={"m": 2}, inner=Inner(rate=2)))
+    assert writing.differences(a, b) == ["inner.rate (was 1.0, now 2)", "weights.m (was 1, now 2)"]
+    assert writing.differences(a, a) == []

@@ -10,12 +10,12 @@ import pytest
 import tiny
 
 from vrjax.align.config import AlignConfig, Preference, Reference
-from vrjax.files import runs
+from vrjax.files import records, writing
 from vrjax.train.config import TrainConfig
 
 
 def opened(folder, config, **options):
-    with runs.Run(folder, config, **{"kind": "tour", **options}) as run:
+    with writing.Run(folder, config, **{"kind": "tour", **options}) as run:
         return run.notes
 
 
@@ -52,7 +52,7 @@ def test_nothing_but_a_run_of_this_kind_is_opened_or_cleared(model, fresh, store
 def test_a_study_cannot_clear_a_model_folder(model):
     """The defect: a model's `config.json` was taken for a run's, and `--fresh` deleted the weights."""
     with pytest.raises(ValueError, match="config.json is not a run's config"):
-        runs.Run(model, {"config": {}}, kind="study", fresh=True)
+        writing.Run(model, {"config": {}}, kind="study", fresh=True)
     assert (model / "diffusion_pytorch_model.safetensors").read_bytes() == b"weights"
 
 
@@ -94,15 +94,18 @@ def test_a_new_field_does_not_refuse_old_runs(tmp_path, cls):
         old = AlignConfig(**own, preference=Preference(loss="sft"), reference=Reference(kind="none"))
     opened(tmp_path / "r", old)
     later = _younger(cls, sharpness=0.5)
-    values = runs.to_dict(old)
-    assert opened(tmp_path / "r", runs.from_dict(later, values)) == []
+    values = writing.to_dict(old)
+    assert opened(tmp_path / "r", records.from_dict(later, values)) == []
     opened(tmp_path / "s", old)
     with pytest.raises(ValueError, match=r"sharpness \(was 0.5, now 0.7\)"):
-        opened(tmp_path / "s", runs.from_dict(later, {**values, "sharpness": 0.7}))
+        opened(tmp_path / "s", records.from_dict(later, {**values, "sharpness": 0.7}))
 
 
 def test_one_owner_at_a_time_and_disks_without_locks(tmp_path, monkeypatch):
-    with runs.Run(tmp_path / "r", {}, kind="tour"), pytest.raises(BlockingIOError, match="in use by another process"):
+    with (
+        writing.Run(tmp_path / "r", {}, kind="tour"),
+        pytest.raises(BlockingIOError, match="in use by another process"),
+    ):
         opened(tmp_path / "r", {})
 
     def none(*args):
@@ -116,7 +119,7 @@ def test_one_owner_at_a_time_and_disks_without_locks(tmp_path, monkeypatch):
 def test_a_run_that_made_nothing_is_forgotten(tmp_path):
     """A mistake in the config that shows late must not stand in the way of the mended config."""
     for made in (False, True):
-        with pytest.raises(ValueError, match="late"), runs.Run(tmp_path / "r", {"a": made}, kind="tour") as run:
+        with pytest.raises(ValueError, match="late"), writing.Run(tmp_path / "r", {"a": made}, kind="tour") as run:
             (tmp_path / "r" / "made").write_text("x") if made else None
             raise ValueError("late")
         assert (run.folder / "config.json").exists() == made
@@ -127,7 +130,7 @@ def test_a_run_that_made_nothing_is_forgotten(tmp_path):
 def test_rows_drop_what_comes_after_a_step(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
-    rows = runs.Rows(path, step=2)
+    rows = writing.Rows(path, step=2)
     rows.add({"step": 3, "loss": 1.0})
     rows.close()
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2, 3]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vrjax import files
-from vrjax.files import runs, writing
+from vrjax.files import kept, writing
 
 
 class Kill(BaseException):
@@ -128,8 +128,8 @@ def test_fingerprints_of_folders(tmp_path):
 def test_an_old_file_is_hashed_once(tmp_path, monkeypatch):
     path = tmp_path / "w"
     path.write_text("x")
-    monkeypatch.setattr(runs, "_SETTLED", -1)
-    before = runs._read.cache_info()
+    monkeypatch.setattr(kept, "_SETTLED", -1)
+    before = kept._read.cache_info()
     assert files.fingerprint(path) == files.fingerprint(path)
-    after = runs._read.cache_info()
+    after = kept._read.cache_info()
     assert (after.misses - before.misses, after.hits - before.hits) == (1, 1)

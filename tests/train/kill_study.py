@@ -27,7 +27,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import tiny  # noqa: E402
 
-from vrjax.files import runs, writing  # noqa: E402
+from vrjax.files import writing  # noqa: E402
 from vrjax.train import config as configs  # noqa: E402
 from vrjax.train import loop  # noqa: E402
 
@@ -52,7 +52,7 @@ class Life:
         self._child = None
         self.status: int | None = None
         if spawn:
-            writing.json(root / "given.json", {"config": runs.to_dict(config)})
+            writing.json(root / "given.json", {"config": writing.to_dict(config)})
             command = [sys.executable, "-m", "vrjax.cli", "train", str(root / "given.json"), "--root", str(root)]
             self._child = subprocess.Popen(command, stdout=open(self._log, "a"), stderr=subprocess.STDOUT)
             self.pid = self._child.pid

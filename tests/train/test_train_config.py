@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from vrjax import tasks
-from vrjax.files import runs
+from vrjax.files import records, writing
 from vrjax.train import config as configs
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs"
@@ -27,22 +27,22 @@ def test_config_files(path):
 
 def test_json_goes_both_ways(tmp_path):
     config = tiny.config(start="x", lora=configs.Lora(rank=3), rules={"embed": ("data", "fsdp"), "mlp": None})
-    values = json.loads(json.dumps(runs.to_dict(config)))
-    again = runs.from_dict(configs.TrainConfig, values)
-    assert runs.to_dict(again) == runs.to_dict(config)
+    values = json.loads(json.dumps(writing.to_dict(config)))
+    again = records.from_dict(configs.TrainConfig, values)
+    assert writing.to_dict(again) == writing.to_dict(config)
     assert again.lora == config.lora and again.model == config.model and isinstance(again.optim.muon_patterns, tuple)
     file = tmp_path / "config.json"
     file.write_text(json.dumps({"config": values}))
     assert configs.load(file).steps == config.steps
     with pytest.raises(ValueError, match=r"config\.optim: unknown fields \['lrr'\]"):
-        runs.from_dict(configs.TrainConfig, {**values, "optim": {"lrr": 1}})
+        records.from_dict(configs.TrainConfig, {**values, "optim": {"lrr": 1}})
 
 
 def test_differences_are_named():
-    a, b = runs.to_dict(tiny.config()), runs.to_dict(tiny.config(seed=2))
+    a, b = writing.to_dict(tiny.config()), writing.to_dict(tiny.config(seed=2))
     b["optim"]["lr"] = 1
-    assert runs.differences(a, b) == ["optim.lr (was 0.003, now 1)", "seed (was 0, now 2)"]
-    assert runs.differences(a, a) == []
+    assert writing.differences(a, b) == ["optim.lr (was 0.003, now 1)", "seed (was 0, now 2)"]
+    assert writing.differences(a, a) == []
 
 
 @pytest.mark.parametrize(

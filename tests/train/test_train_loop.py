@@ -13,7 +13,7 @@ import tiny
 
 from vrjax import tasks
 from vrjax.data import worlds
-from vrjax.files import runs
+from vrjax.files import records, writing
 from vrjax.models import wan
 from vrjax.models.embedded import conditions
 from vrjax.report import claims
@@ -59,7 +59,7 @@ def test_a_run_leaves_what_the_design_says(finished):
     run = finished / "tiny"
     assert {"config.json", "metrics.jsonl", "checkpoints", "results.json", "model"} <= {p.name for p in run.iterdir()}
     stored = json.loads((run / "config.json").read_text())
-    assert runs.from_dict(configs.TrainConfig, stored["config"]) == tiny.config()
+    assert records.from_dict(configs.TrainConfig, stored["config"]) == tiny.config()
     assert {"jax", "optax", "vrjax", "python"} <= set(stored["versions"])
     updates = [r for r in rows(finished) if "loss" in r]
     assert [r["step"] for r in updates] == list(range(1, 9))
@@ -189,7 +189,7 @@ def test_an_exploding_loss_is_divergence(root):
 
 
 def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
-    log = runs.Rows(tmp_path / "metrics.jsonl", step=0)
+    log = writing.Rows(tmp_path / "metrics.jsonl", step=0)
 
     class Full:
         def write(self, text):

@@ -24,7 +24,7 @@ from vrjax.align.pairs import Pair
 from vrjax.align.preprocess import Preprocess
 from vrjax.data.latents import Encoder as Encoder
 from vrjax.files import tensors, writing
-from vrjax.files.runs import fingerprint, key
+from vrjax.files.kept import fingerprint, key
 from vrjax.files.store import Store
 from vrjax.models.embedded.conditions import first_frame
 

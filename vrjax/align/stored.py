@@ -14,7 +14,7 @@ from vrjax.align.bank import Bank
 from vrjax.align.cache import Encoded
 from vrjax.align.config import AlignConfig
 from vrjax.align.step import Batch, batch_errors, make_bank
-from vrjax.files.runs import key
+from vrjax.files.kept import key
 from vrjax.parallel import processes
 from vrjax.train.optim import path_name
 from vrjax.train.state import Network, batch_sharding, compute_dtype

@@ -46,7 +46,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the process computes nothing; it must not look for accelerators
-    from vrjax.files import runs
+    from vrjax.files import writing
     from vrjax.plan import single
     from vrjax.plan import slices as plans
     from vrjax.report import claims
@@ -71,6 +71,6 @@ def run(args: argparse.Namespace) -> None:
             print(f"\nit fits with these fields of the config:{changes}\n\n{better.table()}")
     if args.json:
         about = {"kind": "plan", "run": plan.kind, "suggestion": better and better.to_dict()}
-        claims.write(args.json, [], details={**plan.to_dict(), **about, "versions": runs.versions()})
+        claims.write(args.json, [], details={**plan.to_dict(), **about, "versions": writing.versions()})
     if not plan.fits:
         raise SystemExit(1)

@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> None:
 def from_prompt(args: argparse.Namespace) -> None:
     """A public model's videos, what it believed on the way, and a report: samples what is not yet there."""
     from vrjax import parallel
-    from vrjax.files import runs
+    from vrjax.files import writing
     from vrjax.models import pipeline
     from vrjax.models.pipeline.recorder import FIELDS
     from vrjax.models.wan import folders
@@ -143,7 +143,7 @@ def from_prompt(args: argparse.Namespace) -> None:
     steps, summary = recorded(args.record, settings.steps), _summary(pipe, settings, len(seeds))
     config = _config(args, pipe, settings, seeds, steps, fields) | {"mesh": mesh}
     out = args.out or pathlib.Path("runs") / f"sample-{pipe.name}-{_slug(args.prompt)}"
-    opened = runs.Run(out, config, kind="sample", fresh=bool(args.fresh), may_change=_MAY_CHANGE, made=_MADE)
+    opened = writing.Run(out, config, kind="sample", fresh=bool(args.fresh), may_change=_MAY_CHANGE, made=_MADE)
     with opened:
         for note in opened.notes:
             print(f"{out}: {note}")

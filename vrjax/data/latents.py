@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vrjax.files import pixels, tensors, writing
-from vrjax.files.runs import fingerprint, key
+from vrjax.files.kept import fingerprint, key
 from vrjax.files.store import Store
 
 SCHEMA = 1

@@ -2,10 +2,10 @@
 
 | file | what is in it |
 | --- | --- |
-| `writing` | files and folders that appear whole or not at all: `atomic`, `folder`, `text`, `json`, `chunks` |
-| `kept` | results reused only when everything they came from is the same; `source`, an instrument's hash |
+| `writing` | files and folders that appear whole or not at all; a run's: `Run` (lock, config, resume), `Rows` |
+| `records` | configs from JSON, strictly |
+| `kept` | results reused only when all they came from is the same: `fingerprint` of files, `source` of an instrument |
 | `named` | a folder whose files are found by name: every extension point |
-| `runs` | a run's folder: lock, strict config, resume, rows after a kill; `fingerprint` of files, `key` of parts |
 | `pixels` | floats in [-1, 1] and 8-bit; still pictures: `read_image`, `decode`, `png` |
 | `store` | arrays in a folder, addressed by what they depend on |
 | `tensors` | any weight file as named arrays (`Source`), read lazily onto devices; safetensors checked and written |
@@ -13,5 +13,5 @@
 | `weights` | the network in an open file: what is particular about its files (`Network`); found, checked, read |
 """
 
+from vrjax.files.kept import fingerprint as fingerprint
 from vrjax.files.pixels import read_image as read_image
-from vrjax.files.runs import fingerprint as fingerprint

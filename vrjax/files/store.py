@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vrjax.files import tensors
-from vrjax.files.runs import key
+from vrjax.files.kept import key
 
 DTYPES = ("float32", "bfloat16", "float16")
 

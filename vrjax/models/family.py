@@ -21,7 +21,7 @@ import jax
 from jax.sharding import Mesh
 
 from vrjax import parallel
-from vrjax.files import runs
+from vrjax.files import records
 from vrjax.flow import Level, Prediction, Velocity
 from vrjax.parallel.layout import Layout
 
@@ -173,7 +173,7 @@ def read(values: Any, where: str) -> Any:
     if not isinstance(values, dict):
         raise ValueError(f"{where}: found {values!r:.80}, expected an object")
     values = dict(values)
-    return runs.from_dict(get(values.pop("family", "wan")).Config, values, where)
+    return records.from_dict(get(values.pop("family", "wan")).Config, values, where)
 
 
 def of(cfg: Any) -> Family:

@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from vrjax.files import kept, runs
+from vrjax.files import kept, writing
 
 Tables = dict[str, np.ndarray]
 
@@ -50,7 +50,7 @@ def running(
     """
     began = time.monotonic()
     columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with runs.Run(folder, about, kind=kind, fresh=fresh) as run:
+    with writing.Run(folder, about, kind=kind, fresh=fresh) as run:
         for note in run.notes:
             console.print(note)
         if shared:

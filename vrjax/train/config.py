@@ -7,7 +7,7 @@ import runpy
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
-from vrjax.files import runs
+from vrjax.files import records
 from vrjax.models import family
 
 
@@ -243,7 +243,7 @@ def load(path: str | pathlib.Path, kind: Any = TrainConfig) -> Any:
     own = {f.name for f in fields(kind)} - {f.name for f in fields(TrainConfig)}
     if own and not own & set(stored["config"]):
         raise ValueError(f"{path}: holds none of {', '.join(sorted(own))}, expected a {kind.__name__}")
-    return runs.from_dict(kind, stored["config"], str(path))
+    return records.from_dict(kind, stored["config"], str(path))
 
 
 def defined(path: pathlib.Path) -> dict[str, Any]:

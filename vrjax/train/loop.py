@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from vrjax import parallel
 from vrjax.data import latents, worlds
 from vrjax.data.batches import Shuffled, pipeline
-from vrjax.files import runs, writing
+from vrjax.files import writing
 from vrjax.models import family
 from vrjax.parallel import processes
 from vrjax.report import claims
@@ -127,16 +127,16 @@ def run(
         return Loop(config, folder, prepare).run()
 
 
-def folder_of(config: TrainConfig, root: str | pathlib.Path, fresh: bool) -> runs.Run:
+def folder_of(config: TrainConfig, root: str | pathlib.Path, fresh: bool) -> writing.Run:
     """The run's folder, opened."""
     where = pathlib.Path(root) / config.name
-    return runs.Run(where, config, kind="train", fresh=fresh, may_change=MAY_CHANGE, made=MADE, other="--name")
+    return writing.Run(where, config, kind="train", fresh=fresh, may_change=MAY_CHANGE, made=MADE, other="--name")
 
 
 def _same_everywhere(config: TrainConfig, first: dict[str, Any], folder: pathlib.Path) -> None:
     """Raises in all processes what is wrong in any: another config, or a folder that is not shared."""
     wrong = ""
-    if changed := runs.differences(first, runs.to_dict(config)):
+    if changed := writing.differences(first, writing.to_dict(config)):
         wrong = f"process {jax.process_index()} has another config than the first: {', '.join(changed)}"
     elif not (folder / "config.json").exists():
         wrong = f"process {jax.process_index()} does not see {folder}: --root must be a folder that all processes share"
@@ -172,7 +172,10 @@ class Loop:
         if done:
             line.say(f"{config.name}: going on from step {done} of {config.steps}")
         where = lambda name: self.folder / name if writes else pathlib.Path(os.devnull)
-        metrics, timing = runs.Rows(where("metrics.jsonl"), step=done), runs.Rows(where("timing.jsonl"), step=done)
+        metrics, timing = (
+            writing.Rows(where("metrics.jsonl"), step=done),
+            writing.Rows(where("timing.jsonl"), step=done),
+        )
         began = time.monotonic()
         try:
             with stopping.asked() as stop:
@@ -194,7 +197,7 @@ class Loop:
             with contextlib.suppress(OSError):  # a failed save has been reported where it happened
                 self.checkpoints.close()
 
-    def _train(self, done: int, line: Line, metrics: runs.Rows, timing: runs.Rows, stop: threading.Event) -> int:
+    def _train(self, done: int, line: Line, metrics: writing.Rows, timing: writing.Rows, stop: threading.Event) -> int:
         """Updates until the end or until asked to stop. Returns the number of updates done.
 
         Metrics are looked at one step late, so that the device never waits for the host; before a checkpoint they are
@@ -235,7 +238,7 @@ class Loop:
             self.checkpoints.wait()
         return done
 
-    def _look(self, step: int, values: dict[str, jax.Array], line: Line, metrics: runs.Rows) -> None:
+    def _look(self, step: int, values: dict[str, jax.Array], line: Line, metrics: writing.Rows) -> None:
         """Reads the metrics of an update (waits for it), stops the run if they are bad, records them."""
         row = {name: float(value) for name, value in jax.device_get(values).items()}
         bad = [f"{name} is {value}" for name, value in row.items() if not math.isfinite(value)]
@@ -279,7 +282,7 @@ class Loop:
 
     def _save(self, step: int) -> None:
         trees = {**self.state.trees(), "key": self.key}
-        meta = {"config": runs.to_dict(self.config), "versions": runs.versions()}
+        meta = {"config": writing.to_dict(self.config), "versions": writing.versions()}
         self.checkpoints.save(step, trees, data=self.position, meta=meta)
 
     def _validate(self, clips: int) -> dict[str, dict[str, float]]:
@@ -349,4 +352,4 @@ def export(folder: pathlib.Path, network: states.Network, weights: Any, config: 
         network.family.save(network.build(weights, network.base, network.plain()), scratch)
         if config.lora is not None:
             network.family.save_adapters(weights, folder.with_name("adapter.safetensors"), alpha=config.lora.alpha)
-        writing.json(scratch / "training.json", {"config": runs.to_dict(config), "versions": runs.versions()})
+        writing.json(scratch / "training.json", {"config": writing.to_dict(config), "versions": writing.versions()})

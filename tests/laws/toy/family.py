@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from vrjax import flow
-from vrjax.files import runs, tensors
+from vrjax.files import records, tensors
 from vrjax.models import family
 from vrjax.models.blocks import axes, stack
 from vrjax.models.blocks import sites as named
@@ -115,5 +115,5 @@ def _write(path, tree, **metadata):
 
 def load(path):
     source = tensors.read(pathlib.Path(path) / "model.safetensors")
-    like = abstract(runs.from_dict(Config, json.loads(source.metadata["config"]), str(path)))
+    like = abstract(records.from_dict(Config, json.loads(source.metadata["config"]), str(path)))
     return jax.tree_util.tree_map_with_path(lambda at, _: jnp.asarray(source[jax.tree_util.keystr(at)]), like)
