@@ -93,14 +93,8 @@ class Pipeline(ABC):
         """Rows of each prompt."""
 
     @abstractmethod
-    def conditions(
-        self, image: Any = None, last_image: Any = None, *, frames: int, size: tuple[int, int]
-    ) -> Conditions:
-        """Conditions of pictures: paths, or arrays (h, w, 3).
-
-        Raises:
-            FileNotFoundError, ValueError: pictures that cannot be read, or that the model does not take.
-        """
+    def _conditions(self, first: np.ndarray, last: np.ndarray | None, frames: int, size: tuple[int, int]) -> Conditions:
+        """Conditions of pictures that the model takes."""
 
     @abstractmethod
     def decode(self, latents: Float[Array | np.ndarray, "*lead t h w c"]) -> Float[np.ndarray, "*lead t_x h_x w_x 3"]:
@@ -182,6 +176,18 @@ class Pipeline(ABC):
         given = self.conditions(image, last_image, frames=settings.frames, size=settings.size)
         negative = {"text": rows[1]} if len(prompts) == 2 else None
         return Inputs({"text": rows[0], "image": given.image}, negative, given.first)
+
+    def conditions(
+        self, image: Any = None, last_image: Any = None, *, frames: int, size: tuple[int, int]
+    ) -> Conditions:
+        """Conditions of pictures: paths, or arrays (h, w, 3).
+
+        Raises:
+            FileNotFoundError, ValueError: pictures that cannot be read, or that the model does not take.
+        """
+        settings_of.check(self.folder, image is not None, last_image is not None, frames)
+        first, last = picture(image), picture(last_image)
+        return Conditions() if first is None else self._conditions(first, last, frames, size)
 
     def noise(self, settings: Settings, seeds: Sequence[int]) -> Float[Array, "n t h w c"]:
         """The starting noise of each seed; a seed's noise does not depend on the others."""
@@ -297,14 +303,8 @@ class WanPipeline(Pipeline):
         """Rows of each prompt, see `vrjax.models.wan.umt5.encode`; the encoder is loaded for new prompts only."""
         return umt5.encode(self.folder, prompts, dtype=self._precision, cache=self._cache)
 
-    def conditions(
-        self, image: Any = None, last_image: Any = None, *, frames: int, size: tuple[int, int]
-    ) -> Conditions:
-        """See `Pipeline.conditions`; arrays are 8-bit, and brought to the size as the model's own code does it."""
-        settings_of.check(self.folder, image is not None, last_image is not None, frames)
-        first, last = picture(image), picture(last_image)
-        if first is None:
-            return Conditions()
+    def _conditions(self, first: np.ndarray, last: np.ndarray | None, frames: int, size: tuple[int, int]) -> Conditions:
+        """Of 8-bit pictures, brought to the size as the model's own code does it."""
         look = None if self.folder.cfg.image_dim is None else self.image_encoder
         return conditions.make(self.folder, self.vae, size=size, frames=frames, image=first, last_image=last, clip=look)
 
@@ -350,17 +350,10 @@ class EmbeddedPipeline(Pipeline):
         cfg = self.folder.cfg
         return np.stack([embedded_conditions.text(prompt, cfg.text_len, cfg.text_dim) for prompt in prompts])
 
-    def conditions(
-        self, image: Any = None, last_image: Any = None, *, frames: int, size: tuple[int, int]
-    ) -> Conditions:
-        """See `Pipeline.conditions`."""
-        settings_of.check(self.folder, image is not None, last_image is not None, frames)
-        frame = picture(image)
-        if frame is None:
-            return Conditions()
-        if frame.shape != (*size, 3):
-            raise ValueError(f"image: shape {frame.shape}, expected {(*size, 3)} as the video")
-        frame = frame / np.float32(127.5) - 1 if frame.dtype == np.uint8 else np.asarray(frame, np.float32)
+    def _conditions(self, first: np.ndarray, last: np.ndarray | None, frames: int, size: tuple[int, int]) -> Conditions:
+        if first.shape != (*size, 3):
+            raise ValueError(f"image: shape {first.shape}, expected {(*size, 3)} as the video")
+        frame = first / np.float32(127.5) - 1 if first.dtype == np.uint8 else np.asarray(first, np.float32)
         return Conditions(wan.Image(embedded_conditions.first_frame(self.folder.codec.encode(frame), frames)))
 
     def settings(self, *, picture: tuple[int, int] | None = None, **options: Any) -> Settings:
