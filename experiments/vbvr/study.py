@@ -179,7 +179,3 @@ def job(study: None, options: argparse.Namespace, console: Console) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
     return command.main("vbvr", __doc__, job, argv, options=OPTIONS)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
