@@ -179,7 +179,7 @@ def make(config: SampleConfig, mesh: Mesh) -> tuple[Callable[..., Any], tuple[An
         shape, dtype, sharding=NamedSharding(mesh, PartitionSpec(*over))
     )
     given = {name: put(shape) for name, shape in of.conditions(model, config.latent).items()}
-    negative = {name: x for name, x in given.items() if name == "text" or "text" not in given}
+    negative = {name: given[name] for name in config.model.GUIDED}
     inputs = denoise.Inputs(given, None if config.branches == 1 else negative)
     noise = put((config.seeds, *config.latent), jnp.float32, axes or None)
     seeds = put((config.seeds,), jnp.int32, axes or None)
