@@ -1,19 +1,29 @@
 """Test session set-up: eight fake CPU devices, quick compilation and its persistent cache, all before jax is imported;
 at the end, what each room took."""
 
+import gc
 import os
 import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Most of the suite's time is LLVM's. Programs of tiny models need no optimised machine code, only the same mathematics.
-os.environ["XLA_FLAGS"] = (
-    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-)
+# Most of the suite's time is the compiler's. Programs of tiny models need no optimised machine code, only the same
+# mathematics: LLVM's passes are left out, and so are the emitters of loops that build every kernel by MLIR.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+QUICK = "--xla_backend_optimization_level=0 --xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 {QUICK}"
 _cache = pathlib.Path(__file__).parent.parent / ".cache" / "jax"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
+# What is imported stays: let no collection of garbage look at it again and again.
+gc.disable()
+
 import pytest  # noqa: E402
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items):

@@ -177,15 +177,16 @@ def test_claims_of_runs(tmp_path, capsys):
     assert "no claims" in capsys.readouterr().out
 
 
-def test_python_m_trains_and_goes_on(tmp_path):
-    """The real command line in a process of its own, with overrides; the second call finds the run finished."""
-    argv = [sys.executable, "-m", "vrjax.cli", "train", str(CONFIG), "--root", str(tmp_path), "--steps", "2", *TINY]
+def test_python_m_trains_and_goes_on(tmp_path, capsys):
+    """The real command line in a process of its own, with overrides; a second call finds the run finished."""
+    argv = ["train", str(CONFIG), "--root", str(tmp_path), "--steps", "2", *TINY]
     argv += ["--validate.final-clips", "0", "--checkpoint.every", "1"]
-    env = {**os.environ, "XLA_FLAGS": ""}
-    first = subprocess.run(argv, capture_output=True, text=True, env=env, check=False)
+    env = {**os.environ, "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1")}
+    command = [sys.executable, "-m", "vrjax.cli", *argv]
+    first = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     assert first.returncode == 0 and "step 2/2" in first.stdout, first.stdout + first.stderr
     shutil.rmtree(tmp_path / "smoke" / "model")
-    again = subprocess.run(argv, capture_output=True, text=True, env=env, check=False)
-    assert again.returncode == 0 and "is finished" in again.stdout
-    other = subprocess.run([*argv, "--seed", "4"], capture_output=True, text=True, env=env, check=False)
-    assert other.returncode == 2 and "seed (was 0, now 4)" in other.stderr and "Traceback" not in other.stderr
+    assert call(*argv) == 0 and "is finished" in capsys.readouterr().out
+    assert call(*argv, "--seed", "4") == 2
+    said = capsys.readouterr().err
+    assert "seed (was 0, now 4)" in said and "Traceback" not in said

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import numpy as np
 import pytest
 import tiny
@@ -17,14 +16,6 @@ STUDY = dataclasses.replace(
     tiny.realdpo(),
     arms=("SFT", "RealDPO", "null: RealDPO, coin-flipped pairs", "RealDPO, frozen reference"),
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quickly_compiled():
-    """Compilation is nearly all of the time of these tests, and their programs are tiny: leave its passes out."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture

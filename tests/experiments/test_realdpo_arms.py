@@ -21,15 +21,6 @@ from vrjax.train import state as states
 from vrjax.train.config import Optim
 from vrjax.train.state import Network
 
-
-@pytest.fixture(autouse=True, scope="module")
-def quickly_compiled():
-    """Compilation is nearly all of the time of these tests, and their programs are tiny: leave its passes out."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 TINY = tiny.realdpo()
 
 

@@ -36,8 +36,7 @@ def launch(root, mesh, count, devices, **environment):
             command += ["--coordinator", address, "--processes", str(count), "--process", str(i)]
             command += ["--heartbeat", str(HEARTBEAT)]
         mine = {name: value for name, (who, value) in environment.items() if who in (i, "each")}
-        # compiled quickly: two processes on a small machine, and nothing here is about speed
-        flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
+        flags = os.environ["XLA_FLAGS"].replace("device_count=8", f"device_count={devices}")
         env = os.environ | {"XLA_FLAGS": flags, "POD_MESH": json.dumps(mesh), "JAX_PLATFORMS": "cpu"} | mine
         env |= {"PYTHONPATH": os.pathsep.join([str(HERE.parent.parent), str(HERE.parent)])}
         pipe = subprocess.PIPE
