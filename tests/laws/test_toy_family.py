@@ -14,7 +14,7 @@ import pytest
 import vrjax.models
 from vrjax import flow, parallel
 from vrjax.align import step as align_step
-from vrjax.align.config import AlignConfig, Rollout
+from vrjax.align.config import AlignConfig, Preference, Rollout
 from vrjax.data import batches
 from vrjax.files import tensors
 from vrjax.models import family
@@ -112,7 +112,12 @@ def test_toy_resumes_bitwise(trained, tmp_path):
 
 def test_toy_aligns(trained, tmp_path):
     """DPO with a LoRA against losers that the base samples inside the update."""
-    made = {"start": str(trained / "model"), "lora": Lora(rank=2), "rollout": Rollout(source="base", steps=2)}
+    made: dict[str, Any] = {
+        "start": str(trained / "model"),
+        "lora": Lora(rank=2),
+        "rollout": Rollout(source="base", steps=2),
+    }
+    made["preference"] = Preference(beta=100.0)  # errors that differ by their last bit stay within the bound below
     config = AlignConfig(**COMMON, **made, optim=Optim(kind="adamw", lr=0.01, warmup=1))
     loop.run(config, root=tmp_path, prepare=prepare(align_step.make, align_step.extended))
     rows = [json.loads(line) for line in (tmp_path / "toy" / "metrics.jsonl").read_text().splitlines()]
