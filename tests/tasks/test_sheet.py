@@ -17,11 +17,12 @@ def test_shows_the_clips_pixel_by_pixel(name, tmp_path):
     contact_sheet(name, "test", [3], tmp_path / "sheet.png", scale=2)
     sheet = pixels(tmp_path / "sheet.png")
     video = tasks.get(name).make(3, "test").video
-    assert sheet.shape[1] == 2 * MARGIN + 9 * 80 + 8 * GAP
+    side = 2 * video.shape[2]
+    assert sheet.shape[1] == 2 * MARGIN + 9 * side + 8 * GAP
     top = TITLE + HEAD
     for f, frame in enumerate(video):
-        left = MARGIN + f * (80 + GAP)
-        shown = sheet[top : top + 80, left : left + 80]
+        left = MARGIN + f * (side + GAP)
+        shown = sheet[top : top + side, left : left + side]
         expected = (frame.repeat(2, 0).repeat(2, 1) + 1) / 2 * 255
         assert np.abs(shown - expected).max() <= 1
 

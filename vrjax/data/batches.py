@@ -9,10 +9,12 @@ prefetching and splitting over hosts are therefore only arithmetic on i.
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import grain
 import numpy as np
+
+if TYPE_CHECKING:
+    import grain
 
 ENDLESS = 2**53  # rows of a stream without end: no run gets there, and every reader of JSON can hold the number
 
@@ -37,7 +39,7 @@ def pipeline(
     rows: Sequence[int] | None = None,
     prefetch: int = 2,
     stack: Callable[[Sequence[Any]], dict[str, Any]] = stack,
-) -> grain.DatasetIterator:
+) -> "grain.DatasetIterator":
     """An endless iterator of batches.
 
     Args:
@@ -55,6 +57,8 @@ def pipeline(
     Raises:
         ValueError: rows that a batch does not have; from `next`, rows that do not stack.
     """
+    import grain  # here, so that streams of clips need no Grain
+
     chosen = tuple(range(batch)) if rows is None else tuple(rows)
     if not chosen or not set(chosen) <= set(range(batch)):
         raise ValueError(f"batch={batch}, rows={chosen}: expected some of the {batch} rows of a batch")
@@ -66,6 +70,8 @@ def pipeline(
 def place(number: int, count: int, seed: Callable[[int], int]) -> int:
     """Which of `count` rows stands at a place of an endless stream: all of them once per epoch, in the order of
     `seed(epoch)`, 32 bits. A permutation that needs no memory."""
+    import grain
+
     epoch, here = divmod(number, count)
     if count == 1:
         return 0

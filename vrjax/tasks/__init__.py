@@ -5,7 +5,8 @@
     task.score(clip, video)                   # 1.0 for a right answer with every frame right; see `Task`
     task.solved(clip, video)                  # right answer in the last frame: what the experiments count
 
-Every clip has 9 frames of 40 x 40 pixels, drawn in blocks of 4 x 4 pixels (48 x 48 in the `large` splits).
+Every clip has 9 frames of 40 x 40 pixels, drawn in blocks of 4 x 4 pixels (48 x 48 in the `large` splits; the entrant's
+have 32 x 32).
 
 | task | question | also held out (out of distribution) | layouts up to symmetry | chance |
 | --- | --- | --- | --- | --- |
@@ -14,6 +15,7 @@ Every clip has 9 frames of 40 x 40 pixels, drawn in blocks of 4 x 4 pixels (48 x
 | tictactoe | the cell that makes three in a row | crowded, large | > 500,000 | 0.08 of the empty cells |
 | occluder | what comes out behind the screen | wide, large | > 500,000 | 1 in 8 candidates |
 | ball | where a bouncing ball goes | fast, large | 1,245 (11,696 turned; x places x colours) | 1 in 7 candidates |
+| entrant | what goes out as it came in, its look unstated | - | about 2,000 (x 12 looks, drawn afresh) | all looks are right |
 | pick | the object that the prompt names | many, large | > 50,000 | 1 in 3.4 objects |
 
 (Layouts: estimated from repeats among 6,000 draws.) A new task is one file, named as its class's `name`; `get` finds it
@@ -33,6 +35,7 @@ from typing import Any
 
 from vrjax.tasks.ball import Ball
 from vrjax.tasks.core import BLOCK, Answer, Clip, Task
+from vrjax.tasks.entrant import Entrant
 from vrjax.tasks.maze import Maze
 from vrjax.tasks.maze_goals import MazeGoals
 from vrjax.tasks.occluder import Occluder
@@ -44,6 +47,7 @@ __all__ = [
     "Answer",
     "Ball",
     "Clip",
+    "Entrant",
     "Maze",
     "MazeGoals",
     "Occluder",

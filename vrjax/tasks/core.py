@@ -42,6 +42,7 @@ PALETTE: dict[str, tuple[float, float, float]] = {
     "purple": (0.375, -0.75, 0.6875),
     "cyan": (-0.625, 0.6875, 0.9375),
     "sand": (0.5, 0.4375, 0.25),
+    "clay": (0.625, 0.0, -0.5),
 }
 NAMES = tuple(PALETTE)
 COLOURS = np.array(list(PALETTE.values()), np.float32)
@@ -178,7 +179,8 @@ class Task(ABC):
     **Scoring.** A video is read block by block (mean, then nearest colour of the task's palette), so small pixel noise
     does not matter, and is compared with the films of the right answers (those with a prior above 0):
 
-    - `solved`: the last frame is the last frame of a right answer. The timing of the frames between does not count.
+    - `solved`: the last frame is the last frame of a right answer (in a task with more `decisive` frames: all of those).
+      The timing of the frames between does not count.
     - `score`: 0 unless solved; else 1/2 + 1/2 x m x r, where m is the share of correct frames among those in which that
       answer's film still differs from its last frame, and r the share among the others. So 1.0 means right answer *and*
       every frame right and on time; a frozen last frame scores 0.5; a frozen first frame, a film run backwards, grey,
@@ -196,6 +198,7 @@ class Task(ABC):
     name: ClassVar[str] = ""
     splits: ClassVar[tuple[str, ...]] = ("train", "val", "test")
     colours: ClassVar[tuple[str, ...]] = NAMES  # what the reader may see
+    decisive: ClassVar[tuple[int, ...]] = (-1,)  # the frames by which an answer is right or wrong
 
     def __post_init__(self):
         if self.frames < 4:
@@ -299,9 +302,9 @@ class Task(ABC):
         return max((self._agreement(film, raster) for film in self._films(clip)), default=0.0)
 
     def solved(self, clip: Clip, video: Any) -> bool:
-        """Whether the last frame shows a right answer, whatever the frames between. Raises as `score` does."""
-        last = self._blocks(np.asarray(video), clip.video.shape, "video")[-1]
-        return any(np.array_equal(film[-1], last) for film in self._films(clip))
+        """Whether the decisive frames show a right answer, whatever the frames between. Raises as `score` does."""
+        shown, where = self._blocks(np.asarray(video), clip.video.shape, "video"), list(self.decisive)
+        return any(np.array_equal(film[where], shown[where]) for film in self._films(clip))
 
     def read(self, clip: Clip, frame: Any) -> dict[str, Any]:
         """What one frame (h, w, 3) shows.
@@ -341,10 +344,9 @@ class Task(ABC):
             raise ValueError(f"{self.name}: {what} holds values that are not finite, expected numbers in [-1, 1]")
         return nearest(means, self.colours)
 
-    @staticmethod
-    def _agreement(film: np.ndarray, raster: np.ndarray) -> float:
+    def _agreement(self, film: np.ndarray, raster: np.ndarray) -> float:
         right = (film == raster).all(axis=(1, 2))
-        if not right[-1]:
+        if not right[list(self.decisive)].all():
             return 0.0
         resting = (film == film[-1]).all(axis=(1, 2))
         return float(0.5 + 0.5 * right[~resting].mean() * right[resting].mean())
@@ -355,3 +357,9 @@ def token_grid(film: np.ndarray, *values: int) -> np.ndarray:
     t, h, w = film.shape
     tokens = np.isin(film, values).reshape(t, h // TOKEN, TOKEN, w // TOKEN, TOKEN)
     return np.asarray(tokens.any(axis=(2, 4)), np.int64)
+
+
+def stamp(film: np.ndarray, y: int, x: int, shape: str, colour: str, turn: int) -> None:
+    """Draws an object into all frames of a film that will be turned `turn` times, after which it stands upright."""
+    pattern = np.rot90(np.array(SHAPES[shape], bool), -turn)
+    film[:, y : y + 2, x : x + 2][:, pattern] = INDEX[colour]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vrjax.tasks.core import INDEX, INKS, SHAPES, Answer, Clip, Draws, Layout, Task, canonical, token_grid
+from vrjax.tasks.core import INDEX, INKS, SHAPES, Answer, Clip, Draws, Layout, Task, canonical, stamp, token_grid
 
 FLOOR, SCREEN = INDEX["floor"], INDEX["grey"]
 
@@ -111,7 +111,7 @@ class Occluder(Task):
         n, left, width = layout["blocks"], layout["left"], layout["width"]
         film = np.full((layout["frames"], n, n), FLOOR, np.uint8)
         for y, x, shape, colour in layout["clutter"]:
-            self._stamp(film, y, x, shape, colour, layout["turn"])
+            stamp(film, y, x, shape, colour, layout["turn"])
         for f, x in enumerate(track_of(n, layout["start"], layout["speed"] if move else 0, layout["frames"])):
             look = (layout["colour"], layout["shape"])
             if move == "stop":
@@ -119,14 +119,9 @@ class Occluder(Task):
             elif x + 2 > left + width:  # whatever happens to it happens while it is hidden
                 look = move
             if look != "gone":
-                self._stamp(film[f : f + 1], layout["lane"], x, look[1], look[0], layout["turn"])
+                stamp(film[f : f + 1], layout["lane"], x, look[1], look[0], layout["turn"])
         film[:, :, left : left + width] = SCREEN
         return np.ascontiguousarray(np.rot90(film, layout["turn"], axes=(1, 2)))
-
-    @staticmethod
-    def _stamp(film: np.ndarray, y: int, x: int, shape: str, colour: str, turn: int) -> None:
-        pattern = np.rot90(np.array(SHAPES[shape], bool), -turn)  # upright again once the film is turned
-        film[:, y : y + 2, x : x + 2][:, pattern] = INDEX[colour]
 
     def prompt(self, layout: Layout) -> str:
         pace = {1: "slowly", 2: "quickly"}[layout["speed"]]

@@ -86,19 +86,22 @@ class Evaluator:
                     out[i] = video[0] if seeds is None else video
         return out
 
-    def rates(self, weights: Any, worlds: Sequence[str], split: str, clips: int) -> dict[str, dict[str, float]]:
+    def rates(
+        self, weights: Any, worlds: Sequence[str], split: str, clips: int, seed: int | None = None
+    ) -> dict[str, dict[str, float]]:
         """Solved-rate of each world: `{"solved", "low", "high", "score", "n"}` with Wilson's 95 % interval.
 
         `score` is the mean of `world.score`, which also judges the frames before the last. A video with values that are
-        not finite counts as unsolved.
+        not finite counts as unsolved. `seed` is of the initial noise, by default the evaluator's.
         """
+        noise = (self._seed if seed is None else seed,)
         out = {}
         for name in worlds:
             world, here = tasks.get(name), (name, split, clips)
             if here not in self._clips:
                 self._clips[here] = [world.make(i, split=split) for i in range(clips)]
             chosen = self._clips[here]
-            pairs = list(zip(chosen, self.videos(weights, chosen), strict=True))
+            pairs = list(zip(chosen, (video[0] for video in self.videos(weights, chosen, noise)), strict=True))
             finite = [(c, v) for c, v in pairs if np.isfinite(v).all()]
             solved = sum(world.solved(c, v) for c, v in finite)
             score = math.fsum(world.score(c, v) for c, v in finite) / clips
