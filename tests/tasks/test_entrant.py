@@ -17,7 +17,7 @@ INKS, WHOLE, SLASH = core.INKS, [[1, 1], [1, 1]], [[0, 1], [1, 0]]
 def colours(frame):
     """Pixels (h, w, 3) -> colour names of the blocks, by brute force."""
     table = {tuple(np.float32(v)): name for name, v in core.PALETTE.items()}
-    return np.array([[table[tuple(pixel)] for pixel in row] for row in frame[::4, ::4]])
+    return np.array([[table[tuple(pixel)] for pixel in row] for row in frame[::4, ::4]], dtype=object)
 
 
 def film(clip, look):
@@ -58,8 +58,7 @@ def test_the_rules_from_pixels_alone(seed, split):
             place = left[across : across + 2, enter if f < 3 else leave]
             place[np.array({"square": WHOLE, "slash": SLASH}[form], bool)] = colour
             assert (shown[across : across + 2, enter if f < 3 else leave] == colour).sum() == {"square": 4}.get(form, 2)
-        if form == "square" or not way:  # a slash that stands upright is its own transpose
-            assert (shown == left).all(), f
+        assert (shown == left).all(), f  # the slash is its own transpose
     clutter = np.argwhere(np.isin(scene, INKS))
     assert 1 <= len(clutter) <= 8
     assert all(abs((b[1] if way else b[0]) - across - 0.5) > 1.5 for b in clutter)
@@ -112,9 +111,9 @@ def test_readers():
         assert TASK.exact(clip, torn).exit == TASK.exact(clip, torn).entrance == -1
         if not TASK._doors(clip.meta["layout"])[:, y, x].any():
             assert TASK.lenient(clip, torn).entrance == TASK.lenient(clip, torn).exit == ink
-        # half of a blurred mean of all looks: nothing is drawn, yet one look is nearest
+        # blurred towards the mean of all looks, and so not legible, yet one look is nearest
         mean = core.block_mean(np.stack([film(clip, look) for look in TASK.looks])).mean(0)
-        blurred = TASK.soft(clip, np.stack([[0.7 * mean + 0.3 * latents[0]]]))
+        blurred = TASK.soft(clip, np.stack([[0.4 * mean + 0.6 * latents[0]]]))
         assert blurred.entrance.shape == (1, 1) and blurred.entrance == blurred.exit == choice
         # an ink with three quarters of the inked blocks is read, one with two thirds is not
         lane = np.argwhere(TASK._doors(clip.meta["layout"])[1])
@@ -168,6 +167,7 @@ def test_symbols_say_where_and_what():
         assert np.array_equal(symbols["agent"].sum((1, 2)), [0, 1, 1, 0, 0, 0, 1, 1, 1])
         assert np.array_equal(symbols["hidden"][:, 0, 0], [0, 0, 0, 1, 1, 1, 0, 0, 0])
         where = symbols["agent"].repeat(2, axis=1).repeat(2, axis=2).astype(bool)
-        assert np.isin(raster[where], [ink, core.INDEX["clay"], core.INDEX["wall"]]).all() and (raster == ink)[where].any()
+        bare = [core.INDEX[name] for name in ("floor", "clay", "wall")]
+        assert np.isin(raster[where], [ink, *bare]).all() and (raster == ink)[where].any()
         assert (symbols["answer"][-1] == symbols["agent"][-1]).all()
         assert (symbols["entrance"][1] == symbols["agent"][1]).all()

@@ -1,0 +1,176 @@
+"""Mazes with one path: which of *all* paths an estimate is nearest to (forced choice), and what is drawn off the path.
+
+An exact reading calls a blurred early estimate unreadable, and what becomes readable looks like a correction. A forced
+choice among every path that the drawing rule allows has no such door. Its null is the *calibrated believer*: an exact
+posterior over all paths whose prior is the network's own first estimate, made calibrated on validation clips. It
+changes its mind as the noise decides, and gains nothing by it: it ends at a path drawn from its belief, whose expected
+score is at most that of the path it believed in most.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vrjax.flow import Phase, Record, grids, sample
+from vrjax.reasoning.instruments import null, readout
+from vrjax.reasoning.instruments.arms import thirds
+from vrjax.study.subjects import Subject, Suite
+from vrjax.study.tables import Bench, Tables
+from vrjax.tasks.core import COLOURS, INDEX
+from vrjax.tasks.maze import neighbours, paths_from
+
+DISTANCES = (1, 2, 3)  # grid steps from the solution at which branch and placebo are compared
+BETAS = np.geomspace(1e-2, 1e4, 121)  # among which a believer's sharpness is chosen
+PLANTED = 0.5  # wrong path of the positive control: at this place among the wrong ones
+
+
+class Films(NamedTuple):
+    """Every path of each clip's maze, as films.
+
+    Attributes:
+        films: float32 [N, K, t, h, w, c] latents; mazes with fewer paths repeat their last one.
+        mask: bool [N, K], paths that are there.
+        right: bool [N, K], paths that end in a goal.
+    """
+
+    films: np.ndarray
+    mask: np.ndarray
+    right: np.ndarray
+
+
+def every_path(suite: Suite) -> Films:
+    """The paths from the start to every other cell that the film is long enough for, in the order of the cells."""
+    rows = []
+    for clip in suite.clips:
+        layout = clip.meta["layout"]
+        reach = layout["speed"] * (layout["frames"] - 1)
+        paths = {c: p for c, p in paths_from(layout["maze"], tuple(layout["start"])).items() if 2 <= len(p) - 1 <= reach}
+        goals = [tuple(goal) for goal in layout["goals"]]
+        cells = sorted(paths)
+        rows.append(([suite.task.film(layout, paths[c]) for c in cells], [c in goals for c in cells]))
+    most = max(len(films) for films, _ in rows)
+    fill = lambda items, value: [*items, *[value] * (most - len(items))]
+    films = np.stack([np.stack(fill(films, films[-1])) for films, _ in rows])
+    mask = np.array([fill([True] * len(films), False) for films, _ in rows])
+    return Films(COLOURS[films], mask, np.array([fill(right, False) for _, right in rows]))
+
+
+def measure(
+    bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float, beta: float | None = None
+) -> Tables:
+    """Samples every instance from every noise and reads every clean estimate.
+
+    Args:
+        beta: sharpness of the believer (`calibrate` on validation clips); None leaves believer and planted run out.
+
+    Returns:
+        `choice` int [N, M, S], the nearest path; `right` bool, whether it is the solution; `distance` [N, M, K] of the
+        first estimate, over the spread of the paths, and `mask`, `truth` [N, K]; `ink` [N, M, S, n, n], path colour on
+        each cell of the last frame. With beta: `believer_right`, and `planted_right` of a run that is led to a wrong
+        path in the first third of its steps and to the right one after.
+    """
+    grid = grids.shifted(steps, shift=shift)
+    every = every_path(suite)
+    red = jnp.asarray(COLOURS[INDEX["red"]])
+    wrong = np.argsort(every.right | ~every.mask, axis=1, kind="stable")  # wrong ones first
+    place = (PLANTED * (every.mask & ~every.right).sum(1)).astype(int)
+    aside = np.take_along_axis(wrong, place[:, None], 1)[:, 0]
+    first = len(thirds(steps)[0])
+
+    def choose(row: Any, x0: Any) -> Any:
+        distance = readout.squared_distances(x0, row["films"])
+        return jnp.where(row["mask"], distance, jnp.inf)
+
+    def one(weights: Any, row: Any) -> Any:
+        films, model = row["films"], subject.velocity(weights, row)
+        centre = jnp.tensordot(row["mask"] / row["mask"].sum(), films, 1)
+        spread = (jnp.square(films - centre).sum((1, 2, 3, 4)) * row["mask"]).sum() / row["mask"].sum()
+        alone = lambda k: jnp.eye(films.shape[0])[k]
+
+        def run(noise: Any) -> Any:
+            seen = lambda velocity: sample(velocity, noise, grid, record=Record(fields=("x0",))).x0
+            x0 = seen(model)
+            distance = choose(row, x0)
+            ink = readout.ink(x0[:, -1:], row["image"][0, ..., 1:], red)[:, 0, ::2, ::2]
+            out = {"choice": distance.argmin(-1), "distance": distance[0] / spread, "ink": ink}
+            if beta is not None:
+                belief = null.velocity(films, believed(distance[0] / spread, beta))
+                led = Phase(first, null.velocity(films, alone(row["aside"])))
+                planted = (led, Phase(steps, null.velocity(films, alone(row["right"].argmax()))))
+                out |= {"believer": choose(row, seen(belief)).argmin(-1)}
+                out |= {"planted": choose(row, seen(planted)).argmin(-1)}
+            return out
+
+        return jax.vmap(run)(row["noise"])
+
+    rows = {k: suite.rows[k] for k in ("image", "text", "noise", "candidates", "prior")}
+    rows |= {"films": every.films, "mask": every.mask, "right": every.right, "aside": aside}
+    out = bench.over(one, subject.weights, rows, f"{subject.name}: {suite.task.name}, all paths")
+    right = lambda choice: np.take_along_axis(every.right, choice.reshape(len(choice), -1), 1).reshape(choice.shape)
+    out |= {f"{k}_right": right(out[k]) for k in ("believer", "planted") if k in out}
+    return out | {"right": right(out["choice"]), "mask": every.mask, "truth": every.right}
+
+
+def believed(distance: Any, beta: Any) -> Any:
+    """What a believer of sharpness beta holds of each path: proportional to exp(-beta distance)."""
+    return jax.nn.softmax(-beta * distance)
+
+
+def calibrate(table: Tables) -> float:
+    """The sharpness under which the solutions of a table's (validation) clips were most likely, over its noises."""
+    distance, truth = table["distance"], np.broadcast_to(table["truth"][:, None], table["distance"].shape)
+    logs = [np.asarray(jax.nn.log_softmax(-beta * distance, axis=-1)) for beta in BETAS]
+    return float(BETAS[np.argmax([log[truth].mean() for log in logs])])
+
+
+def correction(right: np.ndarray) -> np.ndarray:
+    """+1 where the forced choice [..., S] is wrong at the first step and right at the last, -1 the other way."""
+    return right[..., -1].astype(float) - right[..., 0]
+
+
+# --------------------------------------------------------------------------------------------------- what is drawn off
+
+
+def regions(layout: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Cells off the solution, by grid distance from it: `(branch, placebo)`, bool [distance, n, n].
+
+    Branch: cells at most 3 steps from the solution by open passages, on a branch that is at least 3 cells deep.
+    Placebo: floor that is as near on the grid and more than 3 steps away by open passages: what separates it is walls.
+    """
+    maze, start, goal = layout["maze"], tuple(layout["start"]), tuple(layout["goals"][0])
+    n, ways = len(maze), neighbours(maze)
+    solution = paths_from(maze, start)[goal]
+    away = {cell: (0, cell) for cell in solution}  # steps from the solution, and the branch's first cell
+    queue = list(solution)
+    for here in queue:
+        for cell in ways[here]:
+            if cell not in away:
+                steps, root = away[here]
+                away[cell] = steps + 1, cell if steps == 0 else root
+                queue.append(cell)
+    depth: dict[Any, int] = {}
+    for steps, root in away.values():
+        depth[root] = max(depth.get(root, 0), steps)
+    near = lambda c: min(abs(c[0] - y) + abs(c[1] - x) for y, x in solution)
+    branch, placebo = (np.zeros((len(DISTANCES), n, n), bool) for _ in range(2))
+    for cell, (steps, root) in away.items():
+        if steps == 0 or near(cell) not in DISTANCES:
+            continue
+        if steps <= 3 and depth[root] >= 3:
+            branch[DISTANCES.index(near(cell))][cell] = True
+        elif steps > 3:
+            placebo[DISTANCES.index(near(cell))][cell] = True
+    return branch, placebo
+
+
+def off_path(ink: np.ndarray, suite: Suite) -> np.ndarray:
+    """Ink on wrong branches minus ink on the placebo at equal distance, mean over distances that have both; NaN where
+    none has. [N, ...] for `ink` [N, ..., n, n]."""
+    out = []
+    for clip, drawn in zip(suite.clips, ink, strict=True):
+        both = [(b, p) for b, p in zip(*regions(clip.meta["layout"]), strict=True) if b.any() and p.any()]
+        found = [drawn[..., b].mean(-1) - drawn[..., p].mean(-1) for b, p in both]
+        out.append(np.mean(found, axis=0) if found else np.full(drawn.shape[:-2], np.nan))
+    return np.array(out)
