@@ -46,7 +46,9 @@ def every_path(suite: Suite) -> Films:
     for clip in suite.clips:
         layout = clip.meta["layout"]
         reach = layout["speed"] * (layout["frames"] - 1)
-        paths = {c: p for c, p in paths_from(layout["maze"], tuple(layout["start"])).items() if 2 <= len(p) - 1 <= reach}
+        paths = {
+            c: p for c, p in paths_from(layout["maze"], tuple(layout["start"])).items() if 2 <= len(p) - 1 <= reach
+        }
         goals = [tuple(goal) for goal in layout["goals"]]
         cells = sorted(paths)
         rows.append(([suite.task.film(layout, paths[c]) for c in cells], [c in goals for c in cells]))

@@ -34,6 +34,7 @@ from flax import nnx
 from vrjax.data import worlds
 from vrjax.files import runs, writing
 from vrjax.models import family
+from vrjax.parallel.mesh import reuse_host_memory
 from vrjax.report import claims
 from vrjax.train import config as configs
 from vrjax.train import loop, optim, step, update
@@ -114,9 +115,8 @@ class Together:
         with contextlib.ExitStack() as held:
             enter = held.enter_context
             enter(runs.Run(self.root / name, config, kind="seeds", fresh=self.fresh, other="--root"))
-            for seed, own in self.each.items():
+            for own in self.each.values():
                 enter(loop.folder_of(own, self.root, self.fresh))
-                (self.root / own.name).mkdir(exist_ok=True)
             saved = Checkpoints(self.root / name / "checkpoints", keep=2)
             held.callback(saved.close)
             keys = jnp.stack([states.run_key(own, states.STEP) for own in self.each.values()])
@@ -188,10 +188,9 @@ class Together:
     def _finish(self, state: update.State, line: Line) -> None:
         check = self.config.validate
         rates = self._rates(state, check.final_clips) if check.final_clips else [{} for _ in self.seeds]
-        best = jax.device_get(state.best)
-        for i, (seed, own) in enumerate(self.each.items()):
-            network = dataclasses.replace(self.network, config=own)
-            loop.export(self.root / own.name / "model", network, jax.tree.map(lambda x, i=i: jnp.asarray(x[i]), best), own)
+        for i, own in enumerate(self.each.values()):
+            best = jax.tree.map(lambda x, i=i: x[i], state.best)
+            loop.export(self.root / own.name / "model", dataclasses.replace(self.network, config=own), best, own)
             results = {"kind": "train", "name": own.name, "steps": own.steps, "split": check.split}
             results["sampler"] = {"solver": "euler", "steps": check.steps, "shift": check.shift}
             claims.write(self.root / own.name, [], details={**results, "solved": rates[i]})
@@ -261,9 +260,8 @@ def gate(found: dict[int, dict[str, Any]]) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
-    description, formatter = __doc__, argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m experiments.chain_of_steps.training", None, description)
-    parser.formatter_class = formatter
+    parser = argparse.ArgumentParser("python -m experiments.chain_of_steps.training", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("configs", nargs="+", help="files in configs/chain_of_steps, by name")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(8)), help="which (0 ... 7)")
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
@@ -275,6 +273,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--every", type=int, help="updates between validations (none)")
     parser.add_argument("--fresh", action="store_true", help="forget earlier runs")
     given = parser.parse_args(argv)
+    reuse_host_memory()  # before anything is computed, as `vrjax train` does
     try:
         for name in given.configs:
             config = asked(configs.load(FOLDER / f"{name}.py"), given)

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 import tiny
+from safetensors.numpy import load_file
 
 from experiments.chain_of_steps import training
-from vrjax.files import weights
 from vrjax.train import config as configs
 from vrjax.train import loop
 from vrjax.train.config import Checkpoint, Data, Validate
@@ -24,7 +24,7 @@ CONFIG = tiny.config(
 
 
 def tensors(folder):
-    return weights.read(folder / "model" / "diffusion_pytorch_model.safetensors")
+    return load_file(folder / "model" / "diffusion_pytorch_model.safetensors")
 
 
 @pytest.fixture(scope="module")

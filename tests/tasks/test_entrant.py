@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from vrjax import tasks
 from vrjax.tasks import core
 
-TASK = tasks.get("entrant")
+TASK = tasks.Entrant()
 seeds = st.integers(0, 2**62)
 few = settings(max_examples=10, deadline=None)
 INKS, WHOLE, SLASH = core.INKS, [[1, 1], [1, 1]], [[0, 1], [1, 0]]
@@ -16,7 +16,7 @@ INKS, WHOLE, SLASH = core.INKS, [[1, 1], [1, 1]], [[0, 1], [1, 0]]
 
 def colours(frame):
     """Pixels (h, w, 3) -> colour names of the blocks, by brute force."""
-    table = {tuple(np.float32(v)): name for name, v in core.PALETTE.items()}
+    table = {tuple(np.asarray(v, np.float32)): name for name, v in core.PALETTE.items()}
     return np.array([[table[tuple(pixel)] for pixel in row] for row in frame[::4, ::4]], dtype=object)
 
 
@@ -109,14 +109,14 @@ def test_readers():
         y, x = np.argwhere(scene == core.INDEX["floor"])[0]
         torn[:, y, x] = core.COLOURS[core.INDEX["wall"]]
         assert TASK.exact(clip, torn).exit == TASK.exact(clip, torn).entrance == -1
-        if not TASK._doors(clip.meta["layout"])[:, y, x].any():
+        if not TASK.doors(clip.meta["layout"])[:, y, x].any():
             assert TASK.lenient(clip, torn).entrance == TASK.lenient(clip, torn).exit == ink
         # blurred towards the mean of all looks, and so not legible, yet one look is nearest
         mean = core.block_mean(np.stack([film(clip, look) for look in TASK.looks])).mean(0)
         blurred = TASK.soft(clip, np.stack([[0.4 * mean + 0.6 * latents[0]]]))
         assert blurred.entrance.shape == (1, 1) and blurred.entrance == blurred.exit == choice
         # an ink with three quarters of the inked blocks is read, one with two thirds is not
-        lane = np.argwhere(TASK._doors(clip.meta["layout"])[1])
+        lane = np.argwhere(TASK.doors(clip.meta["layout"])[1])
         for count, found in ((3, ink), (2, -1)):
             mixed = core.block_mean(film(clip, None))
             for y, x in lane[:count]:
@@ -151,7 +151,7 @@ def test_looks_are_even_and_independent_of_the_layout():
 
 @pytest.mark.parametrize("shapes", [1, 3])
 def test_other_numbers_of_shapes(shapes):
-    task = tasks.get("entrant", shapes=shapes)
+    task = tasks.Entrant(shapes=shapes)
     clip = task.make(5, "test")
     assert len(task.candidates(clip)) == 6 * shapes and task.score(clip, clip.video) == 1.0
     assert task.exact(clip, core.block_mean(clip.video)).exit == clip.meta["choice"]

@@ -15,7 +15,7 @@ have 32 x 32).
 | tictactoe | the cell that makes three in a row | crowded, large | > 500,000 | 0.08 of the empty cells |
 | occluder | what comes out behind the screen | wide, large | > 500,000 | 1 in 8 candidates |
 | ball | where a bouncing ball goes | fast, large | 1,245 (11,696 turned; x places x colours) | 1 in 7 candidates |
-| entrant | what goes out as it came in, its look unstated | - | about 1,000 (x 12 looks, drawn afresh) | all looks are right |
+| entrant | what goes out as it came in, its look unstated | - | about 1,000 (x 12 looks) | all looks are right |
 | pick | the object that the prompt names | many, large | > 50,000 | 1 in 3.4 objects |
 
 (Layouts: estimated from repeats among 6,000 draws.) A new task is one file, named as its class's `name`; `get` finds it

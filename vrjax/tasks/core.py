@@ -179,8 +179,8 @@ class Task(ABC):
     **Scoring.** A video is read block by block (mean, then nearest colour of the task's palette), so small pixel noise
     does not matter, and is compared with the films of the right answers (those with a prior above 0):
 
-    - `solved`: the last frame is the last frame of a right answer (in a task with more `decisive` frames: all of those).
-      The timing of the frames between does not count.
+    - `solved`: the last frame is the last frame of a right answer (in a task with more `decisive` frames, all of them
+      are). The timing of the frames between does not count.
     - `score`: 0 unless solved; else 1/2 + 1/2 x m x r, where m is the share of correct frames among those in which that
       answer's film still differs from its last frame, and r the share among the others. So 1.0 means right answer *and*
       every frame right and on time; a frozen last frame scores 0.5; a frozen first frame, a film run backwards, grey,

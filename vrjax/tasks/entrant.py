@@ -125,7 +125,7 @@ class Entrant(Task):
     def describe(self, layout: Layout, raster: np.ndarray) -> dict[str, Any]:
         """`scene`: whether all but the two doors is intact; `entrance`, `exit`: the look that stands there, exactly and
         alone, else None."""
-        blank, ends = self.film(layout, None)[0], self._doors(layout)
+        blank, ends = self.film(layout, None)[0], self.doors(layout)
         scene = bool((raster == blank)[~ends.any(0)].all())
         found: dict[str, Any] = {"scene": scene}
         for name, here, f in zip(Ends._fields, ends, self.decisive, strict=True):
@@ -140,7 +140,7 @@ class Entrant(Task):
         layout = self._layout(clip)
         t, film = layout["frames"], self.film(layout, None)
         hidden, out = stages(t)
-        doors = [token_grid(np.repeat(door[None], t, axis=0), 1) for door in self._doors(layout)]
+        doors = [token_grid(np.repeat(door[None], t, axis=0), 1) for door in self.doors(layout)]
         when = np.arange(t)[:, None, None]
         seen = doors[0] * ((when >= 1) & (when < hidden)) + doors[1] * (when >= out)
         screen = token_grid(film, SCREEN)
@@ -167,7 +167,7 @@ class Entrant(Task):
     def lenient(self, clip: Clip, latents: np.ndarray) -> Ends:
         """Number of the ink (of `INKS`) that has at least three quarters of the inked blocks in the visible lane of
         frame 1, and of the last frame; whatever the shape, and whatever stands elsewhere."""
-        doors = self._doors(self._layout(clip)).any(0)
+        doors = self.doors(self._layout(clip)).any(0)
         rasters = self._rasters(clip, latents)
         found = []
         for f in self.decisive:
@@ -180,7 +180,7 @@ class Entrant(Task):
     def soft(self, clip: Clip, latents: np.ndarray) -> Ends:
         """Number of the look that is nearest by squared error at the entrance in frame 1, and at the exit in the last
         frame; always one, so that a blurred estimate can be read too."""
-        films, doors = COLOURS[self._all(clip)], self._doors(self._layout(clip))
+        films, doors = COLOURS[self._all(clip)], self.doors(self._layout(clip))
         latents = self._checked(clip, latents)
         pairs = zip(doors, self.decisive, strict=True)
         errors = ((latents[..., None, f, :, :, :] - films[:, f])[..., door, :] for door, f in pairs)
@@ -191,7 +191,7 @@ class Entrant(Task):
         layout = self._layout(clip)
         return np.stack([self.film(layout, look) for look in self.looks])
 
-    def _doors(self, layout: Layout) -> np.ndarray:
+    def doors(self, layout: Layout) -> np.ndarray:
         """Where the object comes in and goes out: bool [2, h, w], the entrance first."""
         doors = np.zeros((2, BLOCKS, BLOCKS), bool)
         lane = slice(layout["lane"], layout["lane"] + 2)
