@@ -40,18 +40,20 @@ class Films(NamedTuple):
     right: np.ndarray
 
 
+def drawable(layout: dict[str, Any]) -> dict[Any, Any]:
+    """The paths from the start to every other cell that the film is long enough for, by their ends, in reading order."""
+    reach = layout["speed"] * (layout["frames"] - 1)
+    paths = paths_from(layout["maze"], tuple(layout["start"]))
+    return {end: path for end, path in sorted(paths.items()) if 2 <= len(path) - 1 <= reach}
+
+
 def every_path(suite: Suite) -> Films:
-    """The paths from the start to every other cell that the film is long enough for, in the order of the cells."""
+    """The films of `drawable` of every clip, in its order."""
     rows = []
     for clip in suite.clips:
         layout = clip.meta["layout"]
-        reach = layout["speed"] * (layout["frames"] - 1)
-        paths = {
-            c: p for c, p in paths_from(layout["maze"], tuple(layout["start"])).items() if 2 <= len(p) - 1 <= reach
-        }
-        goals = [tuple(goal) for goal in layout["goals"]]
-        cells = sorted(paths)
-        rows.append(([suite.task.film(layout, paths[c]) for c in cells], [c in goals for c in cells]))
+        paths, goals = drawable(layout), [tuple(goal) for goal in layout["goals"]]
+        rows.append(([suite.task.film(layout, path) for path in paths.values()], [end in goals for end in paths]))
     most = max(len(films) for films, _ in rows)
     fill = lambda items, value: [*items, *[value] * (most - len(items))]
     films = np.stack([np.stack(fill(films, films[-1])) for films, _ in rows])
