@@ -44,17 +44,18 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
     task, grid, blocks = suite.task, grids.shifted(steps, shift=shift), subject.layers
     if not isinstance(task, Maze) or not blocks:
         raise ValueError(f"goals: expected a network and clips of the maze, found {subject.name} and {task.name}")
-    goals = [other_goal(task, clip.meta["layout"]) for clip in suite.clips]
-    chosen = [i for i, goal in enumerate(goals) if goal is not None]
-    suite, goals = suite.only(chosen), [goals[i] for i in chosen]
+    found = {i: other_goal(task, clip.meta["layout"]) for i, clip in enumerate(suite.clips)}
+    others = {i: goal for i, goal in found.items() if goal is not None}
+    chosen = list(others)
+    suite = suite.only(chosen)
     films, images, tokens, own, theirs = every_path(suite), [], [], [], []
-    for clip, goal in zip(suite.clips, goals, strict=True):
+    for clip, goal in zip(suite.clips, others.values(), strict=True):
         layout = clip.meta["layout"]
         frames, n = layout["frames"], len(layout["maze"])
-        scene = task.film(layout | {"goals": [list(goal or ())]}, None)[0]
+        scene = task.film(layout | {"goals": [list(goal)]}, None)[0]
         images.append(first_frame(COLOURS[scene], frames))
         cells = np.zeros((frames, n, n), bool)
-        for y, x in (layout["goals"][0], goal or ()):
+        for y, x in (layout["goals"][0], goal):
             cells[:, y, x] = True
         tokens.append(cells.ravel())
         order = list(drawable(layout))
@@ -90,6 +91,6 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
 
 
 def early_blocks(table: Tables) -> np.ndarray:
-    """Answers flipped by a swap after block 1 or 2 alone minus after 3, 4 or 5 alone; NaN where the pair is unusable."""
+    """Answers flipped by a swap after block 1 or 2 alone minus after 3, 4 or 5 alone; NaN for unusable pairs."""
     flip = table["flip"][:, 2:].astype(float)
     return np.where(table["usable"], flip[:, 1:3].mean(1) - flip[:, 3:6].mean(1), np.nan)

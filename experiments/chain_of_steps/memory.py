@@ -1,4 +1,4 @@
-"""What is remembered of an object that no condition describes: readouts of both doors, and edits of one group of frames.
+"""What is remembered of an object that no condition describes: readouts of both doors, and edits of some frames.
 
 Agreement of the two doors alone is no test of a mechanism: whoever learned the joint law has it, an exact posterior
 over all looks too. So the entry is taken away in the middle of sampling: if the exit still decides what is drawn at the
@@ -41,7 +41,7 @@ def measure(
 ) -> Tables:
     """Two clean runs of every clip, and runs from the first noise with one group of frames edited at one step.
 
-    `emptied`: the entry's frames become the first frame, re-noised to the level of the step. Other edits of `EDITS`: the
+    `emptied`: the entry's frames become the first frame, re-noised to the level of the step. The other `EDITS`: the
     frames of that group become those of the run from the second noise.
 
     Args:
@@ -120,7 +120,7 @@ def agreement(table: Tables, edit: str, at: int, kept: np.ndarray | None = None)
     enters, leaves = (ink(table, f"{edit}_{end}")[:, at] for end in Ends._fields)
     kept = table["solved"][:, 0] if kept is None else kept
     usable = kept & (enters >= 0) & (leaves >= 0)
-    same = (enters[:, None] == leaves[None]) & usable[:, None] & usable[None]  # [entry of, exit of]
+    same = np.asarray((enters[:, None] == leaves[None]) & usable[:, None] & usable[None])  # [entry of, exit of]
     chance = (same.sum(0) - np.diag(same)) / max(usable.sum() - 1, 1)
     return np.where(usable, np.diag(same) - chance, np.nan)
 
@@ -147,5 +147,5 @@ def moved(table: Tables, edit: str, at: int) -> np.ndarray:
 def unreadable(table: Tables, edit: str, at: int) -> float:
     """Share of the clips with a solved clean run of which an end cannot be read after an edit."""
     ends = np.stack([table[f"{edit}_{end}"][:, at] for end in Ends._fields])
-    kept = table["solved"][:, 0]
-    return float((ends < 0).any(0)[kept].mean()) if kept.any() else float("nan")
+    kept = np.flatnonzero(table["solved"][:, 0])
+    return float((ends[:, kept] < 0).any(0).mean()) if len(kept) else float("nan")

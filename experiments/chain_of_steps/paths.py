@@ -41,7 +41,7 @@ class Films(NamedTuple):
 
 
 def drawable(layout: dict[str, Any]) -> dict[Any, Any]:
-    """The paths from the start to every other cell that the film is long enough for, by their ends, in reading order."""
+    """The paths from the start to every other cell that the film is long enough for, by end, in reading order."""
     reach = layout["speed"] * (layout["frames"] - 1)
     paths = paths_from(layout["maze"], tuple(layout["start"]))
     return {end: path for end, path in sorted(paths.items()) if 2 <= len(path) - 1 <= reach}
@@ -67,13 +67,14 @@ def measure(
     """Samples every instance from every noise and reads every clean estimate.
 
     Args:
-        beta: sharpness of the believer (`calibrate` on validation clips); None leaves believer and planted run out.
+        beta: sharpness of the believer (`calibrate` on validation clips); None leaves believer and controls out.
 
     Returns:
         `choice` int [N, M, S], the nearest path; `right` bool, whether it is the solution; `distance` [N, M, K] of the
         first estimate, over the spread of the paths, and `mask`, `truth` [N, K]; `ink` [N, M, S, n, n], path colour on
-        each cell of the last frame. With beta: `believer_right`, and `planted_right` of a run that is led to a wrong
-        path in the first third of its steps and to the right one after.
+        each cell of the last frame. With beta: `believer_right`; and of the positive controls, `planted_right` of a run
+        that is led to a wrong path in the first third of its steps and to the right one after, and `doubt_ink` of an
+        exact posterior that holds the solution and a path into a wrong branch (`doubted`), equally likely.
     """
     grid = grids.shifted(steps, shift=shift)
     every = every_path(suite)
@@ -81,6 +82,7 @@ def measure(
     wrong = np.argsort(every.right | ~every.mask, axis=1, kind="stable")  # wrong ones first
     place = (PLANTED * (every.mask & ~every.right).sum(1)).astype(int)
     aside = np.take_along_axis(wrong, place[:, None], 1)[:, 0]
+    doubt = np.array([doubted(clip.meta["layout"]) for clip in suite.clips])
     first = len(thirds(steps)[0])
 
     def choose(row: Any, x0: Any) -> Any:
@@ -91,26 +93,27 @@ def measure(
         films, model = row["films"], subject.velocity(weights, row)
         centre = jnp.tensordot(row["mask"] / row["mask"].sum(), films, 1)
         spread = (jnp.square(films - centre).sum((1, 2, 3, 4)) * row["mask"]).sum() / row["mask"].sum()
-        alone = lambda k: jnp.eye(films.shape[0])[k]
+        alone, goal = lambda k: jnp.eye(films.shape[0])[k], row["right"].argmax()
+        drawn = lambda x0: readout.ink(x0[:, -1:], row["image"][0, ..., 1:], red)[:, 0, ::2, ::2]
 
         def run(noise: Any) -> Any:
             seen = lambda velocity: sample(velocity, noise, grid, record=Record(fields=("x0",))).x0
             x0 = seen(model)
             distance = choose(row, x0)
-            ink = readout.ink(x0[:, -1:], row["image"][0, ..., 1:], red)[:, 0, ::2, ::2]
-            out = {"choice": distance.argmin(-1), "distance": distance[0] / spread, "ink": ink}
+            out = {"choice": distance.argmin(-1), "distance": distance[0] / spread, "ink": drawn(x0)}
             if beta is not None:
                 belief = null.velocity(films, believed(distance[0] / spread, beta))
                 led = Phase(first, null.velocity(films, alone(row["aside"])))
-                planted = (led, Phase(steps, null.velocity(films, alone(row["right"].argmax()))))
+                planted = (led, Phase(steps, null.velocity(films, alone(goal))))
+                torn = null.velocity(films, (alone(goal) + alone(row["doubt"])) / 2)
                 out |= {"believer": choose(row, seen(belief)).argmin(-1)}
-                out |= {"planted": choose(row, seen(planted)).argmin(-1)}
+                out |= {"planted": choose(row, seen(planted)).argmin(-1), "doubt_ink": drawn(seen(torn))}
             return out
 
         return jax.vmap(run)(row["noise"])
 
     rows = {k: suite.rows[k] for k in ("image", "text", "noise", "candidates", "prior")}
-    rows |= {"films": every.films, "mask": every.mask, "right": every.right, "aside": aside}
+    rows |= {"films": every.films, "mask": every.mask, "right": every.right, "aside": aside, "doubt": doubt}
     out = bench.over(one, subject.weights, rows, f"{subject.name}: {suite.task.name}, all paths")
     right = lambda choice: np.take_along_axis(every.right, choice.reshape(len(choice), -1), 1).reshape(choice.shape)
     out |= {f"{k}_right": right(out[k]) for k in ("believer", "planted") if k in out}
@@ -137,15 +140,10 @@ def correction(right: np.ndarray) -> np.ndarray:
 # --------------------------------------------------------------------------------------------------- what is drawn off
 
 
-def regions(layout: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Cells off the solution, by grid distance from it: `(branch, placebo)`, bool [distance, n, n].
-
-    Branch: cells at most 3 steps from the solution by open passages, on a branch that is at least 3 cells deep.
-    Placebo: floor that is as near on the grid and more than 3 steps away by open passages: what separates it is walls.
-    """
+def branches(layout: dict[str, Any]) -> dict[Any, tuple[int, int]]:
+    """Every cell off the solution: its steps from it by open passages, and the depth of the branch that it is on."""
     maze, start, goal = layout["maze"], tuple(layout["start"]), tuple(layout["goals"][0])
-    n, ways = len(maze), neighbours(maze)
-    solution = paths_from(maze, start)[goal]
+    ways, solution = neighbours(maze), paths_from(maze, start)[goal]
     away = {cell: (0, cell) for cell in solution}  # steps from the solution, and the branch's first cell
     queue = list(solution)
     for here in queue:
@@ -157,12 +155,28 @@ def regions(layout: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     depth: dict[Any, int] = {}
     for steps, root in away.values():
         depth[root] = max(depth.get(root, 0), steps)
+    return {cell: (steps, depth[root]) for cell, (steps, root) in away.items() if steps}
+
+
+def doubted(layout: dict[str, Any]) -> int:
+    """Which of `drawable` goes to the deepest cell off the solution (the first in reading order)."""
+    off, ends = branches(layout), list(drawable(layout))
+    return max((k for k, end in enumerate(ends) if end in off), key=lambda k: (off[ends[k]][0], -k), default=0)
+
+
+def regions(layout: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Cells off the solution, by grid distance from it: `(branch, placebo)`, bool [distance, n, n].
+
+    Branch: cells at most 3 steps from the solution by open passages, on a branch that is at least 3 cells deep.
+    Placebo: floor that is as near on the grid and more than 3 steps away by open passages: what separates it is walls.
+    """
+    n, solution = len(layout["maze"]), paths_from(layout["maze"], tuple(layout["start"]))[tuple(layout["goals"][0])]
     near = lambda c: min(abs(c[0] - y) + abs(c[1] - x) for y, x in solution)
     branch, placebo = (np.zeros((len(DISTANCES), n, n), bool) for _ in range(2))
-    for cell, (steps, root) in away.items():
-        if steps == 0 or near(cell) not in DISTANCES:
+    for cell, (steps, depth) in branches(layout).items():
+        if near(cell) not in DISTANCES:
             continue
-        if steps <= 3 and depth[root] >= 3:
+        if steps <= 3 and depth >= 3:
             branch[DISTANCES.index(near(cell))][cell] = True
         elif steps > 3:
             placebo[DISTANCES.index(near(cell))][cell] = True

@@ -1,0 +1,153 @@
+"""All paths and their believer, the entrant's memory, goals swapped: on runs whose answer is known."""
+
+import numpy as np
+import pytest
+
+from experiments.chain_of_steps import goals, memory, paths
+from vrjax import tasks
+from vrjax.models.embedded import shipped
+from vrjax.reasoning.instruments.arms import thirds
+from vrjax.study import subjects
+from vrjax.study.tables import Bench
+
+GRID = {"steps": 9, "shift": 3.0}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    return Bench(tmp_path_factory.mktemp("tables"), group=6)
+
+
+@pytest.fixture(scope="module")
+def mazes():
+    return subjects.suite("maze", "test", 18, 2, shipped.load("worlds").cfg)
+
+
+@pytest.fixture(scope="module")
+def exact(bench, mazes):
+    return paths.measure(bench, subjects.NULL, mazes, **GRID, beta=3.0)
+
+
+MAZE = ["RRD", "RDD", "RR."]  # (0,0)-(0,1)-(0,2)-(1,2)-(2,2)-(2,1)-(2,0); (1,0)-(1,1)-(2,1)
+
+
+def test_branches_and_what_is_behind_a_wall():
+    layout = {"maze": MAZE, "start": [0, 0], "goals": [[1, 2]], "speed": 3, "frames": 9}
+    assert len(paths.drawable(layout)) == 7  # all but the start and the cell beside it
+    assert paths.branches(layout) == {(2, 2): (1, 4), (2, 1): (2, 4), (2, 0): (3, 4), (1, 1): (3, 4), (1, 0): (4, 4)}
+    branch, placebo = paths.regions(layout)
+    cells = lambda table: [{tuple(c) for c in np.argwhere(at).tolist()} for at in table]
+    assert cells(branch) == [{(2, 2), (1, 1)}, {(2, 1), (2, 0)}, set()] and cells(placebo) == [{(1, 0)}, set(), set()]
+    assert list(paths.drawable(layout))[paths.doubted(layout)] == (1, 0)
+
+
+def test_every_path_of_every_maze(mazes):
+    every = paths.every_path(mazes)
+    assert every.films.shape[:2] == every.mask.shape and (every.mask.sum(1) >= 22).all()
+    assert (every.right.sum(1) == 1).all() and not (every.right & ~every.mask).any()
+    for films, right, solution in zip(every.films, every.right, mazes.rows["solution"], strict=True):
+        assert np.array_equal(films[right.argmax()], solution)
+
+
+def test_the_exact_posterior_neither_corrects_itself_nor_draws_off_the_path(exact, mazes):
+    assert exact["right"].all() and exact["right"].shape == (18, 2, 9)
+    assert not paths.correction(exact["right"]).any()
+    off = paths.off_path(exact["ink"], mazes)
+    assert np.isfinite(off).any() and np.nanmax(np.abs(off)) < 1e-3
+
+
+def test_positive_controls_are_seen(exact, mazes):
+    assert paths.correction(exact["planted_right"]).mean() >= 0.9
+    early = list(thirds(GRID["steps"])[0])
+    doubt = paths.off_path(exact["doubt_ink"][:, :, early].mean(2), mazes)
+    assert np.nanmean(doubt) >= 0.1
+
+
+def test_a_believer_gains_nothing_by_changing_its_mind(bench, mazes):
+    """Beliefs that are right as often as they say: the first choice is right at least as often as where it ends."""
+    rng = np.random.default_rng(0)
+    every = paths.every_path(mazes)
+    belief = rng.dirichlet(np.full(every.mask.shape[1], 0.3), size=4000)
+    truth = np.array([rng.choice(len(b), p=b) for b in belief])
+    ends = np.array([rng.choice(len(b), p=b) for b in belief])  # an exact posterior ends in proportion to its prior
+    assert (ends == truth).mean() < (belief.argmax(1) == truth).mean()
+    # the sharpness under which stated beliefs were drawn is found again
+    distance = -np.log(belief) / 2.5
+    table = {"distance": distance[:, None], "truth": np.eye(belief.shape[1], dtype=bool)[truth]}
+    assert abs(np.log(paths.calibrate(table) / 2.5)) < 0.15
+    assert np.allclose(paths.believed(distance, 2.5), belief, atol=1e-5)
+
+
+def test_believers_of_a_network(bench, mazes):
+    subject = subjects.network("worlds", shipped.load("worlds"))
+    table = paths.measure(bench, subject, mazes.only(range(6)), **GRID, beta=20.0)
+    assert table["right"].shape == table["believer_right"].shape == (6, 2, 9)
+    first = (-table["distance"]).argmax(-1) == table["truth"].argmax(1)[:, None]
+    assert np.array_equal(table["right"][..., 0], first)  # where the believer starts
+    assert np.array_equal(table["believer_right"][..., 0], first)
+
+
+# ------------------------------------------------------------------------------------------------------------- memory
+
+
+@pytest.fixture(scope="module")
+def remembered(bench):
+    suite = subjects.suite("entrant", "test", 24, 2, shipped.load("worlds").cfg)
+    return memory.measure(bench, subjects.NULL, suite, steps=20, shift=3.0, at=(0, 10, 17))
+
+
+def test_the_exact_posterior_of_looks(remembered):
+    assert remembered["solved"].all() and remembered["soft_exit"].shape == (24, 20)
+    kept = memory.pairs(remembered)
+    assert 0.5 < kept.mean() < 1
+    for at in range(3):
+        assert np.nanmean(memory.donated(remembered, "ends", at)) == 1
+        assert np.nanmean(memory.moved(remembered, "hidden", at)) == 0
+        assert memory.unreadable(remembered, "emptied", at) == 0
+        together = memory.agreement(remembered, "emptied", at)
+        assert np.isfinite(together).all() and together.mean() > 0.6
+    assert np.nanmean(memory.lost(remembered, "emptied", 2)) == 0  # late, the exit holds its own
+    assert np.array_equal(remembered["clean_exit"] >= 0, np.ones(24, bool))
+
+
+def test_independent_ends_agree_by_chance():
+    rng = np.random.default_rng(0)
+    looks = rng.integers(-1, 12, size=(2, 4000, 1))
+    table = {"emptied_entrance": looks[0], "emptied_exit": looks[1], "colours": np.arange(12) // 2}
+    table |= {"solved": np.ones((4000, 2), bool), "clean_exit": rng.integers(0, 12, 4000)}
+    found = memory.agreement(table, "emptied", 0)
+    assert abs(np.nanmean(found)) < 0.02 and np.isnan(found).mean() == memory.unreadable(table, "emptied", 0) > 0.1
+    assert abs(np.nanmean(memory.lost(table, "emptied", 0)) - 5 / 6) < 0.03
+    table |= {"emptied_exit": looks[0]}
+    assert abs(np.nanmean(memory.agreement(table, "emptied", 0)) - 5 / 6) < 0.02
+
+
+def test_memory_wants_the_entrant(bench, mazes):
+    with pytest.raises(ValueError, match="clips of the entrant"):
+        memory.measure(bench, subjects.NULL, mazes, **GRID)
+
+
+# -------------------------------------------------------------------------------------------------------------- goals
+
+
+def test_another_goal_is_another_question(mazes):
+    task = tasks.Maze()
+    for clip in mazes.clips:
+        layout = clip.meta["layout"]
+        goal = goals.other_goal(task, layout)
+        if goal is None:
+            continue
+        found, own = paths.drawable(layout)[goal], paths.drawable(layout)[tuple(layout["goals"][0])]
+        assert found[0] == own[0] and own[-1] not in found and goal not in own
+
+
+def test_goals_swapped(bench, mazes):
+    subject = subjects.network("worlds", shipped.load("worlds"))
+    table = goals.measure(bench, subject, mazes.only(range(12)), steps=8, shift=3.0)
+    kept = table["usable"]
+    assert kept.mean() > 0.5 and table["flip"].shape == (len(kept), 8)
+    assert table["kept"][kept, 0].all() and not table["flip"][kept, 0].any()  # nothing swapped
+    assert table["flip"][kept, 1].mean() >= 0.8  # every block
+    assert np.array_equal(np.isnan(goals.early_blocks(table)), ~kept)
+    with pytest.raises(ValueError, match="a network and clips of the maze"):
+        goals.measure(bench, subjects.NULL, mazes, steps=8, shift=3.0)
