@@ -38,7 +38,7 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
 
     Returns:
         `flip` [N, condition]: the forced choice among all paths is the way to the other's goal; `kept` [N, condition]:
-        it is still the own; conditions: none, all, block 0, 1, ...; `usable` [N]: both plain runs choose their own path.
+        it is still the own; conditions: none, all, block 0, 1, ...; `usable` [N]: both plain runs choose their own.
         Clips without another goal are left out; `instance` [N] numbers the others.
     """
     task, grid, blocks = suite.task, grids.shifted(steps, shift=shift), subject.layers

@@ -4,7 +4,9 @@ An exact reading calls a blurred early estimate unreadable, and what becomes rea
 choice among every path that the drawing rule allows has no such door. Its null is the *calibrated believer*: an exact
 posterior over all paths whose prior is the network's own first estimate, made calibrated on validation clips. It
 changes its mind as the noise decides, and gains nothing by it: it ends at a path drawn from its belief, whose expected
-score is at most that of the path it believed in most.
+score is at most that of the path it believed in most. (Read as the path of most weight in the nearest mixture, which is
+what an exact posterior believes in most. The single nearest film, in the table as well, is not: of a blurred estimate
+short paths are nearest, whatever it holds.)
 """
 
 from typing import Any, NamedTuple
@@ -22,7 +24,7 @@ from vrjax.tasks.core import COLOURS, INDEX
 from vrjax.tasks.maze import neighbours, paths_from
 
 DISTANCES = (1, 2, 3)  # grid steps from the solution at which branch and placebo are compared
-BETAS = np.geomspace(1e-2, 1e4, 121)  # among which a believer's sharpness is chosen
+BETAS = np.geomspace(1e-2, 1e3, 101)  # among which a believer's sharpness is chosen
 PLANTED = 0.5  # wrong path of the positive control: at this place among the wrong ones
 
 
@@ -44,7 +46,7 @@ def drawable(layout: dict[str, Any]) -> dict[Any, Any]:
     """The paths from the start to every other cell that the film is long enough for, by end, in reading order."""
     reach = layout["speed"] * (layout["frames"] - 1)
     paths = paths_from(layout["maze"], tuple(layout["start"]))
-    return {end: path for end, path in sorted(paths.items()) if 2 <= len(path) - 1 <= reach}
+    return {end: path for end, path in sorted(paths.items()) if 1 <= len(path) - 1 <= reach}
 
 
 def every_path(suite: Suite) -> Films:
@@ -70,11 +72,12 @@ def measure(
         beta: sharpness of the believer (`calibrate` on validation clips); None leaves believer and controls out.
 
     Returns:
-        `choice` int [N, M, S], the nearest path; `right` bool, whether it is the solution; `distance` [N, M, K] of the
-        first estimate, over the spread of the paths, and `mask`, `truth` [N, K]; `ink` [N, M, S, n, n], path colour on
-        each cell of the last frame. With beta: `believer_right`; and of the positive controls, `planted_right` of a run
+        `choice` int [N, M, S], the path with the largest weight in the mixture of all paths that is nearest to the
+        estimate; `nearest`, the single nearest path; `right` and `nearest_right` bool, whether it is the solution;
+        `weight` [N, M, K] of the first estimate, and `mask`, `truth` [N, K]; `ink` [N, M, S, n, n], path colour on each
+        cell of the last frame. With beta: `believer_right`; and of the positive controls, `planted_right` of a run
         that is led to a wrong path in the first third of its steps and to the right one after, and `doubt_ink` of an
-        exact posterior that holds the solution and a path into a wrong branch (`doubted`), equally likely.
+        exact posterior that holds the solution and a way into a wrong branch (`doubted`), equally likely.
     """
     grid = grids.shifted(steps, shift=shift)
     every = every_path(suite)
@@ -85,29 +88,25 @@ def measure(
     doubt = np.array([doubted(clip.meta["layout"]) for clip in suite.clips])
     first = len(thirds(steps)[0])
 
-    def choose(row: Any, x0: Any) -> Any:
-        distance = readout.squared_distances(x0, row["films"])
-        return jnp.where(row["mask"], distance, jnp.inf)
-
     def one(weights: Any, row: Any) -> Any:
-        films, model = row["films"], subject.velocity(weights, row)
-        centre = jnp.tensordot(row["mask"] / row["mask"].sum(), films, 1)
-        spread = (jnp.square(films - centre).sum((1, 2, 3, 4)) * row["mask"]).sum() / row["mask"].sum()
+        films, mask, model = row["films"], row["mask"], subject.velocity(weights, row)
         alone, goal = lambda k: jnp.eye(films.shape[0])[k], row["right"].argmax()
         drawn = lambda x0: readout.ink(x0[:, -1:], row["image"][0, ..., 1:], red)[:, 0, ::2, ::2]
+        holds = lambda x0: readout.mixture_weights(x0, films, mask)
 
         def run(noise: Any) -> Any:
             seen = lambda velocity: sample(velocity, noise, grid, record=Record(fields=("x0",))).x0
             x0 = seen(model)
-            distance = choose(row, x0)
-            out = {"choice": distance.argmin(-1), "distance": distance[0] / spread, "ink": drawn(x0)}
+            held = holds(x0)
+            nearest = jnp.where(mask, readout.squared_distances(x0, films), jnp.inf).argmin(-1)
+            out = {"choice": held.argmax(-1), "nearest": nearest, "weight": held[0], "ink": drawn(x0)}
             if beta is not None:
-                belief = null.velocity(films, believed(distance[0] / spread, beta))
+                belief = null.velocity(films, believed(held[0], mask, beta))
                 led = Phase(first, null.velocity(films, alone(row["aside"])))
                 planted = (led, Phase(steps, null.velocity(films, alone(goal))))
                 torn = null.velocity(films, (alone(goal) + alone(row["doubt"])) / 2)
-                out |= {"believer": choose(row, seen(belief)).argmin(-1)}
-                out |= {"planted": choose(row, seen(planted)).argmin(-1), "doubt_ink": drawn(seen(torn))}
+                out |= {"believer": holds(seen(belief)).argmax(-1), "planted": holds(seen(planted)).argmax(-1)}
+                out |= {"doubt_ink": drawn(seen(torn))}
             return out
 
         return jax.vmap(run)(row["noise"])
@@ -116,20 +115,20 @@ def measure(
     rows |= {"films": every.films, "mask": every.mask, "right": every.right, "aside": aside, "doubt": doubt}
     out = bench.over(one, subject.weights, rows, f"{subject.name}: {suite.task.name}, all paths")
     right = lambda choice: np.take_along_axis(every.right, choice.reshape(len(choice), -1), 1).reshape(choice.shape)
-    out |= {f"{k}_right": right(out[k]) for k in ("believer", "planted") if k in out}
+    out |= {f"{k}_right": right(out[k]) for k in ("nearest", "believer", "planted") if k in out}
     return out | {"right": right(out["choice"]), "mask": every.mask, "truth": every.right}
 
 
-def believed(distance: Any, beta: Any) -> Any:
-    """What a believer of sharpness beta holds of each path: proportional to exp(-beta distance)."""
-    return jax.nn.softmax(-beta * distance)
+def believed(weight: Any, mask: Any, beta: Any) -> Any:
+    """What a believer of sharpness beta holds of each path: proportional to exp(beta weight)."""
+    return jax.nn.softmax(jnp.where(mask, beta * weight, -jnp.inf))
 
 
 def calibrate(table: Tables) -> float:
     """The sharpness under which the solutions of a table's (validation) clips were most likely, over its noises."""
-    distance, truth = table["distance"], np.broadcast_to(table["truth"][:, None], table["distance"].shape)
-    logs = [np.asarray(jax.nn.log_softmax(-beta * distance, axis=-1)) for beta in BETAS]
-    return float(BETAS[np.argmax([log[truth].mean() for log in logs])])
+    weight, mask, truth = (jnp.asarray(table[k]) for k in ("weight", "mask", "truth"))
+    likely = lambda beta: jnp.where(truth[:, None], believed(weight, mask[:, None], beta), 0.0).sum(-1)
+    return float(BETAS[np.argmax([float(jnp.log(likely(beta)).mean()) for beta in BETAS])])
 
 
 def correction(right: np.ndarray) -> np.ndarray:
@@ -159,9 +158,11 @@ def branches(layout: dict[str, Any]) -> dict[Any, tuple[int, int]]:
 
 
 def doubted(layout: dict[str, Any]) -> int:
-    """Which of `drawable` goes to the deepest cell off the solution (the first in reading order)."""
+    """Which of `drawable` leaves the solution for three cells of a branch that is at least so deep: the first in
+    reading order, or the way to the first cell off the solution where there is no such branch."""
     off, ends = branches(layout), list(drawable(layout))
-    return max((k for k, end in enumerate(ends) if end in off), key=lambda k: (off[ends[k]][0], -k), default=0)
+    wrong = [k for k, end in enumerate(ends) if end in off]
+    return next((k for k in wrong if off[ends[k]][0] == 3), wrong[0])
 
 
 def regions(layout: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:

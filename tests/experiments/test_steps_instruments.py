@@ -33,17 +33,17 @@ MAZE = ["RRD", "RDD", "RR."]  # (0,0)-(0,1)-(0,2)-(1,2)-(2,2)-(2,1)-(2,0); (1,0)
 
 def test_branches_and_what_is_behind_a_wall():
     layout = {"maze": MAZE, "start": [0, 0], "goals": [[1, 2]], "speed": 3, "frames": 9}
-    assert len(paths.drawable(layout)) == 7  # all but the start and the cell beside it
+    assert len(paths.drawable(layout)) == 8
     assert paths.branches(layout) == {(2, 2): (1, 4), (2, 1): (2, 4), (2, 0): (3, 4), (1, 1): (3, 4), (1, 0): (4, 4)}
     branch, placebo = paths.regions(layout)
     cells = lambda table: [{tuple(c) for c in np.argwhere(at).tolist()} for at in table]
     assert cells(branch) == [{(2, 2), (1, 1)}, {(2, 1), (2, 0)}, set()] and cells(placebo) == [{(1, 0)}, set(), set()]
-    assert list(paths.drawable(layout))[paths.doubted(layout)] == (1, 0)
+    assert list(paths.drawable(layout))[paths.doubted(layout)] == (1, 1)
 
 
 def test_every_path_of_every_maze(mazes):
     every = paths.every_path(mazes)
-    assert every.films.shape[:2] == every.mask.shape and (every.mask.sum(1) >= 22).all()
+    assert every.films.shape[:2] == every.mask.shape and (every.mask.sum(1) == 24).all()
     assert (every.right.sum(1) == 1).all() and not (every.right & ~every.mask).any()
     for films, right, solution in zip(every.films, every.right, mazes.rows["solution"], strict=True):
         assert np.array_equal(films[right.argmax()], solution)
@@ -66,25 +66,25 @@ def test_positive_controls_are_seen(exact, mazes):
 def test_a_believer_gains_nothing_by_changing_its_mind(bench, mazes):
     """Beliefs that are right as often as they say: the first choice is right at least as often as where it ends."""
     rng = np.random.default_rng(0)
-    every = paths.every_path(mazes)
-    belief = rng.dirichlet(np.full(every.mask.shape[1], 0.3), size=4000)
-    truth = np.array([rng.choice(len(b), p=b) for b in belief])
-    ends = np.array([rng.choice(len(b), p=b) for b in belief])  # an exact posterior ends in proportion to its prior
-    assert (ends == truth).mean() < (belief.argmax(1) == truth).mean()
-    # the sharpness under which stated beliefs were drawn is found again
-    distance = -np.log(belief) / 2.5
-    table = {"distance": distance[:, None], "truth": np.eye(belief.shape[1], dtype=bool)[truth]}
-    assert abs(np.log(paths.calibrate(table) / 2.5)) < 0.15
-    assert np.allclose(paths.believed(distance, 2.5), belief, atol=1e-5)
+    weight = rng.dirichlet(np.full(24, 0.2), size=4000).astype(np.float32)
+    mask = np.ones_like(weight, bool)
+    belief = np.asarray(paths.believed(weight, mask, 6.0), np.float64)
+    draw = lambda: (belief.cumsum(1) > rng.random((len(belief), 1)) * belief.sum(1, keepdims=True)).argmax(1)
+    truth, ends = draw(), draw()  # an exact posterior ends in proportion to its prior
+    assert (ends == truth).mean() < (belief.argmax(1) == truth).mean() - 0.05
+    # the sharpness under which they were drawn is found again
+    table = {"weight": weight[:, None], "mask": mask, "truth": np.eye(24, dtype=bool)[truth]}
+    assert abs(np.log(paths.calibrate(table) / 6.0)) < 0.15
 
 
 def test_believers_of_a_network(bench, mazes):
     subject = subjects.network("worlds", shipped.load("worlds"))
-    table = paths.measure(bench, subject, mazes.only(range(6)), **GRID, beta=20.0)
+    table = paths.measure(bench, subject, mazes.only(range(6)), **GRID, beta=2.0)
     assert table["right"].shape == table["believer_right"].shape == (6, 2, 9)
-    first = (-table["distance"]).argmax(-1) == table["truth"].argmax(1)[:, None]
-    assert np.array_equal(table["right"][..., 0], first)  # where the believer starts
-    assert np.array_equal(table["believer_right"][..., 0], first)
+    assert np.array_equal(
+        table["believer"][..., 0], table["choice"][..., 0]
+    )  # it starts with what the network believes
+    assert (table["believer"][..., -1] != table["choice"][..., -1]).any()  # and, unsure, ends elsewhere
 
 
 # ------------------------------------------------------------------------------------------------------------- memory
@@ -106,7 +106,8 @@ def test_the_exact_posterior_of_looks(remembered):
         assert memory.unreadable(remembered, "emptied", at) == 0
         together = memory.agreement(remembered, "emptied", at)
         assert np.isfinite(together).all() and together.mean() > 0.6
-    assert np.nanmean(memory.lost(remembered, "emptied", 2)) == 0  # late, the exit holds its own
+    early, late = (np.nanmean(memory.lost(remembered, "emptied", at)) for at in (0, 2))
+    assert late < 0.2 < early  # late, the exit holds its own
     assert np.array_equal(remembered["clean_exit"] >= 0, np.ones(24, bool))
 
 
@@ -143,7 +144,7 @@ def test_another_goal_is_another_question(mazes):
 
 def test_goals_swapped(bench, mazes):
     subject = subjects.network("worlds", shipped.load("worlds"))
-    table = goals.measure(bench, subject, mazes.only(range(12)), steps=8, shift=3.0)
+    table = goals.measure(bench, subject, mazes.only(range(6)), steps=6, shift=3.0)
     kept = table["usable"]
     assert kept.mean() > 0.5 and table["flip"].shape == (len(kept), 8)
     assert table["kept"][kept, 0].all() and not table["flip"][kept, 0].any()  # nothing swapped
