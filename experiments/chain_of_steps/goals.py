@@ -28,7 +28,7 @@ def other_goal(task: Maze, layout: dict[str, Any]) -> tuple[int, int] | None:
     the one whose path shares fewest cells with the first (then the first in reading order); None if there is none."""
     paths = paths_from(layout["maze"], tuple(layout["start"]))
     goal = tuple(layout["goals"][0])
-    allowed = [c for c, p in paths.items() if task.shortest <= len(p) - 1 <= task.most]
+    allowed = [c for c, p in paths.items() if task.shortest <= len(p) - 1 <= (task.longest or 0)]
     allowed = [c for c in allowed if c not in paths[goal] and goal not in paths[c]]
     return min(allowed, key=lambda c: (len(set(paths[c]) & set(paths[goal])), c), default=None)
 

@@ -78,7 +78,7 @@ def test_a_believer_gains_nothing_by_changing_its_mind(bench, mazes):
 
 
 def test_believers_of_a_network(bench, mazes):
-    subject = subjects.network("worlds", shipped.load("worlds"))
+    subject = subjects.Subject("worlds", shipped.load("worlds"))
     table = paths.measure(bench, subject, mazes.only(range(6)), **GRID, beta=2.0)
     assert table["right"].shape == table["believer_right"].shape == (6, 2, 9)
     assert np.array_equal(
@@ -143,7 +143,7 @@ def test_another_goal_is_another_question(mazes):
 
 
 def test_goals_swapped(bench, mazes):
-    subject = subjects.network("worlds", shipped.load("worlds"))
+    subject = subjects.Subject("worlds", shipped.load("worlds"))
     table = goals.measure(bench, subject, mazes.only(range(6)), steps=6, shift=3.0)
     kept = table["usable"]
     assert kept.mean() > 0.5 and table["flip"].shape == (len(kept), 8)
