@@ -38,8 +38,8 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
 
     Returns:
         `flip` [N, condition]: the forced choice among all paths is the way to the other's goal; `kept` [N, condition]:
-        it is still the own; conditions: none, all, block 0, 1, ...; `usable` [N]: both plain runs choose their own.
-        Clips without another goal are left out; `instance` [N] numbers the others.
+        it is still the own; conditions: none, all (and the tokens that enter block 0), block 0, 1, ...; `usable` [N]:
+        both plain runs choose their own path. Clips without another goal are left out; `instance` [N] numbers the rest.
     """
     task, grid, blocks = suite.task, grids.shifted(steps, shift=shift), subject.layers
     if not isinstance(task, Maze) or not blocks:
@@ -61,18 +61,23 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
         order = list(drawable(layout))
         own.append(order.index(tuple(layout["goals"][0])))
         theirs.append(order.index(goal))
-    masks = np.concatenate([np.zeros((1, blocks), bool), np.ones((1, blocks), bool), np.eye(blocks, dtype=bool)])
+    # what is swapped: the tokens as they enter the first block, then after each block
+    masks = np.eye(1 + blocks, dtype=bool)
+    masks = np.concatenate([np.zeros((1, 1 + blocks), bool), np.ones((1, 1 + blocks), bool), masks[1:]])
 
     def one(weights: Any, row: Any) -> Any:
         base = lambda edits: subject.velocity(weights, row, {}, edits)
-        seen = subject.velocity(weights, row | {"image": row["other_image"]}, layers.recorder("tokens"), {})
+        seen = subject.velocity(
+            weights, row | {"image": row["other_image"]}, layers.recorder(("embed", *layers.STREAM)), {}
+        )
 
         def run(swapped: jax.Array) -> jax.Array:
             def both(x: jax.Array, level: Any) -> jax.Array:
                 theirs = seen(x[1], level)
-                stream = theirs.taps["block.*"]
-                put = lambda h, k: jnp.where(swapped[k] & row["objects"][:, None], stream[k].astype(h.dtype), h)
-                return jnp.stack([base({"block.*": indexed(put)})(x[0], level).v, theirs.v])
+                put = lambda h, new, here: jnp.where(here & row["objects"][:, None], new.astype(h.dtype), h)
+                after = indexed(lambda h, k: put(h, theirs.taps["block.*"][k], swapped[1 + k]))
+                edits = {"embed": lambda h: put(h, theirs.taps["embed"], swapped[0]), "block.*": after}
+                return jnp.stack([base(edits)(x[0], level).v, theirs.v])
 
             start = jnp.stack([row["noise"][0]] * 2)
             final = sample(both, start, grid, record=Record(steps=())).final

@@ -222,9 +222,9 @@ def clips(config: TrainConfig, seeds: Sequence[int], done: int, workers: int) ->
     if not workers:
         yield (join([rows_of(spec, s, i, data.batch) for s in seeds]) for i in range(done, config.steps))
         return
-    # Spawned, not forked: this process has threads. They make arrays with NumPy and never touch a device.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context) as pool:
+    # Spawned, not forked: this process has threads. They make arrays with NumPy and must never touch an accelerator.
+    how: dict[str, Any] = {"initializer": jax.config.update, "initargs": ("jax_platforms", "cpu")}
+    with concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), **how) as pool:
         ask: Callable[[int], list] = lambda i: [pool.submit(rows_of, spec, s, i, data.batch) for s in seeds]
 
         def made() -> Iterator[dict[str, Any]]:
