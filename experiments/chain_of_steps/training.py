@@ -205,6 +205,10 @@ def _stream(mix: tuple[tuple[str, float], ...], split: str, seed: int, factor: i
     return worlds.Stream(dict(mix), split, seed, factor, *shape, clips=None, options={})
 
 
+def _stay_on_the_host() -> None:
+    jax.config.update("jax_platforms", "cpu")
+
+
 def rows_of(spec: tuple, seed: int, number: int, batch: int) -> dict[str, np.ndarray]:
     """Batch number `number` (from 0) of a seed, the one that `vrjax train` makes."""
     mix, split, *rest = spec
@@ -223,8 +227,8 @@ def clips(config: TrainConfig, seeds: Sequence[int], done: int, workers: int) ->
         yield (join([rows_of(spec, s, i, data.batch) for s in seeds]) for i in range(done, config.steps))
         return
     # Spawned, not forked: this process has threads. They make arrays with NumPy and must never touch an accelerator.
-    how: dict[str, Any] = {"initializer": jax.config.update, "initargs": ("jax_platforms", "cpu")}
-    with concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), **how) as pool:
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_stay_on_the_host) as pool:
         ask: Callable[[int], list] = lambda i: [pool.submit(rows_of, spec, s, i, data.batch) for s in seeds]
 
         def made() -> Iterator[dict[str, Any]]:
