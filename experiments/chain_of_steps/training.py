@@ -95,6 +95,9 @@ class Together:
             raise ValueError(f"{config.name}: seeds are trained together from random weights, on procedural worlds")
         self.config, self.seeds, self.root = config, tuple(seeds), root
         self.each = {seed: of_seed(config, seed) for seed in seeds}
+        # Blocks are scanned on an accelerator: XLA compiled the unrolled ones of ten seeds for over five minutes there.
+        unroll = config.model.unroll and jax.default_backend() == "cpu"
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, unroll=unroll))
         self.network = states.Network(config, {})
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.workers = min(len(seeds) * 2, cores - 1) if workers is None else workers
