@@ -32,7 +32,7 @@ import numpy as np
 from flax import nnx
 
 from vrjax.data import worlds
-from vrjax.files import runs, writing
+from vrjax.files import writing
 from vrjax.models import family
 from vrjax.parallel.mesh import reuse_host_memory
 from vrjax.report import claims
@@ -117,7 +117,7 @@ class Together:
         config, name = self.config, f"{self.config.name}-seeds-{'-'.join(map(str, self.seeds))}"
         with contextlib.ExitStack() as held:
             enter = held.enter_context
-            enter(runs.Run(self.root / name, config, kind="seeds", fresh=self.fresh, other="--root"))
+            enter(writing.Run(self.root / name, config, kind="seeds", fresh=self.fresh, other="--root"))
             for own in self.each.values():
                 enter(loop.folder_of(own, self.root, self.fresh))
             saved = Checkpoints(self.root / name / "checkpoints", keep=2)
@@ -130,7 +130,7 @@ class Together:
                 state, done = dataclasses.replace(state, **restored.trees), restored.step
             line = Line(name, done, config.steps)
             held.callback(line.close)
-            rows = [runs.Rows(self.root / own.name / "metrics.jsonl", step=done) for own in self.each.values()]
+            rows = [writing.Rows(self.root / own.name / "metrics.jsonl", step=done) for own in self.each.values()]
             for file in rows:
                 held.callback(file.close)
             state = self._train(state, done, keys, line, rows, saved)
@@ -149,7 +149,7 @@ class Together:
         return jax.jit(lambda keys: jax.lax.map(one, keys))(keys)
 
     def _train(
-        self, state: Any, done: int, keys: Any, line: Line, rows: list[runs.Rows], saved: Checkpoints
+        self, state: Any, done: int, keys: Any, line: Line, rows: list[writing.Rows], saved: Checkpoints
     ) -> update.State:
         config = self.config
         body = step.body(self.network)
@@ -173,7 +173,7 @@ class Together:
                     saved.save(number, state.trees(), data=number, meta={"seeds": list(self.seeds)})
         return state
 
-    def _look(self, number: int, values: dict[str, Any], line: Line, rows: list[runs.Rows]) -> None:
+    def _look(self, number: int, values: dict[str, Any], line: Line, rows: list[writing.Rows]) -> None:
         found = jax.device_get(values)
         for i, (seed, file) in enumerate(zip(self.seeds, rows, strict=True)):
             row = {name: float(value[i]) for name, value in found.items()}
