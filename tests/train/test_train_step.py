@@ -11,7 +11,7 @@ import tiny
 
 from vrjax import parallel
 from vrjax.train import state, step, update
-from vrjax.train.config import Lora
+from vrjax.train.config import Lora, Objective
 
 SHAPE = (4, 2, 10, 10)
 
@@ -139,3 +139,13 @@ def test_wrong_sizes_are_named(tmp_path):
     wan.save_dit(state.Network(narrow, {}).build(state.fresh_weights(narrow), {}), tmp_path / "narrow")
     with pytest.raises(ValueError, match=r"blocks\.ffn_in\.bias is \(2, 8\), the config's model has \(2, 16\)"):
         prepared(tiny.config(start=str(tmp_path / "narrow")))
+
+
+@pytest.mark.parametrize(("rates", "gone"), [((1.0, 0.0), "text"), ((0.0, 1.0), "image")])
+def test_what_guidance_withholds_is_dropped_by_itself(rates, gone):
+    """The family names the prompt: `drop` is its rate, `drop_others` that of the first frame."""
+    config = tiny.config(objective=Objective(drop=rates[0], drop_others=rates[1]))
+    batch = jax.tree.map(np.ones_like, {name: tiny.batch(4)[name] for name in ("latent", "text", "image")})
+    found, *_ = step.drop(config, jax.random.key(0), batch)
+    assert {name for name, value in found.items() if not np.any(value)} == {gone}
+    assert all(np.all(np.asarray(found[name]) == 1) for name in {*batch} - {gone})
