@@ -24,6 +24,7 @@ import pytest  # noqa: E402
 def pytest_collection_finish():
     gc.freeze()
     gc.enable()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_collection_modifyitems(items):

@@ -352,14 +352,14 @@ PUBLIC = {
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_sizes(name):
-    from vrjax.models.wan.readers import slots
+    from vrjax.models.wan.readers import NETWORK
 
     fields, parameters, tensors = PUBLIC[name]
     cfg = wan.WanConfig(**fields)
     count = sum(np.prod(leaf.shape, dtype=np.int64) for leaf in jax.tree.leaves(wan.abstract(cfg)))
     assert abs(count - parameters) <= 0.5e6  # the sheet gives four or five digits
     for layout in ("diffusers", "original"):
-        keys = [key for slot in slots(cfg, layout) for key in slot.keys]
+        keys = [key for slot in NETWORK.slots(cfg, layout) for key in slot.keys]
         assert len(keys) == len(set(keys)) == tensors
     assert cfg.head_dim == 128
 
