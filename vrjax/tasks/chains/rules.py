@@ -11,6 +11,7 @@ like once they changed.
 """
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -99,6 +100,12 @@ def first_row(kinds: Sequence[str]) -> Integer[np.ndarray, " cells"]:
 
 def unfold(kinds: Sequence[str], frames: int, *, lax: bool = False) -> Integer[np.ndarray, "t cells"]:
     """The film of the rule from the first row on, as state indices."""
+    return _unfolded(tuple(kinds), frames, lax).copy()
+
+
+@functools.lru_cache(maxsize=256)
+def _unfolded(kinds: tuple[str, ...], frames: int, lax: bool) -> Integer[np.ndarray, "t cells"]:
+    """`unfold`, remembered: one clip asks for the same film in several ways."""
     rows = [first_row(kinds)]
     while len(rows) < frames:
         rows.append(following(rows[-1], lax=lax))
