@@ -9,4 +9,4 @@ from experiments.chain_of_steps.config import ChainOfSteps
 
 def config() -> ChainOfSteps:
     """The config of the run."""
-    return ChainOfSteps(name="chain_of_steps", models=("worlds",))
+    return ChainOfSteps(name="chain_of_steps", quick=True, models=("worlds",))

@@ -11,6 +11,7 @@ def config() -> RealDPO:
     """The config of the run."""
     return RealDPO(
         name="realdpo",
+        quick=True,
         bases=2,
         base_steps=1200,
         conditions=50,

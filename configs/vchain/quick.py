@@ -9,4 +9,6 @@ from experiments.vchain.config import VChain
 
 def config() -> VChain:
     """The config of the run."""
-    return VChain(name="vchain", bases=(0,), shipped=True, scenes=20, curve_scenes=10, rates=(0.25,), group=10)
+    return VChain(
+        name="vchain", quick=True, bases=(0,), shipped=True, scenes=20, curve_scenes=10, rates=(0.25,), group=10
+    )

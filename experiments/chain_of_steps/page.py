@@ -14,6 +14,7 @@ from vrjax.flow import grids
 from vrjax.report import claims as claim_files
 from vrjax.report import parts
 from vrjax.study import page as common
+from vrjax.study.registration import Registration
 from vrjax.study.subjects import Suite
 from vrjax.study.tables import Tables
 
@@ -29,8 +30,8 @@ averages them by Bayes' rule. It searches nothing, and still it looks undecided 
 trained model does beyond it counts here."""
 
 NOTES = (
-    "Intervals are 95 % hierarchical bootstraps over training seeds, instances and noises; levels that do not vary "
-    "are not resampled. With one model they speak of that model only.",
+    "Intervals (95 %) have training seeds as their unit: at either end the outer one of a hierarchical bootstrap and "
+    "of Student's t on the seeds' means. With one model they speak of that model only, and give no verdict.",
     "Statistics were fixed before any test clip was sampled (the sizes of the quick run were not): margins and the "
     "ensemble's steps and blocks stand in experiments/chain_of_steps/verdicts.py and configs/chain_of_steps/.",
     "The clips shown are chosen by a rule: the first that corrects itself, the first that some seed does not solve.",
@@ -213,8 +214,8 @@ def forest(rows: Sequence[Mapping[str, Any]]) -> parts.Forest:
             for r in rows
             if r["arm"] != "single"
         ],
-        "Difference in solved mazes to a single run of the same noise, 95 % interval over training seeds, instances "
-        "and noises. Every seed is continued once.",
+        "Difference in solved mazes to a single run of the same noise, 95 % interval with training seeds as the unit. "
+        "Every seed is continued once.",
         x_label="solved, minus single run",
         reference=0.0,
         reference_label="single run",
@@ -230,14 +231,21 @@ def arm_cells(row: Mapping[str, Any]) -> list[Any]:
 
 
 def write(
-    folder: pathlib.Path, study: ChainOfSteps, measured: Measured, cases: Sequence[parts.Case], *, blocks: int
+    folder: pathlib.Path,
+    study: ChainOfSteps,
+    asked: Registration,
+    measured: Measured,
+    cases: Sequence[parts.Case],
+    *,
+    blocks: int,
 ) -> None:
     """Claims (`results.json`), `report.html`, `figures/*.png` and `videos/*.mp4`."""
-    found, missing = verdicts.claims(measured, members=study.seeds, resamples=study.resamples)
+    found, missing = verdicts.claims(study, asked, measured)
     rows = verdicts.ensemble_table(measured.models["maze/ensembles"], study.resamples)
     worlds = verdicts.world_table(measured, study.resamples)
     depth = verdicts.layer_table(measured.models, blocks)
-    claim_files.write(folder, found, details={"ensembles": rows, "worlds": worlds, "layers": depth})
+    details = {"ensembles": rows, "worlds": worlds, "layers": depth}
+    claim_files.write(folder, found, details=details, registered=asked.claims)
     note = "Unique maze. Every seed is continued once; all arms that were run."
     lines, heat, arms = [*curves(measured, study.resamples), *site_curves(measured)], maps(measured), forest(rows)
     page = parts.Page(

@@ -24,7 +24,7 @@ from vrjax import files
 from vrjax.models.embedded import shipped
 from vrjax.reasoning.instruments import arms as table_of_arms
 from vrjax.report import claims as claim_files
-from vrjax.study import claims, command, subjects
+from vrjax.study import claims, command, registration, subjects
 from vrjax.study.subjects import Subject
 from vrjax.study.tables import Bench, Tables, made_of, running
 
@@ -80,8 +80,9 @@ def run(study: ChainOfSteps, root: pathlib.Path, *, fresh: bool, only: Sequence[
     trained = [Subject(name, shipped.load(name)) for name in study.models]
     names = (*study.models, *([study.causal] if study.causal else []))
     about = made_of(study, weights={name: files.fingerprint(shipped.path(name)) for name in names})
+    asked = registration.read(__file__)
     how: dict[str, Any] = {"fresh": fresh, "console": console, "group": study.group, "shared": only is not None}
-    with running(root / study.name, about, kind="chain_of_steps", **how) as here:
+    with running(root / study.name, about, kind="chain_of_steps", registered=asked.keep, **how) as here:
         tables: dict[str, list[Tables]] = {}
         nulls: dict[str, list[Tables]] = {}
         for i, subject in enumerate(trained):
@@ -102,8 +103,9 @@ def run(study: ChainOfSteps, root: pathlib.Path, *, fresh: bool, only: Sequence[
         console.print("judging and drawing")
         measured = verdicts.Measured(tables, nulls, controls)
         cases = shown(here, study, trained[0], tables)
-        page.write(here.folder, study, measured, cases, blocks=trained[0].layers)
-        claims.tell(console, claim_files.read(here.folder))
+        page.write(here.folder, study, asked, measured, cases, blocks=trained[0].layers)
+        (found,) = claim_files.gather([here.folder]).values()
+        claims.tell(console, found)
 
 
 def controlled(study: ChainOfSteps, like: Subject) -> list[Subject]:

@@ -1,10 +1,11 @@
 """From tables to claims. Every statistic here was fixed before the test split was looked at; see `claims`.
 
-Arrays are stacked as [training seed, instance, noise seed]. Instances differ between training seeds (nested). Intervals
-are hierarchical bootstraps over all three levels that vary; where a claim has a null model, the statistic is the paired
-difference to the null model on the same instances and noises, and its null is 0. The claims stand in `claims.json`.
+Arrays are stacked as [training seed, instance, noise seed]. Instances differ between training seeds (nested); seeds are
+the unit (`vrjax.report.seeds`). Where a claim has a null model, the statistic is the paired difference to the null
+model on the same instances and noises, and its null is 0. The claims stand in `claims.json`.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,10 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.chain_of_steps.config import ChainOfSteps
 from vrjax.reasoning.instruments import cka, counts, readout
 from vrjax.reasoning.instruments.arms import thirds
+from vrjax.report import seeds
 from vrjax.report.claims import Claim
 from vrjax.study import claims as study_claims
+from vrjax.study.claims import Finding, settle
+from vrjax.study.registration import Registration
 from vrjax.study.tables import Tables
 
 Parts = Mapping[str, Sequence[Tables]]  # part -> one table per training seed
@@ -133,41 +138,55 @@ MEASURES: dict[str, Callable[[Tables], np.ndarray]] = {
 }
 
 
-def claims(measured: Measured, *, members: int, resamples: int) -> tuple[list[Claim], list[str]]:
-    """The claims of the paper (and three of this library's own), in the order of its sections.
-
-    Args:
-        measured: all tables.
-        members: seeds of an ensemble.
-        resamples: bootstrap draws.
+def claims(study: ChainOfSteps, asked: Registration, measured: Measured) -> tuple[list[Claim], list[str]]:
+    """The registered claims of the paper (and three of this library's own), in the order of its sections.
 
     Returns:
         The claims, and a sentence for each that could not be measured.
     """
-    out: list[Claim] = []
-    missing: list[str] = []
+    found: dict[str, Finding] = {}
     solved = arms(measured.models["maze/ensembles"])
     hidden = next(name for name in solved if name.startswith("hidden mean, middle blocks, first"))
-    for asked in study_claims.registered(__file__):
-        asked = study_claims.filled(asked, hidden=hidden, members=members)
+    fill = {"hidden": hidden, "members": study.seeds}
+    gates = {
+        f"{part.removesuffix('/trajectories')}: solved at the end": [t["solved"][..., -1].mean() for t in tables]
+        for part, tables in measured.models.items()
+        if part.endswith("/trajectories")
+    }
+    for claim in asked.claims:
+        how = claim["how"]
+        names = [name.format(**fill) for name in how.get("arms", ())]
         try:
-            values = (
-                solved[asked["arms"][0]] - solved[asked["arms"][1]] if "arms" in asked else _values(asked, measured)
-            )
+            values = solved[names[0]] - solved[names[1]] if names else _values(how, measured)
         except Unmeasured:
-            missing.append(f"{asked['id']} was not measured: its statistic is defined on no instance of some model.")
             continue
-        out.append(study_claims.judged(asked, study_claims.interval(values, resamples)))
-    return out, missing
+        found[claim["id"]] = Finding(values, measured=gates, beside=_beside(how, measured), fill=fill, arms=names)
+    rows = settle(asked, found, quick=study.quick, resamples=study.resamples)
+    return rows, [
+        f"{lost.id} was not measured: its statistic is defined on no instance of some model."
+        for lost in study_claims.missing(asked, rows)
+    ]
 
 
-def _values(asked: Mapping[str, Any], measured: Measured) -> np.ndarray:
+def _values(how: Mapping[str, Any], measured: Measured) -> np.ndarray:
     """What a claim is about, for each training seed, instance and noise; minus the null model's where it has one."""
-    read, part = MEASURES[asked["measure"]], asked["part"]
-    if "minus" not in asked:
+    read, part = MEASURES[how["measure"]], how["part"]
+    if "minus" not in how:
         return stack(measured.models[part], read)
     paired = zip(measured.models[part], measured.nulls[part], strict=True)
     return stack([{"both": read(a) - read(b)} for a, b in paired], lambda t: t["both"])
+
+
+def _beside(how: Mapping[str, Any], measured: Measured) -> dict[str, float]:
+    """The same statistic of the null model and of the control networks, where they were measured."""
+    if "arms" in how:
+        return {}
+    out = {}
+    for name, parts in (("null model", measured.nulls), *measured.controls.items()):
+        if how["part"] in parts:
+            with contextlib.suppress(Unmeasured):
+                out[name] = float(stack(parts[how["part"]], MEASURES[how["measure"]]).mean())
+    return out
 
 
 def arms(tables: Sequence[Tables]) -> dict[str, np.ndarray]:
@@ -177,11 +196,11 @@ def arms(tables: Sequence[Tables]) -> dict[str, np.ndarray]:
 
 def ensemble_table(tables: Sequence[Tables], resamples: int) -> list[dict]:
     """One row per arm: name, NFE, solved, difference to the single run with interval, discordant share, and the
-    p-value of a sign-flip test over instances, Holm-corrected over all arms."""
+    two-sided p-value of flipping whole training seeds, Holm-corrected over all arms."""
     solved, rows, ps = arms(tables), {}, {}
     for (name, values), nfe in zip(solved.items(), tables[0]["nfe"], strict=True):
         difference = values - solved["single"]
-        estimate = study_claims.interval(difference, resamples)
+        estimate = seeds.interval(difference, bounds=(-1, 1), resamples=resamples)
         rows[name] = {
             "arm": name,
             "nfe": int(nfe),
@@ -194,7 +213,7 @@ def ensemble_table(tables: Sequence[Tables], resamples: int) -> list[dict]:
             "discordant": float((difference != 0).mean()),
         }
         if name != "single":
-            ps[name] = study_claims.p_value(difference, resamples)
+            ps[name] = float(seeds.p_value(difference, side="either", resamples=resamples))
     study_claims.add_holm(rows, ps)
     return list(rows.values())
 
@@ -207,7 +226,7 @@ def world_table(measured: Measured, resamples: int) -> list[dict[str, str]]:
         if not part.endswith("/trajectories"):
             continue
         solved = stack(study[part], lambda t: t["solved"][..., -1])
-        rate = study_claims.interval(solved, resamples)
+        rate = seeds.interval(solved, bounds=(0, 1), resamples=resamples)
         low, high = max(0.0, float(rate.low)), min(1.0, float(rate.high))
         right = np.concatenate([t["solved"].reshape(-1, t["solved"].shape[-1]) for t in study[part]])
         moved = counts.corrections(right)

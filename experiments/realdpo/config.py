@@ -112,4 +112,4 @@ class RealDPO(Study):
 
     def shape(self) -> "RealDPO":
         """The study without what no compiled program depends on: equal shapes share programs within a process."""
-        return dataclasses.replace(self, name="", split="test", first=0, arms=(), tuned=Tuned())
+        return dataclasses.replace(self, name="", quick=False, split="test", first=0, arms=(), tuned=Tuned())

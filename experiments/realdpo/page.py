@@ -14,6 +14,7 @@ from vrjax.files import writing
 from vrjax.report import claims as claim_files
 from vrjax.report import html, parts
 from vrjax.study import page as common
+from vrjax.study.registration import Registration
 from vrjax.study.tables import Tables
 from vrjax.tasks.discs import physics, pictures
 
@@ -29,8 +30,8 @@ NOTES = (
     "Valid: the largest position error over all frames is below one disc radius, 0.06 of the box. The one true future "
     "is known, because frames 0 and 1 give position and velocity. Two discs, a family without real clips, are judged "
     "with twice the tolerance.",
-    "Intervals are 95 % hierarchical bootstraps over bases, conditions and noises; p-values are paired permutation "
-    "tests over conditions, Holm-corrected over all rows against SFT at equal compute.",
+    "Intervals (95 %) and p-values have bases as their unit and know that all bases share the conditions: see "
+    "vrjax.report.seeds. p-values are two-sided, Holm-corrected over all rows against SFT at equal compute.",
     "Compute is in forward equivalents (forward 1, backward 2) and bills the sampling of losers. Learning rates, betas "
     "and anchors were chosen on a validation split with bases, real clips and conditions of its own.",
     "Gaps are means over the last 50 updates: error of the policy minus error of the reference, on winners and on "
@@ -108,6 +109,7 @@ def case(study: RealDPO, suite: Suite) -> parts.Case:
 def write(
     folder: pathlib.Path,
     study: RealDPO,
+    asked: Registration,
     suite: Suite,
     measured: Mapping[str, Tables],
     rows: Mapping[str, Row],
@@ -126,7 +128,7 @@ def write(
         "missing": list(missing),
     }
     one, two = verdicts.comparisons(study, rows), verdicts.comparisons(study, rows, "collide")
-    claim_files.write(folder, found, details=verdicts.details(study, rows, one, two, extra))
+    claim_files.write(folder, found, details=verdicts.details(study, rows, one, two, extra), registered=asked.claims)
     notes = [
         *NOTES,
         f"{losers.mean():.0%} of the base's samples of the real clips' first frames are valid: false losers.",

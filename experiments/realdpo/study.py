@@ -14,6 +14,7 @@ Writes `runs/<name>/`: `report.html`, `results.json` (claims with intervals and 
 import argparse
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 
@@ -21,21 +22,23 @@ from experiments.realdpo import page, tuning, verdicts
 from experiments.realdpo.config import RealDPO
 from experiments.realdpo.suite import Suite
 from vrjax.files import writing
-from vrjax.study import claims, command
+from vrjax.study import claims, command, registration
 from vrjax.study.tables import made_of, running
 
 
 def run(study: RealDPO, root: pathlib.Path, *, fresh: bool, console: Console) -> pathlib.Path:
     """Measures what is missing, judges, and writes the run folder, which is returned."""
     folder = root / study.name
-    with running(folder, made_of(study), kind="realdpo", fresh=fresh, console=console) as here:
+    asked = registration.read(__file__)
+    how: dict[str, Any] = {"fresh": fresh, "console": console, "registered": asked.keep}
+    with running(folder, made_of(study), kind="realdpo", **how) as here:
         suite = Suite(study, here)
         measured = suite.run(console.print)
         console.print("judging and drawing")
         rows = verdicts.gather(study, measured)
-        found, missing = verdicts.claims(study, rows)
-        page.write(folder, study, suite, measured, rows, found, missing)
-        claims.tell(console, found)
+        found, missing = verdicts.claims(study, asked, rows)
+        page.write(folder, study, asked, suite, measured, rows, found, missing)
+        claims.tell(console, [*found, *claims.missing(asked, found)])
     return folder
 
 

@@ -13,13 +13,16 @@ import numpy as np
 from experiments.realdpo import arms, scoring
 from experiments.realdpo.config import RealDPO
 from experiments.realdpo.suite import BASE, BEST
-from vrjax.report import statistics, tables
-from vrjax.report.claims import Claim
+from vrjax.report import seeds, tables
+from vrjax.report.claims import Claim, verdict
 from vrjax.study import claims as study_claims
+from vrjax.study.claims import Finding, settle
+from vrjax.study.registration import Registration
 from vrjax.study.tables import Tables
 from vrjax.tasks.discs import verifier
 
 SFT = "SFT"
+DOSE = "samples whose error differs by a tenth of the tolerance"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,18 +64,6 @@ def gather(study: RealDPO, measured: Mapping[str, Tables]) -> dict[str, Row]:
     return out
 
 
-def estimate(values: np.ndarray, study: RealDPO) -> statistics.Estimate:
-    """Mean with its hierarchical interval: bases, conditions (shared by all bases) and noises are resampled."""
-    resample = tuple(axis for axis in (0, 1, 2) if values.shape[axis] > 1)
-    return statistics.hierarchical_bootstrap(values, resample=resample, resamples=study.resamples)
-
-
-def p_value(difference: np.ndarray, study: RealDPO) -> float:
-    """Paired permutation test: both arms' answers to one condition, all bases and noises, are exchanged together."""
-    conditions = np.arange(difference.shape[1])
-    return float(statistics.sign_flip(difference.mean((0, 2)), conditions, resamples=study.resamples))
-
-
 Comparisons = dict[str, dict[str, float]]
 
 
@@ -80,9 +71,11 @@ def comparisons(study: RealDPO, rows: Mapping[str, Row], family: str = "bounce")
     """Every row against SFT at equal compute: `valid` and `gain` with intervals, `p`, and `holm` over all rows."""
     rival = scoring.valid(rows[SFT].scores, family)
     out: Comparisons = {}
+    how: dict[str, Any] = {"design": "crossed", "resamples": study.resamples}
     for name, row in rows.items():
         mine = scoring.valid(row.scores, family)
-        rate, gain = estimate(mine, study), estimate(mine - rival, study)
+        rate = seeds.interval(mine, bounds=(0, 1), **how)
+        gain = seeds.interval(mine - rival, bounds=(-1, 1), **how)
         out[name] = {
             "valid": float(rate.value),
             "valid_low": max(0.0, float(rate.low)),
@@ -90,7 +83,7 @@ def comparisons(study: RealDPO, rows: Mapping[str, Row], family: str = "bounce")
             "gain": float(gain.value),
             "gain_low": float(gain.low),
             "gain_high": float(gain.high),
-            "p": p_value(mine - rival, study),
+            "p": float(seeds.p_value(mine - rival, side="either", **how)),
         }
     study_claims.add_holm(out, {name: found["p"] for name, found in out.items() if name != SFT})
     return out
@@ -127,7 +120,7 @@ def _number(name: str, form: str = ".3f") -> Cell:
 
 
 def _between(found: Mapping[str, float], name: str, form: str = "+.3f") -> str:
-    return study_claims.between(found[name], found[f"{name}_low"], found[f"{name}_high"], form)
+    return study_claims.between(found[name], (found[f"{name}_low"], found[f"{name}_high"]), form)
 
 
 # The columns of the table of all arms: of a row, its comparison on one disc, and its secondary numbers.
@@ -162,30 +155,37 @@ def arms_markdown(rows: Mapping[str, Row], found: Comparisons, note: str = "") -
     return tables.markdown(HEAD, arm_cells(rows, found), note)
 
 
-def claims(study: RealDPO, rows: Mapping[str, Row]) -> tuple[list[Claim], list[str]]:
+def claims(study: RealDPO, asked: Registration, rows: Mapping[str, Row]) -> tuple[list[Claim], list[str]]:
     """The claims that the measured rows answer, and a sentence for each that they do not."""
-    out, missing = [], []
-    for asked in study_claims.registered(__file__):
-        lost = [name for name in asked["arms"] if name not in rows]
-        if lost:
-            missing.append(f"{asked['id']} was not measured: no row {lost[0]!r} in this run.")
-            continue
-        values, statistic = _difference(asked, *(rows[name].scores for name in asked["arms"]))
-        more = {"statistic": statistic, "n": values.shape[1]}  # conditions: all bases share them
-        out.append(study_claims.judged(asked, estimate(values, study), **more))
-    return out, missing
+    found: dict[str, Finding] = {}
+    for claim in asked.claims:
+        names = claim["how"]["arms"]
+        if all(name in rows for name in names):
+            mine, other = (rows[name].scores for name in names)
+            values, dose = _difference(claim["how"], mine, other), {DOSE: _moved(mine, other)}
+            found[claim["id"]] = Finding(values, design="crossed", measured=dose, arms=names)
+    settled = settle(asked, found, quick=study.quick, resamples=study.resamples)
+    missing = [
+        f"{claim['id']} was not measured: no row {name!r} in this run."
+        for claim in asked.claims
+        for name in [n for n in claim["how"]["arms"] if n not in rows][:1]
+    ]
+    return settled, missing
 
 
-def _difference(asked: Mapping[str, Any], mine: Tables, other: Tables) -> tuple[np.ndarray, str]:
-    """(bases, conditions, noises) of what a claim is about, and how it is called."""
-    family, (a, b) = asked["family"], asked["arms"]
-    if asked["measure"] == "motion":
+def _difference(how: Mapping[str, Any], mine: Tables, other: Tables) -> np.ndarray:
+    """(bases, conditions, noises) of what a claim is about."""
+    family = how["family"]
+    if how["measure"] == "motion":
         name = f"{family}/motion"
-        values = (mine[name].astype(float) - other[name]) / float(other[name].mean())
-        return values, f"one disc: dynamic degree with '{a}' minus that of the {b}, as a share of the latter"
-    two = "two discs that collide, a family without real clips, twice the tolerance"
-    values = scoring.valid(mine, family) - scoring.valid(other, family)
-    return values, f"{'one disc' if family == 'bounce' else two}: share of valid samples with '{a}' minus with '{b}'"
+        return (mine[name].astype(float) - other[name]) / float(other[name].mean())
+    return scoring.valid(mine, family) - scoring.valid(other, family)
+
+
+def _moved(mine: Tables, other: Tables) -> np.ndarray:
+    """(bases,) share of samples that are not the same under both arms."""
+    a, b = (np.asarray(scores["bounce/error"], float) for scores in (mine, other))
+    return (np.abs(a - b) > 0.1 * verifier.TOLERANCE).mean((1, 2))
 
 
 def details(
@@ -212,5 +212,5 @@ def details(
 
 def short(rows: Sequence[Claim]) -> str:
     """The claims as a short markdown table for people."""
-    body = [[c.statement, study_claims.between(c.estimate, *c.interval), c.verdict, " - ".join(c.arms)] for c in rows]
+    body = [[c.statement, study_claims.between(c.estimate, c.interval), verdict(c), " - ".join(c.arms)] for c in rows]
     return tables.markdown(("statement", "difference [95 %]", "verdict", "arms"), body)

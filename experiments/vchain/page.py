@@ -25,7 +25,8 @@ prompt, and samples with all captions in order. Choose an arm below and move thr
 ends as it must and breaks no rule on the way."""
 
 NOTES = (
-    "Intervals are 95 % bootstraps over bases, then scenes; p-values flip the signs of scenes, Holm over arms.",
+    "Intervals (95 %) have bases as their unit: at either end the outer one of a bootstrap over bases and scenes and "
+    "of Student's t on the bases' means; p-values flip the signs of whole bases, Holm over arms.",
     "F is one pass of the network over one whole video. An update of the adapters costs three passes over its stills.",
     "The scenes shown are the first of the first base.",
 )

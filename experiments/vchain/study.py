@@ -35,7 +35,7 @@ from vrjax.files import writing
 from vrjax.models import wan
 from vrjax.models.wan import WanDiT
 from vrjax.report import claims as claim_files
-from vrjax.study import claims, command
+from vrjax.study import claims, command, registration
 from vrjax.study.tables import Bench, made_of, running
 from vrjax.tasks.chains import rules
 
@@ -44,8 +44,9 @@ SHIPPED = pathlib.Path(__file__).parent / "base0"
 
 def run(study: VChain, root: pathlib.Path, *, fresh: bool, console: Console) -> None:
     """Measures what is missing, judges, and writes the run folder."""
+    asked = registration.read(__file__)
     how: dict[str, Any] = {"kind": "vchain", "fresh": fresh, "console": console, "group": study.group}
-    with running(root / study.name, made_of(study), **how) as here:
+    with running(root / study.name, made_of(study), registered=asked.keep, **how) as here:
         task = rules.Chains(frames=study.frames, cells=study.cells)
         model = thoughts.classifier(task, n=study.transitions, seed=study.seed)
         right = model.accuracy
@@ -62,8 +63,10 @@ def run(study: VChain, root: pathlib.Path, *, fresh: bool, console: Console) -> 
             found.append(suite.measure(here, programs, study, dit, index, on, model))
             sets.append(on)
             console.print("judging and drawing")
-            write(here.folder, study, found, sets, model)  # so far: a run that is cut off has judged its whole bases
-        claims.tell(console, claim_files.read(here.folder))
+            # So far: a run that is cut off has the numbers of its whole bases.
+            write(here.folder, study, asked, found, sets, model)
+        (rows,) = claim_files.gather([here.folder]).values()
+        claims.tell(console, rows)
 
 
 def looked_for(study: VChain, root: pathlib.Path, *, fresh: bool, console: Console) -> None:
@@ -99,6 +102,7 @@ def model_of(study: VChain, index: int, task: rules.Chains, here: Bench) -> WanD
 def write(
     folder: pathlib.Path,
     study: VChain,
+    asked: registration.Registration,
     found: verdicts.Found,
     sets: Sequence[suite.Scenes],
     model: thoughts.NextState,
@@ -115,9 +119,9 @@ def write(
         "tries": study.tries,
     }
     writing.text(folder / "arms.md", verdicts.arms_markdown(rows))
-    judged = verdicts.claims(found, novel, study)
+    judged = verdicts.claims(found, novel, study, asked)
     page.write(folder, sets[0], found[0], rows, curve, judged, study)
-    claim_files.write(folder, judged, details=details)
+    claim_files.write(folder, judged, details=details, registered=asked.claims)
 
 
 def job(study: VChain, options: argparse.Namespace, console: Console) -> None:

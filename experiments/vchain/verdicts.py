@@ -1,7 +1,7 @@
 """From tables to claims and the table of arms. Every statistic here was fixed before a test scene was sampled.
 
-Arrays are stacked as [base, scene, noise]. Intervals resample bases, then scenes within each; noises are averaged.
-p-values flip the signs of whole scenes (paired permutation) and are corrected over all arms by Holm.
+Arrays are stacked as [base, scene, noise]; bases are the unit, and each has scenes of its own (`vrjax.report.seeds`).
+p-values of arms are two-sided and corrected over all arms by Holm.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,16 +11,13 @@ import numpy as np
 
 from experiments.vchain import suite
 from experiments.vchain.config import VChain
-from vrjax.report import statistics, tables
+from vrjax.report import seeds, tables
 from vrjax.report.claims import Claim
 from vrjax.study import claims as study_claims
+from vrjax.study.claims import Finding, settle
+from vrjax.study.registration import Registration
 from vrjax.study.tables import Tables
 
-MEASURES = {
-    "primary": "complete and lawful clips",
-    "order": "causal pairs in order",
-    "appearance": "novel looks right",
-}
 Found = Sequence[Mapping[str, Tables]]  # per base: arm -> tables
 
 
@@ -32,11 +29,6 @@ def values(found: Found, arm: str, metric: str = "primary", where: Sequence[np.n
         rows = [row[mask] for row, mask in zip(rows, where, strict=True)]
         rows = [row[: min(map(len, rows))] for row in rows]
     return np.stack(rows)
-
-
-def bootstrap(data: np.ndarray, resamples: int) -> statistics.Estimate:
-    """Mean of [base, scene, noise] with its interval over bases and scenes."""
-    return study_claims.interval(data, resamples, levels=2)
 
 
 def cost(study: VChain, arm: str) -> float:
@@ -54,7 +46,8 @@ def arm_rows(found: Found, novel: Sequence[np.ndarray], study: VChain) -> list[d
     rows, ps = {}, {}
     for arm in (arm for arm in found[0] if arm != "curve"):
         primary, difference = values(found, arm), values(found, arm) - values(found, "t2v")
-        all_, against = bootstrap(primary, study.resamples), bootstrap(difference, study.resamples)
+        all_ = seeds.interval(primary, bounds=(0, 1), resamples=study.resamples)
+        against = seeds.interval(difference, bounds=(-1, 1), resamples=study.resamples)
         row: dict[str, Any] = {"arm": arm, "label": suite.label(arm), "cost": cost(study, arm)}
         row |= {"primary": float(all_.value), "low": max(0.0, float(all_.low)), "high": min(1.0, float(all_.high))}
         row |= {"per_base": primary.mean((1, 2)).tolist()}
@@ -68,7 +61,7 @@ def arm_rows(found: Found, novel: Sequence[np.ndarray], study: VChain) -> list[d
             row["appearance"] = float(values(found, arm, "appearance", list(novel)).mean())
         rows[arm] = row
         if arm != "t2v":
-            ps[arm] = study_claims.p_value(difference, study.resamples)
+            ps[arm] = float(seeds.p_value(difference, side="either", resamples=study.resamples))
     study_claims.add_holm(rows, ps)
     return list(rows.values())
 
@@ -81,13 +74,13 @@ def _share(name: str) -> Cell:
 
 
 def _difference(row: Mapping[str, Any]) -> str:
-    return study_claims.between(row["difference"], *row["difference_interval"]) if row["arm"] != "t2v" else ""
+    return study_claims.between(row["difference"], row["difference_interval"]) if row["arm"] != "t2v" else ""
 
 
 COLUMNS: dict[str, Cell] = {
     "arm": lambda row: row["label"],
     "cost (F)": lambda row: f"{row['cost']:.0f}",
-    "complete and lawful [95 %]": lambda row: study_claims.between(row["primary"], row["low"], row["high"], ".3f"),
+    "complete and lawful [95 %]": lambda row: study_claims.between(row["primary"], (row["low"], row["high"]), ".3f"),
     "familiar": _share("familiar"),
     "novel": _share("novel"),
     "minus T2V [95 %]": _difference,
@@ -121,9 +114,10 @@ def curve_rows(found: Found, study: VChain) -> list[dict[str, float]]:
         at = [{"curve": {k: v[i] for k, v in tables["curve"].items()}} for tables in found]
         row: dict[str, float] = {"updates": updates}
         for metric in ("primary", "motion"):
-            estimate = bootstrap(values(at, "curve", metric), study.resamples)
-            row |= {metric: float(estimate.value), f"{metric}_low": float(estimate.low)}
-            row[f"{metric}_high"] = float(estimate.high)
+            bounds = (0, 1) if metric == "primary" else None
+            estimate = seeds.interval(values(at, "curve", metric), bounds=bounds, resamples=study.resamples)
+            low, high = study_claims.ends(estimate) or (float(estimate.value),) * 2
+            row |= {metric: float(estimate.value), f"{metric}_low": low, f"{metric}_high": high}
         for metric in ("completion", "no_violation", "order", "states", "readable", "distinct"):
             row[metric] = float(values(at, "curve", metric).mean())
         row["appearance"] = float(np.nanmean(values(at, "curve", "appearance")))
@@ -131,44 +125,28 @@ def curve_rows(found: Found, study: VChain) -> list[dict[str, float]]:
     return rows
 
 
-def claims(found: Found, novel: Sequence[np.ndarray], study: VChain) -> list[Claim]:
+def claims(found: Found, novel: Sequence[np.ndarray], study: VChain, asked: Registration) -> list[Claim]:
     """The claims of `claims.json`, in order: two arms, or two lengths of tuning, compared by a measure.
 
-    The paper's claims come first, then this library's own about the controls that the paper lacks. A claim about noisy
-    reasoners stands for one of every rate.
+    The paper's claims come first, then this library's own about the controls that the paper lacks. A run that has not
+    measured all of its bases yet gives numbers without verdicts.
     """
-    out: list[Claim] = []
+    out: dict[str, Finding] = {}
     masks = {"all": None, "novel": list(novel), "familiar": [~mask for mask in novel]}
-    registered = study_claims.registered(__file__)
-    all_ = [(asked, rate) for asked in registered for rate in (study.rates if "{rate" in asked["id"] else (0.0,))]
-    for asked, rate in all_:
-        asked = study_claims.filled(asked, rate=rate, tries=study.tries)
-        where, notes = masks[asked.get("scenes", "all")], asked.get("notes", "")
-        if where is not None and not all(mask.any() for mask in where):
+    fill = {"tries": study.tries, "first": study.curve[0], "tuned": study.tuning, "last": study.curve[-1]}
+    for claim in asked.claims:
+        how, beside = claim["how"], {}
+        where, names = masks[how.get("scenes", "all")], how.get("arms", ())
+        if not all(name in found[0] for name in names) or (where is not None and not all(m.any() for m in where)):
             continue
-        if "updates" in asked:
-            data, statistic = _trade_off(found, asked, study)
+        if "updates" in how:
+            one, other = (study.curve.index(fill[name]) for name in how["updates"])
+            at = lambda i, how=how: np.stack([tables["curve"][how["measure"]][i] for tables in found])
+            data = at(one) - at(other)
         else:
-            (a, b), metric = asked["arms"], asked["measure"]
-            data = values(found, a, metric, where) - values(found, b, metric, where)
-            if a.startswith("vchain") and b != "placebo":
-                null = bootstrap(
-                    values(found, "placebo", metric, where) - values(found, b, metric, where), study.resamples
-                )
-                value = study_claims.between(float(null.value), *null.interval)
-                notes = f"The same difference with another scene's keyframes (placebo): {value}. {notes}".strip()
-            part = "" if where is None else f"{asked['scenes']} scenes: "
-            compared = f"'{suite.label(a)}' minus '{suite.label(b)}', same scenes and noises"
-            statistic = f"{part}share of {MEASURES[metric]}, {compared}"
-        out.append(study_claims.judged(asked, bootstrap(data, study.resamples), statistic=statistic, notes=notes))
-    return out
-
-
-def _trade_off(found: Found, asked: Mapping[str, Any], study: VChain) -> tuple[np.ndarray, str]:
-    """One length of tuning minus another, on the same scenes and noise, and how that is called."""
-    length = {"first": study.curve[0], "tuned": study.tuning, "last": study.curve[-1]}
-    one, other = (length[name] for name in asked["updates"])
-    at = lambda updates: np.stack([t["curve"][asked["measure"]][study.curve.index(updates)] for t in found])
-    what = {"primary": "share of complete and lawful clips", "motion": "motion relative to the true film"}
-    statistic = f"trade-off over tuning steps: {what[asked['measure']]} after {one} updates minus after {other}"
-    return at(one) - at(other), f"{statistic}, same scenes and noise"
+            read = lambda arm, how=how, where=where: values(found, arm, how["measure"], where)
+            data = read(names[0]) - read(names[1])
+            if claim["null"] is not None:
+                beside = {"placebo": float((read("placebo") - read(names[1])).mean())}
+        out[claim["id"]] = Finding(data, beside=beside, fill=fill, arms=[suite.label(name) for name in names])
+    return settle(asked, out, quick=study.quick or len(found) < len(study.bases), resamples=study.resamples)

@@ -58,7 +58,7 @@ def test_a_run_and_a_killed_run_end_alike(tmp_path, study, monkeypatch, capsys):
     assert realdpo.main(["--out", str(tmp_path / "b")]) == 130
     assert "goes on from here" in capsys.readouterr().err
     killed = tmp_path / "b" / "tiny"
-    kept = sorted(file.name for file in (killed / "tables").iterdir())
+    kept = sorted(file.name for file in (killed / "tables").glob("*.npz"))
     assert kept == ["arm-base.npz", "arm-realdpo.npz", "arm-sft.npz", "base-0.npz", "base-1.npz"]
     calls.clear()
     calls.append("null: RealDPO, coin-flipped pairs")

@@ -16,6 +16,8 @@ from vrjax import parallel
 from vrjax.align import step
 from vrjax.align.config import Preference
 from vrjax.align.config import Reference as ReferenceConfig
+from vrjax.report import statistics
+from vrjax.study import registration
 from vrjax.tasks.discs import physics
 from vrjax.train import state as states
 from vrjax.train.config import Optim
@@ -166,22 +168,24 @@ def fake(rates: dict[str, float], study: RealDPO) -> dict[str, dict[str, np.ndar
 
 
 def test_verdicts_on_a_table_with_known_answers():
-    study = dataclasses.replace(TINY, conditions=100, resamples=2000)
+    study, asked = dataclasses.replace(TINY, conditions=200, resamples=2000), registration.read(verdicts.__file__)
     rates = {BASE: 0.3, "SFT": 0.5, "RealDPO": 0.7, "RealDPO + SFT anchor": 0.5, "RealDPO, 3 losers": 0.4}
     rows = verdicts.gather(study, fake(rates, study))
-    found = {c.id: c for c in verdicts.claims(study, rows)[0]}
+    found = {c.id: c for c in verdicts.claims(study, asked, rows)[0]}
     assert found["realdpo.over_sft"].estimate == pytest.approx(0.2)
     assert found["realdpo.over_sft"].verdict == "reproduced"
     low, high = found["realdpo.over_sft"].interval
-    assert 0.1 < low < 0.2 < high < 0.3  # 20 of 100 conditions differ: standard error 0.04
-    assert found["realdpo.anchored_over_sft"].estimate == 0 and found["realdpo.anchored_over_sft"].interval == (0, 0)
-    assert found["realdpo.anchored_over_sft"].verdict == "not reproduced"
+    assert 0.1 < low < 0.2 < high < 0.3  # 40 of 200 conditions differ: standard error 0.03
+    none = found["realdpo.anchored_over_sft"]
+    nothing = statistics.clopper_pearson(0, 200).high  # no condition of 200 differs, and all bases share them
+    assert none.estimate == 0 and none.interval == pytest.approx((-nothing, nothing))
+    assert none.verdict == "not reproduced" and none.instances == 200
+    assert found["realdpo.ema"].verdict == "not tested"  # both arms have the same samples: it had no dose
     assert found["realdpo.losers"].verdict == "not reproduced"  # -0.3
     assert found["realdpo.motion"].verdict == "reproduced"
     table = verdicts.comparisons(study, rows)
     assert table["RealDPO"]["valid"] == pytest.approx(0.7) and table["RealDPO"]["gain"] == pytest.approx(0.2)
-    # 20 conditions with a difference of one sign: 2^-19 in all; a sample of patterns cannot say less than 1 / 2001.
-    assert table["RealDPO"]["p"] == pytest.approx(1 / 2001, rel=2)
+    assert table["RealDPO"]["p"] == 2 * 2.0**-study.bases  # two-sided: whole bases are flipped, conditions say no more
     assert table["RealDPO + SFT anchor"]["holm"] == 1.0
     ps = sorted(row["p"] for name, row in table.items() if name != "SFT")
     assert min(row["holm"] for name, row in table.items() if name != "SFT") == pytest.approx(ps[0] * len(ps))
@@ -189,7 +193,7 @@ def test_verdicts_on_a_table_with_known_answers():
     text = verdicts.arms_markdown(rows, table)
     assert text.count("\n") == len(rows) + 2 and "0.700" in text
     without = dataclasses.replace(study, arms=("SFT", "RealDPO"))
-    few, missing = verdicts.claims(without, verdicts.gather(without, fake(rates, without)))
+    few, missing = verdicts.claims(without, asked, verdicts.gather(without, fake(rates, without)))
     assert any("anchored_over_sft " in m for m in missing) and {c.id for c in few} < set(found)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from vrjax.report import html
-from vrjax.report.claims import Claim
+from vrjax.report.record import Check, Claim, Contrast
 
 FLOOR, WALL, PATH, START, GOAL = (
     (1.0, 1.0, 1.0),
@@ -212,7 +212,8 @@ CLAIMS = (
         statistic="mean N_eff at steps 0–4 beside the null's",
         estimate=2.83,
         interval=(2.61, 3.05),
-        n=400,
+        seeds=8,
+        instances=400,
         null=2.1,
         null_interval=(2.05, 2.15),
         verdict="reproduced",
@@ -225,7 +226,8 @@ CLAIMS = (
         statistic="paired difference in solved share",
         estimate=0.11,
         interval=(-0.02, 0.24),
-        n=400,
+        seeds=8,
+        instances=400,
         null=0.14,
         verdict="inconclusive",
     ),
@@ -236,12 +238,36 @@ CLAIMS = (
         statistic="paired difference in solved share",
         estimate=-0.022,
         interval=(-0.041, -0.003),
-        n=1750,
+        seeds=5,
+        instances=1750,
+        smallest=0.031,
+        unit="of mazes",
+        role="primary",
+        p=0.97,
+        holm=1.0,
+        per_seed=(-0.03, -0.01, -0.02, -0.03, -0.02),
+        share=0.4,
+        beside={"untrained": 0.001},
         null=0.0,
         verdict="not reproduced",
         direction="greater",
         arms=("hidden mean", "low temperature"),
         notes="Blocks and steps were chosen on validation only.",
+    ),
+    Claim(
+        id="cos.memory",
+        paper=PAPER,
+        statement="The estimate keeps hidden objects in a working memory.",
+        statistic="agreement of colours minus chance, and the own colour lost",
+        estimate=0.02,
+        interval=(-0.02, 0.05),
+        seeds=8,
+        instances=96,
+        null=0.0,
+        direction="greater",
+        smallest=0.5,
+        checks=(Check("gate", "entrant: solved", 0.004, 0.6, 0.97),),
+        contrasts=(Contrast("agreement", 0.02, (-0.02, 0.06), 0.3), Contrast("own colour lost", 0.03, None, 0.1)),
     ),
 )
 

@@ -371,4 +371,4 @@ def test_the_smallest_and_the_longest_runs_are_drawn(browser, tmp_path):
 def test_without_scripts_the_claims_and_tables_are_still_there(browser, report):
     with opened(browser, report, ready=False, java_script_enabled=False) as page:
         assert page.is_visible("noscript p") and not page.is_visible(".bench")
-        assert page.locator(".claim").count() == 3 and page.is_visible("text=Commitment")
+        assert page.locator(".claim").count() == 4 and page.is_visible("text=Commitment")

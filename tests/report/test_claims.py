@@ -15,7 +15,8 @@ from rich.console import Console
 from vrjax.report import claims as c
 from vrjax.report import tables
 
-BASE = dict(paper="2603.16870", statement="Averaging helps.", statistic="paired difference of solved-rates", n=400)
+BASE = dict(paper="2603.16870", statement="Averaging helps.", statistic="paired difference of solved-rates")
+BASE |= dict(seeds=5, instances=400)
 
 
 def make(id="cos.ensemble", **changes):
@@ -23,7 +24,7 @@ def make(id="cos.ensemble", **changes):
 
 
 @pytest.mark.parametrize(
-    "direction, margin, interval, verdict",
+    "direction, smallest, interval, verdict",
     [
         ("greater", 0, (1, 5), "reproduced"),
         ("greater", 0, (0, 5), "inconclusive"),  # an interval that touches the null does not exclude it
@@ -32,14 +33,15 @@ def make(id="cos.ensemble", **changes):
         ("greater", 0, (-5, -1), "not reproduced"),
         ("greater", 3, (-2, 2), "not reproduced"),  # excludes the smallest effect of interest
         ("greater", 3, (-2, 3), "inconclusive"),
-        ("greater", 3, (1, 2), "reproduced"),  # surely there, surely small
+        ("greater", 3, (1, 2), "not reproduced"),  # surely there, surely too small
+        ("greater", 3, (1, 4), "inconclusive"),  # there, but the estimate is below the smallest of interest
+        ("greater", 3, (1, 5), "reproduced"),  # the estimate is exactly the smallest of interest
         ("less", 0, (-5, -1), "reproduced"),
         ("less", 0, (1, 5), "not reproduced"),
         ("less", 3, (-2, 2), "not reproduced"),
         ("less", 3, (-4, 2), "inconclusive"),
-        ("different", 0, (-5, -1), "reproduced"),
-        ("different", 0, (-1, 1), "inconclusive"),
-        ("different", 2, (-1, 1), "not reproduced"),
+        ("less", 3, (-5, -1), "reproduced"),
+        ("less", 3, (-4, -1), "inconclusive"),
         ("equal", 2, (-1, 1), "reproduced"),
         ("equal", 2, (-1, 3), "inconclusive"),
         ("equal", 2, (3, 5), "not reproduced"),
@@ -47,25 +49,67 @@ def make(id="cos.ensemble", **changes):
     ],
 )
 @pytest.mark.parametrize("null", [0.0, 0.5, -2.0])
-def test_judge(direction, margin, interval, verdict, null):
+def test_judge(direction, smallest, interval, verdict, null):
     # In units of 1/128 every shift by the null is exact, and a touched boundary stays touched.
     low, high = (null + end / 128 for end in interval)
-    assert c.judge((low + high) / 2, (low, high), null, direction=direction, margin=margin / 128) == verdict
+    assert c.judge((low + high) / 2, (low, high), null, direction=direction, smallest=smallest / 128) == verdict
 
 
 @given(st.floats(-1, 1), st.floats(0, 1), st.floats(-1, 1), st.floats(0, 0.5))
-def test_less_is_greater_mirrored(estimate, half, null, margin):
-    there = c.judge(estimate, (estimate - half, estimate + half), null, direction="greater", margin=margin)
-    back = c.judge(-estimate, (-estimate - half, -estimate + half), -null, direction="less", margin=margin)
+def test_less_is_greater_mirrored(estimate, half, null, smallest):
+    there = c.judge(estimate, (estimate - half, estimate + half), null, direction="greater", smallest=smallest)
+    back = c.judge(-estimate, (-estimate - half, -estimate + half), -null, direction="less", smallest=smallest)
     assert there == back
 
 
 @given(st.floats(-1, 1), st.floats(0.01, 1), st.floats(0, 0.3))
-def test_a_wider_interval_never_gains_a_verdict(estimate, half, margin):
+def test_a_wider_interval_never_gains_a_verdict(estimate, half, smallest):
     narrow, wide = ((estimate - k * half, estimate + k * half) for k in (1, 2))
-    first = c.judge(estimate, narrow, 0.0, margin=margin)
-    second = c.judge(estimate, wide, 0.0, margin=margin)
-    assert second in (first, "inconclusive") or (first, second) == ("reproduced", "not reproduced") and margin > 0
+    first = c.judge(estimate, narrow, 0.0, smallest=smallest)
+    second = c.judge(estimate, wide, 0.0, smallest=smallest)
+    assert second in (first, "inconclusive")
+
+
+def test_a_primary_needs_its_p_and_all_else_must_hold():
+    sure = dict(direction="greater", smallest=0.02, primary=True)
+    for holm, verdict in ((0.05, "reproduced"), (0.0501, "inconclusive")):
+        assert c.judge(0.05, (0.02, 0.08), holm=holm, **sure) == verdict
+    with pytest.raises(ValueError, match="holm: expected a number"):
+        c.judge(0.05, (0.02, 0.08), **sure)
+    assert c.judge(0.01, (0.0, 0.015), holm=1.0, **sure) == "not reproduced"  # no p is needed to be too small
+    assert c.judge(0.05, (0.02, 0.08), tested=False) == c.judge(0.05, None) == "not tested"
+
+
+@pytest.mark.parametrize(
+    "check, passed",
+    [
+        (c.Check("gate", "solved", 0.6, 0.6, 0.97), True),
+        (c.Check("gate", "solved", 0.98, 0.6, 0.97), False),
+        (c.Check("control", "swap flips", 0.89, 0.9), False),
+        (c.Check("control", "no swap flips", 0.05, None, 0.05), True),
+        (c.Check("dose", "samples that differ", None, 0.05), False),
+    ],
+)
+def test_what_fails_makes_a_claim_not_tested(check, passed, tmp_path):
+    row = make(checks=[check])
+    assert check.passed is passed and row.verdict == ("reproduced" if passed else "not tested")
+    assert bool(row.failed) is not passed and all(check.what in why for why in row.failed)
+    assert c.read(c.write(tmp_path, [row])) == (row,)
+    if not passed:
+        assert check.what in c.table([row]) and "must be" in c.table([row])
+
+
+def test_a_statistic_that_does_not_vary_is_not_tested(tmp_path):
+    row = make(interval=None)
+    assert row.verdict == "not tested" and "does not vary" in c.table([row])
+    assert c.read(c.write(tmp_path, [row])) == (row,)
+
+
+def test_a_quick_run_has_the_key_and_no_verdict(tmp_path):
+    row = make(verdict=None)
+    path = c.write(tmp_path, [row])
+    assert json.loads(path.read_text())["claims"][0]["verdict"] is None and c.read(path) == (row,)
+    assert "| – |" in c.table([row])
 
 
 def test_excess_of_an_estimated_null():
@@ -89,15 +133,11 @@ def test_excess_matches_newcombe_example():
     assert c.excess(float(a.value), a.interval, float(b.value), b.interval) == pytest.approx((0.0524, 0.3339), abs=1e-4)
 
 
-def test_small_effects_are_marked():
-    assert make(interval=(0.01, 0.02), estimate=0.015, margin=0.03).small
-    assert not make(margin=0.03).small
-    assert not make(direction="equal", margin=0.2).small
-
-
 def test_claim_normalises_numpy_and_lists():
-    row = make(estimate=np.float32(0.05), interval=[np.float64(0.02), 0.08], n=np.int64(7), arms=["single", "hidden"])
-    assert type(row.estimate) is float and row.interval == (0.02, 0.08) and row.n == 7
+    row = make(
+        estimate=np.float32(0.05), interval=[np.float64(0.02), 0.08], seeds=np.int64(7), arms=["single", "hidden"]
+    )
+    assert type(row.estimate) is float and row.interval == (0.02, 0.08) and row.seeds == 7
     assert row.arms == ("single", "hidden") and row.verdict == "reproduced"
     with pytest.raises(AttributeError):
         row.verdict = "not reproduced"
@@ -113,12 +153,23 @@ def test_claim_normalises_numpy_and_lists():
         (dict(interval=(0.1, float("inf"))), "interval"),
         (dict(interval=(0.1,)), "interval"),
         (dict(null=None), "null"),
-        (dict(n=0), "n"),
-        (dict(n=2.5), "n"),
+        (dict(seeds=0), "seeds"),
+        (dict(instances=2.5), "instances"),
+        (dict(role="main"), "role"),
+        (dict(p=1.5), "p"),
+        (dict(direction="greater", role="primary"), "holm"),
+        (dict(share="half"), "share"),
+        (dict(per_seed=[1, None]), "per_seed"),
+        (dict(beside=[1.0]), "beside"),
+        (dict(beside={"null": "low"}), "beside.null"),
+        (dict(checks=[3]), "checks"),
+        (dict(checks=[dict(kind="gate", what="solved", value=0.5)]), "checks"),
+        (dict(checks=[dict(kind="door", what="solved", value=0.5, low=0.1)]), "kind"),
+        (dict(contrasts=[dict(name="a", estimate=0.1, interval=None)]), "contrasts"),
         (dict(verdict="proved"), "verdict"),
         (dict(direction="up"), "direction"),
-        (dict(direction="greater", margin=-1.0), "margin"),
-        (dict(direction="equal"), "margin"),
+        (dict(direction="greater", smallest=-1.0), "smallest"),
+        (dict(direction="equal"), "smallest"),
         (dict(direction="less"), "the rule says 'not reproduced', found 'reproduced'"),
         (dict(id=""), "id"),
         (dict(statement=" "), "statement"),
@@ -128,8 +179,8 @@ def test_claim_normalises_numpy_and_lists():
     ],
 )
 def test_bad_claims_name_the_field_in_memory_and_in_files(changes, field, tmp_path):
-    row = dict(id="x", paper="p", statement="s", statistic="t", estimate=0.2, interval=[0.1, 0.3], n=5, null=0.0)
-    row = row | dict(verdict="reproduced") | changes
+    row = dict(id="x", paper="p", statement="s", statistic="t", estimate=0.2, interval=[0.1, 0.3], seeds=5, null=0.0)
+    row = row | dict(instances=9, verdict="reproduced") | changes
     path = tmp_path / "results.json"
     path.write_text(json.dumps({"claims": [row]}))
     number = json.dumps(row)  # Python writes NaN and Infinity, which the reader refuses before it sees a field
@@ -139,13 +190,15 @@ def test_bad_claims_name_the_field_in_memory_and_in_files(changes, field, tmp_pa
 
 
 def test_round_trip_and_details(tmp_path):
-    second = dict(direction="less", null_interval=(-0.01, 0.01), margin=0.01, arms=("a", "b"), notes="é")
+    second = dict(direction="less", null_interval=(-0.01, 0.01), smallest=0.01, arms=("a", "b"), notes="é")
+    second |= dict(role="primary", p=0.03, holm=0.2, per_seed=(0.1, 0.0), share=0.3, beside={"untrained": 0.0})
+    second |= dict(contrasts=(c.Contrast("a", 0.1, (0.0, 0.2), 0.03), c.Contrast("b", 0.2, None, 0.01)))
     rows = [make(), make("cos.low", **second)]
     path = c.write(tmp_path, rows, details={"arms": {"single": {"nfe": 20}}})
     assert path == tmp_path / "results.json"
     assert c.read(path) == c.read(tmp_path) == tuple(rows)
     assert c.read_details(tmp_path) == {"arms": {"single": {"nfe": 20}}}
-    named = {"id", "paper", "statement", "statistic", "estimate", "interval", "n", "null", "verdict"}
+    named = {"id", "paper", "statement", "statistic", "estimate", "interval", "seeds", "instances", "null", "verdict"}
     assert all(named <= set(row) for row in json.loads(path.read_text())["claims"])
 
 
@@ -175,7 +228,7 @@ def test_torn_and_foreign_files(text, message, tmp_path):
 def test_unknown_and_missing_fields_and_double_ids(tmp_path):
     path = c.write(tmp_path, [make()])
     page = json.loads(path.read_text())
-    page["claims"][0]["p_value"] = 0.01
+    page["claims"][0]["p_value"] = 0.01  # it is called p
     path.write_text(json.dumps(page))
     with pytest.raises(ValueError, match=r"results.json: claims\[0\]: unknown field 'p_value'"):
         c.read(path)
@@ -229,6 +282,28 @@ def test_gather(tmp_path):
         c.gather([tmp_path / "absent"])
 
 
+def test_a_registered_claim_without_results_is_shown_as_missing(tmp_path):
+    asked = [dict(id=name, statement=f"{name} holds.", role="primary", more=1) for name in ("one", "two", "three")]
+    path = c.write(tmp_path, [make("three"), make("one")], registered=asked)
+    rows = c.gather([path])[str(path)]
+    assert [row.id for row in rows] == ["one", "two", "three"] and isinstance(rows[1], c.Missing)
+    for style in ("markdown", "rich"):
+        page = c.table({"run": rows}, style)
+        if style == "rich":
+            out = io.StringIO()
+            Console(file=out, width=200).print(page)
+            page = out.getvalue()
+        (line,) = [line for line in page.splitlines() if "two holds" in line]
+        assert "missing" in line
+    with pytest.raises(ValueError, match="claim 'four' was not registered"):
+        c.write(tmp_path, [make("four")], registered=asked)
+    page = json.loads(path.read_text())
+    page["registered"][0] = {"id": "one"}
+    path.write_text(json.dumps(page))
+    with pytest.raises(ValueError, match="field 'registered': expected id, statement, role"):
+        c.gather([path])
+
+
 HOSTILE = (
     "<script>alert(1)</script> | a [x](http://e.vil) `c` **b**\n| new | row |\x1b[31mred\u202e [bold]tag[/] $m$ @you"
 )
@@ -258,8 +333,8 @@ def test_rich_table_shows_hostile_text_literally():
         c.table([], style="html")
 
 
-def test_small_and_estimated_null_show_in_the_table():
-    row = make(interval=(0.01, 0.02), estimate=0.015, margin=0.03, null=0.001, null_interval=(0.0, 0.002))
-    assert r"reproduced \(small\)" in c.table([row]) and r"0.001 \[0, 0.002\]" in c.table([row])
+def test_small_effects_and_estimated_nulls_show_in_the_table():
+    row = make(interval=(0.01, 0.02), estimate=0.015, smallest=0.03, null=0.001, null_interval=(0.0, 0.002))
+    assert "not reproduced" in c.table([row]) and r"0.001 \[0, 0.002\]" in c.table([row])
     with pytest.raises(ValueError, match="row 0: expected 2 cells, found 1"):
         tables.markdown(["a", "b"], [["x"]])

@@ -181,7 +181,9 @@ def hostile_page(words: str) -> html.Page:
     )
     claim = dict(
         id=words, paper=words, statement=words, statistic=words, notes=words, arms=[words], verdict="inconclusive",
-        estimate=1.0, interval=[0, 2], n=3, null=0,
+        estimate=1.0, interval=[0, 2], seeds=3, instances=4, null=0, unit=words, smallest=1.0, beside={words: 1.0},
+        checks=[dict(kind="gate", what=words, value=0.1, low=0.5)],
+        contrasts=[dict(name=words, estimate=1.0, interval=None, p=0.5)],
     )  # fmt: skip
     return html.Page(
         words, words, f"{words}\n\n{words}", [html.Scrubber([case], words, words)], [claim],
@@ -255,7 +257,11 @@ def test_claims_are_shown_with_verdict_estimate_interval_null_and_n(text):
     )  # split() takes the thin space too
     assert "−0.022" in words and "−0.041 to −0.003" in words
     chips = [a["class"] for _, a in Reader(text).tags if a.get("class", "").startswith("card claim")]
-    assert chips == ["card claim yes", "card claim open", "card claim no"]
+    assert chips == ["card claim yes", "card claim open", "card claim no", "card claim open"]
+    assert "not tested" in words and "gate: entrant: solved 0.004, must be 0.6 to 0.97" in words
+    assert "−0.03, −0.01, −0.02, −0.03, −0.02" in words and "own colour lost" in words and "untrained" in words
+    quick = replace(samples.CLAIMS[0], verdict=None)
+    assert "numbers only" in html.render(html.Page("t", claims=[quick]))
 
 
 @pytest.mark.parametrize(

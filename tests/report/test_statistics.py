@@ -32,6 +32,19 @@ def test_wilson_coverage_near_nominal_averaged_over_rates():
     assert np.mean(coverage) == pytest.approx(0.95, abs=0.01)
 
 
+@pytest.mark.parametrize("n", [1, 12, 200])
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_clopper_pearson_equals_scipy(n, level):
+    k = np.arange(n + 1)
+    ours = s.clopper_pearson(k, n, level)
+    theirs = [stats.binomtest(i, n).proportion_ci(level, method="exact") for i in k.tolist()]
+    np.testing.assert_allclose(ours.low, [t.low for t in theirs], atol=1e-12)
+    np.testing.assert_allclose(ours.high, [t.high for t in theirs], atol=1e-12)
+    assert s.clopper_pearson(n, n, level).interval == (ours.low[-1], 1.0)
+    covered = [stats.binom.pmf(k, n, p)[(ours.low <= p) & (p <= ours.high)].sum() for p in np.linspace(0.01, 0.99, 25)]
+    assert min(covered) >= level - 1e-9
+
+
 def test_equal_tails_of_a_known_sample():
     low, high = s.equal_tails(np.arange(1001) / 1000.0, 0.9)
     assert (float(low), float(high)) == pytest.approx((0.05, 0.95))
@@ -41,8 +54,8 @@ def test_hierarchical_bootstrap_moments_by_enumeration():
     """With one training seed and one noise seed it is the plain bootstrap of a mean: all n^n draws can be listed."""
     data = np.array([0.0, 1.0, 5.0, 2.0])
     every = np.array([np.mean(draw) for draw in itertools.product(data, repeat=4)])
-    for instances in ("shared", "nested"):
-        ours = s.hierarchical_bootstrap(data.reshape(1, 4, 1), instances=instances, resamples=100_000)
+    for design in ("crossed", "nested"):
+        ours = s.hierarchical_bootstrap(data.reshape(1, 4, 1), design=design, resamples=100_000)
         assert ours.interval == pytest.approx(
             tuple(np.quantile(every, (0.025, 0.975))), abs=0.26
         )  # the grid step is 0.25
@@ -64,25 +77,25 @@ def test_hierarchical_bootstrap_variance_of_every_level():
     middle_shared = data.mean((0, 2)).var() / n
     bottom = data.var(axis=2).mean() / (t * n * m)
     assert _spread(data, resample=(0,)) == pytest.approx(math.sqrt(top), rel=0.03)
-    assert _spread(data, resample=(1,), instances="nested") == pytest.approx(math.sqrt(middle_nested), rel=0.03)
-    assert _spread(data, resample=(1,), instances="shared") == pytest.approx(math.sqrt(middle_shared), rel=0.03)
+    assert _spread(data, resample=(1,), design="nested") == pytest.approx(math.sqrt(middle_nested), rel=0.03)
+    assert _spread(data, resample=(1,), design="crossed") == pytest.approx(math.sqrt(middle_shared), rel=0.03)
     assert _spread(data, resample=(2,)) == pytest.approx(math.sqrt(bottom), rel=0.03)
     whole = math.sqrt(top + middle_nested + bottom)
-    assert _spread(data, instances="nested") == pytest.approx(whole, rel=0.03)
-    assert _spread(data, instances="shared") > whole  # the instance effect is common to all training seeds
+    assert _spread(data, design="nested") == pytest.approx(whole, rel=0.03)
+    assert _spread(data, design="crossed") > whole  # the instance effect is common to all training seeds
 
 
 def test_hierarchical_bootstrap_coverage():
-    """Crossed data (the same instances under every training seed): 'shared' covers, 'nested' is too short."""
+    """Crossed data (the same instances under every training seed): 'crossed' covers, 'nested' is too short."""
     rng = np.random.default_rng(1)
-    hits = {"shared": 0, "nested": 0}
+    hits = {"crossed": 0, "nested": 0}
     rounds = 150
     for _ in range(rounds):
         data = 0.2 * rng.normal(size=(8, 1, 1)) + rng.normal(size=(1, 20, 1)) + 0.3 * rng.normal(size=(8, 20, 2))
         for how in hits:
-            e = s.hierarchical_bootstrap(data, instances=how, resamples=400, seed=int(rng.integers(1 << 30)))
+            e = s.hierarchical_bootstrap(data, design=how, resamples=400, seed=int(rng.integers(1 << 30)))
             hits[how] += e.low <= 0.0 <= e.high
-    assert hits["shared"] / rounds > 0.88
+    assert hits["crossed"] / rounds > 0.88
     assert hits["nested"] / rounds < 0.8
 
 
@@ -94,6 +107,17 @@ def test_hierarchical_bootstrap_is_seeded_and_chunks_do_not_matter_to_the_law(mo
     monkeypatch.setattr(s, "_CHUNK", 100)
     chunked = s.hierarchical_bootstrap(data, resamples=2000, seed=4)
     assert chunked.interval == pytest.approx(first.interval, abs=0.1)
+
+
+@pytest.mark.parametrize("design", s.DESIGNS)
+def test_many_studies_at_once_are_each_as_by_itself(design):
+    data = np.random.default_rng(3).normal(size=(2, 3, 4, 5, 2))
+    together = s.hierarchical_bootstrap(data, design=design, resamples=300)
+    assert together.value.shape == (2, 3) and together.n == 40
+    for i, j in itertools.product(range(2), range(3)):
+        alone = s.hierarchical_bootstrap(data[i, j], design=design, resamples=300)
+        at = (together.value[i, j], together.low[i, j], together.high[i, j])
+        assert at == pytest.approx((alone.value, *alone.interval), abs=1e-12)
 
 
 def test_cluster_bootstrap_standard_error():
@@ -125,6 +149,15 @@ def test_sign_flip_is_exact_for_few_pairs_and_equals_scipy():
         (d,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
     )
     assert float(s.sign_flip(d)) == pytest.approx(theirs.pvalue)
+
+
+def test_one_sided_sign_flips_equal_scipy():
+    d = np.array([0.5, -0.25, 1.0, 0.75, 0.5, 0.0, 2.0])
+    for values in (d, -d):
+        theirs = stats.permutation_test(
+            (values,), np.mean, permutation_type="samples", n_resamples=np.inf, alternative="greater"
+        )
+        assert float(s.sign_flip(values, side="greater")) == pytest.approx(theirs.pvalue)
 
 
 def test_sign_flip_random_patterns_approach_the_exact_value():
@@ -177,12 +210,14 @@ def test_holm_textbook():
         (lambda: s.wilson(1, 2, level=1.0), "level"),
         (lambda: s.hierarchical_bootstrap(np.zeros((2, 2))), "3 axes"),
         (lambda: s.hierarchical_bootstrap(np.full((1, 2, 1), np.nan)), "2 of 2 values are NaN"),
-        (lambda: s.hierarchical_bootstrap(np.zeros((1, 2, 1)), instances="mixed"), "'mixed'"),
+        (lambda: s.hierarchical_bootstrap(np.zeros((1, 2, 1)), design="mixed"), "'mixed'"),
         (lambda: s.hierarchical_bootstrap(np.zeros((1, 2, 1)), resample=(3,)), "resample"),
         (lambda: s.hierarchical_bootstrap(np.zeros((1, 2, 1)), resamples=0), "resamples"),
         (lambda: s.cluster_bootstrap(np.zeros((3, 2)), [0, 1]), "one label per row"),
         (lambda: s.cluster_bootstrap(np.zeros((0, 2))), "empty"),
         (lambda: s.sign_flip(np.zeros(3), [0]), "one label per pair"),
+        (lambda: s.sign_flip(np.zeros(3), side="less"), "side"),
+        (lambda: s.clopper_pearson(5, 4), "successes"),
         (lambda: s.holm([1.5]), "0..1"),
     ],
 )

@@ -1,49 +1,130 @@
-"""Registered claims: their file, their intervals, their records."""
+"""From what was registered and found to verdicts: contrasts, checks, Holm over primaries, quick runs."""
 
-import importlib
+import io
 import pathlib
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from vrjax.report import statistics
+from vrjax.report import seeds, statistics
+from vrjax.report.claims import Missing
 from vrjax.study import claims
+from vrjax.study.claims import Finding
+from vrjax.study.registration import Registration
 
-PAPERS = ("chain_of_steps", "realdpo", "vchain")
-
-
-@pytest.mark.parametrize("paper", PAPERS)
-def test_every_paper_registers_its_claims(paper):
-    verdicts = importlib.import_module(f"experiments.{paper}.verdicts")
-    found = claims.registered(verdicts.__file__)
-    assert len({asked["id"] for asked in found}) == len(found) >= 18
-    for asked in found:
-        assert asked["smallest"] > 0 and asked["statement"].endswith((".", "?", "1.", ")."))
-        assert asked["direction"] in ("greater", "less", "equal")
-        if "measure" in asked and paper == "chain_of_steps":
-            assert callable(verdicts.MEASURES[asked["measure"]])
+CLAIM = {
+    "id": "a", "paper": "p", "statement": "S.", "statistic": "s of {n:g}", "unit": "share", "direction": "greater",
+    "smallest": 0.1, "role": "exploratory", "null": None, "gate": None, "control": None, "dose": None, "bounds": None,
+    "notes": "registered", "how": {},
+}  # fmt: skip
 
 
-def test_names_are_filled_in_and_the_rest_is_left():
-    asked = {"id": "a.{n:g}", "arms": ["of {n:g}", "b"], "smallest": 0.1}
-    assert claims.filled(asked, n=3.0) == {"id": "a.3", "arms": ["of 3", "b"], "smallest": 0.1}
+def asked(*changes):
+    return Registration(pathlib.Path("claims.json"), tuple(CLAIM | c for c in changes or ({},)), {"all": 1.0})
 
 
-def test_a_registered_claim_is_judged():
-    asked = {"id": "a", "paper": "p", "statement": "S.", "statistic": "s", "direction": "greater", "smallest": 0.1}
-    row = claims.judged(asked, statistics.Estimate(0.5, 0.4, 0.6, 9), notes="seen")
-    assert (row.verdict, row.n, row.margin, row.notes, row.interval) == ("reproduced", 9, 0.1, "seen", (0.4, 0.6))
+def values(effect=0.5, seed=0, n=8, spread=0.05):
+    rng = np.random.default_rng(seed)
+    return effect + spread * rng.normal(size=(n, 1, 1)) + 0.3 * rng.normal(size=(n, 20, 2))
 
 
-def test_p_values_flip_whole_instances_and_holm_is_over_all():
-    difference = np.ones((1, 5, 4))
-    assert claims.p_value(difference, 10_000) == 2 / 2**5  # exact: five instances, both sides
+def settled(finding, change=None, *, quick=False):
+    (row,) = claims.settle(asked(change or {}), {"a": finding}, quick=quick, resamples=500)
+    return row
+
+
+def test_a_finding_is_judged_by_the_rule():
+    data = values()
+    row = settled(Finding(data, fill={"n": 3.0}, arms=["x", "y"], beside={"untrained": 0.01}, notes="seen"))
+    estimate = seeds.interval(data, resamples=500)
+    assert (row.estimate, row.interval) == (estimate.value, estimate.interval)
+    assert (row.seeds, row.instances, row.verdict, row.p) == (8, 160, "reproduced", 1 / 256)
+    assert row.per_seed == tuple(data.mean((1, 2))) and row.share == seeds.components(data).share
+    assert (row.statistic, row.notes, row.arms) == ("s of 3", "registered seen", ("x", "y"))
+    assert row.beside == {"untrained": 0.01} and row.smallest == 0.1 and row.unit == "share"
+    assert settled(Finding(data, design="crossed")).instances == 20
+    assert settled(Finding(-data)).verdict == "not reproduced"
+    assert settled(Finding(-data), {"direction": "less"}).verdict == "reproduced"
+    assert settled(Finding(values(0.0)), {"direction": "equal", "smallest": 0.3}).verdict == "reproduced"
+
+
+def test_of_two_contrasts_the_weaker_one_speaks():
+    strong, weak = values(0.5), values(0.12, seed=1)
+    found = {}
+    for name, pair in (("both", {"s": strong, "w": weak}), ("weak", weak), ("strong", strong)):
+        found[name] = settled(Finding(pair))
+    both, weaker, stronger = found["both"], found["weak"], found["strong"]
+    assert both.estimate == weaker.estimate and both.p == max(weaker.p, stronger.p)
+    assert both.interval == weaker.interval and both.per_seed == weaker.per_seed
+    assert [one.name for one in both.contrasts] == ["s", "w"] and both.contrasts[0].interval == stronger.interval
+    assert settled(Finding({"s": strong, "w": -strong})).verdict == "not reproduced"  # one that fails is enough
+    mirrored = settled(Finding({"s": -strong, "w": -weak}), {"direction": "less"})
+    assert (mirrored.estimate, mirrored.p) == (-both.estimate, both.p)
+    with pytest.raises(ValueError, match="no direction 'equal'"):
+        settled(Finding({"s": strong, "w": weak}), {"direction": "equal"})
+
+
+def test_gates_controls_and_doses_decide_whether_it_is_tested():
+    change = {"gate": {"what": "solved", "low": 0.6, "high": 0.97}, "dose": {"what": "moved", "low": 0.05}}
+    rates = [0.5, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9]  # one seed below the gate is not dropped: the mean decides
+    good = {"solved": rates, "moved": [0.2] * 8}
+    assert settled(Finding(values(), measured=good), change).verdict == "reproduced"
+    for measured in (good | {"moved": [0.0] * 8}, good | {"solved": [0.004] * 8}, {"moved": [0.2] * 8}):
+        row = settled(Finding(values(), measured=measured), change)
+        assert row.verdict == "not tested" and len(row.failed) == 1
+
+
+def test_the_degenerate_case_is_one_rule_for_all():
+    zeros = np.zeros((8, 20, 2))
+    exact = statistics.clopper_pearson(0, 160).high
+    row = settled(Finding(zeros), {"bounds": [-1, 1]})
+    assert row.interval == pytest.approx((-exact, exact)) and row.verdict == "not reproduced" and row.p == 1.0
+    few = settled(Finding(zeros[:, :1]), {"bounds": [-1, 1]})
+    assert few.verdict == "inconclusive"  # nothing in 8 says less than nothing in 160
+    row = settled(Finding(zeros))
+    assert row.interval is None and row.verdict == "not tested"
+
+
+def test_holm_is_over_all_registered_primaries():
+    three = [{"id": name, "role": "primary", "gate": {"what": name, "low": 0.5}} for name in "abc"]
+    good = {name: [1.0] * 8 for name in "abc"}
+    found = {"a": Finding(values(), measured=good), "b": Finding(values(0.0, seed=2), measured=good)}
+    a, b = claims.settle(asked(*three), found, quick=False, resamples=500)  # c was not measured
+    assert a.holm == pytest.approx(3 / 256) and a.verdict == "reproduced" and b.holm is not None
+    assert b.holm == pytest.approx(min(1.0, 2 * b.p))
+    found["b"] = Finding(values(), measured={})  # its gate was not measured: it counts with p = 1
+    a, b = claims.settle(asked(*three), found, quick=False, resamples=500)
+    assert a.holm == pytest.approx(3 / 256) and (b.holm, b.verdict) == (1.0, "not tested")
+    with pytest.raises(ValueError, match="3 primaries, but with 5 seeds"):
+        claims.settle(asked(*three), {"a": Finding(values(n=5))}, quick=False)
+    with pytest.raises(ValueError, match="claim 'd' was not registered"):
+        claims.settle(asked(*three), {"d": Finding(values())}, quick=False)
+
+
+def test_quick_runs_and_single_seeds_give_numbers_without_verdicts():
+    assert settled(Finding(values()), quick=True).verdict is None
+    alone = settled(Finding(values(n=1)), {"role": "primary"})
+    assert alone.verdict is None and alone.interval is not None and alone.p == 0.5
+
+
+def test_every_claim_is_told_also_the_missing_ones():
+    registered = asked({}, {"id": "b", "gate": {"what": "solved", "low": 0.5}}, {"id": "c"})
+    rows = claims.settle(registered, {"a": Finding(values()), "b": Finding(values())}, quick=False, resamples=200)
+    (lost,) = claims.missing(registered, rows)
+    assert lost == Missing("c", "S.", "exploratory")
+    out = io.StringIO()
+    claims.tell(Console(file=out, width=300), [*rows, lost])
+    a, b, c = out.getvalue().splitlines()
+    assert "reproduced" in a and "8 seeds, n=160" in a and "missing" in c
+    assert "not tested; gate: solved not measured, must be at least 0.5" in b
+
+
+def test_holm_is_added_to_the_rows_that_have_a_p():
     rows: dict = {"a": {}, "b": {}, "rival": {}}
     claims.add_holm(rows, {"a": 0.01, "b": 0.04})
     assert rows == {"a": {"holm": 0.02}, "b": {"holm": 0.04}, "rival": {}}
     claims.add_holm(rows, {})
-
-
-def test_files_stand_beside_the_package():
-    for paper in PAPERS:
-        assert (pathlib.Path("experiments") / paper / "claims.json").exists()
+    assert (
+        claims.between(0.5, (0.25, 0.75)) == "+0.500 [+0.250, +0.750]" and claims.between(1.0, None) == "+1.000 [ - ]"
+    )

@@ -2,9 +2,12 @@
 
 | module | what is in it |
 | --- | --- |
-| `claims` | a claim, `results.json` written and read, the table of many runs |
-| `judge` | the rule that gives one of three verdicts |
-| `statistics` | intervals and tests, every draw seeded |
+| `record` | a claim: estimate, null, what must hold, verdict |
+| `claims` | `results.json` written and read, the table of many runs |
+| `judge` | the rule that gives one of four verdicts |
+| `seeds` | training seeds as the unit: interval, p-value, share of variance between them |
+| `statistics` | the intervals and tests that it is made of, every draw seeded |
+| `coverage` | a command: what the rules say of simulated studies |
 | `parts` | the records that a page and a figure are made of |
 | `html` | one self-contained page |
 | `figures` | figures from the same records |

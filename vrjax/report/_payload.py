@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from vrjax.report import parts
-from vrjax.report.claims import Claim
+from vrjax.report.record import Claim
 
 LEVELS = 254  # map values take bytes 0..254; 255 means "no value"
 LONGEST_SIDE = 16_384  # pixels: the largest canvas side that all browsers draw
@@ -179,13 +179,12 @@ def picture(part: parts.Picture) -> dict[str, str]:
 def claim(given: Claim | Mapping[str, Any]) -> dict[str, Any]:
     """What the page shows of a claim, with the places of its marks in a small interval plot."""
     record = given if isinstance(given, Claim) else Claim(**given)
-    low, high = record.interval
+    low, high = record.interval or (record.estimate, record.estimate)
     null_low, null_high = record.null_interval or (None, None)
     return {
         "record": record,
         "low": low,
         "high": high,
-        "small": record.small,
         "plot": _interval_plot(record.estimate, low, high, record.null, null_low, null_high),
     }
 

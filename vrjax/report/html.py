@@ -63,7 +63,7 @@ __all__ = [
     "write",
 ]
 
-VERDICTS = {"reproduced": "yes", "not reproduced": "no", "inconclusive": "open"}
+VERDICTS = {"reproduced": "yes", "not reproduced": "no", "inconclusive": "open", "not tested": "open"}
 _SCRIPTS = ("core.js", "plots.js", "scrubber.js", "page.js")
 
 

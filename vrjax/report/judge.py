@@ -1,18 +1,18 @@
-"""The rule by which an estimate, its interval and its null give one of three verdicts.
+"""The rule by which an estimate, its interval and its null give one of four verdicts.
 
 **The rule** (`judge`), fixed before any run. Let the *excess* be the estimate minus the null (the same statistic where
-the paper's mechanism is absent), with its interval, and let `margin` be the smallest effect of interest, in the claimed
-direction:
+the paper's mechanism is absent), with its interval [low, high], and `smallest` the smallest effect of interest:
 
-| verdict | direction "greater" ("less" mirrored) | direction "different" | direction "equal" |
-| --- | --- | --- | --- |
-| reproduced | low > 0 | 0 outside [low, high] | -margin < low and high < margin |
-| not reproduced | high < margin | -margin < low and high < margin | low > margin or high < -margin |
-| inconclusive | otherwise | otherwise | otherwise |
+| verdict | direction "greater" ("less" mirrored) | direction "equal" |
+| --- | --- | --- |
+| not tested | a gate, a positive control or the dose failed, or nothing varies | likewise |
+| reproduced | low > 0, excess >= smallest; a primary: Holm's p <= .05 | -smallest < low, high < smallest; likewise |
+| not reproduced | high < smallest | low > smallest or high < -smallest |
+| inconclusive | otherwise | otherwise |
 
-The rows are tried from the top. So an effect that is surely there but surely smaller than the margin counts as
-reproduced (the statement was about a direction) and is marked `small`; with margin 0 only an interval on the other side
-of the null is "not reproduced", and an interval that holds the null is "inconclusive", never evidence of absence.
+The rows are tried from the top. So an effect that is surely there but surely smaller than the smallest of interest is
+not reproduced, and an interval that holds both the null and the smallest effect is inconclusive, never evidence of
+absence.
 """
 
 import math
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 else:  # values come from files and NumPy: checked and converted here, with messages that name the field
     Number = Interval = Any
 
-VERDICTS = ("reproduced", "not reproduced", "inconclusive")
-DIRECTIONS = ("greater", "less", "different", "equal")
+VERDICTS = ("reproduced", "not reproduced", "inconclusive", "not tested")
+DIRECTIONS = ("greater", "less", "equal")
+ALPHA = 0.05
 
 
 def number(name: str, value: Any) -> float:
@@ -80,36 +81,46 @@ def excess(
 
 def judge(
     estimate: Number,
-    interval: Interval,
-    null: Number,
+    interval: Interval | None,
+    null: Number = 0.0,
     *,
     direction: str = "greater",
-    margin: Number = 0.0,
+    smallest: Number = 0.0,
     null_interval: Interval | None = None,
+    primary: bool = False,
+    holm: Number | None = None,
+    tested: bool = True,
 ) -> str:
     """The verdict by the rule at the top of this file.
 
     Args:
-        estimate, interval, null, null_interval: as in `excess`.
-        direction: what the paper's statement says of estimate - null: "greater", "less", "different" or "equal".
-        margin: smallest effect of interest, at least 0, in the statistic's unit; "equal" needs one above 0.
+        estimate, interval, null, null_interval: as in `excess`; an interval of None is that of a statistic that does
+            not vary.
+        direction: what the statement says of estimate - null: "greater", "less" or "equal".
+        smallest: smallest effect of interest, at least 0, in the statistic's unit; "equal" needs one above 0.
+        primary: whether it is one, which needs `holm`, its p-value corrected over all primaries.
+        tested: whether gate, positive control and dose are as they must be.
 
     Returns:
         One of `VERDICTS`.
     """
     if direction not in DIRECTIONS:
         raise ValueError(f"direction: expected one of {DIRECTIONS}, found {direction!r}")
-    margin = number("margin", margin)
-    if margin < 0 or (direction == "equal" and margin == 0):
-        raise ValueError(f"margin: expected at least 0, and above 0 for direction 'equal', found {margin}")
+    smallest = number("smallest", smallest)
+    if smallest < 0 or (direction == "equal" and smallest == 0):
+        raise ValueError(f"smallest: expected at least 0, and above 0 for direction 'equal', found {smallest}")
+    if not tested or interval is None:
+        return "not tested"
+    surely = True
+    if primary:
+        surely = number("holm", holm) <= ALPHA
     low, high = excess(estimate, interval, null, null_interval)
+    gain = number("estimate", estimate) - number("null", null)
     if direction == "less":
-        low, high = -high, -low
-    inside = -margin < low and high < margin
+        low, high, gain = -high, -low, -gain
     if direction == "equal":
-        yes, no = inside, low > margin or high < -margin
-    elif direction == "different":
-        yes, no = low > 0 or high < 0, inside
+        yes, no = -smallest < low and high < smallest, low > smallest or high < -smallest
     else:
-        yes, no = low > 0, high < margin
-    return VERDICTS[0] if yes else VERDICTS[1] if no else VERDICTS[2]
+        # A mean of hundredths may miss the smallest effect by its last bit.
+        yes, no = low > 0 and gain >= smallest - 1e-12, high < smallest
+    return "reproduced" if yes and surely else "not reproduced" if no else "inconclusive"

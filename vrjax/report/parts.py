@@ -8,7 +8,7 @@
     ├── curves      Curve ── series: Series      averages over many runs, beside their null
     ├── maps        HeatMap                      propagation maps, layer x step accuracies
     ├── forests     Forest ── arms: Effect          estimates with intervals, one line per arm
-    ├── claims      report.claims.Claim, or a dict of its fields
+    ├── claims      report.record.Claim, or a dict of its fields
     ├── tables      Table
     └── pictures, notes, config
 
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from vrjax.files.pixels import to_uint8
-from vrjax.report.claims import Claim
+from vrjax.report.record import Claim
 
 Array = Any  # whatever numpy.asarray reads: NumPy or JAX arrays, nested lists
 if TYPE_CHECKING:
@@ -338,7 +338,7 @@ class Forest:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Cells may be strings, numbers or None; a cell that is one of the three verdicts is drawn as a chip."""
+    """Cells may be strings, numbers or None; a cell that is one of the four verdicts is drawn as a chip."""
 
     title: str
     columns: Sequence[str]

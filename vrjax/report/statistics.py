@@ -1,11 +1,12 @@
-"""Intervals and tests for the claims: NumPy and SciPy only, every random draw seeded.
+"""Intervals and tests of numbers: NumPy and SciPy only, every random draw seeded.
 
 The unit of every comparison is a *pair*: the same training seed, the same test instance and the same noise seed under
-two arms. What is resampled or flipped are the differences of pairs.
+two arms. What is resampled or flipped are the differences of pairs. A claim over training seeds is not judged with one
+of these by itself, but by the rule that `vrjax.report.seeds` makes of them.
 
 | question | function |
 | --- | --- |
-| how sure is one solved-rate? | `wilson` |
+| how sure is one solved-rate? | `wilson`, `clopper_pearson` (exact) |
 | by how much do two arms differ, over seeds and instances? | `hierarchical_bootstrap` |
 | where on a curve over steps or blocks? | `cluster_bootstrap`, `sign_flip` + `holm` |
 
@@ -13,7 +14,7 @@ All intervals are equal-tailed: a level of 0.95 cuts 2.5 % on each side.
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,6 +23,10 @@ from scipy import stats
 LEVEL = 0.95
 RESAMPLES = 10_000
 _CHUNK = 4_000_000  # numbers gathered at once by a bootstrap: 32 MB of float64
+
+Design = Literal["nested", "crossed"]
+"""Whether each training seed has its own test instances, or all share them."""
+DESIGNS = ("nested", "crossed")
 
 
 class Estimate(NamedTuple):
@@ -60,7 +65,22 @@ def _finite(name: str, values: ArrayLike, ndim: int | None = None) -> np.ndarray
     return array
 
 
-def _tail(level: float) -> float:
+def studies(values: ArrayLike, design: str) -> np.ndarray:
+    """Values as float64 [..., training seeds, instances, noise seeds], checked, and so the design.
+
+    Raises:
+        ValueError: fewer than three axes, NaN, or an unknown design.
+    """
+    data = _finite("values", values)
+    if data.ndim < 3:
+        raise ValueError(f"values: expected 3 axes (training seeds, instances, noises), found shape {data.shape}")
+    if design not in DESIGNS:
+        raise ValueError(f"design: expected one of {DESIGNS}, found {design!r}")
+    return data
+
+
+def tail(level: float) -> float:
+    """The mass that an equal-tailed interval cuts on each side."""
     if not 0.0 < level < 1.0:
         raise ValueError(f"level: expected a number between 0 and 1, found {level}")
     return (1.0 - level) / 2.0
@@ -83,8 +103,8 @@ def equal_tails(samples: ArrayLike, level: float = LEVEL) -> tuple[np.ndarray, n
         (low, high), each of the shape of one sample.
     """
     array = _finite("samples", samples)
-    tail = _tail(level)
-    low, high = np.quantile(array, (tail, 1.0 - tail), axis=0)
+    cut = tail(level)
+    low, high = np.quantile(array, (cut, 1.0 - cut), axis=0)
     return np.asarray(low), np.asarray(high)
 
 
@@ -102,7 +122,7 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
     n = _count("n", n)
     if not 0 <= successes <= n:
         raise ValueError(f"successes: expected 0..{n}, found {successes}")
-    z = stats.norm.isf(_tail(level))
+    z = stats.norm.isf(tail(level))
     rate = successes / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
@@ -112,11 +132,33 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
     return Estimate(rate, low, high, n)
 
 
+def clopper_pearson(successes: int | np.ndarray, n: int, level: float = LEVEL) -> Estimate:
+    """The exact two-sided interval of a proportion (Clopper and Pearson 1934): it never covers less than its level.
+
+    Args:
+        successes: 0..n, one or an array of them.
+        n: trials, at least 1.
+        level: coverage at least.
+
+    Raises:
+        ValueError: `successes` outside 0..n, or no trials.
+    """
+    n, k = _count("n", n), np.asarray(successes)
+    if ((k < 0) | (k > n)).any():
+        raise ValueError(f"successes: expected 0..{n}, found {k.min()}..{k.max()}")
+    cut = tail(level)
+    low = np.where(k == 0, 0.0, stats.beta.ppf(cut, np.maximum(k, 1), n - k + 1))
+    high = np.where(k == n, 1.0, stats.beta.isf(cut, k + 1, np.maximum(n - k, 1)))
+    if k.ndim == 0:
+        return Estimate(float(k / n), float(low), float(high), n)
+    return Estimate(k / n, low, high, n)
+
+
 def hierarchical_bootstrap(
     values: ArrayLike,
     *,
     resample: tuple[int, ...] = (0, 1, 2),
-    instances: str = "shared",
+    design: str = "crossed",
     resamples: int = RESAMPLES,
     level: float = LEVEL,
     seed: int = 0,
@@ -124,57 +166,62 @@ def hierarchical_bootstrap(
     """Interval of a mean over training seeds, test instances and noise seeds, each level resampled with replacement.
 
     Training seeds are drawn first, then instances, then noise seeds within each (training seed, instance). If entry
-    `[:, i]` is the *same* test instance under every training seed (`instances="shared"`), one draw of instances serves
-    all training seeds (the two factors are crossed: Owen's pigeonhole bootstrap, 2007); otherwise (`"nested"`) every
-    training seed draws its own. Treating shared instances as nested counts each as several and gives intervals that are
-    too short.
+    `[:, i]` is the *same* test instance under every training seed (`"crossed"`), one draw of instances serves all
+    training seeds (Owen's pigeonhole bootstrap, 2007); otherwise (`"nested"`) every training seed draws its own.
+    Treating shared instances as nested counts each as several and gives intervals that are too short.
 
     Resampling every level counts the noise of the lowest level once per level, so the interval is conservative when
-    that noise dominates: up to sqrt(3) times too long (shared) where neither training seeds nor instances differ.
-    Levels left out of `resample` are kept as they are. With fewer than about five training seeds the top level cannot
-    carry an interval by itself: report every seed beside it.
+    that noise dominates: up to sqrt(3) times too long (crossed) where neither training seeds nor instances differ.
+    Levels left out of `resample` are kept as they are. With few training seeds it is too short where they dominate
+    (.86 instead of .95 with five): see `vrjax.report.seeds`.
 
     Args:
-        values: [training seeds, instances, noise seeds], for example the paired differences of two arms.
+        values: [training seeds, instances, noise seeds], for example the paired differences of two arms; axes before
+            these are studies of one shape, which share the draws.
         resample: the axes to resample, a subset of (0, 1, 2).
-        instances: "shared" or "nested".
+        design: "crossed" or "nested".
         resamples: bootstrap draws.
         level: mass between the ends.
         seed: of NumPy's generator; equal seed, equal interval.
 
     Returns:
-        Estimate of the mean; `n` = number of entries.
+        Estimate of the mean; `n` = number of entries of a study.
 
     Raises:
         ValueError: not three axes, NaN, or an unknown option.
     """
-    data = _finite("values", values, 3)
-    if instances not in ("shared", "nested"):
-        raise ValueError(f"instances: expected 'shared' or 'nested', found {instances!r}")
+    data = studies(values, design)
     if not set(resample) <= {0, 1, 2}:
         raise ValueError(f"resample: expected axes out of (0, 1, 2), found {resample}")
-    trainings, units, noises = data.shape
-    rng = np.random.default_rng(seed)
-    means = np.empty(_count("resamples", resamples))
-    chunk = max(1, _CHUNK // data.size)
+    many, entries = data.shape[:-3], math.prod(data.shape[-3:])
     # Averaging noise seeds first is exact when they are not resampled, and saves most of the work.
-    if 2 not in resample or noises == 1:
-        data, noises = data.mean(axis=2, keepdims=True), 1
+    if 2 not in resample:
+        data = data.mean(axis=-1, keepdims=True)
+    trainings, units, noises = data.shape[-3:]
+    flat = data.reshape(-1, trainings * units * noises)
+    cells = flat.shape[1]
+    rng = np.random.default_rng(seed)
+    means = np.empty((_count("resamples", resamples), len(flat)))
+    chunk = max(1, _CHUNK // cells)
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
-        t = np.broadcast_to(np.arange(trainings)[None, :, None], (size, trainings, 1))
-        i = np.broadcast_to(np.arange(units)[None, None, :], (size, 1, units))
+        t = np.arange(trainings)[:, None, None]
+        i, e = np.arange(units)[:, None], np.arange(noises)
         if 0 in resample:
-            t = rng.integers(trainings, size=(size, trainings, 1))
+            t = rng.integers(trainings, size=(size, trainings, 1, 1))
         if 1 in resample:
-            i = rng.integers(units, size=(size, 1 if instances == "shared" else trainings, units))
-        if noises == 1:
-            means[start : start + size] = data[t, i, 0].mean(axis=(1, 2))
-        else:
+            i = rng.integers(units, size=(size, 1 if design == "crossed" else trainings, units, 1))
+        if 2 in resample and noises > 1:
             e = rng.integers(noises, size=(size, trainings, units, noises))
-            means[start : start + size] = data[t[..., None], i[..., None], e].mean(axis=(1, 2, 3))
+        place = np.broadcast_to((t * units + i) * noises + e, (size, trainings, units, noises)).reshape(size, cells)
+        place = place + cells * np.arange(size)[:, None]
+        times = np.bincount(place.ravel(), minlength=size * cells).reshape(size, cells)
+        means[start : start + size] = (times / cells) @ flat.T
     low, high = equal_tails(means, level)
-    return Estimate(float(data.mean()), float(low), float(high), int(np.asarray(values).size))
+    value = flat.mean(axis=1)
+    if not many:
+        return Estimate(float(value[0]), float(low[0]), float(high[0]), entries)
+    return Estimate(value.reshape(many), low.reshape(many), high.reshape(many), entries)
 
 
 def cluster_bootstrap(
@@ -220,21 +267,29 @@ def cluster_bootstrap(
 
 
 def sign_flip(
-    differences: ArrayLike, clusters: ArrayLike | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+    differences: ArrayLike,
+    clusters: ArrayLike | None = None,
+    *,
+    side: str = "both",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> np.ndarray:
     """Paired permutation test: under the null the two arms of a pair may be exchanged, which flips its sign.
 
     Args:
         differences: [pairs, ...]; a test for every column of the trailing axes, under the same flips.
         clusters: [pairs] labels; pairs with one label flip together.
+        side: "both", or "greater" for a mean above 0.
         resamples: random sign patterns. When there are no more patterns than that, all are enumerated (exact p-values).
         seed: of NumPy's generator.
 
     Returns:
-        Two-sided p-values of the mean, of the trailing shape (a 0-d array for one column). A random sample of patterns
-        counts the observed one among them, so that p is valid and never 0 (Phipson and Smyth 2010).
+        p-values of the mean, of the trailing shape (a 0-d array for one column). A random sample of patterns counts
+        the observed one among them, so that p is valid and never 0 (Phipson and Smyth 2010).
     """
     data = _finite("differences", differences)
+    if side not in ("both", "greater"):
+        raise ValueError(f"side: expected 'both' or 'greater', found {side!r}")
     labels = np.arange(len(data)) if clusters is None else np.asarray(clusters)
     if labels.shape != (len(data),):
         raise ValueError(f"clusters: expected one label per pair, shape ({len(data)},), found {labels.shape}")
@@ -243,21 +298,21 @@ def sign_flip(
     sums = np.zeros((len(names), flat.shape[1]))
     np.add.at(sums, place, flat)
     sums = sums[np.any(sums != 0, axis=1)]  # clusters without a difference flip into themselves
-    observed = np.abs(sums.sum(axis=0))
+    weigh = np.abs if side == "both" else np.asarray
     # Sums that are equal in exact arithmetic may differ in the last bits: count them as ties.
-    least = observed - 1e-12 * np.abs(sums).sum(axis=0)
+    least = weigh(sums.sum(axis=0)) - 1e-12 * np.abs(sums).sum(axis=0)
     exact = len(sums) < 63 and 2 ** len(sums) <= _count("resamples", resamples)
     total = 2 ** len(sums) if exact else resamples
     rng = np.random.default_rng(seed)
     hits = np.zeros(flat.shape[1])
-    chunk = max(1, _CHUNK // max(1, len(sums)))
+    chunk = max(1, _CHUNK // max(1, len(sums), flat.shape[1]))
     for start in range(0, total, chunk):
         size = min(chunk, total - start)
         if exact:
             bits = (np.arange(start, start + size)[:, None] >> np.arange(len(sums))) & 1
         else:
             bits = rng.integers(2, size=(size, len(sums)))
-        hits += (np.abs((1.0 - 2.0 * bits) @ sums) >= least).sum(axis=0)
+        hits += (weigh((1.0 - 2.0 * bits) @ sums) >= least).sum(axis=0)
     p = hits / total if exact else (hits + 1) / (total + 1)
     return p.reshape(data.shape[1:])
 
@@ -272,7 +327,7 @@ def holm(p: ArrayLike, alpha: float = 0.05) -> Holm:
     values = _finite("p", p, 1)
     if values.min() < 0 or values.max() > 1:
         raise ValueError(f"p: expected values in 0..1, found {values.min()}..{values.max()}")
-    _tail(alpha)  # the same range check
+    tail(alpha)  # the same range check
     order = np.argsort(values, kind="stable")
     scaled = values[order] * np.arange(len(values), 0, -1)
     adjusted = np.empty_like(values)

@@ -7,7 +7,8 @@
 | `subjects` | who is measured (models, controls and the null model, all as velocities) and on which held-out clips |
 | `benchmark` | what a model is given of a benchmark's clip |
 | `bills` | what arms cost in forward passes, and how many updates equal compute buys |
-| `claims` | `claims.json` of a paper, judged from its tables: intervals, p-values, verdicts |
+| `registration` | `claims.json` of a paper: read, checked, kept with the tables |
+| `claims` | what was registered, judged from the tables: intervals, p-values, verdicts |
 | `page` | the common page: report, figures and videos of a run |
 | `lab` | `vrjax.load`: a model and what it was trained on in one hand; `Sampled`, a clip with every step |
 
@@ -15,9 +16,11 @@ A paper's package is `__main__ config measure… page README`. Its `config.py` d
 
     def job(study, options, console):
         about, folder = made_of(study, weights=...), options.out / study.name
-        with running(folder, about, kind="paper", fresh=options.fresh, console=console) as bench:
+        asked = registration.read(__file__)
+        how = {"kind": "paper", "fresh": options.fresh, "console": console, "registered": asked.keep}
+        with running(folder, about, **how) as bench:
             table = bench.part("maze", lambda: trajectories.measure(bench, ...), code=trajectories)
-            found = verdicts.claims(study, table)
+            found = verdicts.claims(study, asked, table)
             page.write(bench.folder, parts.Page(...), figures={"arms": forest})
             claims.tell(console, found)
 

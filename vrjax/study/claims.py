@@ -1,79 +1,155 @@
 """Claims of a study: registered before the run, judged from its tables, told at its end.
 
-`experiments/<paper>/claims.json` holds them in order. What a paper adds is how a claim's values are read from its
-tables, as [training seed, instance, noise]. (Records and verdicts: `vrjax.report.claims`.)
+    asked = registration.read(__file__)                     # claims.json beside the module
+    found = {"cos.memory": Finding(values, measured={"entrant solved": rates}, beside={"untrained": 0.02})}
+    rows = claims.settle(asked, found, quick=study.quick, resamples=study.resamples)
+
+What a paper adds is how a claim's values are read from its tables, as [training seed, instance, noise]. The statistics
+are those of `vrjax.report.seeds`, the records and verdicts those of `vrjax.report.record`.
 """
 
-import json
-import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from rich.console import Console
 
-from vrjax.report import statistics
-from vrjax.report.claims import Claim
+from vrjax.report import claims as files
+from vrjax.report import seeds, statistics
+from vrjax.report.claims import Claim, Contrast, Missing
+from vrjax.report.record import KINDS
+from vrjax.report.statistics import RESAMPLES, Estimate
+from vrjax.study.registration import Registration, checks
 
 
-def registered(module: str) -> list[dict[str, Any]]:
-    """The claims of `claims.json` beside a module's file, in order."""
-    return json.loads(pathlib.Path(module).with_name("claims.json").read_text("utf-8"))["claims"]
+@dataclass(frozen=True)
+class Finding:
+    """What a study found about one claim.
+
+    Attributes:
+        values: [training seed, instance, noise] of what the claim is about; several arrays by name for a claim of
+            several contrasts that must all hold.
+        design: "nested" where each seed has its own instances, "crossed" where all seeds share them.
+        measured: name of a gate, positive control or dose -> its number for each seed.
+        beside: the same statistic of others by name: the null model, an untrained network, a placebo.
+        fill: names in braces that the registered texts hold, such as `{tries}`, and their values.
+        arms: names of the arms compared.
+        notes: what a reader must know beside the registered notes.
+    """
+
+    values: np.ndarray | Mapping[str, np.ndarray]
+    design: str = "nested"
+    measured: Mapping[str, ArrayLike] = field(default_factory=dict)
+    beside: Mapping[str, float] = field(default_factory=dict)
+    fill: Mapping[str, Any] = field(default_factory=dict)
+    arms: Sequence[str] = ()
+    notes: str = ""
 
 
-def filled(asked: Mapping[str, Any], **given: Any) -> dict[str, Any]:
-    """A registered claim with the names in braces that its texts hold, such as `{tries}`, replaced by values."""
-    fill = lambda value: value.format(**given) if isinstance(value, str) else value
-    return {k: [fill(x) for x in v] if isinstance(v, list) else fill(v) for k, v in asked.items()}
+def settle(
+    asked: Registration, found: Mapping[str, Finding], *, quick: bool, resamples: int = RESAMPLES
+) -> list[Claim]:
+    """The registered claims with what was found about them, in order; those without a finding are left out.
 
-
-def interval(values: np.ndarray, resamples: int, levels: int = 3) -> statistics.Estimate:
-    """Mean of [training seed, instance, noise] with its interval; instances differ between training seeds (nested).
-
-    Where all values are equal, resampling sees no variation and would claim certainty. The rule of three takes its
-    place there: with n instances and no exception among them, an exception of size 1 may still have probability 3 / n.
+    Holm's correction is over all registered primaries: one that was not measured, or not tested, counts with a p-value
+    of 1.
 
     Args:
-        resamples: bootstrap draws.
-        levels: how many of the axes are resampled, from the first on; those of length 1 are not.
+        asked: what was registered.
+        found: by the claims' ids.
+        quick: print numbers only: every verdict is None. It is, too, where there is a single training seed.
+        resamples: bootstrap draws, and random flips where there are too many to enumerate.
+
+    Raises:
+        ValueError: something was found about a claim that was not registered, or there are too few seeds for so many
+            primaries.
     """
-    values = np.asarray(values, np.float64)
-    if np.ptp(values) == 0:
-        value, slack = float(values.flat[0]), 3.0 / (values.shape[0] * values.shape[1])
-        return statistics.Estimate(value, value - slack, value + slack, values.size)
-    chosen = tuple(axis for axis in range(levels) if values.shape[axis] > 1)
-    return statistics.hierarchical_bootstrap(values, resample=chosen, instances="nested", resamples=resamples)
+    known = {claim["id"]: claim for claim in asked.claims}
+    if foreign := sorted(set(found) - set(known)):
+        raise ValueError(f"{asked.path}: claim {foreign[0]!r} was not registered")
+    rows = {name: _measured(known[name], found[name], resamples) for name in known if name in found}
+    for row in rows.values():
+        quiet = quick or row["seeds"] < 2
+        row["verdict"] = None if quiet else ""
+        if row["role"] == "primary" and not quiet:
+            asked.enough(row["seeds"])
+    tested = lambda name: name in rows and rows[name]["interval"] and all(c.passed for c in rows[name]["checks"])
+    ps = {name: rows[name]["p"] if tested(name) else 1.0 for name in asked.primaries}
+    add_holm(rows, ps)
+    return [Claim(**row) for row in rows.values()]
 
 
-def p_value(difference: np.ndarray, resamples: int) -> float:
-    """Paired permutation of [training seed, instance, noise]: the signs of whole instances are flipped."""
-    seeds, instances, noises = difference.shape
-    units = np.repeat(np.arange(seeds * instances), noises)
-    return float(statistics.sign_flip(difference.ravel(), units, resamples=resamples))
+def _measured(claim: Mapping[str, Any], finding: Finding, resamples: int) -> dict[str, Any]:
+    """The fields of a claim, but for Holm's p-value and the verdict."""
+    several = finding.values if isinstance(finding.values, Mapping) else {"": finding.values}
+    if claim["direction"] == "equal" and len(several) > 1:
+        raise ValueError(f"{claim['id']}: several contrasts have no direction 'equal'")
+    how: dict[str, Any] = {"design": finding.design, "resamples": resamples}
+    contrasts: list[Contrast] = []
+    for name, values in several.items():
+        estimate = seeds.interval(values, bounds=claim["bounds"] and tuple(claim["bounds"]), **how)
+        p = seeds.p_value(values, side=claim["direction"], smallest=claim["smallest"], **how)
+        contrasts.append(Contrast(name or claim["id"], float(estimate.value), ends(estimate), float(p)))
+    # All must hold: the weakest one speaks for the claim, and each end is the one that is closest to the null.
+    weakest = min if claim["direction"] == "greater" else max
+    chosen = weakest(range(len(contrasts)), key=lambda i: contrasts[i].estimate)
+    values = np.asarray(list(several.values())[chosen], np.float64)
+    intervals = [one.interval for one in contrasts]
+    whole = None if None in intervals else tuple(weakest(e) for e in zip(*filter(None, intervals), strict=True))
+    filled = lambda name: claim[name].format(**finding.fill) if finding.fill else claim[name]
+    return {
+        **{name: filled(name) for name in ("id", "paper", "statement", "statistic", "unit")},
+        **{name: claim[name] for name in ("direction", "smallest", "role")},
+        "estimate": contrasts[chosen].estimate,
+        "interval": whole,
+        "seeds": values.shape[0],
+        "instances": seeds.instances(values, finding.design),
+        "null": 0.0,
+        "p": max(one.p for one in contrasts),
+        "per_seed": values.mean((1, 2)).tolist(),
+        "share": seeds.components(values, finding.design).share,
+        "checks": tuple(check for kind in KINDS for check in checks(claim, kind, finding.measured)),
+        "beside": dict(finding.beside),
+        "contrasts": tuple(contrasts) if len(contrasts) > 1 else (),
+        "arms": tuple(finding.arms),
+        "notes": " ".join(filter(None, (filled("notes"), finding.notes))),
+    }
+
+
+def ends(estimate: Estimate) -> tuple[float, float] | None:
+    """The interval of an estimate; None where it does not end."""
+    low, high = estimate.interval
+    return (low, high) if np.isfinite((low, high)).all() else None
 
 
 def add_holm(rows: Mapping[str, dict[str, Any]], ps: Mapping[str, float]) -> None:
-    """Gives each arm's row that has a p-value its `holm`, corrected over all of them."""
+    """Gives each row that has a p-value its `holm`, corrected over all of them, whether they have a row or not."""
     if ps:
         adjusted = statistics.holm(np.array(list(ps.values()))).adjusted
         for name, value in zip(ps, adjusted, strict=True):
-            rows[name]["holm"] = float(value)
+            if name in rows:
+                rows[name]["holm"] = float(value)
 
 
-def judged(asked: Mapping[str, Any], estimate: statistics.Estimate, **more: Any) -> Claim:
-    """A registered claim with its estimate, null 0. `more`: fields of `Claim` that the registered one lacks."""
-    told = {k: asked[k] for k in ("paper", "statement", "statistic", "direction", "arms", "notes") if k in asked}
-    told |= {"interval": estimate.interval, "n": estimate.n, "null": 0.0, "margin": asked["smallest"]} | more
-    return Claim(asked["id"], estimate=float(estimate.value), **told)
+def missing(asked: Registration, rows: Iterable[Claim]) -> list[Missing]:
+    """The registered claims that are not among the rows."""
+    there = {row.id for row in rows}
+    return [Missing(c["id"], c["statement"], c["role"]) for c in asked.claims if c["id"] not in there]
 
 
-def between(value: float, low: float, high: float, form: str = "+.3f") -> str:
-    """A number with its interval."""
-    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
+def between(value: float, interval: Sequence[float] | None, form: str = "+.3f") -> str:
+    """A number with its interval; a dash for that of a statistic that does not vary."""
+    return f"{value:{form}} [" + (" - " if interval is None else ", ".join(f"{e:{form}}" for e in interval)) + "]"
 
 
-def tell(console: Console, found: Iterable[Claim]) -> None:
-    """One line a claim: estimate, interval, how many, verdict."""
+def tell(console: Console, found: Iterable[Claim | Missing]) -> None:
+    """One line a claim: estimate, interval, seeds and instances, verdict; and why it was not tested."""
     for row in found:
-        number = between(row.estimate, *row.interval)
-        console.print(f"  {row.id:<32} {number:<28} n={row.n:<6} {row.verdict}", highlight=False, soft_wrap=True)
+        if isinstance(row, Missing):
+            line = f"  {row.id:<32} missing: registered, but not measured in this run"
+        else:
+            line = f"  {row.id:<32} {between(row.estimate, row.interval):<28} {row.seeds} seeds, n={row.instances:<6} "
+            line += "; ".join((files.verdict(row), *(row.failed if row.verdict == "not tested" else ())))
+        console.print(line, highlight=False, soft_wrap=True)

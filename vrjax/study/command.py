@@ -23,6 +23,8 @@ class Study:
 
     name: str
     """The run folder is runs/<name>."""
+    quick: bool = False
+    """A run to look at: numbers with their intervals, no verdicts."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

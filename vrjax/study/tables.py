@@ -32,6 +32,7 @@ def running(
     console: Console,
     group: int = 16,
     shared: bool = False,
+    registered: Callable[[pathlib.Path], object] | None = None,
 ) -> Iterator["Bench"]:
     """Opens a run folder, with progress bars, and says at the end how long it took and where to look.
 
@@ -43,9 +44,12 @@ def running(
         console: of the user.
         group: instances in one call of a compiled program, see `Bench`.
         shared: other processes work in it too, each on tables of its own.
+        registered: is given the tables' folder before anything is measured: `Registration.keep`, which refuses claims
+            that have changed since.
 
     Raises:
-        ValueError: the folder was made of something else (the message says what differs), or is no run folder.
+        ValueError: the folder was made of something else (the message says what differs), or is no run folder; the
+            registration has changed since the tables in it were measured.
         BlockingIOError: another process works in it.
     """
     began = time.monotonic()
@@ -53,6 +57,8 @@ def running(
     with writing.Run(folder, about, kind=kind, fresh=fresh) as run:
         for note in run.notes:
             console.print(note)
+        if registered is not None:
+            registered(folder / "tables")
         if shared:
             run.close()
         with Progress(*columns, console=console, transient=True) as progress:

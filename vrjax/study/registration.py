@@ -1,0 +1,163 @@
+"""What a study says before it runs: `experiments/<paper>/claims.json`, read, checked, and kept with the tables.
+
+    {"claims": [{"id": "cos.memory", "statement": ..., "statistic": ..., "unit": "share", "direction": "greater",
+                 "smallest": 0.05, "role": "primary",
+                 "null": "a calibrated believer",                                 # or null: the statistic has none
+                 "gate": {"what": "entrant solved", "low": 0.6, "high": 0.97},    # or null
+                 "control": {"what": "all blocks swapped: flipped", "low": 0.9},  # or null, or a list
+                 # these may be left out:
+                 "dose": ..., "bounds": [-1, 1], "paper": ..., "notes": ..., "how": {...}}],
+     "bill": {"training": 23, "measuring": 6.5}}  # core minutes per arm and seed, from a pilot
+
+`how` is the paper's own: how it reads the values from its tables. Gates, controls and doses are numbers that the study
+measures by the name in `what`; their mean over all seeds must lie between `low` and `high`.
+"""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vrjax.files import kept, writing
+from vrjax.report.claims import load
+from vrjax.report.judge import ALPHA, DIRECTIONS, number, range_of
+from vrjax.report.record import KINDS, ROLES, Check, text
+
+FILE = "registration.json"
+NEEDED = ("id", "statement", "statistic", "unit", "direction", "smallest", "role", "null", "gate", "control")
+ALLOWED = ("dose", "bounds", "paper", "notes", "how")
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The claims of a paper, as registered.
+
+    Attributes:
+        path: of the file.
+        claims: in order, every one with all of the fields that may be there.
+        bill: core minutes per arm and seed.
+    """
+
+    path: pathlib.Path
+    claims: tuple[Mapping[str, Any], ...]
+    bill: Mapping[str, float]
+
+    @property
+    def primaries(self) -> tuple[str, ...]:
+        """Ids of the primary claims."""
+        return tuple(claim["id"] for claim in self.claims if claim["role"] == "primary")
+
+    def keep(self, folder: pathlib.Path) -> None:
+        """Keeps it beside the tables in `folder`, before there are any; or makes sure that it is what is kept there.
+
+        Raises:
+            ValueError: it has changed since, or the tables are older than it; says in which field of which claim.
+        """
+        file, now = folder / FILE, {"claims": list(self.claims), "bill": dict(self.bill)}
+        if not file.exists():
+            if folder.is_dir() and any(folder.glob("*.npz")):
+                raise ValueError(f"{self.path}: the tables in {folder} were measured before anything was registered")
+            folder.mkdir(parents=True, exist_ok=True)
+            writing.json(file, {"fingerprint": _fingerprint(now), **now})
+            return
+        try:
+            then = json.loads(file.read_text("utf-8"))
+            whole = then.pop("fingerprint") == _fingerprint(then)
+        except (OSError, ValueError, KeyError, AttributeError):
+            whole = False
+        if not whole:
+            raise ValueError(f"{file}: torn or changed; it says what was registered when the tables were measured")
+        if then != now:
+            by_id = lambda page: {claim["id"]: dict(claim) for claim in page["claims"]}
+            changed = writing.differences({"bill": then["bill"], **by_id(then)}, {"bill": now["bill"], **by_id(now)})
+            raise ValueError(
+                f"{self.path}: changed after the tables in {folder} were measured: "
+                f"{'; '.join(changed[:3]) or 'the order of claims'}; put it back, or measure afresh"
+            )
+
+    def enough(self, seeds: int) -> None:
+        """Makes sure that every primary can be reproduced at all.
+
+        Raises:
+            ValueError: with so few seeds the smallest possible p-value, after Holm over all primaries, is too large.
+        """
+        if self.primaries and len(self.primaries) * 2.0**-seeds > ALPHA:
+            raise ValueError(
+                f"{self.path}: {len(self.primaries)} primaries, but with {seeds} seeds no p-value is below "
+                f"1/{2**seeds}: expected at most {int(ALPHA * 2**seeds)}"
+            )
+
+
+def _fingerprint(page: Mapping[str, Any]) -> str:
+    return kept.key(**page)
+
+
+def read(path: str | pathlib.Path) -> Registration:
+    """The registration in a file, or in `claims.json` beside a module's file.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: naming the file, the claim and the field.
+    """
+    path = pathlib.Path(path)
+    path = path.with_name("claims.json") if path.suffix == ".py" else path
+    page = load(path, "registration", ("claims", "bill"))
+    if not isinstance(page["bill"], dict):
+        raise ValueError(f"{path}: field 'bill': expected core minutes by arm, found {page['bill']!r}")
+    bill = {name: number(f"{path}: bill.{name}", minutes) for name, minutes in page["bill"].items()}
+    claims: list[Mapping[str, Any]] = []
+    for index, claim in enumerate(page["claims"]):
+        where = f"{path}: claims[{index}]"
+        if not isinstance(claim, dict):
+            raise ValueError(f"{where}: expected an object, found {type(claim).__name__}")
+        where += f" ({claim['id']!r})" if isinstance(claim.get("id"), str) else ""
+        if unknown := sorted(set(claim) - {*NEEDED, *ALLOWED}):
+            raise ValueError(f"{where}: unknown field {unknown[0]!r}; expected {', '.join((*NEEDED, *ALLOWED))}")
+        if lacking := [name for name in NEEDED if name not in claim]:
+            raise ValueError(f"{where}: missing field {lacking[0]!r}")
+        claims.append(_checked(where, claim))
+        if claim["id"] in [other["id"] for other in claims[:-1]]:
+            raise ValueError(f"{where}: field 'id': stands there twice")
+    return Registration(path, tuple(claims), bill)
+
+
+def _checked(where: str, claim: dict[str, Any]) -> dict[str, Any]:
+    """A claim whose fields are what they must be, with those that were left out."""
+    field = f"{where}, field "
+    for name in ("id", "statement", "statistic", "unit"):
+        text(f"{field}{name!r}", claim[name])
+    for name, options in (("direction", DIRECTIONS), ("role", ROLES)):
+        if claim[name] not in options:
+            raise ValueError(f"{field}{name!r}: expected one of {options}, found {claim[name]!r}")
+    if number(f"{field}'smallest'", claim["smallest"]) <= 0:
+        raise ValueError(f"{field}'smallest': expected a number above 0, found {claim['smallest']}")
+    if claim["null"] is not None:
+        text(f"{field}'null'", claim["null"])
+    for kind in KINDS:
+        checks(claim, kind, {}, field)
+    if claim.get("bounds") is not None:
+        range_of(f"{field}'bounds'", claim["bounds"])
+    for name in ("paper", "notes"):
+        text(f"{field}{name!r}", claim.get(name, ""), empty=True)
+    if not isinstance(claim.get("how", {}), dict):
+        raise ValueError(f"{field}'how': expected an object, found {claim['how']!r}")
+    return {"dose": None, "bounds": None, "paper": "vrjax", "notes": "", "how": {}} | claim
+
+
+def checks(
+    claim: Mapping[str, Any], kind: str, measured: Mapping[str, Any], field: str = "field "
+) -> tuple[Check, ...]:
+    """The registered checks of one kind, with what was measured for them by name, one number per seed."""
+    asked = claim.get(kind)
+    out: list[Check] = []
+    for one in asked if isinstance(asked, list) else [asked] if asked is not None else []:
+        if not isinstance(one, dict) or not {"what"} < set(one) <= {"what", "low", "high"}:
+            raise ValueError(f"{field}{kind!r}: expected an object with what and low or high or both, found {one!r}")
+        values = measured.get(one["what"])
+        values = None if values is None else [float(v) for v in values]
+        try:
+            mean = None if not values else sum(values) / len(values)
+            out.append(Check(kind, one["what"], mean, one.get("low"), one.get("high"), tuple(values or ())))
+        except ValueError as error:
+            raise ValueError(f"{field}{kind!r}: {error}") from None
+    return tuple(out)
