@@ -171,10 +171,17 @@ def test_eval_prints_and_writes_rates(model, tmp_path, capsys):
     assert rate["low"] == 0.0 and 0.5 < rate["high"] < 0.6  # Wilson: 0 of 3
 
 
-def test_claims_of_runs(tmp_path, capsys):
+def test_claims_of_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # of the terminal, wide enough not to fold words
     claims.write(tmp_path / "results.json", [])
     assert call("claims", tmp_path, "--markdown") == 0
     assert "no claims" in capsys.readouterr().out
+    asked = [{"id": "cos.lost", "statement": "It holds.", "role": "primary"}]
+    claims.write(tmp_path / "results.json", [], registered=asked)
+    for words in (["--markdown"], []):
+        assert call("claims", tmp_path, *words) == 0
+        said = capsys.readouterr().out
+        assert "cos.lost" in said and "missing" in said
 
 
 def test_python_m_trains_and_goes_on(tmp_path, capsys):

@@ -80,7 +80,7 @@ def run(study: ChainOfSteps, root: pathlib.Path, *, fresh: bool, only: Sequence[
     trained = [Subject(name, shipped.load(name)) for name in study.models]
     names = (*study.models, *([study.causal] if study.causal else []))
     about = made_of(study, weights={name: files.fingerprint(shipped.path(name)) for name in names})
-    asked = registration.read(__file__)
+    asked = registration.read(__file__, seeds=None if study.quick else len(study.models))
     how: dict[str, Any] = {"fresh": fresh, "console": console, "group": study.group, "shared": only is not None}
     with running(root / study.name, about, kind="chain_of_steps", registered=asked.keep, **how) as here:
         tables: dict[str, list[Tables]] = {}

@@ -29,7 +29,7 @@ from vrjax.study.tables import made_of, running
 def run(study: RealDPO, root: pathlib.Path, *, fresh: bool, console: Console) -> pathlib.Path:
     """Measures what is missing, judges, and writes the run folder, which is returned."""
     folder = root / study.name
-    asked = registration.read(__file__)
+    asked = registration.read(__file__, seeds=None if study.quick else study.bases)
     how: dict[str, Any] = {"fresh": fresh, "console": console, "registered": asked.keep}
     with running(folder, made_of(study), kind="realdpo", **how) as here:
         suite = Suite(study, here)

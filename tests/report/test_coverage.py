@@ -33,15 +33,16 @@ def test_p_values_call_noise_noise():
 @pytest.mark.parametrize("spread, found", [(0.02, 0.8), (0.15, 0.0)])
 def test_the_machinery_finds_what_is_there_and_nothing_else(spread, found):
     for row in coverage.machinery(60, 200, [(120, 3, spread, 7)], group=30):
-        assert row.found["noise reproduced"] <= 0.05 and row.found["twice that found"] >= found - 0.1, row
+        assert row.found["studies"] == 60 and row.found["noise reproduced"] <= 0.05, row
+        assert row.found["twice that found"] >= found - 0.1, row
         assert row.found["smallest effect found"] <= row.found["twice that found"]
 
 
 def test_the_command_says_what_is_not_as_wanted(capsys, monkeypatch):
     row = lambda right: lambda *_: iter([coverage.Row("a study", {"coverage": 0.9}, right)])
-    monkeypatch.setattr(coverage, "PARTS", {"One": row(True), "Two": row(True)})
+    monkeypatch.setattr(coverage, "PARTS", {"One": (row(True), 1), "Two": (row(True), 1)})
     assert coverage.main([]) == 0 and "all rows are as wanted" in capsys.readouterr().out
-    monkeypatch.setattr(coverage, "PARTS", {"One": row(True), "Two": row(False)})
+    monkeypatch.setattr(coverage, "PARTS", {"One": (row(True), 1), "Two": (row(False), 1)})
     assert coverage.main([]) == 1
     said = capsys.readouterr().out
     assert "| a study | 0.900 | NO |" in said and "1 rows are not as wanted" in said

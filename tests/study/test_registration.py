@@ -144,9 +144,9 @@ def test_a_registration_changed_after_the_tables_exist_is_refused(tmp_path):
 def test_five_seeds_bear_one_primary_and_eight_twelve(tmp_path):
     many = [copy.deepcopy(CLAIM) | {"id": f"c{i}"} for i in range(13)]
     for seeds, most in ((5, 1), (8, 12)):
-        registration.read(written(tmp_path, *many[:most])).enough(seeds)
+        registration.read(written(tmp_path, *many[:most]), seeds=seeds)
         with pytest.raises(
             ValueError, match=f"{most + 1} primaries, but with {seeds} seeds .* expected at most {most}"
         ):
-            registration.read(written(tmp_path, *many[: most + 1])).enough(seeds)
-    registration.read(written(tmp_path, CLAIM | {"role": "exploratory"})).enough(1)
+            registration.read(written(tmp_path, *many[: most + 1]), seeds=seeds)
+    registration.read(written(tmp_path, CLAIM | {"role": "exploratory"}), seeds=1)

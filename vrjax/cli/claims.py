@@ -5,8 +5,11 @@ import pathlib
 
 NAME, SUMMARY = "claims", "table of what was found"
 TEXT = """\
-Gathers the claims of runs into one table: the paper's statement, the estimate with its 95 % interval, the same
-statistic under the null model, and the verdict.
+Gathers the claims of runs into one table: the paper's statement, the estimate with its 95 % interval, training seeds
+and test instances, the same statistic under the null model, p-value and verdict. A quick run has no verdicts. A claim
+that was registered, but that the results do not hold, is shown as missing; what was not tested stands below with the
+reason. With --markdown the table has every column: role, statistic, smallest effect, the estimate of each seed, and
+the share of variance between seeds.
 
 examples:
   vrjax claims runs/*

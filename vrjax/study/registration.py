@@ -93,11 +93,15 @@ def _fingerprint(page: Mapping[str, Any]) -> str:
     return kept.key(**page)
 
 
-def read(path: str | pathlib.Path) -> Registration:
+def read(path: str | pathlib.Path, *, seeds: int | None = None) -> Registration:
     """The registration in a file, or in `claims.json` beside a module's file.
 
+    Args:
+        path: of either.
+        seeds: that will be trained, which must be `enough`; None for a run without verdicts.
+
     Raises:
-        FileNotFoundError: no such file. ValueError: naming the file, the claim and the field.
+        FileNotFoundError: no such file. ValueError: naming the file, the claim and the field; too few seeds.
     """
     path = pathlib.Path(path)
     path = path.with_name("claims.json") if path.suffix == ".py" else path
@@ -118,7 +122,10 @@ def read(path: str | pathlib.Path) -> Registration:
         claims.append(_checked(where, claim))
         if claim["id"] in [other["id"] for other in claims[:-1]]:
             raise ValueError(f"{where}: field 'id': stands there twice")
-    return Registration(path, tuple(claims), bill)
+    found = Registration(path, tuple(claims), bill)
+    if seeds is not None:
+        found.enough(seeds)
+    return found
 
 
 def _checked(where: str, claim: dict[str, Any]) -> dict[str, Any]:
