@@ -8,14 +8,15 @@ of all studies. So (`python -m vrjax.report.coverage` shows both, and what this 
 
 - the hierarchical bootstrap over seeds, instances and noises;
 - Student's t on the seeds' means, which is right whatever the instances do as long as each seed has its own ("nested");
-- where all seeds share their instances ("crossed"), what is common to all seeds is seen by neither: Student's t on
-  both, seeds' and instances' means, with Satterthwaite's degrees of freedom;
+- where all seeds share their instances ("crossed"), Student's t on both, seeds' and instances' means, with
+  Satterthwaite's degrees of freedom: what is common to all seeds is not in their means, and twelve instances are few
+  for a bootstrap. The wider of the first two alone covers .91 to .93 where instances hold half of the variance or all;
 - where hardly any instance differs from all the others (fewer than `FEW`): the exact interval of `rare`.
 
 **The p-value** (`p_value`) flips the signs of whole seeds, all 2^seeds patterns, one-sided in the registered direction:
 at best 1/256 with eight seeds, 1/32 with five. In crossed designs it is the largest of that, of flipping whole
 instances, and of the t-test on both: where both vary, each of the two flips leaves out the other's variance, and even
-their maximum calls noise an effect too often.
+their maximum is below .05 in .07 to .09 of studies of noise.
 
 **The share** (`components`) of the variance of the mean that lies between seeds says which of more seeds and more
 instances would help.
