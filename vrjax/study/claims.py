@@ -150,6 +150,7 @@ def tell(console: Console, found: Iterable[Claim | Missing]) -> None:
         if isinstance(row, Missing):
             line = f"  {row.id:<32} missing: registered, but not measured in this run"
         else:
-            line = f"  {row.id:<32} {between(row.estimate, row.interval):<28} {row.seeds} seeds, n={row.instances:<6} "
+            many = f"{row.seeds} seed{'s' * (row.seeds > 1)}, n={row.instances}"
+            line = f"  {row.id:<32} {between(row.estimate, row.interval):<28} {many:<17} "
             line += "; ".join((files.verdict(row), *(row.failed if row.verdict == "not tested" else ())))
         console.print(line, highlight=False, soft_wrap=True)
