@@ -194,9 +194,7 @@ class Together:
         for i, own in enumerate(self.each.values()):
             best = jax.tree.map(lambda x, i=i: x[i], state.best)
             loop.export(self.root / own.name / "model", dataclasses.replace(self.network, config=own), best, own)
-            results = {"kind": "train", "name": own.name, "steps": own.steps, "split": check.split}
-            results["sampler"] = {"solver": "euler", "steps": check.steps, "shift": check.shift}
-            claims.write(self.root / own.name, [], details={**results, "solved": rates[i]})
+            claims.write(self.root / own.name, [], details=loop.results_of(own, rates[i]))
             line.say(f"  {own.name}: {told(rates[i])}")
 
 

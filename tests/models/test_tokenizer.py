@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tokenizers
 
 from vrjax.models.wan.umt5 import Tokenizer, clean
 
@@ -34,7 +35,6 @@ def test_clean(text):
 
 def written(folder):
     """A small tokenizer of UMT5's kind: unigrams over a metaspace, end token appended, padding id 0."""
-    tokenizers = pytest.importorskip("tokenizers")
     words = ["▁a", "▁maze", "▁seen", "▁from", "▁above", "▁", ",", "m", "z"]
     vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((word, -float(i + 1)) for i, word in enumerate(words))]
     tokenizer = tokenizers.Tokenizer(tokenizers.models.Unigram(vocab, unk_id=2))

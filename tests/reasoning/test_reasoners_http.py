@@ -21,8 +21,6 @@ from vrjax.reasoning.thoughts.keyframes import think
 from vrjax.reasoning.thoughts.reasoners import http as reasoner_http
 from vrjax.reasoning.thoughts.reasoners.http import ChatReasoner, ImageMaker
 
-pytest.importorskip("openai", reason="needs the `vchain` extra")
-
 KEY = "sk-test-4f2a9c-do-not-leak"
 
 

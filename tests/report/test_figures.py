@@ -1,5 +1,6 @@
 """Figures: the right marks at the right places, no leaking state, atomic and reproducible files."""
 
+import io
 import sys
 
 import matplotlib
@@ -44,6 +45,13 @@ def test_every_figure_saves_the_same_bytes_twice_and_leaves_no_state(tmp_path, r
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
     image = np.asarray(Image.open(tmp_path / "b.png").convert("RGB"))
     assert image.std() > 5 and (image[0, 0] == 255).all()
+
+
+def test_a_notebook_shows_the_picture_that_is_saved(tmp_path):
+    figure = figures.curve(Curve("c", [Series("model", np.arange(4.0))]))
+    with Image.open(io.BytesIO(figure._repr_png_())) as shown:
+        with Image.open(figures.save(figure, tmp_path / "c.png", dpi=figure.dpi)) as saved:
+            np.testing.assert_array_equal(np.asarray(shown), np.asarray(saved))
 
 
 @pytest.mark.parametrize("name", NAMES)

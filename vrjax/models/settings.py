@@ -188,6 +188,18 @@ def defaults(folder: Any, size: tuple[int, int] | None = None, *, scheduled: boo
     return dataclasses.replace(found, **_schedule(folder.scheduler, folder.root / SCHEDULER))
 
 
+UNIPC = {
+    "prediction_type": "flow_prediction",
+    "use_flow_sigmas": True,
+    "solver_order": 2,
+    "solver_type": "bh2",
+    "predict_x0": True,
+    "lower_order_final": True,
+    "final_sigmas_type": "zero",
+}
+"""What diffusers' `UniPCMultistepScheduler` must say for the grid `diffusers_unipc` to stand for it."""
+
+
 def _schedule(scheduler: dict[str, Any], where: pathlib.Path) -> dict[str, Any]:
     """Solver, grid and shift that a diffusers folder's scheduler names, as its pipelines take them.
 
@@ -198,18 +210,7 @@ def _schedule(scheduler: dict[str, Any], where: pathlib.Path) -> dict[str, Any]:
     plain = {"use_dynamic_shifting": False, "num_train_timesteps": 1000, "shift_terminal": None}
     plain |= dict.fromkeys(("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"), False)
     if name == "UniPCMultistepScheduler":
-        expected = {
-            "prediction_type": "flow_prediction",
-            "use_flow_sigmas": True,
-            "solver_order": 2,
-            "solver_type": "bh2",
-            "predict_x0": True,
-            "lower_order_final": True,
-            "disable_corrector": [],
-            "final_sigmas_type": "zero",
-            "thresholding": False,
-            **plain,
-        }
+        expected = {**UNIPC, "disable_corrector": [], "thresholding": False, **plain}
         choice = {"solver": "unipc", "grid": "diffusers_unipc"}
         shift = scheduler.get("flow_shift", 1.0)
     elif name == "FlowMatchEulerDiscreteScheduler":

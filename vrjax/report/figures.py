@@ -3,12 +3,13 @@
     figure = figures.curve(Curve("Candidates", [Series("model", y, low=lo, high=hi), Series("null", n, role="null")]))
     figures.save(figure, "runs/chain_of_steps/candidates.png")
 
-Every function returns a Matplotlib `Figure` of its own: no pyplot, no global state, nothing to close. The model is
-drawn in solid colour, the null grey and dashed, controls dotted, so that a figure can be read without colours. The
-palette is Okabe and Ito's. Widths are inches at 160 dots: 6.4 in is a README's full width.
+Every function returns a Matplotlib `Figure` of its own, which a notebook shows: no pyplot, no global state, nothing to
+close. The model is drawn in solid colour, the null grey and dashed, controls dotted, so that a figure can be read
+without colours. The palette is Okabe and Ito's. Widths are inches at 160 dots: 6.4 in is a README's full width.
 """
 
 import contextlib
+import io
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -67,6 +68,16 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # names come from data: a dollar sign is a dollar sign
     "svg.hashsalt": "vrjax",
 }
+
+
+class Shown(Figure):
+    """A figure that a notebook shows: without pyplot none of Matplotlib's formatters for notebooks is switched on."""
+
+    def _repr_png_(self) -> bytes:
+        page = io.BytesIO()
+        with _style():
+            self.savefig(page, format="png", metadata={"Software": None})
+        return page.getvalue()
 
 
 def save(figure: Figure, path: str | os.PathLike[str], dpi: Number = 160) -> pathlib.Path:
@@ -169,7 +180,7 @@ def film_strip(
         left, top, bottom = 0.3 + 0.07 * max(map(len, names)) if told else 1.0, 0.62 if title else 0.34, 0.06
         tall = (float(width) - left - 0.06) * picture.shape[0] / picture.shape[1]
         total = (float(width), tall + top + bottom)
-        figure = Figure(figsize=total)
+        figure = Shown(figsize=total)
         FigureCanvasAgg(figure)
         axis = figure.add_axes((left / total[0], bottom / total[1], 1 - (left + 0.06) / total[0], tall / total[1]))
         axis.imshow(picture, aspect="auto")
@@ -235,7 +246,7 @@ def _style() -> Iterator[None]:
 
 def _figure(size: tuple[Number, Number]) -> tuple[Figure, Axes]:
     engine = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.06)
-    figure = Figure(figsize=(float(size[0]), float(size[1])), layout=engine)
+    figure = Shown(figsize=(float(size[0]), float(size[1])), layout=engine)
     FigureCanvasAgg(figure)
     return figure, figure.subplots()
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from vrjax import tasks
 from vrjax.files.writing import atomic
+from vrjax.report.figures import Shown
 
 DPI = 100
 GAP, MARGIN, TITLE, HEAD, REST = 8, 28, 70, 44, 16  # pixels: between frames, round all, and lines of text
@@ -86,7 +87,7 @@ class _Pen:
 
     def __init__(self, size: tuple[int, int]):
         self.size = size
-        self.figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor=PAPER)
+        self.figure = Shown(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor=PAPER)
         FigureCanvasAgg(self.figure)
 
     def write(

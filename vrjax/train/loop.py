@@ -300,19 +300,19 @@ class Loop:
         whole = processes.to_first((self.state.best, self.network.base), self.whole)
         if processes.first():
             export(self.folder / "model", dataclasses.replace(self.network, base=whole[1]), whole[0], config)
-        sampler = {"solver": "euler", "steps": check.steps, "shift": check.shift}
-        results = {
-            "kind": "train",
-            "name": config.name,
-            "steps": config.steps,
-            "split": check.split,
-            "sampler": sampler,
-            "solved": solved,
-        }
+        results = results_of(config, solved)
         if processes.first():
             claims.write(self.folder / "results.json", [], details=results)
         processes.wait("finished")
         return results
+
+
+def results_of(config: TrainConfig, solved: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """The details of a run's `results.json`; `solved`: the last evaluation, see `Evaluator.rates`."""
+    check = config.validate
+    sampler = {"solver": "euler", "steps": check.steps, "shift": check.shift}
+    about = {"kind": "train", "name": config.name, "steps": config.steps, "split": check.split}
+    return {**about, "sampler": sampler, "solved": solved}
 
 
 def batches(config: TrainConfig, rows: tuple[int, ...]) -> Any:

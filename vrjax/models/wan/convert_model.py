@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vrjax.files import tensors, writing
+from vrjax.models import settings
 from vrjax.models.wan import clip, convert, folders
 
 _FILE = 2**26  # bytes of the largest file of a tokenizer that is copied
@@ -153,13 +154,7 @@ def _descriptions(found: folders.Folder, scratch: pathlib.Path, tokenizer: bool)
         "_class_name": "UniPCMultistepScheduler",
         "flow_shift": how.shift,
         "num_train_timesteps": 1000,
-        "prediction_type": "flow_prediction",
-        "use_flow_sigmas": True,
-        "solver_order": 2,
-        "solver_type": "bh2",
-        "predict_x0": True,
-        "lower_order_final": True,
-        "final_sigmas_type": "zero",
+        **settings.UNIPC,
     }
     writing.json(scratch / "scheduler" / "scheduler_config.json", scheduler)
     index["scheduler"] = here("diffusers", scheduler.get("_class_name", "UniPCMultistepScheduler"))
