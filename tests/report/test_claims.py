@@ -1,6 +1,7 @@
 """The verdict rule by hand-made cases and properties; the file format by hostile and torn input."""
 
 import io
+import itertools
 import json
 import math
 import os
@@ -97,6 +98,13 @@ def test_what_fails_makes_a_claim_not_tested(check, passed, tmp_path):
     assert c.read(c.write(tmp_path, [row])) == (row,)
     if not passed:
         assert check.what in c.table([row]) and "must be" in c.table([row])
+
+
+def test_all_contrasts_must_hold():
+    """A claim is not tested before it is not reproduced, and that before it is open."""
+    assert c.all_of(["reproduced"] * 2) == "reproduced"
+    for worse, better in itertools.combinations(("not tested", "not reproduced", "inconclusive", "reproduced"), 2):
+        assert c.all_of([better, worse, better]) == worse
 
 
 def test_a_statistic_that_does_not_vary_is_not_tested(tmp_path):

@@ -44,7 +44,14 @@ def test_every_paper_registers_its_claims(paper):
 
 def test_what_is_left_out_has_its_default(tmp_path):
     asked = registration.read(written(tmp_path, CLAIM, CLAIM | {"id": "b", "role": "exploratory"}))
-    assert asked.claims[0] == CLAIM | {"dose": None, "bounds": None, "paper": "vrjax", "notes": "", "how": {}}
+    assert asked.claims[0] == CLAIM | {
+        "dose": None,
+        "bounds": None,
+        "paper": "vrjax",
+        "notes": "",
+        "how": {},
+        "contrasts": [],
+    }
     assert asked.primaries == ("cos.memory",) and asked.bill == {"training": 23}
     rates = {"all blocks": [0.9, 1.0], "entrant solved": [0.5, 0.8]}
     gate, *control = [c for kind in ("gate", "control") for c in registration.checks(asked.claims[0], kind, rates)]
@@ -65,6 +72,15 @@ MISTAKES = [
     ({"gate": {"what": "solved", "least": 0.6}}, "field 'gate': expected an object with what and low or high"),
     ({"control": [{"what": "flips", "low": 0.9, "high": 0.1}]}, "field 'control': low end 0.9 above high end 0.1"),
     ({"dose": {"what": "moved", "low": None}}, "field 'dose': low, high: expected a number"),
+    ({"contrasts": {"a": 0.5}}, "field 'contrasts': expected a list of objects with name and smallest"),
+    ({"contrasts": [{"smallest": 0.5}]}, "field 'contrasts': expected an object with name and smallest"),
+    ({"contrasts": [{"name": "a", "low": 0.5}]}, "field 'contrasts': expected an object with name and smallest"),
+    ({"contrasts": [{"name": " "}]}, "field 'contrasts': name: expected a text"),
+    ({"contrasts": [{"name": "a"}, {"name": "a"}]}, "field 'contrasts': 'a' stands there twice"),
+    ({"contrasts": [{"name": "a", "smallest": 0}]}, "smallest of 'a': expected a number above 0, found 0"),
+    ({"contrasts": [{"name": "a"}], "smallest": None}, "'a' has no smallest effect of interest, nor has the claim"),
+    ({"contrasts": [{"name": "a"}, {"name": "b"}], "direction": "equal"}, "have no direction 'equal'"),
+    ({"contrasts": [], "smallest": None}, "field 'smallest': expected a number"),
     ({"bounds": [1, 0]}, "field 'bounds': low end 1.0 above high end 0.0"),
     ({"how": "simply"}, "field 'how': expected an object"),
     ({"smalest": 0.5}, "unknown field 'smalest'; expected id, statement"),
@@ -85,6 +101,18 @@ def test_missing_fields_are_named(name, tmp_path):
     path = written(tmp_path, {k: v for k, v in CLAIM.items() if k != name})
     with pytest.raises(ValueError, match=rf"claims\[0\].*: missing field '{name}'"):
         registration.read(path)
+
+
+def test_contrasts_have_smallest_effects_of_their_own_or_the_claims(tmp_path):
+    named = [{"name": "agreement"}, {"name": "own colour lost", "smallest": 0.3}]
+    (claim,) = registration.read(written(tmp_path, CLAIM | {"contrasts": named})).claims
+    assert claim["contrasts"] == [{"name": "agreement", "smallest": 0.5}, {"name": "own colour lost", "smallest": 0.3}]
+    alone = {name: value for name, value in CLAIM.items() if name != "smallest"}
+    (claim,) = registration.read(written(tmp_path, alone | {"contrasts": named[1:]})).claims
+    assert claim["smallest"] is None and claim["contrasts"] == named[1:]
+    gates = [{"what": "maze", "low": 0.6}, {"what": "entrant", "low": 0.6}]  # a claim about two worlds
+    (claim,) = registration.read(written(tmp_path, CLAIM | {"gate": gates})).claims
+    assert [check.what for check in registration.checks(claim, "gate", {})] == ["maze", "entrant"]
 
 
 def test_mistakes_of_the_file_are_named(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from vrjax.report import claims as files
 from vrjax.report import seeds, statistics
 from vrjax.report.claims import Missing
 from vrjax.study import claims
@@ -63,6 +64,40 @@ def test_of_two_contrasts_the_weaker_one_speaks():
     assert (mirrored.estimate, mirrored.p) == (-both.estimate, both.p)
     with pytest.raises(ValueError, match="no direction 'equal'"):
         settled(Finding({"s": strong, "w": weak}), {"direction": "equal"})
+
+
+def test_every_contrast_has_its_own_smallest_effect(tmp_path):
+    """Exact values: seeds differ by .01, so every interval ends within .02 of the mean, which is given."""
+    spread = np.linspace(-0.01, 0.01, 8)[:, None, None] * np.ones((8, 20, 1))
+    change = {"smallest": None, "contrasts": [{"name": "kept", "smallest": 0.5}, {"name": "lost", "smallest": 0.3}]}
+    change |= {"role": "primary"}
+
+    def judged(kept, lost, **more):
+        return settled(Finding({"lost": lost + spread, "kept": kept + spread}), change | more)
+
+    row = judged(0.7, 0.4)  # 1.4 and 1.33 times the smallest: the second is the weaker, though it is not by the ratio
+    assert row.verdict == "reproduced" and row.estimate == pytest.approx(0.4) and row.smallest == 0.3
+    assert [(one.name, one.smallest) for one in row.contrasts] == [("kept", 0.5), ("lost", 0.3)]  # as registered
+    assert row.per_seed == row.contrasts[1].per_seed and row.interval == row.contrasts[1].interval
+    row = judged(0.51, 0.4)
+    assert row.verdict == "reproduced" and row.estimate == pytest.approx(0.51) and row.smallest == 0.5
+    assert judged(0.45, 0.9).verdict == judged(0.9, 0.25).verdict == "not reproduced"  # surely below its own smallest
+    assert judged(0.45, 0.9).estimate == pytest.approx(0.45) and judged(0.9, 0.25).estimate == pytest.approx(0.25)
+    assert judged(0.499, 0.9).verdict == "inconclusive"  # not there, not surely below
+    assert judged(0.7, 0.0).p > 0.4 and judged(0.0, 0.4).p > 0.4  # the larger of the two
+    less = {"direction": "less"}
+    assert judged(-0.7, -0.4, **less).verdict == "reproduced" and judged(-0.9, -0.25, **less).estimate < -0.2
+    still = settled(Finding({"kept": np.ones((8, 20, 1)), "lost": 0.4 + spread}), change)
+    assert still.verdict == "not tested" and still.failed == ("kept does not vary",) and still.holm == 1.0
+    for one in (row, still):
+        assert files.read(files.write(tmp_path, [one])) == (one,)
+    text = files.table([row])
+    assert "| kept: 0.5; lost: 0.3 share |" in text and "kept: 0.51 \\[" in text and "lost: 0.4 \\[" in text
+    assert settled(Finding({"a": 0.45 + spread}), {"contrasts": [{"name": "a", "smallest": 0.5}]}).smallest == 0.5
+    with pytest.raises(ValueError, match=r"a: expected values of the contrasts \['kept', 'lost'\], found \['kept'\]"):
+        settled(Finding({"kept": spread}), change)
+    with pytest.raises(ValueError, match=r"found \['a'\]"):
+        settled(Finding(spread), change)
 
 
 def test_gates_controls_and_doses_decide_whether_it_is_tested():

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from vrjax.files.writing import atomic
 from vrjax.report import tables
-from vrjax.report.judge import VERDICTS, excess, judge
+from vrjax.report.judge import VERDICTS, all_of, excess, judge
 from vrjax.report.record import Check, Claim, Contrast
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Claim",
     "Contrast",
     "Missing",
+    "all_of",
     "excess",
     "gather",
     "judge",
@@ -212,6 +213,7 @@ def _cells(row: Claim | Missing) -> dict[str, str]:
     if row.null_interval is not None:
         null += f" [{row.null_interval[0]:.3g}, {row.null_interval[1]:.3g}]"
     beside = [f"{name} {value:.3g}" for name, value in row.beside.items()] if row.beside else []
+    joined = lambda values: " ".join(f"{value:.3g}" for value in values)
     words = {
         "claim": row.id,
         "paper": row.paper,
@@ -220,7 +222,7 @@ def _cells(row: Claim | Missing) -> dict[str, str]:
         "statistic": row.statistic,
         "estimate [95 %]": f"{row.estimate:.3g} {_ends(row.interval)}",
         "smallest": f"{row.smallest:.3g} {row.unit}".strip(),
-        "per seed": " ".join(f"{value:.3g}" for value in row.per_seed),
+        "per seed": joined(row.per_seed),
         "between seeds": "" if row.share is None else f"{row.share:.2f}",
         "seeds": str(row.seeds),
         "instances": str(row.instances),
@@ -228,8 +230,12 @@ def _cells(row: Claim | Missing) -> dict[str, str]:
         "p": p if row.holm is None else f"{p} (Holm {row.holm:.2g})",
         "verdict": verdict(row),
     }
-    for one in row.contrasts:
-        words["estimate [95 %]"] += f"; {one.name}: {one.estimate:.3g} {_ends(one.interval)}, p {one.p:.2g}"
+    if row.contrasts:
+        least = lambda one: row.smallest if one.smallest is None else one.smallest
+        told = lambda say: "; ".join(f"{one.name}: {say(one)}" for one in row.contrasts)
+        words["estimate [95 %]"] = told(lambda one: f"{one.estimate:.3g} {_ends(one.interval)}, p {one.p:.2g}")
+        words["smallest"] = f"{told(lambda one: f'{least(one):.3g}')} {row.unit}".strip()
+        words["per seed"] = told(lambda one: joined(one.per_seed)) if row.contrasts[0].per_seed else words["per seed"]
     return words
 
 

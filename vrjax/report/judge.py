@@ -13,9 +13,12 @@ the paper's mechanism is absent), with its interval [low, high], and `smallest` 
 The rows are tried from the top. So an effect that is surely there but surely smaller than the smallest of interest is
 not reproduced, and an interval that holds both the null and the smallest effect is inconclusive, never evidence of
 absence.
+
+A claim of several contrasts holds when all of them hold (`all_of`): one that is not reproduced is enough.
 """
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -124,3 +127,10 @@ def judge(
         # A mean of hundredths may miss the smallest effect by its last bit.
         yes, no = low > 0 and gain >= smallest - 1e-12, high < smallest
     return "reproduced" if yes and surely else "not reproduced" if no else "inconclusive"
+
+
+def all_of(verdicts: Iterable[str]) -> str:
+    """The verdict on a claim whose contrasts, at least one, have these verdicts: all of them must be reproduced."""
+    found = set(verdicts)
+    order = ("not tested", "not reproduced", "inconclusive", "reproduced")
+    return min(found, key=order.index)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from vrjax.report.judge import VERDICTS, judge, number, range_of
+from vrjax.report.judge import VERDICTS, all_of, judge, number, range_of
 
 if TYPE_CHECKING:
     Text: TypeAlias = str
@@ -89,16 +89,27 @@ class Check:
 
 @dataclass(frozen=True)
 class Contrast:
-    """One of several contrasts that must all hold, with an interval and a p-value of its own."""
+    """One of several contrasts that must all hold, with interval, p-value and smallest effect of its own.
+
+    Attributes:
+        name: as registered.
+        estimate, interval, p: as of a claim.
+        smallest: smallest effect of interest; None where it is the claim's.
+        per_seed: the estimate of each training seed.
+    """
 
     name: Text
     estimate: Number
     interval: Interval | None
     p: Number
+    smallest: Number | None = None
+    per_seed: Numbers = ()
 
     def __post_init__(self):
         text("name", self.name)
         object.__setattr__(self, "estimate", number("estimate", self.estimate))
+        object.__setattr__(self, "smallest", _optional("smallest", self.smallest))
+        object.__setattr__(self, "per_seed", _numbers("per_seed", self.per_seed))
         if self.interval is not None:
             object.__setattr__(self, "interval", range_of("interval", self.interval))
         object.__setattr__(self, "p", number("p", self.p))
@@ -128,7 +139,9 @@ class Claim:
         share: of the variance of the estimate, the part between seeds.
         checks: gates, positive controls and doses; one that fails makes the claim "not tested".
         beside: the same statistic of others by name: the null model, an untrained network, a placebo.
-        contrasts: where there are several, all of them; `p` is the largest, `estimate` the one closest to the null.
+        contrasts: where there are several, all of them: each is judged against its own smallest effect, and all must
+            hold. `p` is the largest; `estimate`, `interval`, `smallest` and `per_seed` are those of the weakest one,
+            measured by its smallest effect.
         arms: names of the arms compared.
         notes: caveats a reader needs.
 
@@ -196,10 +209,13 @@ class Claim:
         for name, value in fixed.items():
             object.__setattr__(self, name, value)
         if self.direction is not None and self.verdict is not None:
-            how = {name: getattr(self, name) for name in ("direction", "smallest", "null_interval", "holm")}
+            how = {name: getattr(self, name) for name in ("direction", "null_interval", "holm")}
             how |= {"primary": self.role == "primary", "tested": not self.failed}
+            least = lambda one: self.smallest if one.smallest is None else one.smallest
+            each = [(one.estimate, one.interval, least(one)) for one in self.contrasts]
+            each = each or [(self.estimate, self.interval, self.smallest)]
             try:
-                ruled = judge(self.estimate, self.interval, self.null, **how)
+                ruled = all_of(judge(value, ends, self.null, smallest=few, **how) for value, ends, few in each)
             except ValueError as error:
                 raise ValueError(f"{where}{error}") from None
             if self.verdict not in ("", ruled):
@@ -211,8 +227,9 @@ class Claim:
     @property
     def failed(self) -> tuple[str, ...]:
         """Why it is not tested, each in words; empty where nothing failed."""
-        why = tuple(str(check) for check in self.checks if not check.passed)
-        return why if self.interval is not None else (*why, "the statistic does not vary")
+        why = [str(check) for check in self.checks if not check.passed]
+        still = [f"{one.name} does not vary" for one in self.contrasts if one.interval is None]
+        return *why, *(still or (["the statistic does not vary"] if self.interval is None else []))
 
 
 def _record(where: str, kind: type, value: Any) -> Any:

@@ -30,7 +30,7 @@ class Finding:
 
     Attributes:
         values: [training seed, instance, noise] of what the claim is about; several arrays by name for a claim of
-            several contrasts that must all hold.
+            several contrasts that must all hold, the names being those of the registered ones.
         design: "nested" where each seed has its own instances, "crossed" where all seeds share them.
         measured: name of a gate, positive control or dose -> its number for each seed.
         beside: the same statistic of others by name: the null model, an untrained network, a placebo.
@@ -75,40 +75,40 @@ def settle(
         row["verdict"] = None if quiet else ""
         if row["role"] == "primary" and not quiet:
             asked.enough(row["seeds"])
-    tested = lambda name: name in rows and rows[name]["interval"] and all(c.passed for c in rows[name]["checks"])
-    ps = {name: rows[name]["p"] if tested(name) else 1.0 for name in asked.primaries}
+    ps = {name: rows[name]["p"] if name in rows and _tested(rows[name]) else 1.0 for name in asked.primaries}
     add_holm(rows, ps)
     return [Claim(**row) for row in rows.values()]
 
 
+def _tested(row: Mapping[str, Any]) -> bool:
+    """Whether all checks passed and everything varies."""
+    varies = row["interval"] is not None and all(one.interval is not None for one in row["contrasts"])
+    return varies and all(check.passed for check in row["checks"])
+
+
 def _measured(claim: Mapping[str, Any], finding: Finding, resamples: int) -> dict[str, Any]:
     """The fields of a claim, but for Holm's p-value and the verdict."""
-    several = finding.values if isinstance(finding.values, Mapping) else {"": finding.values}
-    if claim["direction"] == "equal" and len(several) > 1:
-        raise ValueError(f"{claim['id']}: several contrasts have no direction 'equal'")
+    several, least = _contrasts(claim, finding)
     how: dict[str, Any] = {"design": finding.design, "resamples": resamples}
     contrasts: list[Contrast] = []
     for name, values in several.items():
         estimate = seeds.interval(values, bounds=claim["bounds"] and tuple(claim["bounds"]), **how)
-        p = seeds.p_value(values, side=claim["direction"], smallest=claim["smallest"], **how)
-        contrasts.append(Contrast(name or claim["id"], float(estimate.value), ends(estimate), float(p)))
-    # All must hold: the weakest one speaks for the claim, and each end is the one that is closest to the null.
-    weakest = min if claim["direction"] == "greater" else max
-    chosen = weakest(range(len(contrasts)), key=lambda i: contrasts[i].estimate)
-    values = np.asarray(list(several.values())[chosen], np.float64)
-    intervals = [one.interval for one in contrasts]
-    whole = None if None in intervals else tuple(weakest(e) for e in zip(*filter(None, intervals), strict=True))
+        p = float(seeds.p_value(values, side=claim["direction"], smallest=least[name], **how))
+        per_seed = tuple(np.asarray(values, np.float64).mean((1, 2)).tolist())
+        contrasts.append(Contrast(name, float(estimate.value), ends(estimate), p, least[name], per_seed))
+    # All must hold: the weakest one, measured by its smallest effect, speaks for the claim.
+    sign = -1.0 if claim["direction"] == "less" else 1.0
+    weakest = min(contrasts, key=lambda one: sign * one.estimate / least[one.name])
+    values = np.asarray(several[weakest.name], np.float64)
     filled = lambda name: claim[name].format(**finding.fill) if finding.fill else claim[name]
     return {
         **{name: filled(name) for name in ("id", "paper", "statement", "statistic", "unit")},
-        **{name: claim[name] for name in ("direction", "smallest", "role")},
-        "estimate": contrasts[chosen].estimate,
-        "interval": whole,
+        **{name: claim[name] for name in ("direction", "role")},
+        **{name: getattr(weakest, name) for name in ("estimate", "interval", "smallest", "per_seed")},
         "seeds": values.shape[0],
         "instances": seeds.instances(values, finding.design),
         "null": 0.0,
         "p": max(one.p for one in contrasts),
-        "per_seed": values.mean((1, 2)).tolist(),
         "share": seeds.components(values, finding.design).share,
         "checks": tuple(check for kind in KINDS for check in checks(claim, kind, finding.measured)),
         "beside": dict(finding.beside),
@@ -116,6 +116,21 @@ def _measured(claim: Mapping[str, Any], finding: Finding, resamples: int) -> dic
         "arms": tuple(finding.arms),
         "notes": " ".join(filter(None, (filled("notes"), finding.notes))),
     }
+
+
+def _contrasts(claim: Mapping[str, Any], finding: Finding) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The values of each contrast and its smallest effect, by name, in the registered order; of a claim that is no more
+    than one the name is the claim's."""
+    named = {one["name"]: one["smallest"] for one in claim.get("contrasts", ())}
+    values = finding.values
+    if not isinstance(values, Mapping):
+        values = {next(iter(named)) if len(named) == 1 else claim["id"]: values}
+    if named and set(values) != set(named):
+        raise ValueError(f"{claim['id']}: expected values of the contrasts {list(named)}, found {list(values)}")
+    if claim["direction"] == "equal" and len(values) > 1:
+        raise ValueError(f"{claim['id']}: several contrasts have no direction 'equal'")
+    least = named or dict.fromkeys(values, claim["smallest"])
+    return {name: values[name] for name in least}, least
 
 
 def ends(estimate: Estimate) -> tuple[float, float] | None:

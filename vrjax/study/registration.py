@@ -3,11 +3,15 @@
     {"claims": [{"id": "cos.memory", "statement": ..., "statistic": ..., "unit": "share", "direction": "greater",
                  "smallest": 0.05, "role": "primary",
                  "null": "a calibrated believer",                                 # or null: the statistic has none
-                 "gate": {"what": "entrant solved", "low": 0.6, "high": 0.97},    # or null
+                 "gate": {"what": "entrant solved", "low": 0.6, "high": 0.97},    # or null, or a list
                  "control": {"what": "all blocks swapped: flipped", "low": 0.9},  # or null, or a list
                  # these may be left out:
+                 "contrasts": [{"name": "agreement", "smallest": 0.5}, {"name": "own colour lost", "smallest": 0.3}],
                  "dose": ..., "bounds": [-1, 1], "paper": ..., "notes": ..., "how": {...}}],
      "bill": {"training": 23, "measuring": 6.5}}  # core minutes per arm and seed, from a pilot
+
+Contrasts must all hold, each against its own smallest effect of interest; one that states none has the claim's, and
+where all state one the claim may have none. A study finds values for each by name.
 
 `how` is the paper's own: how it reads the values from its tables. Gates, controls and doses are numbers that the study
 measures by the name in `what`; their mean over all seeds must lie between `low` and `high`.
@@ -26,7 +30,7 @@ from vrjax.report.record import KINDS, ROLES, Check, text
 
 FILE = "registration.json"
 NEEDED = ("id", "statement", "statistic", "unit", "direction", "smallest", "role", "null", "gate", "control")
-ALLOWED = ("dose", "bounds", "paper", "notes", "how")
+ALLOWED = ("contrasts", "dose", "bounds", "paper", "notes", "how")
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ def read(path: str | pathlib.Path, *, seeds: int | None = None) -> Registration:
         where += f" ({claim['id']!r})" if isinstance(claim.get("id"), str) else ""
         if unknown := sorted(set(claim) - {*NEEDED, *ALLOWED}):
             raise ValueError(f"{where}: unknown field {unknown[0]!r}; expected {', '.join((*NEEDED, *ALLOWED))}")
-        if lacking := [name for name in NEEDED if name not in claim]:
+        apart = {"smallest"} if claim.get("contrasts") else set()  # the contrasts may have their own
+        if lacking := [name for name in NEEDED if name not in {*claim, *apart}]:
             raise ValueError(f"{where}: missing field {lacking[0]!r}")
         claims.append(_checked(where, claim))
         if claim["id"] in [other["id"] for other in claims[:-1]]:
@@ -136,8 +141,9 @@ def _checked(where: str, claim: dict[str, Any]) -> dict[str, Any]:
     for name, options in (("direction", DIRECTIONS), ("role", ROLES)):
         if claim[name] not in options:
             raise ValueError(f"{field}{name!r}: expected one of {options}, found {claim[name]!r}")
-    if number(f"{field}'smallest'", claim["smallest"]) <= 0:
-        raise ValueError(f"{field}'smallest': expected a number above 0, found {claim['smallest']}")
+    contrasts = _contrasts(field, claim)
+    if claim.get("smallest") is not None or not contrasts:
+        _above_0(f"{field}'smallest'", claim["smallest"])
     if claim["null"] is not None:
         text(f"{field}'null'", claim["null"])
     for kind in KINDS:
@@ -148,7 +154,37 @@ def _checked(where: str, claim: dict[str, Any]) -> dict[str, Any]:
         text(f"{field}{name!r}", claim.get(name, ""), empty=True)
     if not isinstance(claim.get("how", {}), dict):
         raise ValueError(f"{field}'how': expected an object, found {claim['how']!r}")
-    return {"dose": None, "bounds": None, "paper": "vrjax", "notes": "", "how": {}} | claim
+    defaults = {"smallest": None, "dose": None, "bounds": None, "paper": "vrjax", "notes": "", "how": {}}
+    return defaults | claim | {"contrasts": contrasts}
+
+
+def _above_0(where: str, value: Any) -> float:
+    found = number(where, value)
+    if found <= 0:
+        raise ValueError(f"{where}: expected a number above 0, found {value}")
+    return found
+
+
+def _contrasts(field: str, claim: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The contrasts of a claim, name and smallest effect of each; an empty list where it has none of its own."""
+    where = f"{field}'contrasts'"
+    listed = claim.get("contrasts", [])
+    if not isinstance(listed, list):
+        raise ValueError(f"{where}: expected a list of objects with name and smallest, found {listed!r}")
+    out: list[dict[str, Any]] = []
+    for one in listed:
+        if not isinstance(one, dict) or not {"name"} <= set(one) <= {"name", "smallest"}:
+            raise ValueError(f"{where}: expected an object with name and smallest, found {one!r}")
+        name = text(f"{where}: name", one["name"])
+        if name in [other["name"] for other in out]:
+            raise ValueError(f"{where}: {name!r} stands there twice")
+        least = one["smallest"] if "smallest" in one else claim.get("smallest")
+        if least is None:
+            raise ValueError(f"{where}: {name!r} has no smallest effect of interest, nor has the claim")
+        out.append({"name": name, "smallest": _above_0(f"{where}: smallest of {name!r}", least)})
+    if len(out) > 1 and claim["direction"] == "equal":
+        raise ValueError(f"{where}: several contrasts have no direction 'equal'")
+    return out
 
 
 def checks(
