@@ -33,7 +33,7 @@ def measure(bench: Bench, subject: Subject, suite: Suite, rows: Sequence[table.A
                 grid=functools.partial(grids.shifted, shift=shift),
             )
             keys = jax.random.split(row["key"], members)
-            return jax.vmap(lambda x, k: table.run(arm, problem, x, k).final[-1], axis_name=AXIS)(row["noise"], keys)
+            return jax.vmap(lambda x, k: table.run(arm, problem, x, k).final, axis_name=AXIS)(row["noise"], keys)
 
         label = f"{subject.name}: {suite.task.name}, {arm.name}"
         answers[arm.program] = suite.answers(bench.over(one, subject.weights, suite.rows, label))

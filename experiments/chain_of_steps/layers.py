@@ -57,7 +57,7 @@ def swaps(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: fl
                 mode=mode,
                 mask=row["objects"] if mode == "tokens" else None,
                 how="map",
-            )[:, -1]
+            )
             for mode in MODES
         }
 
@@ -80,7 +80,7 @@ def ablation(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift:
 
     def one(weights: Any, row: Any) -> Any:
         model = functools.partial(weights.velocity, row["text"], row["image"])
-        return layers.ablation_sweep(model, row["noise"][0], grid, layers=blocks, how="map")[:, -1]
+        return layers.ablation_sweep(model, row["noise"][0], grid, layers=blocks, how="map")
 
     last = bench.over(one, subject.weights, suite.rows, f"{subject.name}: {suite.task.name}, skipped blocks")
     solved = suite.solved(suite.answers(last))

@@ -14,26 +14,25 @@ from vrjax.study.tables import Bench, Tables
 CLEAN = Record(fields=("x", "v", "x0"))
 
 
-def sites(steps: int, frames: int, every: int) -> tuple[dict[str, np.ndarray], int]:
+def sites(steps: int, frames: int, every: int, scored: tuple[int, ...] = (-1,)) -> tuple[dict[str, np.ndarray], int]:
     """The stack of tables of cells, one per condition, and the common dose.
 
-    Conditions (the scored last frame is excluded from all but `step`, which is the paper's protocol):
+    Conditions (the scored frames are excluded from all but `step`, which is the paper's protocol):
         `step`: all frames at one step, every `every`-th step. `frame`: one frame at all steps.
-        `frame_equal`: one frame at `frames` steps spread evenly over the run: the dose of a step.
-        `step_equal`: all frames but the scored one, at one step (dose frames - 1). `frame_minus`: one frame at
-        frames - 1 spread steps, the same dose: the pair that is compared.
+        `step_equal`: all frames but the scored ones, at one step: their number is the dose. `frame_minus`: one frame
+        at as many spread steps, the same dose: the pair that is compared.
     Random cells of the same dose and the same levels as `frame_minus` are drawn per instance (`shuffled`).
     """
     whole = cells.allowed(steps, frames)
-    window = cells.allowed(steps, frames, exclude_frames=(frames - 1,))
-    chosen = np.arange(0, steps, every)
-    dose = frames - 1
+    window = cells.allowed(steps, frames, exclude_frames=scored)
+    free = np.flatnonzero(window.any(0)).tolist()
+    chosen, dose = np.arange(0, steps, every), len(free)
     spread = cells.spread_steps(dose, window) if dose <= steps else tuple(range(steps))
     stack = {
         "step": np.stack([cells.at_step(int(s), whole) for s in chosen]),
-        "frame": np.stack([cells.at_frame(f, window) for f in range(frames - 1)]),
+        "frame": np.stack([cells.at_frame(f, window) for f in free]),
         "step_equal": np.stack([cells.at_step(int(s), window) for s in chosen]),
-        "frame_minus": np.stack([cells.at_frame(f, window, at=spread) for f in range(frames - 1)]),
+        "frame_minus": np.stack([cells.at_frame(f, window, at=spread) for f in free]),
     }
     return stack, dose
 
@@ -48,10 +47,10 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
     """
     grid, model = grids.shifted(steps, shift=shift), subject.velocity
     frames = suite.rows["solution"].shape[1]
-    stack, dose = sites(steps, frames, every)
+    stack, dose = sites(steps, frames, every, suite.task.decisive)
     names, counts = list(stack), [len(v) for v in stack.values()]
     tables = jnp.asarray(np.concatenate(list(stack.values())))
-    window = cells.allowed(steps, frames, exclude_frames=(frames - 1,))
+    window = cells.allowed(steps, frames, exclude_frames=suite.task.decisive)
     chosen = jnp.arange(0, steps, every)
 
     def one(weights: Any, row: Any) -> dict[str, Any]:
@@ -68,18 +67,18 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
             here = perturb.replay(velocity, clean, grid, jnp.argmax(cell.any(1))) if known else velocity
             traj = sample(here, noise, grid, key=base, edit=perturb.replace(cell), record=Record(fields=("x",)))
             gone = cka.divergence(traj.x, clean.x, rows="positions")
-            return traj.final[-1], gone.cka, gone.l2
+            return traj.final, gone.cka, gone.l2
 
         def renoised(cell):
             here = perturb.replay(velocity, clean, grid, jnp.argmax(cell.any(1)))
             edit = perturb.renoise(cell, grid, clean.x0)
-            return sample(here, noise, grid, key=base, edit=edit, record=Record(steps=())).final[-1]
+            return sample(here, noise, grid, key=base, edit=edit, record=Record(steps=())).final
 
         last, far, distance = perturb.sweep(disturbed, tables, how="map")
         mixed = perturb.sweep(lambda cell: disturbed(cell, known=False)[0], shuffled, how="map")
         again = perturb.sweep(renoised, tables[: counts[0]], how="map")
         return {
-            "clean": clean.final[-1],
+            "clean": clean.final,
             "last": jnp.concatenate([last, mixed]),
             "renoise": again,
             "cka": far[: counts[0]],
@@ -121,7 +120,7 @@ def transplants(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shi
 
     def plain(weights: Any, row: Any) -> Any:
         velocity = model(weights, row)
-        return jax.vmap(lambda x: sample(velocity, x, grid, record=Record(steps=())).final[-1])(row["noise"])
+        return jax.vmap(lambda x: sample(velocity, x, grid, record=Record(steps=())).final)(row["noise"])
 
     solved = suite.solved(suite.answers(bench.over(plain, subject.weights, suite.rows, f"{subject.name}: pairs")))
     mixed = np.flatnonzero(solved.any(1) & ~solved.all(1))
@@ -142,7 +141,7 @@ def transplants(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shi
             def run(c):
                 here = perturb.replay(velocity, own, grid, jnp.argmax(c.any(1)))
                 edit = perturb.transplant(c, states)
-                return sample(here, recipient, grid, edit=edit, record=Record(steps=())).final[-1]
+                return sample(here, recipient, grid, edit=edit, record=Record(steps=())).final
 
             return perturb.sweep(run, jnp.asarray(tables.reshape(-1, steps, frames)), how="map")
 

@@ -17,7 +17,7 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
     """Samples every instance from every noise and reads each step's clean estimate.
 
     Returns:
-        Tables over [instance, seed, step]: `answer` (candidate shown by the last frame, -1 none), `solved`, `effective`
+        Tables over [instance, seed, step]: `answer` (candidate shown, -1 none), `solved`, `effective`
         and `superposition` (see `readout.explore`), `still` and `moving` (`readout.still_and_moving`); for mazes
         `ink_off` (cells of path colour off the solution, last frame); for the occluder `ghost` (`readout.memory` while
         hidden); `score` [instance, seed] of the final video.
@@ -40,7 +40,7 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
     given |= _hidden(suite) if occluder else {}
     blank = jnp.asarray(suite.rows["solution"][:, 0].mean(0))
     out = bench.over(read, blank, given, f"{subject.name}: {task.name}, read")
-    answer = suite.answers(x0[:, :, :, -1])
+    answer = suite.answers(x0)
     # The last step of Euler lands on its own clean estimate, so the final video is the last estimate.
     video = x0[:, :, -1].repeat(FACTOR, axis=-3).repeat(FACTOR, axis=-2)
     score = [[task.score(c, v) for v in videos] for c, videos in zip(suite.clips, video, strict=True)]

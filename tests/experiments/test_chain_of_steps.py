@@ -154,11 +154,13 @@ def test_suite_reads_what_the_verifier_reads(name):
     rng = np.random.default_rng(0)
     x0 = here.rows["candidates"] + 0.05 * rng.normal(size=here.rows["candidates"].shape).astype(np.float32)
     x0 = np.concatenate([x0, rng.normal(size=x0[:, :1].shape).astype(np.float32)], 1)
-    ours = here.solved(here.answers(x0[:, :, -1]))
+    ours = here.solved(here.answers(x0))
     decode = conditions.blocks(subjects.FACTOR).decode
     theirs = [[here.task.solved(c, np.asarray(decode(v))) for v in row] for c, row in zip(here.clips, x0, strict=True)]
     np.testing.assert_array_equal(ours, theirs)
     assert ours.any() and not ours.all()
+    with pytest.raises(ValueError, match="whole estimates"):
+        here.answers(x0[:, :2, -1])
 
 
 def test_untrained_control_moves(weights):

@@ -75,7 +75,7 @@ class Suite:
         rows: arrays with leading axis N: `image`, `text` (the conditions), `solution` [t, h, w, c] and `candidates`
             [K, t, h, w, c] as latents, `prior` [K], `mask` [K] (candidates that exist), `noise` [M, t, h, w, c]
             (initial states of M seeds), `key` (randomness of perturbations).
-        films: palette indices [N, K, h, w] of the candidates' last frames.
+        films: palette indices [N, K, d, h, w] of the candidates' decisive frames (`task.decisive`).
     """
 
     task: tasks.Task
@@ -84,22 +84,28 @@ class Suite:
     films: np.ndarray
 
     def answers(self, x0: np.ndarray) -> np.ndarray:
-        """Which candidate the last frame of each estimate shows.
+        """Which candidate each estimate shows in the frames that decide it (`task.decisive`).
 
         Args:
-            x0: [N, ..., h, w, c], last frames as latents.
+            x0: [N, ..., t, h, w, c], whole estimates as latents: some tasks are decided by more than the last frame.
 
         Returns:
-            int [N, ...], a candidate's index, or -1 for a frame that is none of them. Equals what `task.solved` reads:
-            a latent is the mean of its block.
+            int [N, ...], a candidate's index, or -1 for an estimate that is none of them. Equals what `task.solved`
+            reads: a latent is the mean of its block.
+
+        Raises:
+            ValueError: the estimates are not whole, or not of these clips.
         """
-        rasters = nearest(np.asarray(x0, np.float32), self.task.colours)
-        n = len(self.clips)
-        flat = rasters.reshape(n, -1, *rasters.shape[-2:])
-        same = (flat[:, :, None] == self.films[:, None]).all((-1, -2))  # [N, ..., K]
+        whole, n = np.asarray(self.rows["solution"]).shape[1:], len(self.clips)
+        if x0.shape[-4:] != whole or x0.shape[0] != n or x0.ndim < 5:
+            raise ValueError(f"answers: expected whole estimates [{n}, ..., {whole}], found shape {x0.shape}")
+        shown = np.asarray(x0[..., list(self.task.decisive), :, :, :], np.float32)
+        rasters = nearest(shown, self.task.colours)
+        flat = rasters.reshape(n, -1, *rasters.shape[-3:])
+        same = (flat[:, :, None] == self.films[:, None]).all((-1, -2, -3))  # [N, ..., K]
         same &= np.asarray(self.rows["mask"])[:, None]
         found = np.where(same.any(-1), same.argmax(-1), -1)
-        return found.reshape(rasters.shape[:-2])
+        return found.reshape(rasters.shape[:-3])
 
     def only(self, index: Sequence[int]) -> "Suite":
         """The suite of some of its clips."""
@@ -128,10 +134,10 @@ def suite(task: str, split: str, n: int, seeds: int, cfg: wan.WanConfig, first: 
         "mask": np.stack([[bool(label) for label in here.labels(c)] for c in clips]),
         "key": jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), n),
     }
-    last = nearest(films[:, :, -1], here.colours)
+    decisive = nearest(films[:, :, list(here.decisive)], here.colours)
     given = [example(c, codec_factor=FACTOR, text_len=cfg.text_len, text_dim=cfg.text_dim) for c in clips]
     for name, what in (("image", "image"), ("text", "text"), ("solution", "latent")):
         rows[name] = np.stack([g[what] for g in given])
     shape = rows["solution"].shape[1:]
     rows["noise"] = np.stack([[clip_noise(c, shape, seed + m) for m in range(seeds)] for c in clips])
-    return Suite(here, tuple(clips), rows, last)
+    return Suite(here, tuple(clips), rows, decisive)

@@ -3,7 +3,7 @@
     task = tasks.get("maze")                  # tasks.names(); options as keywords: tasks.get("maze", size=6)
     clip = task.make(seed, split="test")      # Clip(video, first_frame, prompt, answer, meta)
     task.score(clip, video)                   # 1.0 for a right answer with every frame right; see `Task`
-    task.solved(clip, video)                  # right answer in the last frame: what the experiments count
+    task.solved(clip, video)                  # right answer in the decisive frames (mostly the last): what is counted
 
 Every clip has 9 frames of 40 x 40 pixels, drawn in blocks of 4 x 4 pixels (48 x 48 in the `large` splits; the entrant's
 have 32 x 32).
