@@ -26,15 +26,17 @@ def add_encoding(sub: argparse.ArgumentParser, frames: int, pixels: tuple[int, i
     sub.add_argument("--dtype", default="bfloat16", help="of stored arrays: bfloat16, float16, float32 (bfloat16)")
 
 
-def model_folder(given: pathlib.Path | None) -> pathlib.Path:
-    """The model asked for, or the shipped one."""
-    if given is not None:
-        if not given.exists():
-            raise FileNotFoundError(f"no model {given}: expected a folder such as runs/worlds/model")
-        return given
+def model_folder(given: pathlib.Path | None, task: str = "") -> pathlib.Path:
+    """The model asked for (a folder, else the name of a shipped one), or the shipped one that knows a task best."""
     from vrjax.models.embedded import shipped
 
-    return shipped.path("worlds")
+    if given is None:
+        return shipped.path(shipped.knowing(task))
+    if given.exists():
+        return given
+    if str(given) in shipped.names():
+        return shipped.path(str(given))
+    raise FileNotFoundError(f"no model {given}: expected a folder such as runs/worlds/model, or a shipped model's name")
 
 
 def overridden(kind: type, config: Any, arguments: list[str], **tyro_options: Any) -> Any:

@@ -3,6 +3,7 @@
 import argparse
 import pathlib
 import sys
+from collections.abc import Sequence
 
 from vrjax.cli.common import model_folder, positive
 
@@ -12,7 +13,8 @@ Solved-rate of a model on held-out clips: it samples one video per clip and each
 `solved` asks for the right last frame, `score` also for the frames before it. Intervals are Wilson's, 95 %.
 
 examples:
-  vrjax eval                                          the shipped model, test split, worlds it was trained on
+  vrjax eval                                          every world, each by the shipped model that knows it best
+  vrjax eval --model worlds --clips 200               a shipped model by its name
   vrjax eval --model runs/worlds/model --worlds maze --clips 400
   vrjax eval --splits all --json rates.json           every held-out and out-of-distribution split
 """
@@ -20,8 +22,12 @@ examples:
 
 def add(sub: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    sub.add_argument("--model", type=pathlib.Path, help="model folder (the shipped one)")
-    sub.add_argument("--worlds", nargs="+", help="which worlds (those it was trained on)")
+    sub.add_argument(
+        "--model",
+        type=pathlib.Path,
+        help="model folder or shipped name (the one that knows a world best)",
+    )
+    sub.add_argument("--worlds", nargs="+", help="which worlds (those that the model was trained on)")
     sub.add_argument("--splits", nargs="+", default=["test"], help="which splits, or all but train: `all` (test)")
     sub.add_argument("--clips", type=positive, default=100, help="clips per world and split (100)")
     sub.add_argument("--steps", type=positive, default=20, help="Euler steps (20)")
@@ -41,21 +47,34 @@ def run(args: argparse.Namespace) -> None:
     from vrjax.report import tables
     from vrjax.train.evaluate import Evaluator
 
-    path = model_folder(args.model)
-    pipe = EmbeddedPipeline(path)
-    names = args.worlds or pipe.folder.tasks or tasks.names()
-    held_out = {name: [s for s in tasks.get(name).splits if s != "train"] for name in names}
     options = {"steps": args.steps, "shift": args.shift, "group": args.group, "seed": args.seed}
-    judge = Evaluator(lambda dit: dit, pipe.folder.cfg, factor=pipe.folder.codec.factor, **options)
     rows, found = [], []
-    for name in names:
-        for split in held_out[name] if args.splits == ["all"] else args.splits:
-            rate = judge.rates(pipe.dit, [name], split, args.clips)[name]
-            found.append({"world": name, "split": split, **rate})
-            interval = f"{rate['solved']:.1%} [{rate['low']:.1%}, {rate['high']:.1%}]"
-            rows.append([name, split, interval, f"{rate['score']:.3f}", str(rate["n"])])
-            print(f"{name} {split}: {interval}", file=sys.stderr)
+    for path, names in asked(args.model, args.worlds).items():
+        pipe = EmbeddedPipeline(path)
+        judge = Evaluator(lambda dit: dit, pipe.folder.cfg, factor=pipe.folder.codec.factor, **options)
+        for name in names:
+            held_out = [s for s in tasks.get(name).splits if s != "train"]
+            for split in held_out if args.splits == ["all"] else args.splits:
+                rate = judge.rates(pipe.dit, [name], split, args.clips)[name]
+                found.append({"world": name, "split": split, "model": pipe.folder.name, **rate})
+                interval = f"{rate['solved']:.1%} [{rate['low']:.1%}, {rate['high']:.1%}]"
+                rows.append([name, split, pipe.folder.name, interval, f"{rate['score']:.3f}", str(rate["n"])])
+                print(f"{name} {split}, {pipe.folder.name}: {interval}", file=sys.stderr)
     if args.json:
         sampler = {"solver": "euler", "steps": args.steps, "shift": args.shift, "seed": args.seed}
-        writing.json(args.json, {"model": str(path), "sampler": sampler, "rates": found})
-    Console().print(tables.rich(("world", "split", "solved [95 %]", "score", "n"), rows, "", colours={}))
+        writing.json(args.json, {"sampler": sampler, "rates": found})
+    Console().print(tables.rich(("world", "split", "model", "solved [95 %]", "score", "n"), rows, "", colours={}))
+
+
+def asked(model: pathlib.Path | None, worlds: Sequence[str] | None) -> dict[pathlib.Path, list[str]]:
+    """The worlds that each model's folder is judged on."""
+    from vrjax import tasks
+    from vrjax.models.embedded import folders, shipped
+
+    if model is not None:
+        path = model_folder(model)
+        return {path: list(worlds or folders.find(path).tasks or tasks.names())}
+    out: dict[pathlib.Path, list[str]] = {}
+    for name in worlds or shipped.taught():
+        out.setdefault(model_folder(None, tasks.get(name).name), []).append(name)
+    return out

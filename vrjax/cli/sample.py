@@ -30,7 +30,7 @@ examples:
                --lora low=vbvr_low.safetensors:0.8 --record 0-9,19,39 --record-fields x0 v
   vrjax sample --model Wan2.1-T2V-14B --prompt "..." --lora lightx2v.safetensors --preset lightx2v
   vrjax sample --model Wan2.1-T2V-14B --prompt "..." --steps-list 1000,750,500,250 --shift 5 --guidance 1
-  vrjax sample maze                                   the shipped model, test clip 0, 4 noise seeds
+  vrjax sample maze                                   the shipped model that knows it best, 4 noise seeds
   vrjax sample maze --clip 7 --noise 0-7 --steps 50
   vrjax sample pick --model runs/worlds/model --out runs/look
 
@@ -54,7 +54,9 @@ _MAY_CHANGE = ("seeds", "mesh")  # a run may go on with more seeds, or elsewhere
 def add(sub: argparse.ArgumentParser) -> None:
     """The command's arguments. Those of the other mode must be left out, so that none is ignored."""
     sub.add_argument("world", nargs="?", help="name of a world (maze, tictactoe, ...), where there is no --prompt")
-    sub.add_argument("--model", type=pathlib.Path, help="model folder (for a world: the shipped one)")
+    sub.add_argument(
+        "--model", type=pathlib.Path, help="model folder (for a world: the shipped one that knows it best)"
+    )
     sub.add_argument("--steps", type=positive, help="steps (the model's; for a world 20)")
     sub.add_argument("--shift", type=float, help="shift of the noise grid (the model's; for a world 3)")
     sub.add_argument("--out", type=pathlib.Path, help="run folder (runs/sample-...)")

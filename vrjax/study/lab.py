@@ -1,6 +1,7 @@
 """A model and what it was trained on, in one hand.
 
 lab = vrjax.load("worlds")                             # a shipped model, or a folder such as runs/wide/model
+lab = vrjax.load("pick")                               # the shipped model that knows a task best
 lab.tasks(), lab.sites()
 run = lab.sample("maze", clip=7, seeds=4)              # every step of four seeds
 run.verdicts()[-1]                                     # {"seed": 3, "step": 19, "answer": ..., "solved": ..., ...}
@@ -30,15 +31,17 @@ def load(model: str | os.PathLike[str] = "worlds", **options: Any) -> "Lab":
     """A model that was trained on tasks, with its tasks.
 
     Args:
-        model: name of a shipped one, or the folder of one that was trained here.
+        model: name of a shipped one, name of a task (the shipped one that knows it best), or the folder of one that
+            was trained here.
         **options: of `vrjax.models.pipeline.open`, such as `mesh`.
 
     Raises:
         FileNotFoundError, ValueError: no such model, or one that was not trained on tasks.
     """
-    folder = shipped.path(str(model)) if str(model) in shipped.names() else pathlib.Path(model)
+    name = shipped.knowing(str(model)) if str(model) in tasks.names() else str(model)
+    folder = shipped.path(name) if name in shipped.names() else pathlib.Path(model)
     if not folder.exists():
-        raise FileNotFoundError(f"no model {model}: expected a folder, or one of {', '.join(shipped.names())}")
+        raise FileNotFoundError(f"no model {model}: expected a folder, a task, or one of {', '.join(shipped.names())}")
     pipe = pipeline.open(folder, **options)
     if not isinstance(pipe, pipeline.EmbeddedPipeline):
         raise ValueError(f"{folder} was not trained on tasks; open it with vrjax.models.pipeline.open")

@@ -1,13 +1,16 @@
 """The small trained models that come with the package, in diffusers' folder layout.
 
-Each folder's `README.md` names the command, seed and versions that made it.
+Each folder's `README.md` names the command, seed and versions that made it; `rates.json` is what `vrjax eval` found.
 """
 
+import json
 import pathlib
 
+from vrjax.models.embedded import folders
 from vrjax.models.wan import WanDiT, load_dit
 
 FOLDER = pathlib.Path(__file__).parent / "weights"
+RATES = "rates.json"
 
 
 def names() -> tuple[str, ...]:
@@ -29,3 +32,32 @@ def path(name: str = "worlds") -> pathlib.Path:
 def load(name: str = "worlds") -> WanDiT:
     """A shipped model. Raises ValueError for an unknown name."""
     return load_dit(path(name))
+
+
+def rates(name: str) -> dict[str, float]:
+    """Share of held-out clips that a shipped model solves, task by task, for the tasks it was trained on.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    taught, file = folders.find(path(name)).tasks, FOLDER / name / RATES
+    rows = json.loads(file.read_text())["rates"] if file.exists() else []
+    solved = {row["world"]: float(row["solved"]) for row in rows if row["split"] == "test"}
+    return {task: solved.get(task, 0.0) for task in taught}
+
+
+def knowing(task: str) -> str:
+    """The shipped model that knows a task best: of those that were trained on it, the one that solves most.
+
+    Raises:
+        ValueError: none was trained on it.
+    """
+    known = {name: found[task] for name in names() if task in (found := rates(name))}
+    if not known:
+        raise ValueError(f"no shipped model was trained on {task!r}, only on {', '.join(taught())}; name a model")
+    return max(known, key=lambda name: known[name])
+
+
+def taught() -> tuple[str, ...]:
+    """The tasks that some shipped model was trained on, sorted."""
+    return tuple(sorted({task for name in names() for task in rates(name)}))

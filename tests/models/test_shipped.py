@@ -1,0 +1,78 @@
+"""The shipped models: what their folders say, and which of them serves a task."""
+
+import json
+import pathlib
+import re
+
+import pytest
+
+import vrjax
+from vrjax import cli, tasks
+from vrjax.cli import evaluate
+from vrjax.models.embedded import folders, shipped
+
+README = pathlib.Path(shipped.__file__).with_name("README.md").read_text()
+
+
+@pytest.mark.parametrize("name", [n for n in shipped.names() if not n.startswith("worlds-")])
+def test_folders_say_what_was_trained_and_what_it_solves(name):
+    folder, own = shipped.path(name), (shipped.path(name) / "README.md").read_text()
+    found = json.loads((folder / shipped.RATES).read_text())
+    assert {row["world"] for row in found["rates"]} == set(folders.find(folder).tasks) == set(shipped.rates(name))
+    assert {(row["split"], row["n"]) for row in found["rates"]} == {("test", 200)}
+    assert "vrjax train configs/chain_of_steps/" in own and "JAX 0.10.2" in own
+    for row in found["rates"]:  # the README's table is what was measured
+        solved, low, high = (100 * row[key] for key in ("solved", "low", "high"))
+        assert f"| {row['world']} | {name} | {solved:.1f} % [{low:.1f}, {high:.1f}] |" in README
+    assert sum(p.stat().st_size for p in folder.iterdir()) < 2e6
+
+
+def test_the_default_models_are_good_at_what_the_page_shows():
+    assert shipped.rates(shipped.knowing("entrant"))["entrant"] >= 0.60
+    assert shipped.rates(shipped.knowing("maze"))["maze"] >= 0.60
+    assert shipped.taught() == tasks.names()
+    assert (shipped.knowing("entrant"), shipped.knowing("pick")) == ("entrant", "worlds")
+
+
+def folder_of(root, name, mix, solved=None):
+    """A folder as a trained model's, of which only the JSON is read."""
+    (root / name).mkdir()
+    (root / name / "config.json").write_text((shipped.path("worlds") / "config.json").read_text())
+    (root / name / "training.json").write_text(json.dumps({"config": {"name": name, "data": {"mix": mix}}}))
+    weights = "diffusion_pytorch_model.safetensors"
+    (root / name / weights).symlink_to(shipped.path("worlds") / weights)
+    if solved is not None:
+        rows = [{"world": world, "split": split, "solved": rate} for world, split, rate in solved]
+        (root / name / shipped.RATES).write_text(json.dumps({"rates": rows}))
+
+
+def test_a_task_gets_the_model_that_knows_it_best(tmp_path, monkeypatch):
+    folder_of(tmp_path, "a", {"maze": 0.5, "ball": 0.5}, [("maze", "test", 0.4), ("maze", "long", 1.0)])
+    folder_of(tmp_path, "b", {"maze": 1.0}, [("maze", "test", 0.7), ("pick", "test", 1.0)])
+    folder_of(tmp_path, "c", {"maze": 1.0})  # nobody has judged it
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    assert shipped.knowing("maze") == "b" and shipped.knowing("ball") == "a"
+    assert shipped.taught() == ("ball", "maze")
+    with pytest.raises(ValueError, match="no shipped model was trained on 'pick', only on ball, maze"):
+        shipped.knowing("pick")
+    assert evaluate.asked(None, ["maze", "ball"]) == {tmp_path / "b": ["maze"], tmp_path / "a": ["ball"]}
+    assert evaluate.asked(None, None) == {tmp_path / "a": ["ball"], tmp_path / "b": ["maze"]}
+    assert evaluate.asked(pathlib.Path("a"), None) == {tmp_path / "a": ["ball", "maze"]}
+    assert evaluate.asked(tmp_path / "b", ["pick"]) == {tmp_path / "b": ["pick"]}
+    assert vrjax.load("maze").tasks() == ("maze",) and repr(vrjax.load("ball")) == "Lab(a: ball, maze)"
+
+
+def test_a_task_nobody_was_trained_on_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    for argv in (["sample", "maze"], ["eval", "--worlds", "maze"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main(argv)
+        assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert len(re.findall("no shipped model was trained on 'maze'", said)) == 2
+
+
+def test_the_entrant_is_sampled_by_its_specialist():
+    run = vrjax.load("entrant").sample("entrant", clip=0, seeds=2, steps=20)
+    ends = [run.verdicts()[i] for i in (19, 39)]
+    assert [end["step"] for end in ends] == [19, 19] and any(end["solved"] for end in ends)
