@@ -3,8 +3,9 @@
 Command:        vrjax train configs/chain_of_steps/reasoner.py --name reasoner-3 --seed 3
                 (eight seeds at once: python -m experiments.chain_of_steps.training reasoner --seeds 0 1 2 3 4 5 6 7)
 Expected time:  about 24 minutes of one core (AMD EPYC, Zen 4).
-Expected score: 60 to 97 % of 96 held-out mazes of either kind solved in 20 Euler steps. With 1,100 updates, and 35 % of the
-                clips with several goals, two pilot seeds solved 37 % and 39 % (experiments/chain_of_steps/training.md).
+Expected score: 60 to 97 % of 96 held-out mazes of either kind solved in 20 Euler steps. With 1,100 updates, and 35 %
+                of the clips with several goals, two pilot seeds solved 37 % and 39 % of them
+                (experiments/chain_of_steps/training.md).
 
 The shipped model's network (`worlds.py`) and recipe; the cosine ends at the last update.
 """
