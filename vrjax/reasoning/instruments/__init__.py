@@ -6,6 +6,7 @@
 | `cells`, `perturb` | where a run is disturbed, and how: noise, re-noising, transplants, sweeps |
 | `cka` | how far a disturbance travels |
 | `layers` | taps on blocks, swaps and ablations |
+| `attribution` | where in a run its answer was decided: a gradient through the sampler, checked by ablations |
 | `probes` | linear probes in closed form: which block knows what |
 | `ensemble`, `arms` | seeds that think together, and the table of their rivals at equal compute |
 | `null` | the exact denoiser that knows all answers |
