@@ -48,10 +48,10 @@ class Base:
 class VChain(Study):
     """What is measured, and how much."""
 
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("seed", "rates")
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("seed", "rates", "noisy_tries")
 
     bases: tuple[int, ...]
-    """Training seeds of the bases; each has test scenes of its own."""
+    """Training seeds of the bases; each has scenes of its own, which are numbered by its seed."""
     shipped: bool = False
     """Whether base 0 comes with the package instead of being trained."""
     base: Base = Base()
@@ -72,14 +72,16 @@ class VChain(Study):
     """Updates of the adapters."""
     batch: int = 4
     """Keyframes per update."""
-    logit_mean: float = 0.0
-    """Of the logit of sigma in tuning (0 and deviation 1 are the paper's)."""
+    logit_mean: float = 1.0
+    """Of the logit of sigma in tuning, by the search; the deviation is 1. (The paper's are 0 and 1.)"""
     curve: tuple[int, ...] = (5, 10, 20, 40, 80, 160, 320)
     """Updates at which the trade-off is measured."""
     curve_scenes: int = 24
     """Scenes per base for it, one noise each."""
     rates: tuple[float, ...] = (0.1, 0.25, 0.5)
     """Error rates of the noisy reasoner."""
+    noisy_tries: tuple[float, ...] = (0.25,)
+    """Those of them at which best of k is run with the same wrong thoughts."""
     transitions: int = 2000
     """Of the learned reasoner."""
     resamples: int = 10_000
@@ -98,6 +100,8 @@ class VChain(Study):
             raise ValueError(f"vchain: curve is {self.curve}, expected increasing numbers of updates")
         if self.tuning not in self.curve:
             raise ValueError(f"vchain: tuning is {self.tuning}, expected one of curve {self.curve}")
+        if not set(self.noisy_tries) <= set(self.rates):
+            raise ValueError(f"vchain: noisy_tries is {self.noisy_tries}, expected some of rates {self.rates}")
 
     @property
     def tokens(self) -> int:

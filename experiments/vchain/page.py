@@ -28,35 +28,37 @@ NOTES = (
     "Intervals (95 %) have bases as their unit: at either end the outer one of a bootstrap over bases and scenes and "
     "of Student's t on the bases' means; p-values flip the signs of whole bases, Holm over arms.",
     "F is one pass of the network over one whole video. An update of the adapters costs three passes over its stills.",
+    "Familiar scenes are those in which text suffices; in novel ones an egg breaks or a duck floats. Shares of each "
+    "base are in hundredths, in the order of the bases.",
     "The scenes shown are the first of the first base.",
 )
 
 
-STRIPS = ("t2v", "augmented", "text", "linear", "vchain", "placebo", "tuned_short")
+STRIPS = ("t2v", "augmented", "text", "nearest", "vchain", "placebo", "tuned_short")
 
 
-def strips(on: suite.Scenes, tables: Mapping[str, Tables]) -> Figure:
+def strips(one: suite.Base, tables: Mapping[str, Tables]) -> Figure:
     """Film strips of some arms on one scene, and whether each is complete and lawful.
 
     The scene is chosen by a rule: the first in which a novel kind changes, else the first.
     """
-    i = int(on.novel[: suite.SHOWN].argmax())
-    right = [bool(tables[arm]["primary"][i, 0]) for arm in STRIPS]
+    i = int(one.on.novel[: suite.SHOWN].argmax())
+    arms = [arm for arm in STRIPS if arm in one.films]
+    right = [bool(tables[arm]["primary"][i, 0]) for arm in arms]
     return figures.film_strip(
-        np.stack([tables[arm]["shown"][i] for arm in STRIPS]),
-        labels=[f"{suite.label(a)}  [{'right' if r else 'wrong'}]" for a, r in zip(STRIPS, right, strict=True)],
-        truth=to_uint8(on.clips[i].video),
+        np.stack([one.films[arm][i] for arm in arms]),
+        labels=[f"{suite.label(a)}  [{'right' if r else 'wrong'}]" for a, r in zip(arms, right, strict=True)],
+        truth=to_uint8(one.on.clips[i].video),
         title="The first test scene in which something unseen happens; first noise",
         width=9.6,
     )
 
 
-def cases(on: suite.Scenes, tables: Mapping[str, Tables]) -> list[parts.Case]:
+def cases(one: suite.Base, tables: Mapping[str, Tables]) -> list[parts.Case]:
     """The first scenes, an arm in the place of a seed."""
-    arms = [arm for arm in tables if arm != "curve"]
-    out = []
+    arms, out, on = [arm for arm in one.films if arm != "truth"], [], one.on
     for i in range(min(suite.SHOWN, len(on.clips))):
-        films = np.stack([tables[arm]["shown"][i] for arm in arms])[:, None]
+        films = np.stack([one.films[arm][i] for arm in arms])[:, None]
         right = [bool(tables[arm]["primary"][i, 0]) for arm in arms]
         out.append(
             parts.Case(
@@ -74,16 +76,8 @@ def cases(on: suite.Scenes, tables: Mapping[str, Tables]) -> list[parts.Case]:
     return out
 
 
-def write(
-    folder: pathlib.Path,
-    on: suite.Scenes,
-    tables: Mapping[str, Tables],
-    rows: Sequence[Mapping[str, Any]],
-    curve: Sequence[Mapping[str, float]],
-    found: Sequence[Claim],
-    study: VChain,
-) -> None:
-    """`report.html` and `vchain.png`."""
+def trade_off(curve: Sequence[Mapping[str, Any]], study: VChain) -> parts.Curve:
+    """The primary and the motion with their bands, and the novel look, over the updates of the adapters."""
     x = np.array([row["updates"] for row in curve], float)
     series = [
         parts.Series(
@@ -91,10 +85,29 @@ def write(
         )
         for key, name in (("primary", "complete and lawful"), ("motion", "motion, 1: as the true film"))
     ]
-    series.append(parts.Series("novel looks right", [row["appearance"] for row in curve], x, role="control"))
-    trade_off = parts.Curve(
-        "Tuning too short, too long", series, f"Over updates of the adapters; the study's: {study.tuning}.", sync=False
-    )
+    for key, name in (("familiar", "familiar scenes"), ("novel", "novel scenes"), ("appearance", "novel looks right")):
+        if all(key in row for row in curve):
+            series.append(parts.Series(name, [row[key] for row in curve], x, role="control"))
+    caption = f"Over updates of the adapters; the study's: {study.tuning}."
+    return parts.Curve("Tuning too short, too long", series, caption, sync=False)
+
+
+def write(
+    folder: pathlib.Path,
+    one: suite.Base,
+    tables: Mapping[str, Tables],
+    rows: Sequence[Mapping[str, Any]],
+    curve: Sequence[Mapping[str, Any]],
+    found: Sequence[Claim],
+    study: VChain,
+) -> None:
+    """`report.html` and `vchain.png`.
+
+    Args:
+        one: the base whose scenes are shown.
+        tables: its tables.
+        rows, curve: from `verdicts.arm_rows` and `verdicts.curve_rows`.
+    """
     forest = parts.Forest(
         "All arms",
         [
@@ -103,28 +116,36 @@ def write(
                 r["difference"],
                 *r["difference_interval"],
                 role="control" if r["label"].startswith("control") else "model",
-                note=f"complete and lawful {r['primary']:.3f}",
+                note=f"complete and lawful {r['all']['share']:.3f}",
             )
             for r in rows
-            if r["arm"] != "t2v"
+            if r["arm"] not in ("t2v", "truth", "still")
         ],
         "Share of complete and lawful clips minus T2V's, on the same scenes and noises.",
         x_label="difference to T2V",
         reference=0.0,
         reference_label="T2V",
     )
-    common.draw(folder / "vchain.png", strips(on, tables), forest, trade_off)
+    curves = [trade_off(curve, study)] if curve else []
+    common.draw(folder / "vchain.png", strips(one, tables), forest, *curves)
+    shown = [parts.Table("All arms", verdicts.HEAD, [verdicts.arm_cells(row) for row in rows])]
+    if curve:
+        head = list(verdicts.CURVE)
+        shown.append(parts.Table("Tuning too short, too long", head, [verdicts.curve_cells(row) for row in curve]))
+    bill = [[r["part"], r["bases"], f"{r['minutes']:.2f}"] for r in suite.bills(folder)]
+    if bill:
+        shown.append(parts.Table("The bill of this run", ["part", "bases", "CPU minutes a base"], bill))
     html.write(
         folder / "report.html",
         parts.Page(
             title="VChain in a world of causal chains",
             subtitle="Do visual thoughts make a video model follow cause and effect?",
             intro=INTRO,
-            scrubbers=[parts.Scrubber(cases(on, tables), title="Look at the arms")],
+            scrubbers=[parts.Scrubber(cases(one, tables), title="Look at the arms")],
             claims=list(found),
-            curves=[trade_off],
+            curves=curves,
             forests=[forest],
-            tables=[parts.Table("All arms", verdicts.HEAD, [verdicts.arm_cells(row) for row in rows])],
+            tables=shown,
             pictures=[parts.Picture("Film strips", folder / "vchain.png", "Frames of the arms and the outcome of all")],
             notes=list(NOTES),
             config=dataclasses.asdict(study),

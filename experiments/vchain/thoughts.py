@@ -1,5 +1,6 @@
 """Visual thoughts of chains: by an oracle, a noisy oracle, a learned reasoner, or a folder in the paper's layout."""
 
+import functools
 import os
 import pathlib
 from collections.abc import Sequence
@@ -107,6 +108,7 @@ def transitions(scenes: rules.Chains, n: int, first: int = 0) -> tuple[np.ndarra
     return np.array(before[:n]), np.array(after[:n])
 
 
+@functools.lru_cache(maxsize=2)
 def classifier(scenes: rules.Chains, *, n: int = 2000, steps: int = 600, seed: int = 0) -> NextState:
     """The learned reasoner's model, trained on n transitions; scenes far from those used for validation."""
     before, after = transitions(scenes, n, first=50_000)

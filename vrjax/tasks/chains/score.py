@@ -86,7 +86,11 @@ def score(video: Float[np.ndarray, "t 8 width 3"], scene: Truth) -> dict[str, fl
     expected = (frames, sprites.SIDE, cells * sprites.SIDE, 3)
     if np.shape(video) != expected:
         raise ValueError(f"score: video has shape {np.shape(video)}, expected {expected}")
-    states = read(np.asarray(video), scene.kinds)
+    return of_states(read(np.asarray(video), scene.kinds), scene)
+
+
+def of_states(states: Integer[np.ndarray, "t cells"], scene: Truth) -> dict[str, float]:
+    """`score` of a film that has been read: state indices, -1 where a cell shows nothing of its own."""
     completion = bool(np.array_equal(states[-1], scene.film[-1]))
     lawful = not violates(states, scene)
     pairs = order(states, scene)
@@ -111,5 +115,15 @@ def table(
     videos: Float[np.ndarray, "scenes noises t 8 width 3"], scenes: list[Truth]
 ) -> dict[str, Float[np.ndarray, "scenes noises"]]:
     """`score` of many videos, by metric."""
-    rows = [[score(video, scene) for video in line] for line, scene in zip(videos, scenes, strict=True)]
+    return _by_metric([[score(video, scene) for video in line] for line, scene in zip(videos, scenes, strict=True)])
+
+
+def table_of_states(
+    states: Integer[np.ndarray, "scenes noises t cells"], scenes: list[Truth]
+) -> dict[str, Float[np.ndarray, "scenes noises"]]:
+    """`of_states` of many films, by metric."""
+    return _by_metric([[of_states(film, scene) for film in line] for line, scene in zip(states, scenes, strict=True)])
+
+
+def _by_metric(rows: list[list[dict[str, float]]]) -> dict[str, np.ndarray]:
     return {name: np.array([[cell[name] for cell in line] for line in rows]) for name in METRICS}
