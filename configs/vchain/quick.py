@@ -10,5 +10,13 @@ from experiments.vchain.config import VChain
 def config() -> VChain:
     """The config of the run."""
     return VChain(
-        name="vchain", quick=True, bases=(0,), shipped=True, scenes=20, curve_scenes=10, rates=(0.25,), group=10
+        name="vchain",
+        quick=True,
+        bases=(0,),
+        shipped=True,
+        scenes=20,
+        curve_scenes=10,
+        rates=(0.25,),
+        noisy_tries=(0.25,),
+        group=10,
     )

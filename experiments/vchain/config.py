@@ -56,7 +56,7 @@ class VChain(Study):
     """Whether base 0 comes with the package instead of being trained."""
     base: Base = Base()
     split: str = "test"
-    scenes: int = 100
+    scenes: int = 125
     """Scenes per base; in about half of them a novel kind changes."""
     noises: int = 3
     """Initial noises per scene."""
@@ -76,11 +76,11 @@ class VChain(Study):
     """Of the logit of sigma in tuning, by the search; the deviation is 1. (The paper's are 0 and 1.)"""
     curve: tuple[int, ...] = (5, 10, 20, 40, 80, 160, 320)
     """Updates at which the trade-off is measured."""
-    curve_scenes: int = 24
+    curve_scenes: int = 50
     """Scenes per base for it, one noise each."""
     rates: tuple[float, ...] = (0.1, 0.25, 0.5)
     """Error rates of the noisy reasoner."""
-    noisy_tries: tuple[float, ...] = (0.25,)
+    noisy_tries: tuple[float, ...] = (0.1, 0.25, 0.5)
     """Those of them at which best of k is run with the same wrong thoughts."""
     transitions: int = 2000
     """Of the learned reasoner."""

@@ -34,6 +34,7 @@ TINY = config.VChain(
     curve=(1, 2),
     curve_scenes=8,
     rates=(0.25,),
+    noisy_tries=(0.25,),
     transitions=120,
     resamples=60,
     group=4,
