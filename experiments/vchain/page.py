@@ -89,7 +89,7 @@ def trade_off(curve: Sequence[Mapping[str, Any]], study: VChain) -> parts.Curve:
         if all(key in row for row in curve):
             series.append(parts.Series(name, [row[key] for row in curve], x, role="control"))
     caption = f"Over updates of the adapters; the study's: {study.tuning}."
-    return parts.Curve("Tuning too short, too long", series, caption, sync=False)
+    return parts.Curve("Tuning too short, too long", series, caption, x_label="updates of the adapters", sync=False)
 
 
 def write(

@@ -189,7 +189,9 @@ def _bases(name: str) -> Cell:
 
 
 def _difference(row: Mapping[str, Any]) -> str:
-    return study_claims.between(row["difference"], row["difference_interval"]) if row["arm"] != "t2v" else ""
+    if row["arm"] in ("t2v", "truth", "still"):
+        return ""
+    return study_claims.between(row["difference"], row["difference_interval"])
 
 
 COLUMNS: dict[str, Cell] = {

@@ -328,7 +328,8 @@ def test_every_check_of_a_claim_is_one_that_is_measured():
     }
     full = values("vchain", "full")
     names = {arm for arms_ in suite.parts(full).values() for arm in arms_} | {"{first}", "{tuned}", "{last}"}
-    assert whats <= set(verdicts.CHECKS)
+    assert whats <= set(verdicts.CHECKS) and set(asked.bill) == {"training", *suite.parts(full)}
+    asked.enough(len(full.bases))
     for claim in asked.claims:
         for one, other, metric, scenes in [
             *claim["how"]["contrasts"].values(),
