@@ -176,6 +176,10 @@ def test_claims_of_runs(tmp_path, capsys, monkeypatch):
     claims.write(tmp_path / "results.json", [])
     assert call("claims", tmp_path, "--markdown") == 0
     assert "no claims" in capsys.readouterr().out
+    paper = pathlib.Path(__file__).parent.parent / "experiments" / "vchain"
+    assert call("claims", tmp_path, paper, "--markdown") == 0
+    first, second = capsys.readouterr().out.split("## ")[1:]  # a table each
+    assert "no claims" in first and "| vchain.t2v |" in second and "| smallest |" in second
     asked = [{"id": "cos.lost", "statement": "It holds.", "role": "primary"}]
     claims.write(tmp_path / "results.json", [], registered=asked)
     for words in (["--markdown"], []):

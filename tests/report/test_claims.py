@@ -277,6 +277,31 @@ def test_write_is_atomic(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
 
 
+def test_of_a_paper_without_results_all_that_it_registers_is_missing(tmp_path):
+    (tmp_path / "claims.json").write_text('{"claims": [{"id": "a", "statement": "S.", "role": "primary"}], "bill": {}}')
+    assert c.gather([tmp_path]) == {str(tmp_path): (c.Missing("a", "S.", "primary"),)}
+    (tmp_path / "claims.json").write_text('{"claims": [{"id": "a"}], "bill": {}}')
+    with pytest.raises(ValueError, match="claims.json: field 'claims': expected id, statement, role of each"):
+        c.gather([tmp_path])
+
+
+def test_what_the_full_run_found_stands_beside(tmp_path):
+    full = c.Published(0.108, (0.026, 0.191), 8, "reproduced")
+    row = make(verdict=None, full=full)
+    assert str(full) == "0.108 [0.026, 0.191], reproduced"
+    assert str(c.Published(0.1, None, 8, "not tested", "old")) == "0.1 [does not vary], not tested (old)"
+    assert c.read(c.write(tmp_path, [row])) == (row,)
+    rich = io.StringIO()
+    Console(file=rich, width=400).print(c.table([row, make("b")], "rich"))
+    for text in (c.table([row, make("b")]), rich.getvalue()):
+        assert "full run" in text and text.count("reproduced") == 2
+    assert "full run" not in c.table([make()])
+    for wrong in ({"verdict": "maybe"}, {"estimate": None}, {"extra": 1}, {"interval": (2, 1)}):
+        page = dict(estimate=1.0, interval=None, seeds=8, verdict=None) | wrong
+        with pytest.raises(ValueError, match="field full: "):
+            make(full=page)
+
+
 def test_gather(tmp_path):
     c.write(tmp_path / "a.json", [make("one")])
     (tmp_path / "run").mkdir()

@@ -184,6 +184,7 @@ def hostile_page(words: str) -> html.Page:
         estimate=1.0, interval=[0, 2], seeds=3, instances=4, null=0, unit=words, smallest=1.0, beside={words: 1.0},
         checks=[dict(kind="gate", what=words, value=0.1, low=0.5)],
         contrasts=[dict(name=words, estimate=1.0, interval=None, p=0.5)],
+        full=dict(estimate=1.0, interval=[0, 2], seeds=8, verdict=None, notes=words),
     )  # fmt: skip
     return html.Page(
         words, words, f"{words}\n\n{words}", [html.Scrubber([case], words, words)], [claim],

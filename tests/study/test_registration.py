@@ -45,6 +45,7 @@ def test_every_paper_registers_its_claims(paper):
 def test_what_is_left_out_has_its_default(tmp_path):
     asked = registration.read(written(tmp_path, CLAIM, CLAIM | {"id": "b", "role": "exploratory"}))
     assert asked.claims[0] == CLAIM | {
+        "seeds": None,
         "dose": None,
         "bounds": None,
         "paper": "vrjax",
@@ -81,6 +82,7 @@ MISTAKES = [
     ({"contrasts": [{"name": "a"}], "smallest": None}, "'a' has no smallest effect of interest, nor has the claim"),
     ({"contrasts": [{"name": "a"}, {"name": "b"}], "direction": "equal"}, "have no direction 'equal'"),
     ({"contrasts": [], "smallest": None}, "field 'smallest': expected a number"),
+    ({"seeds": 0}, "field 'seeds': expected a whole number of at least 1, found 0"),
     ({"bounds": [1, 0]}, "field 'bounds': low end 1.0 above high end 0.0"),
     ({"how": "simply"}, "field 'how': expected an object"),
     ({"smalest": 0.5}, "unknown field 'smalest'; expected id, statement"),
@@ -121,6 +123,7 @@ def test_mistakes_of_the_file_are_named(tmp_path):
         ('{"claims": [], "claims": []}', "stands there twice"),
         ('{"claims": []}', "missing field 'bill'"),
         ('{"claims": 3, "bill": {}}', "expected a list, found int"),
+        ('{"claims": [], "bill": {}, "seeds": 7.5}', "field 'seeds': expected a whole number"),
         ('{"claims": [], "bill": 3}', "field 'bill': expected core minutes"),
         ('{"claims": [], "bill": {"a": "long"}}', "bill.a: expected a number"),
         ('{"claims": [3], "bill": {}}', r"claims\[0\]: expected an object, found int"),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from vrjax.files.writing import atomic
 from vrjax.report import tables
 from vrjax.report.judge import VERDICTS, all_of, excess, judge
-from vrjax.report.record import Check, Claim, Contrast
+from vrjax.report.record import Check, Claim, Contrast, Published
 
 __all__ = [
     "FILE",
@@ -23,6 +23,7 @@ __all__ = [
     "Claim",
     "Contrast",
     "Missing",
+    "Published",
     "all_of",
     "excess",
     "gather",
@@ -171,11 +172,12 @@ def gather(paths: Iterable[str | os.PathLike]) -> dict[str, tuple[Claim | Missin
         paths: run folders or results files (`runs/*`).
 
     Returns:
-        {path as given: claims}, registered ones without results among them as `Missing`, in the registered order; a
-        folder without results (a training run) is there with no claims, so that nothing is skipped unseen.
+        {path as given: claims}, registered ones without results among them as `Missing`, in the registered order; of a
+        paper's folder without results, which holds `claims.json`, all that it registers. Another folder without results
+        (a training run) is there with no claims, so that nothing is skipped unseen.
 
     Raises:
-        FileNotFoundError: a path does not exist. ValueError: a file is not a results file.
+        FileNotFoundError: a path does not exist. ValueError: a file is not a results file, or no registration.
     """
     found: dict[str, tuple[Claim | Missing, ...]] = {}
     for path in paths:
@@ -183,16 +185,22 @@ def gather(paths: Iterable[str | os.PathLike]) -> dict[str, tuple[Claim | Missin
         if not target.exists():
             raise FileNotFoundError(f"{target}: no such run folder or results file")
         if target.is_dir() and not (target / FILE).exists():
-            found[os.fspath(path)] = ()
+            file = target / "claims.json"
+            page = load(file, "registration", ("claims", "bill"), ("seeds",)) if file.exists() else {"claims": []}
+            found[os.fspath(path)] = tuple(_missing(file, "claims", page["claims"]))
             continue
         rows = {row.id: row for row in read(target)}
-        registered = _results(target)[1].get("registered", [])
-        try:
-            asked = [Missing(**one) for one in registered]
-        except TypeError:
-            raise ValueError(f"{target}: field 'registered': expected {', '.join(Missing._fields)} of each") from None
+        asked = _missing(target, "registered", _results(target)[1].get("registered", []))
         found[os.fspath(path)] = (*(rows.pop(one.id, one) for one in asked), *rows.values())
     return found
+
+
+def _missing(file: Path, field: str, registered: Sequence[Any]) -> list[Missing]:
+    """What is registered, as if nothing of it were found."""
+    try:
+        return [Missing(**{name: str(one[name]) for name in Missing._fields}) for one in registered]
+    except (TypeError, KeyError):
+        raise ValueError(f"{file}: field {field!r}: expected {', '.join(Missing._fields)} of each") from None
 
 
 _FULL = ("claim", "paper", "role", "statement", "statistic", "estimate [95 %]", "smallest", "per seed")
@@ -229,6 +237,7 @@ def _cells(row: Claim | Missing) -> dict[str, str]:
         "null": "; ".join((null, *beside)),
         "p": p if row.holm is None else f"{p} (Holm {row.holm:.2g})",
         "verdict": verdict(row),
+        "full run": "" if row.full is None else str(row.full),
     }
     if row.contrasts:
         least = lambda one: row.smallest if one.smallest is None else one.smallest
@@ -249,7 +258,7 @@ def table(claims: Iterable[Claim | Missing] | Mapping[str, Iterable[Claim | Miss
     Args:
         claims: claims, or what `gather` returns (then the run is the first column).
         style: "markdown" for a string with all columns, as a paper's README has it, "rich" for a `rich.table.Table`
-            with the most important ones.
+            with the most important ones. What the full run found stands beside where a claim of a quick run has it.
 
     Returns:
         The table. Below it (markdown) or in the caption (rich) stand the reasons of what was not tested, and runs
@@ -257,10 +266,11 @@ def table(claims: Iterable[Claim | Missing] | Mapping[str, Iterable[Claim | Miss
     """
     if style not in ("markdown", "rich"):
         raise ValueError(f"style: expected 'markdown' or 'rich', found {style!r}")
-    chosen = _FULL if style == "markdown" else _SHORT
-    head = ("run", *chosen) if isinstance(claims, Mapping) else chosen
     listed = claims.items() if isinstance(claims, Mapping) else [("", claims)]
     all_ = [(str(run), row) for run, some in listed for row in some]
+    beside = any(isinstance(row, Claim) and row.full is not None for _, row in all_)
+    chosen = (*(_FULL if style == "markdown" else _SHORT), *(["full run"] if beside else []))
+    head = ("run", *chosen) if isinstance(claims, Mapping) else chosen
     rows = [[({"run": run} | _cells(row)).get(name, "") for name in head] for run, row in all_]
     notes = [
         f"{row.id} was not tested: {'; '.join(row.failed)}"

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     Numbers: TypeAlias = tuple[float, ...]
     Beside: TypeAlias = Mapping[str, float]
     Checks: TypeAlias = "tuple[Check, ...]"
+    Full: TypeAlias = "Published | None"
     Contrasts: TypeAlias = "tuple[Contrast, ...]"
 else:  # values come from files and NumPy: checked and converted here, with messages that name the field
-    Text = Number = Interval = Names = Numbers = Beside = Checks = Contrasts = Any
+    Text = Number = Interval = Names = Numbers = Beside = Checks = Contrasts = Full = Any
 
 ROLES = ("primary", "exploratory")
 KINDS = ("gate", "control", "dose")
@@ -116,6 +117,37 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class Published:
+    """What the committed full run found of the same claim, to stand beside the number of a quick run.
+
+    Attributes:
+        estimate, interval, seeds, verdict: as of a claim.
+        notes: empty, or why it is no verdict on the claim as it is now.
+    """
+
+    estimate: Number
+    interval: Interval | None
+    seeds: Number
+    verdict: Text | None
+    notes: Text = ""
+
+    def __post_init__(self):
+        for name in ("estimate", "seeds"):
+            object.__setattr__(self, name, number(name, getattr(self, name)))
+        if self.interval is not None:
+            object.__setattr__(self, "interval", range_of("interval", self.interval))
+        if self.verdict not in (*VERDICTS, None):
+            raise ValueError(f"verdict: expected one of {VERDICTS} or null, found {self.verdict!r}")
+        text("notes", self.notes, empty=True)
+
+    def __str__(self) -> str:
+        """Such as "0.108 [0.026, 0.191], reproduced"."""
+        ends = "does not vary" if self.interval is None else f"{self.interval[0]:.3g}, {self.interval[1]:.3g}"
+        told = f"{self.estimate:.3g} [{ends}], {self.verdict or 'numbers only'}"
+        return f"{told} ({self.notes})" if self.notes else told
+
+
+@dataclass(frozen=True)
 class Claim:
     """One row of the table in the README.
 
@@ -144,6 +176,7 @@ class Claim:
             measured by its smallest effect.
         arms: names of the arms compared.
         notes: caveats a reader needs.
+        full: of a quick run, what the committed full run found of the same claim; None where there is none.
 
     Raises:
         ValueError: naming the claim and the field.
@@ -173,6 +206,7 @@ class Claim:
     contrasts: Contrasts = ()
     arms: Names = ()
     notes: Text = ""
+    full: Full = None
 
     def __post_init__(self):
         where = f"claim {self.id!r}, field " if isinstance(self.id, str) else "claim, field "
@@ -203,6 +237,7 @@ class Claim:
         fixed["beside"] = {name: number(f"{where}beside.{name}", v) for name, v in (self.beside or {}).items()}
         for name, kind in (("checks", Check), ("contrasts", Contrast)):
             fixed[name] = tuple(_record(f"{where}{name}[{i}]", kind, v) for i, v in enumerate(getattr(self, name)))
+        fixed["full"] = None if self.full is None else _record(where + "full", Published, self.full)
         if isinstance(self.arms, str) or not isinstance(self.arms, Iterable):
             raise ValueError(f"{where}arms: expected a list of names, found {self.arms!r}")
         fixed["arms"] = tuple(text(where + "arms", arm) for arm in self.arms)

@@ -9,6 +9,9 @@
 | `bills` | what arms cost in forward passes, and how many updates equal compute buys |
 | `registration` | `claims.json` of a paper: read, checked, kept with the tables |
 | `claims` | what was registered, judged from the tables: intervals, p-values, verdicts |
+| `archive` | the tables of a finished run in one small file that is committed with the paper |
+| `judging` | `--judge` and `--pack`: a paper's claims again, from kept tables, in seconds |
+| `readme` | tables of a README that a command writes and keeps in step |
 | `page` | the common page: report, figures and videos of a run |
 | `lab` | `vrjax.load`: a model and what it was trained on in one hand; `Sampled`, a clip with every step |
 
@@ -25,7 +28,7 @@ A paper's package is `__main__ config measure… page README`. Its `config.py` d
             claims.tell(console, found)
 
     def main(argv=None):
-        return command.main("paper", __doc__, job, argv, full="five seeds")
+        return command.main("paper", __doc__, job, argv, full="eight seeds", judged=verdicts.judged)
 """
 
 

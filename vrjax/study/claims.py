@@ -8,6 +8,7 @@ What a paper adds is how a claim's values are read from its tables, as [training
 are those of `vrjax.report.seeds`, the records and verdicts those of `vrjax.report.record`.
 """
 
+import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +19,10 @@ from rich.console import Console
 
 from vrjax.report import claims as files
 from vrjax.report import seeds, statistics
-from vrjax.report.claims import Claim, Contrast, Missing
+from vrjax.report.claims import Claim, Contrast, Missing, Published
 from vrjax.report.record import KINDS
 from vrjax.report.statistics import RESAMPLES, Estimate
-from vrjax.study.registration import Registration, checks
+from vrjax.study.registration import Registration, checks, fingerprint, read, stated
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def settle(
     Args:
         asked: what was registered.
         found: by the claims' ids.
-        quick: print numbers only: every verdict is None. It is, too, where there is a single training seed.
+        quick: print numbers only: every verdict is None, and beside each stands what the committed full run found
+            (`published`). Without, it is None where there are fewer training seeds than registered, or only one.
         resamples: bootstrap draws, and random flips where there are too many to enumerate.
 
     Raises:
@@ -70,9 +72,13 @@ def settle(
     if foreign := sorted(set(found) - set(known)):
         raise ValueError(f"{asked.path}: claim {foreign[0]!r} was not registered")
     rows = {name: _measured(known[name], found[name], resamples) for name in known if name in found}
-    for row in rows.values():
-        quiet = quick or row["seeds"] < 2
-        row["verdict"] = None if quiet else ""
+    full = published(asked) if quick else {}
+    for name, row in rows.items():
+        many = known[name].get("seeds") or asked.seeds or 2
+        quiet = quick or row["seeds"] < many
+        if quiet and not quick and many > 2:
+            row["notes"] = f"{row['notes']} {row['seeds']} of the {many} registered seeds: no verdict.".strip()
+        row["verdict"], row["full"] = None if quiet else "", full.get(name)
         if row["role"] == "primary" and not quiet:
             asked.enough(row["seeds"])
     ps = {name: rows[name]["p"] if name in rows and _tested(rows[name]) else 1.0 for name in asked.primaries}
@@ -148,6 +154,39 @@ def add_holm(rows: Mapping[str, dict[str, Any]], ps: Mapping[str, float]) -> Non
                 rows[name]["holm"] = float(value)
 
 
+def publish(path: pathlib.Path, asked: Registration, rows: Iterable[Claim], **details: Any) -> pathlib.Path:
+    """Writes the `results.json` of a full run that is committed beside a paper's module, see `published`."""
+    as_now = {claim["id"]: fingerprint(stated(claim)) for claim in asked.claims}
+    return files.write(path, rows, details={"registered_as": as_now, **details}, registered=asked.claims)
+
+
+def published(paper: str | pathlib.Path | Registration) -> dict[str, Published]:
+    """What the committed full run of a paper found, by the claims' ids; nothing where none is committed.
+
+    A claim that was registered otherwise than it is now is marked so in its notes.
+
+    Args:
+        paper: a module's file, whose folder holds `claims.json` and `results.json`, or what was registered.
+
+    Raises:
+        ValueError: the file is no results file of a full run.
+    """
+    asked = paper if isinstance(paper, Registration) else read(paper)
+    file = asked.path.with_name(files.FILE)
+    if not file.exists():
+        return {}
+    then, now = files.read_details(file).get("registered_as"), {one["id"]: stated(one) for one in asked.claims}
+    if not isinstance(then, dict):
+        raise ValueError(f"{file}: no results of a full run (it does not say what was registered)")
+    same = lambda name: name in now and then.get(name) == fingerprint(now[name])
+    return {
+        row.id: Published(
+            row.estimate, row.interval, row.seeds, row.verdict, "" if same(row.id) else "registered otherwise then"
+        )
+        for row in files.read(file)
+    }
+
+
 def missing(asked: Registration, rows: Iterable[Claim]) -> list[Missing]:
     """The registered claims that are not among the rows."""
     there = {row.id for row in rows}
@@ -160,7 +199,8 @@ def between(value: float, interval: Sequence[float] | None, form: str = "+.3f") 
 
 
 def tell(console: Console, found: Iterable[Claim | Missing]) -> None:
-    """One line a claim: estimate, interval, seeds and instances, verdict; and why it was not tested."""
+    """One line a claim: estimate, interval, seeds and instances, verdict; why it was not tested, and what the full run
+    found."""
     for row in found:
         if isinstance(row, Missing):
             line = f"  {row.id:<32} missing: registered, but not measured in this run"
@@ -168,4 +208,5 @@ def tell(console: Console, found: Iterable[Claim | Missing]) -> None:
             many = f"{row.seeds} seed{'s' * (row.seeds > 1)}, n={row.instances}"
             line = f"  {row.id:<32} {between(row.estimate, row.interval):<28} {many:<17} "
             line += "; ".join((files.verdict(row), *(row.failed if row.verdict == "not tested" else ())))
+            line += "" if row.full is None else f"; full run: {row.full}"
         console.print(line, highlight=False, soft_wrap=True)

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 from rich.console import Console
 
+from vrjax.study import judging
+
 NONE: Mapping[str, Any] = {}
 
 
@@ -51,6 +53,7 @@ def main(
     argv: Sequence[str] | None = None,
     *,
     full: str | None = None,
+    judged: judging.Judge | None = None,
     options: Mapping[str, Mapping[str, Mapping[str, Any]]] = NONE,
 ) -> int:
     """A study's command line. Returns the exit status: 2 for a mistake in what was asked, 130 where it was interrupted.
@@ -62,6 +65,7 @@ def main(
         argv: the words, those of the process by default.
         full: what `--full` is; `study` then has the values of `configs/<paper>/quick.py` or, with it, of `full.py`.
             Without, `study` is None.
+        judged: reads the claims from kept tables, see `vrjax.study.judging`; adds `--judge`, `--readme` and `--pack`.
         options: beside `--out`, `--fresh` and `--full`: title of a group -> flag -> arguments of `add_argument`.
     """
     parser = argparse.ArgumentParser(
@@ -69,16 +73,21 @@ def main(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
+    parser.add_argument("--out", type=pathlib.Path, help="where run folders are (runs)")
     parser.add_argument("--fresh", action="store_true", help="forget what an earlier run made")
     if full is not None:
         parser.add_argument("--full", dest="values", action="store_const", const="full", default="quick", help=full)
-    for title, flags in options.items():
+    again = {} if judged is None else {"judging again": judging.OPTIONS}
+    for title, flags in {**again, **options}.items():
         group = parser.add_argument_group(title)
         for flag, how in flags.items():
             group.add_argument(flag, **how)
     given = parser.parse_args(argv)
+    out, given.out = given.out, given.out or pathlib.Path("runs")
     try:
+        if judged is not None and (given.judge is not None or given.pack is not None or given.readme):
+            judging.run(paper, judged, values(paper, "full"), given, out, Console(highlight=False))
+            return 0
         job(None if full is None else values(paper, given.values), given, Console(highlight=False))
     except (ValueError, OSError, ImportError, FloatingPointError, argparse.ArgumentTypeError) as error:
         print(f"{paper}: {error}", file=sys.stderr)

@@ -8,7 +8,10 @@
                  # these may be left out:
                  "contrasts": [{"name": "agreement", "smallest": 0.5}, {"name": "own colour lost", "smallest": 0.3}],
                  "dose": ..., "bounds": [-1, 1], "paper": ..., "notes": ..., "how": {...}}],
+     "seeds": 8,                                  # training seeds of the full run; may be left out
      "bill": {"training": 23, "measuring": 6.5}}  # core minutes per arm and seed, from a pilot
+
+With `seeds`, a claim that has fewer in a full run gets no verdict; a claim may state a number of its own.
 
 Contrasts must all hold, each against its own smallest effect of interest; one that states none has the claim's, and
 where all state one the claim may have none. A study finds values for each by name.
@@ -30,7 +33,7 @@ from vrjax.report.record import KINDS, ROLES, Check, text
 
 FILE = "registration.json"
 NEEDED = ("id", "statement", "statistic", "unit", "direction", "smallest", "role", "null", "gate", "control")
-ALLOWED = ("contrasts", "dose", "bounds", "paper", "notes", "how")
+ALLOWED = ("contrasts", "seeds", "dose", "bounds", "paper", "notes", "how")
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,13 @@ class Registration:
         path: of the file.
         claims: in order, every one with all of the fields that may be there.
         bill: core minutes per arm and seed.
+        seeds: training seeds of the full run; None where that is not stated.
     """
 
     path: pathlib.Path
     claims: tuple[Mapping[str, Any], ...]
     bill: Mapping[str, float]
+    seeds: int | None = None
 
     @property
     def primaries(self) -> tuple[str, ...]:
@@ -58,25 +63,34 @@ class Registration:
         Raises:
             ValueError: it has changed since, or the tables are older than it; says in which field of which claim.
         """
-        file, now = folder / FILE, {"claims": list(self.claims), "bill": dict(self.bill)}
-        if not file.exists():
+        if not (folder / FILE).exists():
             if folder.is_dir() and any(folder.glob("*.npz")):
                 raise ValueError(f"{self.path}: the tables in {folder} were measured before anything was registered")
             folder.mkdir(parents=True, exist_ok=True)
-            writing.json(file, {"fingerprint": _fingerprint(now), **now})
-            return
-        try:
-            then = json.loads(file.read_text("utf-8"))
-            whole = then.pop("fingerprint") == _fingerprint(then)
-        except (OSError, ValueError, KeyError, AttributeError):
-            whole = False
-        if not whole:
-            raise ValueError(f"{file}: torn or changed; it says what was registered when the tables were measured")
-        if then != now:
-            by_id = lambda page: {claim["id"]: dict(claim) for claim in page["claims"]}
-            changed = writing.differences({"bill": then["bill"], **by_id(then)}, {"bill": now["bill"], **by_id(now)})
+            writing.json(folder / FILE, {"fingerprint": fingerprint(self.page), **self.page})
+        self.same(kept_in(folder), folder)
+
+    @property
+    def page(self) -> dict[str, Any]:
+        """All of it, as JSON holds it."""
+        return {"claims": list(self.claims), "bill": dict(self.bill), "seeds": self.seeds}
+
+    def same(self, then: Mapping[str, Any], where: pathlib.Path) -> None:
+        """Makes sure that it is what was registered when the tables in `where` were measured.
+
+        Raises:
+            ValueError: it has changed since; says in which field of which claim.
+        """
+        by_id = lambda page: {
+            "bill": page["bill"],
+            "seeds": page.get("seeds"),
+            **{claim["id"]: stated(claim) for claim in page["claims"]},
+        }
+        old, new = by_id(then), by_id(self.page)
+        if list(old.items()) != list(new.items()):
+            changed = writing.differences(old, new)
             raise ValueError(
-                f"{self.path}: changed after the tables in {folder} were measured: "
+                f"{self.path}: changed after the tables in {where} were measured: "
                 f"{'; '.join(changed[:3]) or 'the order of claims'}; put it back, or measure afresh"
             )
 
@@ -93,7 +107,30 @@ class Registration:
             )
 
 
-def _fingerprint(page: Mapping[str, Any]) -> str:
+def kept_in(folder: pathlib.Path) -> dict[str, Any]:
+    """What is kept beside the tables in a folder.
+
+    Raises:
+        ValueError: nothing, or it is not what was written there.
+    """
+    try:
+        then = json.loads((folder / FILE).read_text("utf-8"))
+        if then.pop("fingerprint") == fingerprint(then):
+            return then
+    except FileNotFoundError:
+        raise ValueError(f"{folder}: no {FILE}: its tables are of no registered study") from None
+    except (OSError, ValueError, KeyError, AttributeError):
+        pass
+    raise ValueError(f"{folder / FILE}: torn or changed; it says what was registered when the tables were measured")
+
+
+def stated(claim: Mapping[str, Any]) -> dict[str, Any]:
+    """A registered claim without the fields that say nothing: the same claim whatever fields there may be one day."""
+    return {name: value for name, value in claim.items() if value not in (None, "", [], {})}
+
+
+def fingerprint(page: Mapping[str, Any]) -> str:
+    """A hash of a registration, or of one claim in it."""
     return kept.key(**page)
 
 
@@ -109,10 +146,11 @@ def read(path: str | pathlib.Path, *, seeds: int | None = None) -> Registration:
     """
     path = pathlib.Path(path)
     path = path.with_name("claims.json") if path.suffix == ".py" else path
-    page = load(path, "registration", ("claims", "bill"))
+    page = load(path, "registration", ("claims", "bill"), ("seeds",))
     if not isinstance(page["bill"], dict):
         raise ValueError(f"{path}: field 'bill': expected core minutes by arm, found {page['bill']!r}")
     bill = {name: number(f"{path}: bill.{name}", minutes) for name, minutes in page["bill"].items()}
+    many = _whole(f"{path}: field 'seeds'", page.get("seeds"))
     claims: list[Mapping[str, Any]] = []
     for index, claim in enumerate(page["claims"]):
         where = f"{path}: claims[{index}]"
@@ -127,7 +165,7 @@ def read(path: str | pathlib.Path, *, seeds: int | None = None) -> Registration:
         claims.append(_checked(where, claim))
         if claim["id"] in [other["id"] for other in claims[:-1]]:
             raise ValueError(f"{where}: field 'id': stands there twice")
-    found = Registration(path, tuple(claims), bill)
+    found = Registration(path, tuple(claims), bill, many)
     if seeds is not None:
         found.enough(seeds)
     return found
@@ -154,8 +192,15 @@ def _checked(where: str, claim: dict[str, Any]) -> dict[str, Any]:
         text(f"{field}{name!r}", claim.get(name, ""), empty=True)
     if not isinstance(claim.get("how", {}), dict):
         raise ValueError(f"{field}'how': expected an object, found {claim['how']!r}")
-    defaults = {"smallest": None, "dose": None, "bounds": None, "paper": "vrjax", "notes": "", "how": {}}
+    _whole(f"{field}'seeds'", claim.get("seeds"))
+    defaults = {"smallest": None, "seeds": None, "dose": None, "bounds": None, "paper": "vrjax", "notes": "", "how": {}}
     return defaults | claim | {"contrasts": contrasts}
+
+
+def _whole(where: str, value: Any) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError(f"{where}: expected a whole number of at least 1, found {value!r}")
+    return value
 
 
 def _above_0(where: str, value: Any) -> float:

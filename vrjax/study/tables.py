@@ -20,6 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vrjax.files import kept, writing
 
 Tables = dict[str, np.ndarray]
+FINISHED = "finished.json"
+"""Beside the tables of a run that came to its end: which parts it used."""
 
 
 @contextlib.contextmanager
@@ -59,10 +61,14 @@ def running(
             console.print(note)
         if registered is not None:
             registered(folder / "tables")
+        (folder / "tables" / FINISHED).unlink(missing_ok=True)
         if shared:
             run.close()
         with Progress(*columns, console=console, transient=True) as progress:
-            yield Bench(folder, about, group, progress)
+            bench = Bench(folder, about, group, progress)
+            yield bench
+        if bench.used and not shared:
+            writing.json(folder / "tables" / FINISHED, {"parts": sorted(bench.used)})
     shown = folder / "report.html"
     minutes = (time.monotonic() - began) / 60
     console.print(f"done in {minutes:.1f} min. Look at it: {shown if shown.exists() else folder}")
@@ -83,15 +89,19 @@ class Bench:
         of: what every table depends on beside the code (config, weights, versions); anything JSON can hold.
         group: instances in one call of a compiled program.
         progress: bars for the user, and his console.
+        used: names of the parts that were asked for, but for those that are not packed.
     """
 
     folder: pathlib.Path
     of: Any = None
     group: int = 16
     progress: Progress = dataclasses.field(default_factory=lambda: Progress(disable=True))
+    used: set[str] = dataclasses.field(default_factory=set, init=False)
     _programs: dict[Hashable, Callable] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
-    def part(self, name: str, make: Callable[[], Tables], *, code: Any = None, of: Any = None) -> Tables:
+    def part(
+        self, name: str, make: Callable[[], Tables], *, code: Any = None, of: Any = None, packed: bool = True
+    ) -> Tables:
         """`make()`, or what an earlier run of the same code on the same things left in the folder.
 
         Written whole or not at all: a part that was killed is simply redone.
@@ -102,6 +112,9 @@ class Bench:
             code: the module or function that measures, whose source, with all that it imports, must be the same; by
                 default `make` itself, and with it the whole module that it stands in.
             of: what this table depends on beside the bench's `of`.
+            packed: whether it is committed with the paper when the run is finished (`vrjax.study.archive`): what claims
+                and tables are read from. What the page alone shows, and weights, are not; they lie in
+                `tables/unpacked/`.
 
         Raises:
             ValueError: the file is torn or no table.
@@ -110,7 +123,10 @@ class Bench:
         source = kept.source(module if isinstance(module, types.ModuleType) else module.__module__)
         about = {"of": self.of, "part": of, "source": source}
         say = functools.partial(self.progress.console.print, soft_wrap=True)
-        return kept.arrays(self.folder / "tables" / f"{name}.npz", about, make, say=say)
+        folder = self.folder / "tables" if packed else self.folder / "tables" / "unpacked"
+        if packed:
+            self.used.add(name)
+        return kept.arrays(folder / f"{name}.npz", about, make, say=say)
 
     def over(self, fn: Callable[[Any, Any], Any], weights: Any, rows: Mapping[str, Any], label: str) -> Any:
         """`fn(weights, row) -> pytree of arrays` for every row: one program, vmapped over a group, results as NumPy.

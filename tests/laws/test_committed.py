@@ -1,0 +1,31 @@
+"""What a paper has committed of its full run is what `--judge` makes of its tables: results, and tables in its README.
+
+A paper without committed tables has nothing to be in step with; then its README may hold no tables of such marks.
+"""
+
+import importlib
+import pathlib
+
+import pytest
+
+from vrjax.report import claims as files
+from vrjax.study import archive, command, judging, readme
+
+PAPERS = ("chain_of_steps", "realdpo", "vchain")
+MOST = 12e6
+ROOT = pathlib.Path(__file__).parent.parent.parent / "experiments"
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_results_and_readme_are_what_the_committed_tables_say(paper):
+    home = ROOT / paper
+    if not (home / archive.FILE).exists():
+        assert not (home / files.FILE).exists() and readme.names((home / "README.md").read_text("utf-8")) == []
+        return
+    verdicts = importlib.import_module(f"experiments.{paper}.verdicts")
+    told = judging.judge(paper, verdicts.judged, type(command.values(paper, "full")), archive.read(home / archive.FILE))
+    assert judging.out_of_step(paper, told, home) == []
+
+
+def test_all_committed_tables_together_are_small():
+    assert sum(file.stat().st_size for file in ROOT.rglob(archive.FILE)) < MOST
