@@ -275,6 +275,26 @@ def test_sync_moves_most_of_the_way_and_a_rate_of_one_copies():
     assert references.sync(1.0, 1).update(state, params, 0)["w"] == 2.0
 
 
+@pytest.mark.parametrize(("rate", "every"), [(0.001, 100), (0.1, 10), (0.3, 20), (1.0, 40)])
+def test_how_far_a_reference_has_followed_an_even_walk(rate, every):
+    """The policy moves by d an update; after J moves of the reference the lag is a geometric series."""
+    origin, way = (
+        {"w": jnp.array([1.0, -2.0]), "b": jnp.float32(0.5)},
+        {"w": jnp.array([0.3, 0.1]), "b": jnp.float32(-0.2)},
+    )
+    at = lambda k: jax.tree.map(lambda o, d: o + k * d, origin, way)
+    reference = references.ema(1 - rate, every)
+    state, update = reference.init(origin), jax.jit(reference.update)
+    assert references.followed(origin, state, origin) == 0  # nothing has moved
+    for k in range(200):
+        state = update(state, at(k + 1), k)
+    moves = 200 // every
+    lag = every * sum((1 - rate) ** i for i in range(1, moves + 1))  # in updates of the policy
+    np.testing.assert_allclose(references.followed(origin, state, at(200)), 1 - lag / 200, rtol=1e-3, atol=1e-5)
+    if rate == 0.001:
+        assert references.followed(origin, state, at(200)) < 0.002  # what is released does not move in so few updates
+
+
 def test_the_moving_reference_follows_inside_the_step(base):
     config = tiny.align(start=base, reference=Reference(kind="sync", rate=0.5, every=2))
     (one, _), (two, _) = run(config, tiny.batch())

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from vrjax.train import ema as averages
 from vrjax.train.state import Network
@@ -105,6 +106,20 @@ def precomputed() -> Reference:
 def none() -> Reference:
     """No reference: its errors are 0."""
     return Reference("none", _nothing, None, _stay)
+
+
+def followed(origin: Any, reference: Any, policy: Any) -> jax.Array:
+    """The dose of a moving reference: its distance from where both began, as a share of the policy's distance.
+
+    0 is a frozen reference, 1 one that is as far as the policy; a policy that has not moved gives 0. Behind a policy
+    that moves evenly a reference that goes `rate` of the way every `every` updates comes to lag, right after a move, by
+    the way of `every (1 - rate) / rate` updates: in a run of n updates the share tends to one minus this number over n.
+    """
+    away = lambda params: optax.global_norm(
+        jax.tree.map(lambda p, o: p.astype(jnp.float32) - o.astype(jnp.float32), params, origin)
+    )
+    whole = away(policy)
+    return jnp.where(whole > 0, away(reference) / jnp.where(whole > 0, whole, 1.0), 0.0)
 
 
 KINDS: dict[str, Callable[[Any], Reference]] = {
