@@ -157,6 +157,8 @@ def realdpo():
         reals=16,
         batch=4,
         steps=6,
+        released_steps=8,
+        grpo_steps=2,
         warmup=2,
         sampler_steps=2,
         conditions=3,

@@ -1,7 +1,7 @@
-"""Every arm on five bases.
+"""Every arm on eight bases.
 
 Command:        python -m experiments.realdpo --full
-Expected time:  25 minutes of one core.
+Expected time:  about 40 minutes of one core, base by base (`--only 0 2 4 6` and `--only 1 3 5 7` on two cores).
 """
 
 from experiments.realdpo.config import RealDPO

@@ -18,7 +18,7 @@ class Tuned:
     """SFT, and SFT on filtered base samples."""
     dpo_lr: float = 3e-5
     """DPO and its relatives without an anchor."""
-    beta: float = 100.0
+    beta: float = 30.0
     """DPO and its relatives."""
     high: float = 1.0
     """Largest noise level of all preference arms but the "cleaner half" ones."""
@@ -28,22 +28,28 @@ class Tuned:
     """Reg-DPO."""
     anchor: float = 1.0
     """Reg-DPO: weight of the winner's own error."""
-    dpop_lr: float = 3e-4
+    dpop_lr: float = 1e-4
     """DPOP."""
-    dpop_beta: float = 100.0
+    dpop_beta: float = 10.0
     """DPOP."""
-    penalty: float = 30.0
+    penalty: float = 3.0
     """DPOP: weight of max(0, win gap)."""
-    kto_lr: float = 1e-4
+    kto_lr: float = 3e-4
     """KTO."""
-    kto_beta: float = 10.0
+    kto_beta: float = 3.0
     """KTO; without DPO's factor one half."""
     free_lr: float = 1e-5
     """Reference-free."""
-    free_beta: float = 100.0
+    free_beta: float = 10.0
     """Reference-free."""
-    grpo_lr: float = 3e-5
+    grpo_lr: float = 1e-4
     """GRPO."""
+    released_lr: float = 3e-5
+    """The released recipe, whose own 1e-6 is for a model of 5 billion weights."""
+    follow: float = 0.1
+    """The moving references: how much of the way to the policy each move goes."""
+    follow_every: float = 10
+    """Updates between these moves."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,10 +60,10 @@ class RealDPO(Study):
 
     split: str = "test"
     """Split of the conditions that arms are judged on: "test", or "val" while tuning."""
-    first: int = 0
-    """Seed of the first base; those of the validation split begin at 1000."""
-    bases: int = 5
-    """Independently trained bases, each with its own training clips, real clips and post-training noise."""
+    first: int = 10
+    """Seed of the first base; those of the validation split begin at 1000, and 0 to 4 were the first run's."""
+    bases: int = 8
+    """Independently trained bases, each with its own training clips, real clips, test conditions and noises."""
     dim: int = 64
     layers: int = 3
     heads: int = 4
@@ -77,6 +83,10 @@ class RealDPO(Study):
     """Pairs (or clips) per post-training update."""
     steps: int = 200
     """Updates of an arm with one loser and a live reference; its bill is the budget of all others."""
+    released_steps: int = 400
+    """Updates of the released recipe, whose warm-up alone is 100."""
+    grpo_steps: int = 200
+    """Updates of GRPO: as many as it takes to learn at all, at a bill of its own."""
     warmup: int = 20
     decay: float = 1e-4
     """Weight decay, as released."""
@@ -84,9 +94,9 @@ class RealDPO(Study):
     """Euler steps, for losers, scoring and GRPO alike."""
     shift: float = 1.0
     conditions: int = 200
-    """Test conditions per family, the same for all bases."""
+    """Test conditions per family and base: no two bases share one."""
     noises: int = 4
-    """Samples per condition of one disc; the same initial noises for all arms."""
+    """Samples per condition of one disc; the same initial noises for all arms of a base."""
     held_noises: int = 2
     """Samples per condition of two discs, the held-out family."""
     looks: int = 8
@@ -109,6 +119,15 @@ class RealDPO(Study):
                 raise ValueError(f"realdpo: tuned.{name} must be positive and finite, found {value}")
         if self.split not in ("test", "val"):
             raise ValueError(f"realdpo: split must be 'test' or 'val', found {self.split!r}")
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the bases."""
+        return tuple(self.first + i for i in range(self.bases))
+
+    def of(self, seed: int) -> "RealDPO":
+        """The same study of one base alone."""
+        return dataclasses.replace(self, first=seed, bases=1)
 
     def shape(self) -> "RealDPO":
         """The study without what no compiled program depends on: equal shapes share programs within a process."""

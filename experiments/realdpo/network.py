@@ -153,18 +153,18 @@ class Sampler:
     def __init__(self, study: RealDPO):
         self._run = _samples(study.shape())
 
-    def __call__(self, params: Any, clips: list[Clips], noises: int, seed: int) -> np.ndarray:
+    def __call__(self, params: Any, clips: list[Clips], noises: int, seed: tuple[int, ...]) -> np.ndarray:
         """(bases, n, noises, frames, bodies, 2) positions.
 
         Args:
             params: stacked weights.
             clips: conditions of each base, all of one length and family.
             noises: samples per condition.
-            seed: of the initial noises, which depend on the place of a condition and on nothing else.
+            seed: of the initial noises, which depend on it and on the place of a condition, not on the base.
         """
         bases, n, bodies = len(clips), len(clips[0]), physics.BODIES[clips[0].family]
         shape = (physics.FRAMES, 1, bodies, 2)
-        noise = np.random.default_rng([2, seed]).standard_normal((n * noises, *shape), np.float32)
+        noise = np.random.default_rng([2, *seed]).standard_normal((n * noises, *shape), np.float32)
         given = [{k: np.repeat(v, noises, 0) for k, v in inputs.conditions(c).items()} for c in clips]
         parts = []
         for begin in range(0, n * noises, GROUP):

@@ -31,15 +31,15 @@ class Material:
 
 def material(study: RealDPO, params, sampler: network.Sampler) -> list[Material]:
     """Real clips and base samples for every base."""
-    seeds = [study.first + i for i in range(study.bases)]
-    reals = [physics.make("bounce", study.reals, split="real", seed=seed) for seed in seeds]
-    samples = sampler(params, reals, study.losers, seed=study.first + 500)
+    reals = [physics.make("bounce", study.reals, split="real", seed=seed) for seed in study.seeds]
+    samples = sampler(params, reals, study.losers, (study.first + 500,))
     judged = [verifier.judge(clips, found).valid() for clips, found in zip(reals, samples, strict=True)]
-    return [Material(*one) for one in zip(reals, samples, judged, seeds, strict=True)]
+    return [Material(*one) for one in zip(reals, samples, judged, study.seeds, strict=True)]
 
 
 def rows(arm: Regime, own: Material) -> Tables:
-    """The training rows of an arm for one base; with losers `lose` and `weight`, the share of losers that count.
+    """The training rows of an arm for one base; with losers `lose` and `weight`, the share of losers that count (for a
+    sum over losers: their number).
 
     Raises:
         ValueError: there is nothing to train on (no valid sample, or no invalid one).
@@ -48,14 +48,15 @@ def rows(arm: Regime, own: Material) -> Tables:
     real, samples, valid = own.real.take(take), own.samples[take], own.valid[take]
     rng = np.random.default_rng([4, own.seed])
     out = network.rows(real)
-    if arm.method == "sft" and arm.data == "own":
+    if arm.method == "sft" and arm.data in ("own", "same"):
         place = np.argwhere(valid)
         if not len(place):
             raise ValueError(
                 f"arm {arm.name!r}: no base sample of base {own.seed} is valid, there is nothing to train on"
             )
         clip, which = place.T
-        return {k: v[clip] for k, v in out.items()} | {"latent": inputs.latents(samples[clip, which])}
+        same = {k: v[clip] for k, v in out.items()}
+        return same if arm.data == "same" else same | {"latent": inputs.latents(samples[clip, which])}
     if arm.method in ("sft", "grpo"):
         return out
     weight = np.ones(len(real), np.float32)
@@ -78,4 +79,6 @@ def rows(arm: Regime, own: Material) -> Tables:
             np.where(swap, lose[:, 0], out["latent"]),
             np.concatenate([np.where(swap, out["latent"], lose[:, 0])[:, None], lose[:, 1:]], 1),
         )
+    if arm.summed:
+        weight = weight * arm.losers  # the library's loss is the mean over losers
     return out | {"lose": lose, "weight": weight}

@@ -10,42 +10,64 @@ from experiments.realdpo.network import Sampler
 from vrjax.study.tables import Tables
 from vrjax.tasks.discs import physics, verifier
 from vrjax.tasks.discs.physics import Clips
+from vrjax.tasks.discs.verifier import Verdict
 
 
 @dataclasses.dataclass(frozen=True)
 class Exam:
-    """Conditions that models are judged on, the same for all bases and arms.
+    """Conditions that models are judged on, the same for all arms of a base.
 
     Attributes:
-        clips: by family.
+        clips: by family, those of each base.
         seed: of the initial noises.
     """
 
-    clips: dict[str, Clips]
-    seed: int
+    clips: dict[str, list[Clips]]
+    seed: tuple[int, ...]
 
 
 def exam(study: RealDPO) -> Exam:
-    """The study's own conditions: one disc, and two discs as the held-out family of motions."""
-    made = {f: physics.make(f, study.conditions, split=study.split, seed=0) for f in physics.FAMILIES}
-    return Exam(made, seed=1)
+    """The study's own conditions: one disc, and two discs as the held-out family of motions. No two bases share one."""
+    made = lambda family, seed: physics.make(family, study.conditions, split=study.split, seed=seed)
+    return Exam({f: [made(f, seed) for seed in study.seeds] for f in physics.FAMILIES}, (1, study.first))
 
 
 def look(study: RealDPO) -> Exam:
-    """Validation conditions for SFT's best point: one disc, no test condition among them."""
-    return Exam({"bounce": physics.make("bounce", study.look_conditions, split="val", seed=1)}, seed=2)
+    """Validation conditions for SFT's best point and for curves: one disc, no test condition among them."""
+    made = [physics.make("bounce", study.look_conditions, split="val", seed=seed) for seed in study.seeds]
+    return Exam({"bounce": made}, (2, study.first))
 
 
 def score(study: RealDPO, sampler: Sampler, params: Any, what: Exam) -> Tables:
-    """{"<family>/<measure>": (bases, conditions, noises)} of every measure of `verifier.Verdict`, float32."""
+    """Scores of all bases by name, no more than claims and tables need.
+
+    "<family>/error" is that of every sample, (bases, conditions, noises), in half precision (three digits);
+    "<family>/motion" the mean of a condition's samples, (bases, conditions); `rmse`, `gravity`, `gain`, and the shares
+    of samples `below` the floor and `frozen` somewhere are means over all samples, (bases,).
+    """
     out: Tables = {}
     for family, clips in what.clips.items():
         noises = study.noises if family == "bounce" else study.held_noises
-        paths = sampler(params, [clips] * study.bases, noises, what.seed)
-        judged = [verifier.judge(clips, path) for path in paths]
-        for name in verifier.Verdict._fields:
-            out[f"{family}/{name}"] = np.stack([getattr(v, name) for v in judged]).astype(np.float32)
+        paths = sampler(params, clips, noises, what.seed)
+        for name, values in _reduced([verifier.judge(c, p) for c, p in zip(clips, paths, strict=True)]).items():
+            out[f"{family}/{name}"] = values
     return out
+
+
+def _reduced(judged: list[Verdict]) -> Tables:
+    whole = Verdict(*(np.stack(values) for values in zip(*judged, strict=True)))
+    over = (1, 2)
+    flights = np.isfinite(whole.gravity)
+    gravity = np.where(flights, whole.gravity, 0.0).sum(over) / np.maximum(flights.sum(over), 1)
+    means = {
+        "rmse": whole.rmse.mean(over),
+        "gravity": np.where(flights.any(over), gravity, np.nan),
+        "gain": whole.gain.mean(over),
+        "below": (whole.below > 0).mean(over),
+        "frozen": (whole.frozen > 0).mean(over),
+        "motion": whole.motion.mean(2),
+    }
+    return {"error": whole.error.astype(np.float16)} | {k: v.astype(np.float32) for k, v in means.items()}
 
 
 def valid(table: Tables, family: str = "bounce", tolerance: float | None = None) -> np.ndarray:
@@ -56,4 +78,4 @@ def valid(table: Tables, family: str = "bounce", tolerance: float | None = None)
     """
     if tolerance is None:
         tolerance = verifier.TOLERANCE if family == "bounce" else verifier.LOOSE
-    return (table[f"{family}/error"] < tolerance).astype(np.float64)
+    return (table[f"{family}/error"].astype(np.float64) < tolerance).astype(np.float64)

@@ -1,14 +1,15 @@
 """RealDPO (arXiv 2510.14955) in a world with an exact judge: do preferences against a model's own samples beat SFT?
 
-    python -m experiments.realdpo            a few arms on two bases, in a few minutes on two cores
-    python -m experiments.realdpo --full     five bases, every arm, 800 samples each (within an hour on one core)
+    python -m experiments.realdpo                    a few arms on two bases, in a few minutes on two cores
+    python -m experiments.realdpo --full             eight bases, every arm, 800 samples each (about 40 core minutes)
+    python -m experiments.realdpo --full --only 0 1  these bases alone, into the same folder: one process a core
 
 Discs move in a box under exact physics. A base model has seen clips half of which break physics in four ways; then it
 is post-trained on a few true clips, by RealDPO (true clips win against the base's own samples), by supervised
 fine-tuning at equal compute, and by their relatives and null models. An exact simulator judges every sample.
 
 Writes `runs/<name>/`: `report.html`, `results.json` (claims with intervals and verdicts), `arms.md` (every arm),
-`realdpo.png`. Every base and every arm is kept as soon as it is done; the same command goes on after a kill.
+`realdpo.png`. Every arm of every base is kept as soon as it is done; the same command goes on after a kill.
 """
 
 import argparse
@@ -18,27 +19,42 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments.realdpo import page, tuning, verdicts
+from experiments.realdpo import page, suite, tuning, verdicts
 from experiments.realdpo.config import RealDPO
 from experiments.realdpo.suite import Suite
 from vrjax.files import writing
 from vrjax.study import claims, command, registration
-from vrjax.study.tables import made_of, running
+from vrjax.study.tables import Tables, made_of, running
+
+ONLY = "measure these bases (0 is the first) and stop: one process a core can each have its own"
 
 
-def run(study: RealDPO, root: pathlib.Path, *, fresh: bool, console: Console) -> pathlib.Path:
-    """Measures what is missing, judges, and writes the run folder, which is returned."""
+def run(study: RealDPO, root: pathlib.Path, *, fresh: bool, console: Console, only: Sequence[int] = ()) -> pathlib.Path:
+    """Measures what is missing, judges, and writes the run folder, which is returned.
+
+    Args:
+        only: measure these bases (0 is the first) and stop; other processes may measure others meanwhile.
+
+    Raises:
+        ValueError: no such base.
+    """
+    if foreign := [index for index in only if not 0 <= index < study.bases]:
+        raise ValueError(f"--only: there is no base {foreign[0]}, expected 0 to {study.bases - 1}")
     folder = root / study.name
     asked = registration.read(__file__, seeds=None if study.quick else study.bases)
-    how: dict[str, Any] = {"fresh": fresh, "console": console, "registered": asked.keep}
+    how: dict[str, Any] = {"fresh": fresh, "console": console, "registered": asked.keep, "shared": bool(only)}
     with running(folder, made_of(study), kind="realdpo", **how) as here:
-        suite = Suite(study, here)
-        measured = suite.run(console.print)
-        console.print("judging and drawing")
-        rows = verdicts.gather(study, measured)
-        found, missing = verdicts.claims(study, asked, rows)
-        page.write(folder, study, asked, suite, measured, rows, found, missing)
-        claims.tell(console, [*found, *claims.missing(asked, found)])
+        tables: dict[str, Tables] = {}
+        for index in only or range(study.bases):
+            say = lambda text, index=index: console.print(f"base {index + 1} of {study.bases}, {text}")
+            tables |= Suite(study.of(study.seeds[index]), here).run(say)
+        if not only:
+            console.print("judging and drawing")
+            measured = suite.gather(study, tables)
+            rows = verdicts.gather(study, measured)
+            found, missing = verdicts.claims(study, asked, rows, measured)
+            page.write(folder, study, asked, measured, rows, found, missing)
+            claims.tell(console, [*found, *claims.missing(asked, found)])
     return folder
 
 
@@ -57,12 +73,14 @@ def job(study: RealDPO, options: argparse.Namespace, console: Console) -> None:
     if options.tune:
         tune(options.out, fresh=options.fresh, console=console)
     else:
-        run(study, options.out, fresh=options.fresh, console=console)
+        run(study, options.out, fresh=options.fresh, console=console, only=options.only)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
-    text = "the search for learning rates and betas, validation split"
-    options = {"search": {"--tune": {"action": "store_true", "help": text}}}
-    full = "five bases, every arm, powered comparisons"
-    return command.main("realdpo", __doc__, job, argv, full=full, options=options)
+    options = {
+        "search": {"--tune": {"action": "store_true", "help": "the search for rates and betas, validation split"}},
+        "processes": {"--only": {"type": int, "nargs": "+", "default": (), "metavar": "K", "help": ONLY}},
+    }
+    full = "eight bases, every arm, powered comparisons"
+    return command.main("realdpo", __doc__, job, argv, full=full, judged=verdicts.judged, options=options)

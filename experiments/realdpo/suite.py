@@ -1,6 +1,6 @@
-"""The run: bases, then arm after arm, every one kept on disk as soon as it is done."""
+"""The run: base after base, each with arm after arm, every one kept on disk as soon as it is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,18 +10,22 @@ import numpy as np
 from experiments.realdpo import arms, inputs, network, pairs, scoring, training
 from experiments.realdpo.arms import Regime
 from experiments.realdpo.config import RealDPO
+from vrjax.align import separability
 from vrjax.study.page import slug
 from vrjax.study.tables import Bench, Tables
+from vrjax.tasks.discs import verifier
 
-BASE, BEST = "base", "SFT, best validation point"
-CURVE = ("SFT", "RealDPO", "RealDPO + SFT anchor", "RealDPO + DPOP anchor")  # arms drawn over compute
+BASE, BEST, EXTRA = "base", "SFT, best validation point", "extra"
+# Arms that are looked at on the way, on validation conditions.
+CURVE = ("SFT", "RealDPO", "RealDPO + SFT anchor", "RealDPO, released recipe", "GRPO with the verifier")
 
 
 class Suite:
-    """Everything of one study that is measured; each part is made once and then read from the run folder.
+    """Everything that is measured of one base (the search has several at once); each part is made once and then read
+    from the run folder.
 
     Args:
-        study: its sizes.
+        study: its sizes, and which bases.
         bench: keeps the tables.
     """
 
@@ -38,8 +42,9 @@ class Suite:
             with self.bench.bar(f"training base {seed}", self.study.base_steps) as tick:
                 return network.train_base(self.study, seed, tick)
 
-        seeds = [self.study.first + i for i in range(self.study.bases)]
-        return [self.bench.part(f"base-{seed}", lambda seed=seed: make(seed)) for seed in seeds]
+        return [
+            self.bench.part(f"base-{seed}", lambda seed=seed: make(seed), packed=False) for seed in self.study.seeds
+        ]
 
     @property
     def params(self) -> Any:
@@ -55,18 +60,38 @@ class Suite:
         return self._material
 
     def base(self) -> Tables:
-        """Scores of the bases, and the share of their samples of real conditions that are valid."""
+        """Scores of the bases, and which of their samples of real conditions are valid."""
 
         def make() -> Tables:
             out = {f"{BASE}|{k}": v for k, v in self._score(self.params).items()}
-            out["look_rates"] = self._look(self.params)[None]
+            out["look_rates"] = self._look(self.params)[:, None]
             return out | {"valid_losers": np.stack([m.valid for m in self.material])}
 
-        return self.bench.part("arm-base", make)
+        return self.bench.part(part(BASE, self.study.first), make)
+
+    def extra(self) -> Tables:
+        """What the page shows beside scores: samples of the first test condition, what tells winners and losers apart
+        at a glance, and the verifier's false positives."""
+
+        def make() -> Tables:
+            exam = scoring.exam(self.study)
+            first = [clips.take(np.arange(1)) for clips in exam.clips["bounce"]]
+            lose = [np.stack([inputs.latents(one) for one in own.samples]) for own in self.material]
+            real = [inputs.latents(own.real.truth) for own in self.material]
+            couples = [pair for r, l in zip(real, lose, strict=True) for pair in zip(r, l, strict=True)]
+            wrong = {f: [verifier.false_positives(c) for c in clips] for f, clips in exam.clips.items()}
+            return {
+                "paths": self.sampler(self.params, first, self.study.noises, exam.seed).astype(np.float32),
+                "separable": np.asarray([" ".join(separability.check(couples).notes)]),
+                **{f"false_positives/{family}": np.asarray(rates) for family, rates in wrong.items()},
+            }
+
+        return self.bench.part(part(EXTRA, self.study.first), make, packed=False)
 
     def arm(self, arm: Regime) -> Tables:
-        """Scores of every row of an arm, "<row>|<family>/<measure>"; its log, "log|<name>"; for SFT its looks."""
-        return self.bench.part(f"arm-{slug(arm.name)}", lambda: self._arm(arm))
+        """Scores of every row of an arm, "<row>|<family>/<measure>"; its log, "log|<name>", (bases, blocks of updates);
+        its looks on the way; for SFT the number of updates of its best look, (bases,)."""
+        return self.bench.part(part(arm.name, self.study.first), lambda: self._arm(arm))
 
     def _score(self, params: Any) -> Tables:
         return scoring.score(self.study, self.sampler, params, scoring.exam(self.study))
@@ -96,10 +121,13 @@ class Suite:
                 if arm.name == "SFT" and rate.mean() > best[0]:
                     best = (float(rate.mean()), done, jax.tree.map(jnp.copy, params))  # the next update donates them
         if best[2] is not None:
-            out |= {f"{BEST}|{k}": v for k, v in self._score(best[2]).items()} | {"best": np.asarray(best[1])}
+            out |= {f"{BEST}|{k}": v for k, v in self._score(best[2]).items()}
+            out["best"] = np.full(study.bases, best[1])
         if seen:
-            out |= {"looks": np.asarray([s for s, _ in seen]), "look_rates": np.stack([r for _, r in seen])}
-        return out | {f"log|{k}": v.astype(np.float32) for k, v in training.stacked(log).items()}
+            out["looks"] = np.tile([s for s, _ in seen], (study.bases, 1))
+            out["look_rates"] = np.stack([r for _, r in seen], 1)
+        kept = training.stacked(log, training.BLOCK)
+        return out | {f"log|{k}": v.T.astype(np.float32) for k, v in kept.items()}
 
     def train(self, arm: Regime, until: int) -> training.Run:
         """Post-trains all bases."""
@@ -111,22 +139,36 @@ class Suite:
                 yield from training.train(*given, [pairs.rows(arm, own) for own in self.material], until, tick)
 
     def run(self, say: Callable[[str], None] = lambda text: None) -> dict[str, Tables]:
-        """Measures what is missing; tables by arm name, the bases' under "base". `say` is told what is done."""
-        out = {BASE: self.base()}
+        """Measures what is missing; the tables by their names. `say` is told what is done."""
         rate = lambda table, row: scoring.valid({"bounce/error": table[f"{row}|bounce/error"]}).mean()
-        say(f"{BASE}: {rate(out[BASE], BASE):.3f} of the samples are valid")
+        out = {part(BASE, self.study.first): (base := self.base()), part(EXTRA, self.study.first): self.extra()}
+        say(f"{BASE}: {rate(base, BASE):.3f} of the samples are valid")
         for arm in arms.catalogue(self.study):
-            out[arm.name] = self.arm(arm)
-            say(f"{arm.name}: {rate(out[arm.name], arm.name):.3f}")
+            out[part(arm.name, self.study.first)] = table = self.arm(arm)
+            say(f"{arm.name}: {rate(table, arm.name):.3f}")
         return out
 
 
-def separable(study: RealDPO, material: list[pairs.Material]) -> Any:
-    """`vrjax.align.separability` of the real clips and the base samples of all bases together."""
-    from vrjax.align import separability
+def part(what: str, seed: int) -> str:
+    """Name of the table of an arm (or of `BASE`, `EXTRA`) for one base."""
+    return f"arm-{slug(what)}-{seed}"
 
-    couples = []
-    for own in material:
-        lose = np.stack([inputs.latents(one) for one in own.samples])
-        couples += list(zip(inputs.latents(own.real.truth), lose, strict=True))
-    return separability.check(couples)
+
+def gather(study: RealDPO, tables: Mapping[str, Tables]) -> dict[str, Tables]:
+    """The tables of all bases joined, by arm name, with those of `BASE` and `EXTRA`; every entry has the bases first.
+
+    Of a run that is not finished: what has been measured of all bases that are done, or else of all that have begun.
+
+    Args:
+        study: which bases and arms.
+        tables: by the names that `part` gives.
+    """
+    names = [BASE, *(arm.name for arm in arms.catalogue(study))]
+    has = lambda seed, wanted: all(part(name, seed) in tables for name in wanted)
+    seeds = [s for s in study.seeds if has(s, names)] or [s for s in study.seeds if has(s, [BASE])]
+    found = {name: [tables[part(name, s)] for s in seeds if part(name, s) in tables] for name in [*names, EXTRA]}
+    return {name: _joined(one) for name, one in found.items() if one and len(one) == len(seeds)}
+
+
+def _joined(tables: Sequence[Tables]) -> Tables:
+    return {name: np.concatenate([one[name] for one in tables]) for name in tables[0]}

@@ -19,15 +19,16 @@ from experiments.realdpo.config import RealDPO
 from experiments.realdpo.network import post_config
 from experiments.realdpo.pairs import Material
 from vrjax import flow, parallel
-from vrjax.align import losses, policy, step
-from vrjax.align.config import Preference, Reference
+from vrjax.align import losses, policy, references, step
+from vrjax.align.config import AlignConfig, Preference, Reference
 from vrjax.align.step import State
 from vrjax.tasks.discs import physics, verifier
 from vrjax.train import optim, update
 from vrjax.train.config import Optim
 from vrjax.train.state import Network
 
-LOGGED = ("loss", "win_error", "win_gap", "lose_gap", "loser_dominant", "accuracy", "win_motion", "lose_motion")
+LOGGED = ("loss", "win_error", "win_gap", "lose_gap", "loser_dominant", "accuracy")
+BLOCK = 10  # updates of which a kept log holds the mean
 
 
 def numbers(arm: Regime) -> dict[str, Any]:
@@ -45,29 +46,43 @@ def numbers(arm: Regime) -> dict[str, Any]:
 
 class Program(NamedTuple):
     """A method's compiled functions over all bases: `start(params) -> state` and
-    `update(numbers, state, batch, keys) -> (state, metrics)`; the state is donated."""
+    `update(numbers, state, origin, batch, keys) -> (state, metrics)`; the state is donated."""
 
     start: Callable[[Any], State]
-    update: Callable[[Mapping[str, Any], State, Any, Any], tuple[State, dict[str, jax.Array]]]
+    update: Callable[[Mapping[str, Any], State, Any, Any, Any], tuple[State, dict[str, jax.Array]]]
 
 
-@functools.cache
-def program(study: RealDPO, method: str, losers: int, shared: bool) -> Program:
-    """The program of a method. `method` is a loss of `vrjax.align`; plain DPO is "reg_dpo" with anchor 0."""
-    config = dataclasses.replace(
+def config_of(
+    study: RealDPO, method: str, losers: int = 1, shared: bool = True, warmup: int | None = None, accumulate: int = 1
+) -> AlignConfig:
+    """The run of a method, but for its `numbers`. `method` is a loss of `vrjax.align`; plain DPO is "reg_dpo" with
+    anchor 0."""
+    warmup = study.warmup if warmup is None else warmup
+    return dataclasses.replace(
         post_config(study),
         preference=Preference(loss=method, losers=losers, shared_noise=shared, bins=1),
         reference=Reference(kind="ema" if losses.METHODS[method].needs_reference else "none"),
-        optim=Optim(kind="adamw", warmup=study.warmup, final=1.0, b2=0.95, weight_decay=study.decay),
+        optim=Optim(kind="adamw", warmup=warmup, final=1.0, b2=0.95, weight_decay=study.decay),
+        accumulate=accumulate,
+        steps=max(study.steps, warmup + 1),  # the rate is constant from the warm-up on
     )
+
+
+@functools.cache
+def program(study: RealDPO, *how: Any) -> Program:
+    """The program of a method, which is all that `config_of` takes."""
+    config = config_of(study, *how)
     one = step.body(Network(config, {}), parallel.run_mesh(config.mesh))
     start = jax.vmap(functools.partial(step.start, config))
 
-    def move(numbers: Mapping[str, Any], state: State, batch: Any, key: Any) -> tuple[State, dict[str, jax.Array]]:
+    def move(numbers: Mapping[str, Any], state: State, origin: Any, batch: Any, key: Any) -> tuple[State, dict]:
         state, metrics = one(state, {}, batch, key, numbers)
-        return state, {name: metrics[name] for name in LOGGED if name in metrics}
+        logged = {name: metrics[name] for name in LOGGED if name in metrics}
+        if jax.tree.leaves(state.reference):
+            logged["followed"] = references.followed(origin, state.reference, state.params)
+        return state, logged
 
-    many = jax.vmap(move, in_axes=(None, 0, 0, 0))
+    many = jax.vmap(move, in_axes=(None, 0, 0, 0, 0))
     return Program(jax.jit(start), jax.jit(many, donate_argnums=1))
 
 
@@ -91,28 +106,29 @@ def train(
         data: of each base: `latent`, `text`, `image`, and with losers `lose` and `weight`, rows on the leading axis.
         until: updates.
     """
-    own = program(study.shape(), arm.method, arm.losers, arm.shared)
+    own = program(study.shape(), arm.method, arm.losers, arm.shared, arm.warmup, arm.accumulate)
     state, values = own.start(params), numbers(arm)
     keys, draws = _random(study, 77, 3)
     for done in range(1, until + 1):
         index = [rng.integers(len(d["latent"]), size=study.batch) for rng, d in zip(draws, data, strict=True)]
         batch = {k: np.stack([d[k][i] for d, i in zip(data, index, strict=True)]) for k in data[0]}
-        state, metrics = own.update(values, state, batch, keys)
+        state, metrics = own.update(values, state, params, batch, keys)
         tick(1)
         yield done, state.params, metrics
 
 
-def stacked(log: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """What a run logged, name -> (updates, bases)."""
+def stacked(log: Sequence[Mapping[str, Any]], block: int = 1) -> dict[str, np.ndarray]:
+    """What a run logged, name -> (updates, bases); or of every `block` updates the mean, of the last that are left."""
     host = jax.device_get(log)
-    return {name: np.stack([row[name] for row in host]) for name in host[0]}
+    rows = {name: np.stack([row[name] for row in host]) for name in host[0]}
+    begins = range(0, len(host), block)
+    return {name: np.stack([values[i : i + block].mean(0) for i in begins]) for name, values in rows.items()}
 
 
 def _random(study: RealDPO, key: int, stream: int) -> tuple[jax.Array, list[np.random.Generator]]:
     """Of each base: a key for the device, and the draws of its batches."""
-    seeds = [study.first + i for i in range(study.bases)]
-    keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), key) for seed in seeds])
-    return keys, [np.random.default_rng([stream, seed]) for seed in seeds]
+    keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), key) for seed in study.seeds])
+    return keys, [np.random.default_rng([stream, seed]) for seed in study.seeds]
 
 
 # --------------------------------------------------------------------------------------------------- policy gradients

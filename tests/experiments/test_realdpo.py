@@ -7,13 +7,15 @@ import pytest
 import tiny
 
 from configs.realdpo import full
-from experiments.realdpo import network, suite
+from experiments.realdpo import arms, network, suite
 from experiments.realdpo import study as realdpo
 from vrjax.files import writing
 from vrjax.report import claims
+from vrjax.study import registration
 
 STUDY = dataclasses.replace(
     tiny.realdpo(),
+    quick=True,  # two bases are too few for any primary
     arms=("SFT", "RealDPO", "null: RealDPO, coin-flipped pairs", "RealDPO, frozen reference"),
 )
 
@@ -26,7 +28,7 @@ def study(monkeypatch):
 
 def tables(folder):
     found = {}
-    for file in sorted((folder / "tables").glob("*.npz")):
+    for file in sorted((folder / "tables").glob("**/*.npz")):
         with np.load(file) as stored:
             found[file.name] = {k: stored[k] for k in stored.files}
     return found
@@ -37,6 +39,7 @@ def test_a_run_and_a_killed_run_end_alike(tmp_path, study, monkeypatch, capsys):
     folder = tmp_path / "a" / "tiny"
     rows = claims.read(folder)
     assert {"realdpo.over_base", "realdpo.over_sft", "realdpo.labels"} <= {c.id for c in rows}
+    assert all(c.seeds == 2 and c.instances == 2 * STUDY.conditions and len(c.per_seed) == 2 for c in rows)
     details = claims.read_details(folder)
     assert [row["arm"] for row in details["arms"]][:2] == ["base", "SFT"]
     assert any("realdpo.ema" in line for line in details["missing"])
@@ -45,25 +48,39 @@ def test_a_run_and_a_killed_run_end_alike(tmp_path, study, monkeypatch, capsys):
         assert (folder / name).stat().st_size > 200, name
     assert "RealDPO, frozen reference" in (folder / "arms.md").read_text()
 
-    # Killed while the second arm trains: its parts so far are kept, the rest is as if nothing had happened.
+    # Killed while an arm trains: its parts so far are kept, the rest is as if nothing had happened. The other base
+    # comes first, as a process of its own would measure it.
     real, calls = suite.Suite.train, []
 
     def dies(self, arm, until):
         calls.append(arm.name)
-        if arm.name.startswith("null") and calls.count(arm.name) == 1:
+        if arm.name.startswith("null") and not suite.Suite.died:
+            suite.Suite.died = True
             raise KeyboardInterrupt
         return real(self, arm, until)
 
     monkeypatch.setattr(suite.Suite, "train", dies)
+    monkeypatch.setattr(suite.Suite, "died", False, raising=False)
     assert realdpo.main(["--out", str(tmp_path / "b")]) == 130
     assert "goes on from here" in capsys.readouterr().err
     killed = tmp_path / "b" / "tiny"
-    kept = sorted(file.name for file in (killed / "tables").glob("*.npz"))
-    assert kept == ["arm-base.npz", "arm-realdpo.npz", "arm-sft.npz", "base-0.npz", "base-1.npz"]
+    parts = lambda: sorted(file.stem for file in (killed / "tables").glob("**/*.npz"))
+    assert parts() == ["arm-base-10", "arm-extra-10", "arm-realdpo-10", "arm-sft-10", "base-10"]
+    packed = {"arm-base-10", "arm-realdpo-10", "arm-sft-10"}  # neither weights nor what the page alone shows
+    assert {file.stem for file in (killed / "tables").glob("*.npz")} == packed
+    assert realdpo.main(["--out", str(tmp_path / "b"), "--only", "2"]) == 2
+    assert "there is no base 2, expected 0 to 1" in capsys.readouterr().err
     calls.clear()
-    calls.append("null: RealDPO, coin-flipped pairs")
+    assert realdpo.main(["--out", str(tmp_path / "b"), "--only", "1"]) == 0
+    # A run that has not come to its end is judged on the bases that are done.
+    assert realdpo.main(["--judge", str(killed)]) == 0
+    said = capsys.readouterr().out
+    assert "not finished" in said and "1 seed, n=3" in said and "RealDPO, frozen reference" in said
+    assert len(parts()) == 5 + 7 and not (killed / "results.json").exists()
+    assert calls == list(STUDY.arms)
+    calls.clear()
     assert realdpo.main(["--out", str(tmp_path / "b")]) == 0
-    assert calls[1:] == ["null: RealDPO, coin-flipped pairs", "RealDPO, frozen reference"]
+    assert calls == ["null: RealDPO, coin-flipped pairs", "RealDPO, frozen reference"]
     first, second = tables(folder), tables(killed)
     assert first.keys() == second.keys()
     for name, table in first.items():
@@ -95,4 +112,7 @@ def test_errors_are_one_line(tmp_path, study, capsys):
         realdpo.main(["--help"])
     assert done.value.code == 0 and "--full" in capsys.readouterr().out
     sizes = full.config()
-    assert sizes.bases >= 5 and sizes.conditions >= 200
+    asked = registration.read(realdpo.__file__, seeds=sizes.bases)  # enough of them for the primaries
+    assert sizes.bases >= 8 and sizes.conditions >= 200 and not set(sizes.seeds) & {0, 1, 2, 3, 4, 1000, 1001}
+    per_base = [asked.bill[name] for name in ("training the base", *(arm.name for arm in arms.catalogue(sizes)))]
+    assert sum(per_base) * sizes.bases < 60  # core minutes
