@@ -1,9 +1,10 @@
-"""Every shipped training seed, and the causal control.
+"""The registered study: eight training seeds of each specialist, and two of the frame-causal control.
 
 Command:        python -m experiments.chain_of_steps --full
-Expected time:  about an hour on two cores.
+                (one process a core: add --only 0 2 4 6, and --only 1 3 5 7; then the command without it)
+Expected time:  184 core minutes of training and about 52 of measuring the primaries.
 
-Numbers are per training seed, such that every ensemble comparison has at least 1,800 pairs in all.
+Sizes and windows are those of `experiments/chain_of_steps/registered.md`, fixed on pilot seeds and validation clips.
 """
 
 from experiments.chain_of_steps.config import ChainOfSteps
@@ -13,16 +14,13 @@ def config() -> ChainOfSteps:
     """The config of the run."""
     return ChainOfSteps(
         name="chain_of_steps_full",
-        models=("worlds", "worlds-1", "worlds-2", "worlds-3", "worlds-4"),
-        causal="worlds-causal",
-        readouts=16,
-        readouts_maze=40,
-        disturbed=12,
-        disturbed_every=1,
-        transplants=16,
-        probes=24,
-        swaps=20,
-        ablations=32,
-        ensembles=120,
-        mid=(2, 4),
+        training=tuple(range(8)),
+        causal=(0, 1),
+        trajectories=24,
+        paths=120,
+        memory=96,
+        edited=(10, 6, 15),
+        disturbed=100,
+        swapped=48,
+        ensembles=160,
     )

@@ -1,63 +1,70 @@
-"""Demystifying Video Reasoning (Chain-of-Steps, arXiv 2603.16870) on the embedded tasks: what is measured, how much.
+"""Demystifying Video Reasoning (Chain-of-Steps, arXiv 2603.16870) on embedded specialists: what is measured, how much.
 
-The values lie in `configs/chain_of_steps/quick.py` and `full.py`. Both run the same code and the same statistics; they
-differ in how many instances, seeds and steps are looked at. The statistics, margins and the ensemble's steps and blocks
-were fixed before any test instance was sampled.
+The values lie in `configs/chain_of_steps/quick.py`, `full.py` and `pilot.py`. All run the same code and the same
+statistics; they differ in who is measured and on how many instances. What is claimed, and what the ensemble's dose is
+chosen among, was fixed in `claims.json` before any test instance was sampled.
 """
 
 import dataclasses
+from typing import ClassVar
 
 from vrjax.study.command import Study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ChainOfSteps(Study):
-    """Sizes of the study. Instances are test clips, numbered from 0 (training seed k of the full study uses the k-th
-    block of them, so that no two seeds share an instance)."""
+    """Sizes of the study. Numbers of instances are those of one training seed."""
 
-    models: tuple[str, ...]
-    """Shipped models that are measured, one per training seed."""
-    causal: str | None = None
-    """Shipped model with causal attention, a control; None leaves it out."""
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("training", "causal", "skipped")
+
+    training: tuple[int, ...] = ()
+    """Training seeds. Seed k is the pair reasoner-k and entrant-k, trained where it is not; none: the shipped pair."""
+    causal: tuple[int, ...] = ()
+    """Training seeds of the frame-causal reasoners, a control."""
     split: str = "test"
     """Which layouts."""
+    block: int = 400
+    """Clips kept for each training seed: seed number i of `training` has those from i * block on, so that no two seeds
+    share an instance."""
+    skipped: int = 0
+    """Blocks that are left out at first."""
     steps: int = 20
-    """Sampler steps of the readouts (Euler)."""
+    """Sampler steps (Euler) of readouts and of the entrant."""
     shift: float = 3.0
     """Shift of the sampling grid, as in training."""
-    seeds: int = 3
-    """Initial noises per instance, and members of an ensemble."""
-    tasks: tuple[str, ...] = ("maze", "maze_goals", "tictactoe", "occluder", "ball", "pick")
-    """Tasks whose steps are read out."""
-    readouts: int = 8
-    """Instances per task and training seed for the readouts."""
-    readouts_maze: int = 24
-    """The same for the unique maze, the main task."""
-    disturbed: int = 8
-    """Instances for the perturbation sweeps, on the two maze tasks."""
+    few_steps: int = 8
+    """Sampler steps of swaps and ensembles."""
     disturbed_steps: int = 12
-    """Sampler steps of the perturbation sweeps."""
-    disturbed_every: int = 2
-    """Every how many steps noise is injected."""
-    transplants: int = 16
-    """Instances among which failing and succeeding seeds are looked for."""
-    probes: int = 48
-    """Instances for the linear probes."""
-    swaps: int = 16
-    """Pairs of prompts for latent swapping."""
-    ablations: int = 16
-    """Instances for skipping blocks."""
-    layer_steps: int = 8
-    """Sampler steps of swaps, ablations and probes."""
-    ensembles: int = 8
-    """Instances per training seed for the ensemble arms."""
-    ensemble_steps: int = 8
-    """Sampler steps of the ensemble arms."""
-    early: tuple[int, ...] = (1, 3)
-    """Lengths of the coupled windows at the start; the first is the claim's."""
-    mid: tuple[int, ...] = (3,)
-    """Steps at which states are re-noised or averaged."""
+    """Sampler steps of disturbed runs."""
+    noises: int = 3
+    """Initial noises per instance, and members of an ensemble."""
+    trajectories: int
+    """Instances of each world whose steps are read out."""
+    paths: int
+    """Mazes of which every estimate is read against all paths."""
+    beliefs: int = 48
+    """Validation mazes on which each seed's believer is calibrated."""
+    memory: int
+    """Clips of the entrant with edited frames."""
+    edited: tuple[int, ...] = (10,)
+    """Steps at which they are edited; the claim's is the first (sigma .75)."""
+    disturbed: int
+    """Mazes with several goals that are disturbed."""
+    swapped: int
+    """Pairs of mazes whose goals' tokens are swapped."""
+    ensembles: int
+    """Mazes of the ensemble's arms."""
+    chosen: int = 96
+    """Validation mazes on which the ensemble's dose is chosen."""
+    shown: int = 2
+    """Clips of each world to look at, of the first seed."""
     resamples: int = 10_000
     """Bootstrap draws."""
     group: int = 8
     """Instances in one call of a compiled program."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("trajectories", "paths", "memory", "disturbed", "swapped", "ensembles"):
+            if (size := getattr(self, name)) > self.block:
+                raise ValueError(f"{self.name}: {name} is {size}, but a seed has a block of {self.block} clips")

@@ -63,21 +63,36 @@ def every_path(suite: Suite) -> Films:
     return Films(COLOURS[films], mask, np.array([fill(right, False) for _, right in rows]))
 
 
-def measure(
-    bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float, beta: float | None = None
-) -> Tables:
+def measure(bench: Bench, subject: Subject, suite: Suite, *, held: Suite, steps: int, shift: float) -> Tables:
+    """Reads every estimate of every run, beside a believer whose sharpness is calibrated on validation clips.
+
+    Args:
+        held: the validation clips, of the same task.
+
+    Returns:
+        What `read` gives, without the weights; and the believer's `beta`.
+    """
+    how: dict[str, Any] = {"steps": steps, "shift": shift}
+    beta = calibrate(read(bench, subject, held, beta=1.0, **how))
+    found = read(bench, subject, suite, beta=beta, **how)
+    return {name: value for name, value in found.items() if name != "weight"} | {"beta": np.array(beta)}
+
+
+def read(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float, beta: float) -> Tables:
     """Samples every instance from every noise and reads every clean estimate.
 
     Args:
-        beta: sharpness of the believer (`calibrate` on validation clips); None leaves believer and controls out.
+        beta: sharpness of the believer.
 
     Returns:
-        `choice` int [N, M, S], the path with the largest weight in the mixture of all paths that is nearest to the
-        estimate; `nearest`, the single nearest path; `right` and `nearest_right` bool, whether it is the solution;
-        `weight` [N, M, K] of the first estimate, and `mask`, `truth` [N, K]; `ink` [N, M, S, n, n], path colour on each
-        cell of the last frame. With beta: `believer_right`; and of the positive controls, `planted_right` of a run
-        that is led to a wrong path in the first third of its steps and to the right one after, and `doubt_ink` of an
-        exact posterior that holds the solution and a way into a wrong branch (`doubted`), equally likely.
+        `choice` int8 [N, M, S], the path with the largest weight in the mixture of all paths that is nearest to the
+        estimate, and `second`, the second largest weight; `nearest` int8, the single nearest path; `right` and
+        `nearest_right` bool, whether it is the solution; `believer_right`, `believer_second`, of the believer;
+        `weight` [N, M, K] of the first estimate, and `mask`, `truth` [N, K]. `branch_ink`, `placebo_ink` float16
+        [N, M, S]: path colour, 0 to 1, in the last frame on the cells of `regions`, mean over the distances that have
+        both, NaN where none has. Of the positive controls: `planted_right` of a run that is led to a wrong path in the
+        first third of its steps and to the right one after; `doubt_branch_ink`, `doubt_placebo_ink` of an exact
+        posterior that holds the solution and a way into a wrong branch (`doubted`), equally likely.
     """
     grid = grids.shifted(steps, shift=shift)
     every = every_path(suite)
@@ -86,37 +101,55 @@ def measure(
     place = (PLANTED * (every.mask & ~every.right).sum(1)).astype(int)
     aside = np.take_along_axis(wrong, place[:, None], 1)[:, 0]
     doubt = np.array([doubted(clip.meta["layout"]) for clip in suite.clips])
+    zones = np.array([regions(clip.meta["layout"]) for clip in suite.clips])  # [N, 2, D, n, n]
     first = len(thirds(steps)[0])
 
     def one(weights: Any, row: Any) -> Any:
         films, mask, model = row["films"], row["mask"], subject.velocity(weights, row)
         alone, goal = lambda k: jnp.eye(films.shape[0])[k], row["right"].argmax()
-        drawn = lambda x0: readout.ink(x0[:, -1:], row["image"][0, ..., 1:], red)[:, 0, ::2, ::2]
         holds = lambda x0: readout.mixture_weights(x0, films, mask)
+        second = lambda held: jax.lax.top_k(held, 2)[0][..., 1]
+        cells = row["zones"].sum((-1, -2), keepdims=True)  # [2, D, 1, 1]
+        both = (cells > 0).all(0)
+        share = jnp.where(both, row["zones"] / jnp.maximum(cells, 1), 0).sum(1) / both.sum()  # NaN without any
+
+        def drawn(x0: Any) -> Any:
+            ink = readout.ink(x0[:, -1:], row["image"][0, ..., 1:], red)[:, 0, ::2, ::2]
+            return jnp.einsum("syx,zyx->zs", ink, share)
 
         def run(noise: Any) -> Any:
             seen = lambda velocity: sample(velocity, noise, grid, record=Record(fields=("x0",))).x0
             x0 = seen(model)
             held = holds(x0)
             nearest = jnp.where(mask, readout.squared_distances(x0, films), jnp.inf).argmin(-1)
-            out = {"choice": held.argmax(-1), "nearest": nearest, "weight": held[0], "ink": drawn(x0)}
-            if beta is not None:
-                belief = null.velocity(films, believed(held[0], mask, beta))
-                led = Phase(first, null.velocity(films, alone(row["aside"])))
-                planted = (led, Phase(steps, null.velocity(films, alone(goal))))
-                torn = null.velocity(films, (alone(goal) + alone(row["doubt"])) / 2)
-                out |= {"believer": holds(seen(belief)).argmax(-1), "planted": holds(seen(planted)).argmax(-1)}
-                out |= {"doubt_ink": drawn(seen(torn))}
-            return out
+            branch, placebo = drawn(x0)  # each [S]
+            out = {"choice": held.argmax(-1), "nearest": nearest, "second": second(held), "weight": held[0]}
+            belief = holds(seen(null.velocity(films, believed(held[0], mask, row["beta"]))))
+            led = Phase(first, null.velocity(films, alone(row["aside"])))
+            planted = holds(seen((led, Phase(steps, null.velocity(films, alone(goal))))))
+            torn = drawn(seen(null.velocity(films, (alone(goal) + alone(row["doubt"])) / 2)))
+            out |= {"believer": belief.argmax(-1), "believer_second": second(belief), "planted": planted.argmax(-1)}
+            ink = {
+                "branch_ink": branch,
+                "placebo_ink": placebo,
+                "doubt_branch_ink": torn[0],
+                "doubt_placebo_ink": torn[1],
+            }
+            return out | ink
 
         return jax.vmap(run)(row["noise"])
 
     rows = {k: suite.rows[k] for k in ("image", "text", "noise", "candidates", "prior")}
     rows |= {"films": every.films, "mask": every.mask, "right": every.right, "aside": aside, "doubt": doubt}
+    rows |= {"zones": zones.astype(np.float32), "beta": np.full(len(zones), beta, np.float32)}
     out = bench.over(one, subject.weights, rows, f"{subject.name}: {suite.task.name}, all paths")
     right = lambda choice: np.take_along_axis(every.right, choice.reshape(len(choice), -1), 1).reshape(choice.shape)
-    out |= {f"{k}_right": right(out[k]) for k in ("nearest", "believer", "planted") if k in out}
-    return out | {"right": right(out["choice"]), "mask": every.mask, "truth": every.right}
+    found = {
+        "right" if k == "choice" else f"{k}_right": right(out[k]) for k in ("choice", "nearest", "believer", "planted")
+    }
+    found |= {k: out[k].astype(np.int8) for k in ("choice", "nearest")} | {"weight": out["weight"]}
+    small = ("second", "believer_second", "branch_ink", "placebo_ink", "doubt_branch_ink", "doubt_placebo_ink")
+    return found | {k: out[k].astype(np.float16) for k in small} | {"mask": every.mask, "truth": every.right}
 
 
 def believed(weight: Any, mask: Any, beta: Any) -> Any:
@@ -184,12 +217,8 @@ def regions(layout: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return branch, placebo
 
 
-def off_path(ink: np.ndarray, suite: Suite) -> np.ndarray:
-    """Ink on wrong branches minus ink on the placebo at equal distance, mean over distances that have both; NaN where
-    none has. [N, ...] for `ink` [N, ..., n, n]."""
-    out = []
-    for clip, drawn in zip(suite.clips, ink, strict=True):
-        both = [(b, p) for b, p in zip(*regions(clip.meta["layout"]), strict=True) if b.any() and p.any()]
-        found = [drawn[..., b].mean(-1) - drawn[..., p].mean(-1) for b, p in both]
-        out.append(np.mean(found, axis=0) if found else np.full(drawn.shape[:-2], np.nan))
-    return np.array(out)
+def off_path(table: Tables, kind: str = "") -> np.ndarray:
+    """Ink on wrong branches minus ink on the placebo at equal distance, mean over the first third of the steps; NaN
+    where no distance has both. Float [N, M]; `kind`: "doubt_" of the positive control."""
+    apart = table[f"{kind}branch_ink"].astype(float) - table[f"{kind}placebo_ink"]
+    return apart[:, :, list(thirds(apart.shape[2])[0])].mean(-1)

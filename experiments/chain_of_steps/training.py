@@ -295,13 +295,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def block_causal(config: TrainConfig) -> TrainConfig:
+    """The same recipe with block-causal attention over frames: the control."""
+    return dataclasses.replace(
+        config, name=f"{config.name}-causal", model=dataclasses.replace(config.model, causal=True)
+    )
+
+
 def asked(config: TrainConfig, given: argparse.Namespace) -> TrainConfig:
     """The config with what the command line says; another recipe has another name."""
+    config = block_causal(config) if given.causal else config
     changes: dict[str, Any] = {}
-    if given.causal:
-        changes |= {"name": f"{config.name}-causal", "model": dataclasses.replace(config.model, causal=True)}
     if given.steps is not None:
-        changes |= {"name": f"{changes.get('name', config.name)}-{given.steps}-updates", "steps": given.steps}
+        changes |= {"name": f"{config.name}-{given.steps}-updates", "steps": given.steps}
     check: dict[str, int] = {}
     check |= {} if given.clips is None else {"final_clips": given.clips}
     check |= {} if given.every is None else {"every": given.every, "clips": config.validate.final_clips}

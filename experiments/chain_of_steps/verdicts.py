@@ -1,21 +1,25 @@
-"""From tables to claims. Every statistic here was fixed before the test split was looked at; see `claims`.
+"""From tables to claims: every registered claim is a measure of one seed's tables (`claims.json`, "how").
 
-Arrays are stacked as [training seed, instance, noise seed]. Instances differ between training seeds (nested); seeds are
-the unit (`vrjax.report.seeds`). Where a claim has a null model, the statistic is the paired difference to the null
-model on the same instances and noises, and its null is 0. The claims stand in `claims.json`.
+    "how": {"measure": "off_path"}                                        # a name in MEASURES of a file of parts
+    "how": {"measure": {"itself": "correction", "over ...": "..."}}       # one for each contrast
+    "how": {"measure": "step_over_frame", "minus": "null"}                # minus the same of the null model, in pairs
+
+Values are stacked as [training seed, instance, noise]. Each seed has instances of its own (nested); seeds are the unit
+(`vrjax.report.seeds`).
 """
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, TypeAlias
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from experiments.chain_of_steps import doses, primaries
 from experiments.chain_of_steps.config import ChainOfSteps
-from vrjax.reasoning.instruments import cka, counts, readout
-from vrjax.reasoning.instruments.arms import thirds
+from experiments.chain_of_steps.measuring import One, Part, named
+from vrjax.reasoning.instruments import counts
 from vrjax.report import seeds
 from vrjax.report.claims import Claim
 from vrjax.study import claims as study_claims
@@ -23,24 +27,94 @@ from vrjax.study.claims import Finding, settle
 from vrjax.study.registration import Registration
 from vrjax.study.tables import Tables
 
-Parts = Mapping[str, Sequence[Tables]]  # part -> one table per training seed
+FILES: tuple[ModuleType, ...] = (primaries,)  # each with `parts`, MEASURES, CONTROLS and, but the first, `tables`
+MEASURES: dict[str, Callable[[One], np.ndarray]] = {k: v for file in FILES for k, v in file.MEASURES.items()}
+CONTROLS: dict[str, tuple[str, Callable[[One], float]]] = {k: v for file in FILES for k, v in file.CONTROLS.items()}
+BESIDE = {"null": "null model", "untrained": "untrained network", "causal": "frame-causal"}
 
 
-class Measured(NamedTuple):
-    """All tables: of the models and of the null model, one per training seed and on the same instances; and of each
-    control network by name."""
+Parts: TypeAlias = Mapping[str, Sequence[Tables]]  # part -> tables
 
-    models: Parts
-    nulls: Parts
-    controls: Mapping[str, Parts]
+
+def parts(study: ChainOfSteps) -> list[Part]:
+    """Everything that is measured, the primaries first."""
+    return [part for file in FILES for part in file.parts(study)]
 
 
 class Unmeasured(Exception):
     """A statistic is defined on no instance of some training seed."""
 
 
-def stack(tables: Sequence[Tables], read: Callable[[Tables], np.ndarray]) -> np.ndarray:
-    """[training, instance, noise] of a per-run number `read(table)` ([instance] or [instance, noise]).
+@dataclass(frozen=True)
+class Measured:
+    """All tables.
+
+    Attributes:
+        of: "model" and each of "null" (on the clips of each seed), "untrained", "causal" -> for each training seed (or
+            each of those) its tables by part, and what a measure may ask for beside.
+        gates: name of a gate -> its number of each training seed.
+        dose: the arm of the ensemble that is best on validation, mean over all seeds.
+    """
+
+    of: Mapping[str, Sequence[One]]
+    gates: Mapping[str, Sequence[float]]
+    dose: str
+
+    @property
+    def models(self) -> Parts:
+        """Of every part, the tables of all training seeds."""
+        return _by_part(self.of["model"])
+
+    @property
+    def others(self) -> dict[str, Parts]:
+        """The same of each of the others that was measured."""
+        return {who: _by_part(ones) for who, ones in self.of.items() if who != "model" and ones}
+
+
+def _by_part(ones: Sequence[One]) -> Parts:
+    out: dict[str, list[Tables]] = {}
+    for one in ones:
+        for part, table in one.items():
+            if "/" in part:
+                out.setdefault(part, []).append(table)
+    return out
+
+
+def gather(study: ChainOfSteps, tables: Mapping[str, Tables]) -> Measured:
+    """All tables of a run by the names they are kept under: those of training seeds of which every part is there."""
+    listed = parts(study)
+
+    def read(who: str, index: int) -> dict[str, Tables]:
+        names = {part.name: named(part.name, who, index) for part in listed if who == "model" or who in part.also}
+        return {part: tables[name] for part, name in names.items() if name in tables}
+
+    whole = {who: sum(who == "model" or who in part.also for part in listed) for who in ("model", "null")}
+    seeds = range(max(1, len(study.training)))
+    done = [i for i in seeds if all(len(read(who, i)) == many for who, many in whole.items())]
+    found = {who: {i: one for i in seeds if (one := read(who, i))} for who in ("untrained", "causal")}
+    found |= {who: {i: read(who, i) for i in done} for who in whole}
+    mine = list(found["model"].values())
+    dose = doses.best([one["maze/doses"] for one in mine]) if mine else ""
+    of: dict[str, list[One]] = {}
+    for who, ones in found.items():
+        beside = lambda i, who=who: {} if who == "null" else {"null": found["null"].get(i, {}), "dose": dose}
+        of[who] = [{**one, **beside(i)} for i, one in ones.items()]
+    gates = [tables[f"{i}-gates"] for i in done if f"{i}-gates" in tables]
+    return Measured(of, looked_at(mine) if len(gates) < len(done) else _numbers(gates), dose)
+
+
+def _numbers(rows: Sequence[Tables]) -> dict[str, list[float]]:
+    return {f"{world}: solved": [float(row[world]) for row in rows] for world in primaries.WORLDS}
+
+
+def looked_at(models: Sequence[One]) -> dict[str, list[float]]:
+    """Gates of models that come without the rates of their training: on the clips whose steps are read out."""
+    ends = lambda one, world: one[f"{world}/trajectories"]["solved"][..., -1].mean()
+    return _numbers([{world: ends(one, world) for world in primaries.WORLDS} for one in models])
+
+
+def stack(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """[training, instance, noise] of a number of each seed's instances ([instance] or [instance, noise]).
 
     Instances on which the number is not defined (NaN) are left out; then every training seed keeps its first k, k being
     the fewest that one of them has.
@@ -48,119 +122,32 @@ def stack(tables: Sequence[Tables], read: Callable[[Tables], np.ndarray]) -> np.
     Raises:
         Unmeasured: k is 0.
     """
-    rows = [np.asarray(read(t), np.float64) for t in tables]
+    rows = [np.asarray(r, np.float64) for r in rows]
     rows = [r[:, None] if r.ndim == 1 else r for r in rows]
     rows = [r[np.isfinite(r).all(1)] for r in rows]
-    least = min(len(r) for r in rows)
+    least = min((len(r) for r in rows), default=0)
     if least == 0:
         raise Unmeasured
     return np.stack([r[:least] for r in rows])
 
 
-def correction(table: Tables) -> np.ndarray:
-    """+1 where the answer was not right at step 0 and is at the end, -1 the other way round."""
-    solved = table["solved"].astype(float)
-    return solved[..., -1] - solved[..., 0]
-
-
-def lead(table: Tables) -> np.ndarray:
-    """Steps by which the still content (half of it, for good) comes before the moving content."""
-    arrival = lambda field: np.asarray(readout.first_reach(jnp.moveaxis(table[field], -1, 0), 0.5))
-    return (arrival("moving") - arrival("still")).astype(float)
-
-
-def changed(table: Tables, name: str) -> np.ndarray:
-    """Share of a disturbance's sites that changed the answer, per instance."""
-    return (table[f"{name}_answer"] != table["clean_answer"][:, None]).mean(1)
-
-
-def dose_difference(table: Tables) -> np.ndarray:
-    """Answers changed by noise at one step minus those changed by noise at one frame, same number of cells."""
-    return changed(table, "step_equal") - changed(table, "frame_minus")
-
-
-def dose_shuffled(table: Tables) -> np.ndarray:
-    """Answers changed by noise at one step minus by as many cells at the same spread steps on random frames."""
-    return changed(table, "step_equal") - changed(table, "shuffled")
-
-
-def mid_sensitivity(table: Tables) -> np.ndarray:
-    """CKA dissimilarity after noise at a step, mean over later states: middle third of injection steps minus first."""
-    far, inject = np.nan_to_num(table["cka"]), jnp.asarray(table["steps"])
-    curve = np.asarray(jax.vmap(lambda one: cka.sensitivity(one, inject))(far))
-    first, middle, _ = thirds(far.shape[2] - 1)
-    group = lambda steps: curve[:, np.isin(table["steps"], steps)].mean(1)
-    return group(middle) - group(first)
-
-
-def mid_renoise(table: Tables) -> np.ndarray:
-    """Solved after level-matched re-noising in the middle third of steps, minus solved undisturbed."""
-    steps = int(table["cka"].shape[2]) - 1
-    group = np.isin(table["steps"], thirds(steps)[1])
-    return table["renoise_solved"][:, group].mean(1) - table["clean_solved"]
-
-
-def middle_flips(mode: str) -> Callable[[Tables], np.ndarray]:
-    """Answers flipped by swapping middle blocks minus those flipped by swapping the others."""
-
-    def read(table: Tables) -> np.ndarray:
-        flips = table[f"{mode}_flip"]
-        middle = _middle(flips.shape[1])
-        return flips[:, middle].mean(1) - flips[:, ~middle].mean(1)
-
-    return read
-
-
-def ablation(table: Tables) -> np.ndarray:
-    """Solved with one outer block skipped minus solved with one middle block skipped."""
-    middle = _middle(table["solved"].shape[1])
-    return table["solved"][:, ~middle].mean(1) - table["solved"][:, middle].mean(1)
-
-
-def _middle(blocks: int) -> np.ndarray:
-    return np.isin(np.arange(blocks), thirds(blocks)[1])
-
-
-MEASURES: dict[str, Callable[[Tables], np.ndarray]] = {
-    "correction": correction,
-    "superposition": lambda t: t["superposition"][..., thirds(t["superposition"].shape[-1])[0]].mean(-1),
-    "faded_ink": lambda t: t["ink_off"][..., 0] - t["ink_off"][..., -1],
-    "ghost": lambda t: t["ghost"].mean(-1),
-    "lead": lead,
-    "dose_difference": dose_difference,
-    "dose_shuffled": dose_shuffled,
-    "mid_sensitivity": mid_sensitivity,
-    "mid_renoise": mid_renoise,
-    "flips_increment": middle_flips("increment"),
-    "flips_tokens": middle_flips("tokens"),
-    "ablation": ablation,
-    "order": lambda t: t["order"],
-}
-
-
 def claims(study: ChainOfSteps, asked: Registration, measured: Measured) -> tuple[list[Claim], list[str]]:
-    """The registered claims of the paper (and three of this library's own), in the order of its sections.
+    """The registered claims, in their order.
 
     Returns:
         The claims, and a sentence for each that could not be measured.
     """
     found: dict[str, Finding] = {}
-    solved = arms(measured.models["maze/ensembles"])
-    hidden = next(name for name in solved if name.startswith("hidden mean, middle blocks, first"))
-    fill = {"hidden": hidden, "members": study.seeds}
-    gates = {
-        f"{part.removesuffix('/trajectories')}: solved at the end": [t["solved"][..., -1].mean() for t in tables]
-        for part, tables in measured.models.items()
-        if part.endswith("/trajectories")
-    }
+    checked = {**measured.gates, **controls(measured)}
     for claim in asked.claims:
         how = claim["how"]
-        names = [name.format(**fill) for name in how.get("arms", ())]
-        try:
-            values = solved[names[0]] - solved[names[1]] if names else _values(how, measured)
-        except Unmeasured:
-            continue
-        found[claim["id"]] = Finding(values, measured=gates, beside=_beside(how, measured), fill=fill, arms=names)
+        with contextlib.suppress(Unmeasured, KeyError):
+            read = how["measure"]
+            several = read if isinstance(read, dict) else {"": read}
+            values = {name: _values(measured, one, how.get("minus")) for name, one in several.items()}
+            beside = {k: v for name, one in several.items() for k, v in _beside(measured, name, one, how).items()}
+            given: dict[str, Any] = {"measured": checked, "beside": beside, "fill": {"dose": measured.dose}}
+            found[claim["id"]] = Finding(values if isinstance(read, dict) else values[""], **given)
     rows = settle(asked, found, quick=study.quick, resamples=study.resamples)
     return rows, [
         f"{lost.id} was not measured: its statistic is defined on no instance of some model."
@@ -168,42 +155,62 @@ def claims(study: ChainOfSteps, asked: Registration, measured: Measured) -> tupl
     ]
 
 
-def _values(how: Mapping[str, Any], measured: Measured) -> np.ndarray:
-    """What a claim is about, for each training seed, instance and noise; minus the null model's where it has one."""
-    read, part = MEASURES[how["measure"]], how["part"]
-    if "minus" not in how:
-        return stack(measured.models[part], read)
-    paired = zip(measured.models[part], measured.nulls[part], strict=True)
-    return stack([{"both": read(a) - read(b)} for a, b in paired], lambda t: t["both"])
+def _values(measured: Measured, name: str, minus: str | None) -> np.ndarray:
+    """[training seed, instance, noise]; minus the same of another, pair by pair."""
+    read, mine = MEASURES[name], measured.of["model"]
+    if minus is None:
+        return stack([read(one) for one in mine])
+    return stack([read(one) - read(other) for one, other in zip(mine, measured.of[minus], strict=True)])
 
 
-def _beside(how: Mapping[str, Any], measured: Measured) -> dict[str, float]:
-    """The same statistic of the null model and of the control networks, where they were measured."""
-    if "arms" in how:
-        return {}
-    out = {}
-    for name, parts in (("null model", measured.nulls), *measured.controls.items()):
-        if how["part"] in parts:
-            with contextlib.suppress(Unmeasured):
-                out[name] = float(stack(parts[how["part"]], MEASURES[how["measure"]]).mean())
+def _beside(measured: Measured, contrast: str, name: str, how: Mapping[str, Any]) -> dict[str, float]:
+    """The same statistic of the others, where they were measured; of the models too where theirs is a difference."""
+    out, label = {}, f"{contrast}, " if contrast else ""
+    itself = {"model": "model, not minus null"} if "minus" in how else {}
+    for who, words in (itself | BESIDE).items():
+        with contextlib.suppress(Unmeasured, KeyError):
+            out[f"{label}{words}"] = float(stack([MEASURES[name](one) for one in measured.of.get(who, ())]).mean())
     return out
 
 
-def arms(tables: Sequence[Tables]) -> dict[str, np.ndarray]:
-    """Solved by each arm of the ensemble table, [training seed, instance, noise]."""
-    return {str(name): np.stack([t["solved"][i] for t in tables]) for i, name in enumerate(tables[0]["arms"])}
+def controls(measured: Measured) -> dict[str, list[float]]:
+    """The number of every control, of each seed that it is measured on; left out where it is not."""
+    out = {}
+    for what, (who, read) in CONTROLS.items():
+        with contextlib.suppress(KeyError):
+            if (tables := measured.of.get(who)) and np.isfinite(numbers := [read(one) for one in tables]).all():
+                out[what] = numbers
+    return out
 
 
-def ensemble_table(tables: Sequence[Tables], resamples: int) -> list[dict]:
-    """One row per arm: name, NFE, solved, difference to the single run with interval, discordant share, and the
+# ------------------------------------------------------------------------------------------------------------- tables
+
+
+def tables(study: ChainOfSteps, measured: Measured) -> dict[str, list[dict[str, Any]]]:
+    """What the page and the results show beside the claims, by title."""
+    mine = {
+        "Worlds": world_table(measured, study.resamples),
+        "Ensemble": ensemble_table(measured, study.resamples),
+        "Blocks swapped": swap_table(measured),
+    }
+    return mine | {title: rows for file in FILES[1:] for title, rows in file.tables(study, measured).items()}
+
+
+def ensemble_table(measured: Measured, resamples: int) -> list[dict[str, Any]]:
+    """One row per arm: solved, of each seed, on validation, difference to the single run with interval, and the
     two-sided p-value of flipping whole training seeds, Holm-corrected over all arms."""
-    solved, rows, ps = arms(tables), {}, {}
-    for (name, values), nfe in zip(solved.items(), tables[0]["nfe"], strict=True):
-        difference = values - solved["single"]
+    each = [doses.solved(table) for table in measured.models["maze/ensembles"]]
+    held = [doses.solved(table) for table in measured.models["maze/doses"]]
+    rows: dict[str, dict[str, Any]] = {}
+    ps = {}
+    for name in each[0]:
+        values = np.stack([solved[name] for solved in each])
+        difference = values - np.stack([solved[doses.SINGLE] for solved in each])
         estimate = seeds.interval(difference, bounds=(-1, 1), resamples=resamples)
         rows[name] = {
             "arm": name,
-            "nfe": int(nfe),
+            "chosen": name == measured.dose,
+            "validation": float(np.mean([solved[name].mean() for solved in held])),
             "solved": float(values.mean()),
             "per_seed": values.mean((1, 2)).tolist(),
             "difference": float(estimate.value),
@@ -212,55 +219,47 @@ def ensemble_table(tables: Sequence[Tables], resamples: int) -> list[dict]:
             "pairs": int(difference.size),
             "discordant": float((difference != 0).mean()),
         }
-        if name != "single":
+        if name != doses.SINGLE:
             ps[name] = float(seeds.p_value(difference, side="either", resamples=resamples))
     study_claims.add_holm(rows, ps)
     return list(rows.values())
 
 
-def world_table(measured: Measured, resamples: int) -> list[dict[str, str]]:
-    """Per task: solved and scored at the end, solved at step 0, both directions of change, commitment; and the
-    others."""
-    study, rows = measured.models, []
-    for part in study:
-        if not part.endswith("/trajectories"):
-            continue
-        solved = stack(study[part], lambda t: t["solved"][..., -1])
-        rate = seeds.interval(solved, bounds=(0, 1), resamples=resamples)
+def world_table(measured: Measured, resamples: int) -> list[dict[str, Any]]:
+    """Per world: solved at the end, solved at step 0, both directions of change, commitment; and the others."""
+    rows = []
+    for world in primaries.WORLDS:
+        part = f"{world}/trajectories"
+        each = measured.models[part]
+        rate = seeds.interval(stack([t["solved"][..., -1] for t in each]), bounds=(0, 1), resamples=resamples)
         low, high = max(0.0, float(rate.low)), min(1.0, float(rate.high))
-        right = np.concatenate([t["solved"].reshape(-1, t["solved"].shape[-1]) for t in study[part]])
+        right = np.concatenate([t["solved"].reshape(-1, t["solved"].shape[-1]) for t in each])
         moved = counts.corrections(right)
-        answers = np.concatenate([t["answer"].reshape(-1, t["answer"].shape[-1]) for t in study[part]])
-        commits = counts.commitment(answers)
+        commits = counts.commitment(np.concatenate([t["answer"].reshape(-1, t["answer"].shape[-1]) for t in each]))
         row = {
-            "world": part.split("/")[0],
+            "world": world,
             "runs": str(moved.n),
-            "solved": f"{rate.value:.3f} [{low:.3f}, {high:.3f}]",
-            "every frame right": f"{np.mean([(t['score'] >= 1).mean() for t in study[part]]):.3f}",
+            "solved": study_claims.between(float(rate.value), (low, high), ".3f"),
+            "every frame right": f"{np.mean([(t['score'] >= 1).mean() for t in each]):.3f}",
             "right at step 0": f"{right[:, 0].mean():.3f}",
             "wrong to right": f"{moved.wrong_to_right / moved.n:.3f}",
             "right to wrong": f"{moved.right_to_wrong / moved.n:.3f}",
             "commits at step (median, 90 %)": f"{np.median(commits):.0f}, {np.quantile(commits, 0.9):.0f}",
         }
-        for name, tables in (("null model", measured.nulls), *measured.controls.items()):
-            if part in tables:
-                row[f"solved, {name}"] = f"{np.mean([t['solved'][..., -1].mean() for t in tables[part]]):.3f}"
+        for who, words in BESIDE.items():
+            found = [table["solved"][..., -1].mean() for table in measured.others.get(who, {}).get(part, ())]
+            row[f"solved, {words}"] = f"{np.mean(found):.3f}" if found else ""
         rows.append(row)
     return rows
 
 
-def layer_table(study: Parts, blocks: int) -> list[dict[str, str]]:
-    """Per block: swaps, ablation, probes (mean over recorded steps and training seeds)."""
-    swaps, skipped, probed = study["pick/swaps"], study["maze/ablation"], study["maze/probes"]
-    rows = []
-    for b in range(blocks):
-        row = {"block": str(b)}
-        for mode in ("stream", "tokens", "increment", "attention"):
-            flips = np.concatenate([t[f"{mode}_flip"][:, b] for t in swaps])
-            row[f"flips, {mode}"] = f"{np.nanmean(flips):.3f}" if np.isfinite(flips).any() else "no usable pair"
-        row["solved without it"] = f"{np.mean([t['solved'][:, b].mean() for t in skipped]):.3f}"
-        for target in ("walls", "agent", "goal", "next", "answer"):
-            score, control = (np.mean([t[k][:, b].mean() for t in probed]) for k in (target, f"{target}_control"))
-            row[f"probe: {target} (control)"] = f"{score:.3f} ({control:.3f})"
-        rows.append(row)
-    return rows
+def swap_table(measured: Measured) -> list[dict[str, Any]]:
+    """Per condition: share of usable pairs whose answer the swap flips, and keeps; mean over the training seeds."""
+    each = measured.models["maze/goals"]
+    names = ["none", "all", *(f"block {b}" for b in range(each[0]["flip"].shape[1] - 2))]
+    mean = lambda field, i: float(np.mean([t[field][t["usable"], i].mean() for t in each if t["usable"].any()] or [0]))
+    pairs = sum(int(t["usable"].sum()) for t in each)
+    return [
+        {"swapped after": name, "flips": mean("flip", i), "keeps its own": mean("kept", i), "pairs": pairs}
+        for i, name in enumerate(names)
+    ]

@@ -1,4 +1,4 @@
-"""The main job, end to end on a tiny random model, and the pieces it judges with."""
+"""The main job, end to end: eight training seeds of tiny random specialists, trained already; and how it is judged."""
 
 import dataclasses
 import json
@@ -9,20 +9,21 @@ import pytest
 from flax import nnx
 
 from experiments.chain_of_steps import config as configs
+from experiments.chain_of_steps import doses, measuring, primaries, specialists, verdicts
 from experiments.chain_of_steps import study as experiment
-from experiments.chain_of_steps import verdicts
 from vrjax import tasks
+from vrjax.flow import Level
 from vrjax.models import wan
-from vrjax.models.embedded import conditions, shipped
+from vrjax.models.embedded import conditions
 from vrjax.report import claims
-from vrjax.study import command, subjects
+from vrjax.study import command, registration, subjects
 from vrjax.study import tables as measure
 
 CFG = wan.WanConfig(
     dim=12,
     ffn_dim=16,
     heads=1,
-    layers=3,
+    layers=6,
     in_channels=7,
     out_channels=3,
     freq_dim=16,
@@ -32,76 +33,96 @@ CFG = wan.WanConfig(
 )
 TINY = configs.ChainOfSteps(
     name="tiny",
-    models=("worlds", "worlds-1"),
-    causal="worlds-causal",
+    training=tuple(range(8)),
+    causal=(0,),
     steps=3,
-    seeds=2,
-    tasks=("maze", "maze_goals", "occluder"),
-    readouts=2,
-    readouts_maze=2,
-    disturbed=2,
+    few_steps=2,
     disturbed_steps=8,
-    disturbed_every=4,
-    transplants=2,
-    probes=10,
-    swaps=2,
-    ablations=2,
-    layer_steps=2,
+    noises=2,
+    trajectories=2,
+    paths=2,
+    beliefs=2,
+    memory=2,
+    edited=(1,),
+    disturbed=2,
+    swapped=2,
     ensembles=2,
-    ensemble_steps=2,
-    early=(1,),
-    mid=(1,),
+    chosen=2,
+    shown=1,
     resamples=50,
     group=2,
 )
+RATES = {"reasoner": {"maze": 0.7, "maze_goals": 0.5}, "entrant": {"entrant": 0.8}}
+
+
+def trained(root, name, seed, solved, **changes):
+    """A run folder as training leaves it, of a random network."""
+    recipe = specialists.recipes(TINY)[name]
+    folder = root / f"{recipe.name}-{seed}"
+    wan.save_dit(wan.WanDiT(dataclasses.replace(CFG, **changes), rngs=nnx.Rngs(seed)), folder / "model")
+    rates = {world: {"solved": rate} for world, rate in solved.items()}
+    claims.write(folder, [], details={"steps": recipe.steps, "solved": rates})
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    """A folder of "shipped" models: two tiny random ones, as of two training seeds, and a causal one."""
-    folder = tmp_path_factory.mktemp("weights")
-    for i, name in enumerate((*TINY.models, TINY.causal)):
-        cfg = dataclasses.replace(CFG, causal=name == TINY.causal)
-        wan.save_dit(wan.WanDiT(cfg, rngs=nnx.Rngs(i)), folder / name)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def run(weights, tmp_path_factory):
-    """The finished run folder of the tiny study, and the arguments it was made with."""
+def root(tmp_path_factory):
+    """Where run folders are: two different specialists for four seeds each, and a frame-causal reasoner."""
     root = tmp_path_factory.mktemp("runs")
+    for name, solved in RATES.items():
+        for seed in TINY.training:
+            trained(root, name, seed, solved)
+    trained(root, "causal", 0, {}, causal=True)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(root):
+    """The finished run folder: four seeds measured by a first command, the others by the one that judges."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shipped, "FOLDER", weights)
         patch.setattr(command, "values", lambda *of: TINY)
-        assert experiment.main(["--out", str(root)]) == 0
+        assert experiment.main(["--full", "--out", str(root), "--only", "1", "2", "3", "4"]) == 0
+        assert not (root / "tiny" / "results.json").exists()
+        assert experiment.main(["--full", "--out", str(root)]) == 0
     return root / "tiny"
 
 
-def test_writes_everything_a_reader_needs(run):
+def test_every_registered_claim_is_judged(run):
     found = {row.id: row for row in claims.read(run)}
-    assert {
-        "cos.correction",
-        "cos.exploration",
-        "cos.memory",
-        "cos.step_over_frame.maze",
-        "cos.ensemble.single",
-    } <= set(found)
-    assert (found["cos.correction"].seeds, found["cos.correction"].instances) == (2, 2 * 2)  # each has its own two
-    assert set(found["cos.correction"].beside) == {"null model", "untrained", "causal"}
-    assert found["cos.memory"].verdict == "not tested" and "occluder: solved" in found["cos.memory"].failed[0]
-    assert json.loads((run / "results.json").read_text())["registered"][0]["id"] == "cos.correction"
+    asked = registration.read(experiment.__file__)
+    stood = json.loads((run / "results.json").read_text())["registered"]
+    assert [one["id"] for one in stood] == [one["id"] for one in asked.claims]
+    assert len(asked.primaries) == 7 and all(row.verdict for row in found.values())
+    many = found["cos.ensemble"]
+    assert (many.seeds, many.instances) == (8, 8 * 2) and len(many.contrasts) == 2
+    assert many.statistic.startswith("unique maze, 8 steps, 3 members, 'hidden mean")
+    goals = found["cos.step_over_frame"]  # its gate is not met, whatever was found
+    assert goals.verdict == "not tested" and "maze_goals: solved 0.5" in goals.failed[0]
+    assert {"model, not minus null", "null model", "untrained network", "frame-causal"} <= set(goals.beside)
+    assert found["cos.correction"].checks[0].per_seed == (0.7,) * 8 and found["cos.correction"].checks[0].passed
+
+
+def test_writes_everything_a_reader_needs(run):
     details = claims.read_details(run)
-    assert {"solved, null model", "solved, untrained", "solved, causal"} <= set(details["worlds"][0])
-    assert len({row["arm"] for row in details["ensembles"]}) == len(details["ensembles"]) >= 15
-    assert {row["world"] for row in details["worlds"]} == set(TINY.tasks)
-    assert len(details["layers"]) == CFG.layers
-    page = (run / "report.html").read_text()
-    assert "Draw the path through the maze" in page or "maze" in page
-    assert list((run / "videos").glob("*.mp4")) and (run / "figures" / "ensembles.png").stat().st_size > 1000
+    assert details["dose"].startswith("hidden mean") and details["bill"]
+    assert {row["world"] for row in details["tables"]["Worlds"]} == set(primaries.WORLDS)
+    rows = details["tables"]["Ensemble"]
+    assert [row["arm"] for row in rows] == [dose.name for dose in doses.doses(CFG.layers)]
+    for row in rows:
+        assert row["low"] <= row["difference"] <= row["high"] and len(row["per_seed"]) == 8
+    assert "maze" in (run / "report.html").read_text() and list((run / "videos").glob("*.mp4"))
 
 
-def test_resumes_from_what_is_measured(run, weights, monkeypatch):
-    monkeypatch.setattr(shipped, "FOLDER", weights)
+def test_no_two_seeds_share_an_instance(run):
+    starts = set()
+    for seed in TINY.training:
+        with np.load(run / "tables" / f"{seed}-model-maze-paths.npz") as table:
+            of = json.loads(str(table["made_of"]))["part"]
+        assert of["split"] == "test" and of["n"] <= TINY.block
+        starts.add(of["first"])
+    assert starts == {TINY.block * i for i in range(8)}
+
+
+def test_resumes_from_what_is_measured(run, monkeypatch):
     monkeypatch.setattr(command, "values", lambda *of: TINY)
     before = (run / "results.json").read_bytes()
     (run / "results.json").unlink()
@@ -110,42 +131,68 @@ def test_resumes_from_what_is_measured(run, weights, monkeypatch):
         raise AssertionError("a finished part was measured again")
 
     monkeypatch.setattr(measure.Bench, "over", never)
-    assert experiment.main(["--out", str(run.parent)]) == 0
+    assert experiment.main(["--full", "--out", str(run.parent)]) == 0
     assert (run / "results.json").read_bytes() == before
 
 
-def test_refuses_a_folder_of_another_study(run, weights, monkeypatch, capsys):
-    monkeypatch.setattr(shipped, "FOLDER", weights)
-    monkeypatch.setattr(command, "values", lambda *of: dataclasses.replace(TINY, resamples=51))
-    assert experiment.main(["--out", str(run.parent)]) == 2
-    assert "another config" in capsys.readouterr().err
+def refused(root, capsys, *words, **changes):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "values", lambda *of: dataclasses.replace(TINY, **changes))
+        assert experiment.main(["--full", "--out", str(root), *words]) == 2
+    return capsys.readouterr().err
 
 
-def test_unknown_model_is_one_line(tmp_path, weights, monkeypatch, capsys):
-    monkeypatch.setattr(shipped, "FOLDER", weights)
-    monkeypatch.setattr(command, "values", lambda *of: dataclasses.replace(TINY, models=("nobody",)))
-    assert experiment.main(["--out", str(tmp_path)]) == 2
-    assert "no shipped model 'nobody'" in capsys.readouterr().err
-    assert not (tmp_path / "tiny" / "results.json").exists()
+def test_mistakes_are_one_line(run, tmp_path, capsys):
+    assert "another config" in refused(run.parent, capsys, resamples=51)
+    assert "expected training seeds among" in refused(tmp_path, capsys, "--only", "8")
+    assert "7 primaries, but with 2 seeds" in refused(tmp_path, capsys, training=(0, 1))
+    trained(tmp_path, "reasoner", 0, {})
+    claims.write(tmp_path / "reasoner-0", [], details={"steps": 3, "solved": {}})
+    assert "trained for 3 updates, expected" in refused(tmp_path, capsys)
+    with pytest.raises(ValueError, match="memory is 9, but a seed has a block of 8 clips"):
+        dataclasses.replace(TINY, memory=9, block=8)
 
 
-def test_a_torn_table_is_named(run, weights, monkeypatch, capsys):
-    monkeypatch.setattr(shipped, "FOLDER", weights)
-    monkeypatch.setattr(command, "values", lambda *of: TINY)
-    table = run / "tables" / "worlds-maze-trajectories.npz"
+def test_a_torn_table_is_named(run, capsys):
+    table = run / "tables" / "0-model-maze-paths.npz"
     whole = table.read_bytes()
     table.write_bytes(whole[: len(whole) // 2])
     try:
-        assert experiment.main(["--out", str(run.parent)]) == 2
-        assert table.name in capsys.readouterr().err
+        assert table.name in refused(run.parent, capsys)
     finally:
         table.write_bytes(whole)
 
 
 def test_null_model_solves_unique_mazes_at_every_step(run):
-    with np.load(run / "tables" / "null@worlds-maze-trajectories.npz") as table:
+    with np.load(run / "tables" / "0-null-maze-trajectories.npz") as table:
         assert table["solved"].all() and (table["score"] == 1).all()
-        assert np.abs(table["ink_off"]).max() < 1e-3
+
+
+def test_the_quick_run_has_the_shipped_pair(tmp_path):
+    study = command.values("chain_of_steps", "quick")
+    pair, rates = specialists.pair(study, tmp_path, None)
+    assert set(pair) == set(specialists.NAMES) and not rates and study.quick
+    tables = {f"{world}/trajectories": {"solved": np.array([[[False, True]], [[True, False]]])} for world in RATES}
+    tables |= {f"{world}/trajectories": tables["reasoner/trajectories"] for world in primaries.WORLDS}
+    assert verdicts.looked_at([tables]) == {f"{world}: solved": [0.5] for world in primaries.WORLDS}
+
+
+def test_measures_and_controls_are_those_that_are_registered():
+    asked = registration.read(experiment.__file__)
+    names, checked = set(), {f"{world}: solved" for world in primaries.WORLDS} | set(verdicts.CONTROLS)
+    for claim in asked.claims:
+        read = claim["how"]["measure"]
+        several = read if isinstance(read, dict) else {"": read}
+        assert [one["name"] for one in claim["contrasts"]] == [name for name in several if name]
+        names |= set(several.values())
+        for kind in ("gate", "control", "dose"):
+            for check in registration.checks(claim, kind, {}):
+                assert check.what in checked, check.what
+    assert names <= set(verdicts.MEASURES)
+    parts = verdicts.parts(TINY)
+    assert len({part.name for part in parts}) == len(parts)
+    assert {part.specialist for part in parts} == set(specialists.NAMES)
+    assert {who for part in parts for who in part.also} <= set(measuring.OTHERS)
 
 
 @pytest.mark.parametrize("name", tasks.names())
@@ -159,48 +206,19 @@ def test_suite_reads_what_the_verifier_reads(name):
     theirs = [[here.task.solved(c, np.asarray(decode(v))) for v in row] for c, row in zip(here.clips, x0, strict=True)]
     np.testing.assert_array_equal(ours, theirs)
     assert ours.any() and not ours.all()
-    with pytest.raises(ValueError, match="whole estimates"):
-        here.answers(x0[:, :2, -1])
 
 
-def test_untrained_control_moves(weights):
-    like = subjects.Subject("worlds", wan.load_dit(weights / "worlds"))
+def test_untrained_control_moves():
+    like = subjects.Subject("worlds", wan.WanDiT(CFG, rngs=nnx.Rngs(0)))
     control = subjects.untrained(like)
     here = subjects.suite("maze", "test", 1, 1, CFG)
     row = jax.tree.map(lambda a: a[0], here.rows)
-    from vrjax.flow import Level
-
     v = control.velocity(control.weights, row)(row["noise"][0], Level(np.float32(1), np.float32(1000))).v
     assert control.kind == "control" and float(np.abs(v).mean()) > 0.05
 
 
 def test_stack_leaves_out_what_is_undefined():
-    tables = [{"a": np.array([1.0, np.nan, 3.0, 4.0])}, {"a": np.array([np.nan, 5.0, np.nan, 6.0])}]
-    np.testing.assert_array_equal(verdicts.stack(tables, lambda t: t["a"])[..., 0], [[1, 3], [5, 6]])
+    rows = [np.array([1.0, np.nan, 3.0, 4.0]), np.array([np.nan, 5.0, np.nan, 6.0])]
+    np.testing.assert_array_equal(verdicts.stack(rows)[..., 0], [[1, 3], [5, 6]])
     with pytest.raises(verdicts.Unmeasured):
-        verdicts.stack([{"a": np.array([np.nan])}], lambda t: t["a"])
-
-
-def test_statistics_on_tables_made_by_hand():
-    solved = np.array([[[False, True], [True, True]], [[True, False], [False, True]]])
-    np.testing.assert_array_equal(verdicts.correction({"solved": solved}), [[1, 0], [-1, 1]])
-    still = np.array([[[0.2, 0.6, 0.9, 0.9], [0.6, 0.6, 0.6, 0.6]]])
-    moving = np.array([[[0.1, 0.1, 0.4, 0.8], [0.9, 0.4, 0.1, 0.2]]])
-    np.testing.assert_array_equal(verdicts.lead({"still": still, "moving": moving}), [[2, 4]])
-    table = {"clean_answer": np.array([0, 1]), "step_equal_answer": np.array([[0, 2], [2, 2]])}
-    table["frame_minus_answer"] = np.array([[0, 0], [1, 3]])
-    np.testing.assert_array_equal(verdicts.dose_difference(table), [0.5, 0.5])
-    cka = np.zeros((1, 3, 7))
-    cka[0, 1, 3:] = 0.6  # injected at step 2, in the middle third of 6
-    assert verdicts.mid_sensitivity({"steps": np.array([0, 2, 4]), "cka": cka})[0] == pytest.approx(0.6)
-
-
-def test_ensemble_table_holds_every_arm(run):
-    with np.load(run / "tables" / "worlds-maze-ensembles.npz") as stored:
-        table = {k: stored[k] for k in stored.files}
-    table["solved"] = np.random.default_rng(0).integers(0, 2, table["solved"].shape).astype(float)
-    rows = verdicts.ensemble_table([table, table], 50)
-    assert [r["arm"] for r in rows] == [str(n) for n in table["arms"]]
-    for row in rows:
-        assert row["low"] <= row["difference"] <= row["high"] and (row["arm"] == "single" or 0 <= row["holm"] <= 1)
-    assert json.dumps(rows)
+        verdicts.stack([np.array([np.nan])])

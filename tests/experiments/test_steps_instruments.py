@@ -1,16 +1,25 @@
 """All paths and their believer, the entrant's memory, goals swapped: on runs whose answer is known."""
 
+import dataclasses
+import functools
+
+import jax
 import numpy as np
 import pytest
+from flax import nnx
 
-from experiments.chain_of_steps import goals, memory, paths
+from experiments.chain_of_steps import disturbed, doses, goals, memory, paths
 from vrjax import tasks
+from vrjax.flow import grids
+from vrjax.models import wan
 from vrjax.models.embedded import shipped
-from vrjax.reasoning.instruments.arms import thirds
+from vrjax.reasoning.instruments import arms
+from vrjax.reasoning.instruments.ensemble import AXIS
 from vrjax.study import subjects
 from vrjax.study.tables import Bench
 
 GRID = {"steps": 9, "shift": 3.0}
+CFG = shipped.load("worlds").cfg
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +29,12 @@ def bench(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mazes():
-    return subjects.suite("maze", "test", 18, 2, shipped.load("worlds").cfg)
+    return subjects.suite("maze", "test", 18, 2, CFG)
 
 
 @pytest.fixture(scope="module")
 def exact(bench, mazes):
-    return paths.measure(bench, subjects.NULL, mazes, **GRID, beta=3.0)
+    return paths.read(bench, subjects.NULL, mazes, **GRID, beta=3.0)
 
 
 MAZE = ["RRD", "RDD", "RR."]  # (0,0)-(0,1)-(0,2)-(1,2)-(2,2)-(2,1)-(2,0); (1,0)-(1,1)-(2,1)
@@ -52,15 +61,18 @@ def test_every_path_of_every_maze(mazes):
 def test_the_exact_posterior_neither_corrects_itself_nor_draws_off_the_path(exact, mazes):
     assert exact["right"].all() and exact["right"].shape == (18, 2, 9)
     assert not paths.correction(exact["right"]).any()
-    off = paths.off_path(exact["ink"], mazes)
-    assert np.isfinite(off).any() and np.nanmax(np.abs(off)) < 1e-3
+    off = paths.off_path(exact)
+    assert off.shape == (18, 2) and np.isfinite(off).any() and np.nanmax(np.abs(off)) < 1e-3
+    assert np.array_equal(np.isnan(off[:, 0]), [_lacks(clip.meta["layout"]) for clip in mazes.clips])
+
+
+def _lacks(layout):
+    return not any(branch.any() and placebo.any() for branch, placebo in zip(*paths.regions(layout), strict=True))
 
 
 def test_positive_controls_are_seen(exact, mazes):
     assert paths.correction(exact["planted_right"]).mean() >= 0.9
-    early = list(thirds(GRID["steps"])[0])
-    doubt = paths.off_path(exact["doubt_ink"][:, :, early].mean(2), mazes)
-    assert np.nanmean(doubt) >= 0.1
+    assert np.nanmean(paths.off_path(exact, "doubt_")) >= 0.1
 
 
 def test_a_believer_gains_nothing_by_changing_its_mind(bench, mazes):
@@ -78,13 +90,13 @@ def test_a_believer_gains_nothing_by_changing_its_mind(bench, mazes):
 
 
 def test_believers_of_a_network(bench, mazes):
-    subject = subjects.Subject("worlds", shipped.load("worlds"))
-    table = paths.measure(bench, subject, mazes.only(range(6)), **GRID, beta=2.0)
-    assert table["right"].shape == table["believer_right"].shape == (6, 2, 9)
-    assert np.array_equal(
-        table["believer"][..., 0], table["choice"][..., 0]
-    )  # it starts with what the network believes
-    assert (table["believer"][..., -1] != table["choice"][..., -1]).any()  # and, unsure, ends elsewhere
+    subject, held = subjects.Subject("worlds", shipped.load("worlds")), subjects.suite("maze", "val", 6, 2, CFG)
+    table = paths.measure(bench, subject, mazes.only(range(6)), held=held, **GRID)
+    assert table["right"].shape == table["believer_right"].shape == (6, 2, 9) and "weight" not in table
+    assert table["beta"] in paths.BETAS and (table["second"] <= 0.5).all()
+    # it starts with what the network believes, and, unsure, ends elsewhere
+    assert np.array_equal(table["believer_right"][..., 0], table["right"][..., 0])
+    assert (table["believer_second"][..., -1] < 0.01).all() and (table["second"][..., 0] > 0.01).any()
 
 
 # ------------------------------------------------------------------------------------------------------------- memory
@@ -92,7 +104,7 @@ def test_believers_of_a_network(bench, mazes):
 
 @pytest.fixture(scope="module")
 def remembered(bench):
-    suite = subjects.suite("entrant", "test", 24, 2, shipped.load("worlds").cfg)
+    suite = subjects.suite("entrant", "test", 24, 2, CFG)
     return memory.measure(bench, subjects.NULL, suite, steps=20, shift=3.0, at=(0, 10, 17))
 
 
@@ -152,3 +164,59 @@ def test_goals_swapped(bench, mazes):
     assert np.array_equal(np.isnan(goals.early_blocks(table)), ~kept)
     with pytest.raises(ValueError, match="a network and clips of the maze"):
         goals.measure(bench, subjects.NULL, mazes, steps=8, shift=3.0)
+
+
+# -------------------------------------------------------------------------------------------------- ensembles, noise
+
+
+def test_doses_are_the_arms_of_the_library(bench):
+    """One program with masks gives what every arm gives in a program of its own."""
+    dit, steps = wan.WanDiT(dataclasses.replace(CFG, dim=16, ffn_dim=16, freq_dim=8), rngs=nnx.Rngs(0)), 5
+    subject = subjects.untrained(subjects.Subject("small", dit))
+    suite = subjects.suite("maze", "test", 1, 3, CFG)
+    finals = []
+
+    class Seen(Bench):
+        def over(self, *given):
+            finals.append(super().over(*given))
+            return finals[-1]
+
+    doses.measure(Seen(bench.folder, group=1), subject, suite, steps=steps, shift=3.0)
+    row = jax.tree.map(lambda a: a[0], suite.rows)
+    model = lambda edits: subject.velocity(subject.weights, row, {}, edits)
+    problem = arms.Problem(model, functools.partial(grids.shifted, shift=3.0))
+    rows = doses.doses(CFG.layers)
+    library = {arm.name: arm for arm in arms.arms(steps, CFG.layers, early=doses.FIRSTS)}
+    assert len(set(library) & {dose.name for dose in rows}) >= 6
+    for dose, found in zip(rows, finals[0][0], strict=True):
+        if (arm := library.get(dose.name)) is None:
+            continue
+        run = lambda x, arm=arm: arms.run(arm, problem, x, None).final
+        np.testing.assert_allclose(found, jax.vmap(run, axis_name=AXIS)(row["noise"]), atol=2e-4, err_msg=dose.name)
+    assert len({f.tobytes() for f in finals[0][0]}) == len(rows)  # no two arms are the same
+
+
+def test_the_exact_posterior_on_disturbed_mazes(bench):
+    """With one answer nothing changes it; with several, noise early does and late does not."""
+    how = {"steps": 8, "shift": 3.0}
+    unique = disturbed.measure(bench, subjects.NULL, subjects.suite("maze", "test", 6, 1, CFG), **how)
+    for name in disturbed.CONDITIONS:
+        assert np.array_equal(unique[name], np.broadcast_to(unique["clean"][:, None], unique[name].shape))
+    several = disturbed.measure(bench, subjects.NULL, subjects.suite("maze_goals", "test", 18, 1, CFG), **how)
+    curve = disturbed.turned(several).mean(0)
+    assert several["step"].shape == (18, 8) and several["frame"].shape == (18, 8) and (several["clean"] >= 0).all()
+    assert curve[:2].min() > 0.3 and curve[-1] == 0
+    assert disturbed.peak(several, 0).mean() < 0 < disturbed.peak(several, 2).mean()
+
+
+def test_unreadable_answers_are_not_turned():
+    table = {"renoise": np.array([[-1, 0, 1]], np.int8), "clean": np.array([0], np.int8)}
+    assert disturbed.turned(table).tolist() == [[0, 0, 1]] and disturbed.peak(table, 2).tolist() == [-1]
+
+
+def test_the_dose_is_the_best_on_validation():
+    names = np.array([dose.name for dose in doses.doses(6)])
+    tables = [{"arms": names, "solved": np.zeros((len(names), 4, 3), bool)} for _ in range(2)]
+    assert doses.best(tables) == "hidden mean, first blocks, first 1"  # first of equals
+    tables[0]["solved"][4], tables[1]["solved"][5, :2], tables[0]["solved"][0] = True, True, True
+    assert doses.best(tables) == names[4]

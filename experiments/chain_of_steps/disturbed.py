@@ -1,0 +1,71 @@
+"""Noise at a step against noise at a frame, and level-matched noise at every step: what the primaries need of it.
+
+Noise at a step and at a frame have an equal dose (number of replaced cells) and spare the scored frames. What else was
+measured of the kind, with maps of how far a disturbance reaches, is in `perturbations`.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.chain_of_steps.perturbations import CLEAN, sites
+from vrjax.flow import Record, grids, sample
+from vrjax.reasoning.instruments import cells, perturb
+from vrjax.reasoning.instruments.arms import thirds
+from vrjax.study.subjects import Subject, Suite
+from vrjax.study.tables import Bench, Tables
+
+CONDITIONS = ("step", "frame", "renoise")
+
+
+def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float) -> Tables:
+    """Every disturbance on every instance, noise 0, one program.
+
+    Returns:
+        `clean` int8 [N], the answer of the undisturbed run (-1: none can be read); of the disturbed ones, `step`
+        [N, S]: noise on all frames but the scored one, at one step; `frame` [N, F - 1]: noise on one frame, not the
+        scored one, at F - 1 spread steps, the same number of cells; `renoise` [N, S]: all frames, at one step, become
+        the clean estimate with new noise of the level of that step.
+    """
+    grid, frames = grids.shifted(steps, shift=shift), suite.rows["solution"].shape[1]
+    stack, _ = sites(steps, frames, 1, suite.task.decisive)
+    noised = jnp.asarray(np.concatenate([stack["step_equal"], stack["frame_minus"]]))
+    every = jnp.asarray(np.stack([cells.at_step(s, cells.allowed(steps, frames)) for s in range(steps)]))
+
+    def one(weights: Any, row: Any) -> Any:
+        velocity, noise = subject.velocity(weights, row), row["noise"][0]
+        clean = sample(velocity, noise, grid, record=CLEAN)
+
+        def run(cell: Any, edit: Any) -> Any:
+            # Up to its first cell a disturbed run is the clean one: there the record answers instead of the network.
+            here = perturb.replay(velocity, clean, grid, jnp.argmax(cell.any(1)))
+            return sample(here, noise, grid, key=row["key"], edit=edit, record=Record(steps=())).final
+
+        replaced = perturb.sweep(lambda cell: run(cell, perturb.replace(cell)), noised, how="map")
+        again = perturb.sweep(lambda cell: run(cell, perturb.renoise(cell, grid, clean.x0)), every, how="map")
+        return jnp.concatenate([clean.final[None], replaced, again])
+
+    rows = {k: suite.rows[k] for k in ("image", "text", "noise", "candidates", "prior", "key")}
+    out = bench.over(one, subject.weights, rows, f"{subject.name}: {suite.task.name}, disturbed")
+    answers = np.split(suite.answers(out).astype(np.int8), np.cumsum([1, steps, len(noised) - steps]), axis=1)
+    return {"clean": answers[0][:, 0], **dict(zip(CONDITIONS, answers[1:], strict=True))}
+
+
+def step_over_frame(table: Tables) -> np.ndarray:
+    """Answers changed by noise at one step minus those changed by noise at one frame, same number of cells: [N]."""
+    changed = lambda name: (table[name] != table["clean"][:, None]).mean(1)
+    return changed("step") - changed("frame")
+
+
+def turned(table: Tables) -> np.ndarray:
+    """Answers that re-noising at a step turned into another readable one: float [N, S]."""
+    after, clean = table["renoise"], table["clean"][:, None]
+    return ((after != clean) & (after >= 0)).astype(float)
+
+
+def peak(table: Tables, over: int) -> np.ndarray:
+    """`turned`, mean over the middle third of the steps minus mean over another third (0: first, 2: last): [N]."""
+    curve = turned(table)
+    parts = [curve[:, list(part)].mean(1) for part in thirds(curve.shape[1])]
+    return parts[1] - parts[over]
