@@ -31,10 +31,13 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
     grid, frames = grids.shifted(steps, shift=shift), suite.rows["solution"].shape[1]
     stack, _ = sites(steps, frames, 1, suite.task.decisive)
     noised = jnp.asarray(np.concatenate([stack["step_equal"], stack["frame_minus"]]))
-    every = jnp.asarray(np.stack([cells.at_step(s, cells.allowed(steps, frames)) for s in range(steps)]))
+    model, every = (
+        subject.velocity,
+        jnp.asarray(np.stack([cells.at_step(s, cells.allowed(steps, frames)) for s in range(steps)])),
+    )
 
     def one(weights: Any, row: Any) -> Any:
-        velocity, noise = subject.velocity(weights, row), row["noise"][0]
+        velocity, noise = model(weights, row), row["noise"][0]
         clean = sample(velocity, noise, grid, record=CLEAN)
 
         def run(cell: Any, edit: Any) -> Any:

@@ -54,7 +54,7 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
     Returns:
         `answer` int8 [arm, N, M] (the seed that continues rotates), `solved` bool, and `arms`, the names.
     """
-    grid, blocks = grids.shifted(steps, shift=shift), subject.layers
+    grid, blocks, model = grids.shifted(steps, shift=shift), subject.layers, subject.velocity
     rows = doses(blocks, suite.rows["noise"].shape[1])
     # A step is coupled where its noise level is above that of the first step that is not.
     until = [float(grid.sigmas[min(row.first, steps)]) if row.first else 2.0 for row in rows]
@@ -70,7 +70,7 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
             def velocity(x: jax.Array, level: Level) -> Prediction:
                 coupled = arm["blocks"] & (level.sigma > arm["until"])
                 average = lambda h, block: jnp.where(coupled[block], ensemble.mean(h), h)
-                out = subject.velocity(weights, row, {}, {"block.*": indexed(average)})(x, level)
+                out = model(weights, row, {}, {"block.*": indexed(average)})(x, level)
                 estimates = ensemble.x0_mean(lambda *_: out)(x, level)
                 return Prediction(jnp.where(arm["estimates"], estimates.v, out.v), {})
 

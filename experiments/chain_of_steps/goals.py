@@ -41,7 +41,7 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
         it is still the own; conditions: none, all (and the tokens that enter block 0), block 0, 1, ...; `usable` [N]:
         both plain runs choose their own path. Clips without another goal are left out; `instance` [N] numbers the rest.
     """
-    task, grid, blocks = suite.task, grids.shifted(steps, shift=shift), subject.layers
+    task, grid, blocks, model = suite.task, grids.shifted(steps, shift=shift), subject.layers, subject.velocity
     if not isinstance(task, Maze) or not blocks:
         raise ValueError(f"goals: expected a network and clips of the maze, found {subject.name} and {task.name}")
     found = {i: other_goal(task, clip.meta["layout"]) for i, clip in enumerate(suite.clips)}
@@ -66,10 +66,8 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
     masks = np.concatenate([np.zeros((1, 1 + blocks), bool), np.ones((1, 1 + blocks), bool), masks[1:]])
 
     def one(weights: Any, row: Any) -> Any:
-        base = lambda edits: subject.velocity(weights, row, {}, edits)
-        seen = subject.velocity(
-            weights, row | {"image": row["other_image"]}, layers.recorder(("embed", *layers.STREAM)), {}
-        )
+        base = lambda edits: model(weights, row, {}, edits)
+        seen = model(weights, row | {"image": row["other_image"]}, layers.recorder(("embed", *layers.STREAM)), {})
 
         def run(swapped: jax.Array) -> jax.Array:
             def both(x: jax.Array, level: Any) -> jax.Array:

@@ -62,10 +62,10 @@ def measure(
     for name, chosen in groups(frames).items():
         for i, step in enumerate(at):
             cells[name][i, step, chosen] = True
-    donated = jnp.asarray(np.concatenate([cells[name] for name in DONATED]))
+    model, donated = subject.velocity, jnp.asarray(np.concatenate([cells[name] for name in DONATED]))
 
     def one(weights: Any, row: Any) -> Any:
-        velocity, noise = subject.velocity(weights, row), row["noise"]
+        velocity, noise = model(weights, row), row["noise"]
         clean, donor = (sample(velocity, noise[i], grid, record=CLEAN) for i in (0, 1))
         scene = jnp.broadcast_to(row["image"][0, ..., 1:], clean.x0.shape)
 

@@ -102,10 +102,10 @@ def read(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: flo
     aside = np.take_along_axis(wrong, place[:, None], 1)[:, 0]
     doubt = np.array([doubted(clip.meta["layout"]) for clip in suite.clips])
     zones = np.array([regions(clip.meta["layout"]) for clip in suite.clips])  # [N, 2, D, n, n]
-    first = len(thirds(steps)[0])
+    first, velocity = len(thirds(steps)[0]), subject.velocity
 
     def one(weights: Any, row: Any) -> Any:
-        films, mask, model = row["films"], row["mask"], subject.velocity(weights, row)
+        films, mask, model = row["films"], row["mask"], velocity(weights, row)
         alone, goal = lambda k: jnp.eye(films.shape[0])[k], row["right"].argmax()
         holds = lambda x0: readout.mixture_weights(x0, films, mask)
         second = lambda held: jax.lax.top_k(held, 2)[0][..., 1]

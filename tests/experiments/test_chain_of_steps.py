@@ -52,6 +52,7 @@ TINY = configs.ChainOfSteps(
     resamples=50,
     group=2,
 )
+PROGRAMS = {}
 RATES = {"reasoner": {"maze": 0.7, "maze_goals": 0.5}, "entrant": {"entrant": 0.8}}
 
 
@@ -80,6 +81,13 @@ def run(root):
     """The finished run folder: four seeds measured by a first command, the others by the one that judges."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command, "values", lambda *of: TINY)
+        over = measure.Bench.over
+
+        def seen(self, fn, *given):
+            PROGRAMS[measure.identity(fn)] = fn
+            return over(self, fn, *given)
+
+        patch.setattr(measure.Bench, "over", seen)
         assert experiment.main(["--full", "--out", str(root), "--only", "1", "2", "3", "4"]) == 0
         assert not (root / "tiny" / "results.json").exists()
         assert experiment.main(["--full", "--out", str(root)]) == 0
@@ -110,6 +118,10 @@ def test_writes_everything_a_reader_needs(run):
     for row in rows:
         assert row["low"] <= row["difference"] <= row["high"] and len(row["per_seed"]) == 8
     assert "maze" in (run / "report.html").read_text() and list((run / "videos").glob("*.mp4"))
+
+
+def test_all_seeds_share_their_programs(run):
+    assert len(PROGRAMS) <= 20, sorted(fn.__module__ for fn in PROGRAMS.values())
 
 
 def test_no_two_seeds_share_an_instance(run):
