@@ -48,10 +48,16 @@ def _correction(one: One, name: str = "right") -> np.ndarray:
     return paths.correction(one["maze/paths"][name])
 
 
+def _mean(values: np.ndarray) -> float:
+    """Of those that are defined; NaN if none is."""
+    there = values[np.isfinite(values)]
+    return float(there.mean()) if there.size else float("nan")
+
+
 def _goals(one: One, condition: int) -> float:
     """Share of usable pairs whose answer a swap flipped."""
     table = one["maze/goals"]
-    return float(table["flip"][table["usable"], condition].mean()) if table["usable"].any() else float("nan")
+    return _mean(table["flip"][table["usable"], condition])
 
 
 def _gain(one: One, arm: str, over: str = doses.SINGLE) -> np.ndarray:
@@ -85,15 +91,15 @@ CONTROLS: Mapping[str, tuple[str, Callable[[One], float]]] = {
     "planted correction: net": ("model", lambda one: float(_correction(one, "planted_right").mean())),
     "planted doubt: ink on the branch minus behind walls": (
         "model",
-        lambda one: float(np.nanmean(paths.off_path(one["maze/paths"], "doubt_"))),
+        lambda one: _mean(paths.off_path(one["maze/paths"], "doubt_")),
     ),
     "donor's states in both ends: exit has the donor's colour": (
         "model",
-        lambda one: float(np.nanmean(memory.donated(one["entrant/memory"], "ends", AT))),
+        lambda one: _mean(memory.donated(one["entrant/memory"], "ends", AT)),
     ),
     "donor's hidden frames: exit has not its own colour": (
         "model",
-        lambda one: float(np.nanmean(memory.moved(one["entrant/memory"], "hidden", AT))),
+        lambda one: _mean(memory.moved(one["entrant/memory"], "hidden", AT)),
     ),
     "frame-causal reasoners: step minus frame": (
         "causal",

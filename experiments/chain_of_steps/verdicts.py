@@ -22,6 +22,7 @@ from experiments.chain_of_steps.measuring import One, Part, named
 from vrjax.reasoning.instruments import counts
 from vrjax.report import seeds
 from vrjax.report.claims import Claim
+from vrjax.report.tables import markdown
 from vrjax.study import claims as study_claims
 from vrjax.study.claims import Finding, settle
 from vrjax.study.registration import Registration
@@ -153,6 +154,24 @@ def claims(study: ChainOfSteps, asked: Registration, measured: Measured) -> tupl
         f"{lost.id} was not measured: its statistic is defined on no instance of some model."
         for lost in study_claims.missing(asked, rows)
     ]
+
+
+def judged(study: ChainOfSteps, asked: Registration, kept: Mapping[str, Tables]) -> tuple[list[Claim], dict[str, str]]:
+    """The claims, and the README's tables as markdown by block name, from kept tables (`vrjax.study.judging`)."""
+    measured = gather(study, kept)
+    if not measured.of["model"]:
+        return [], {}
+    shown = {}
+    for title, rows in tables(study, measured).items():
+        cells = [[_cell(value) for value in row.values()] for row in rows]
+        shown[title.lower().replace(" ", "_")] = markdown(list(rows[0]), cells) if rows else ""
+    return claims(study, asked, measured)[0], shown
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return " ".join(map(_cell, value)) if isinstance(value, list) else str(value)
 
 
 def _values(measured: Measured, name: str, minus: str | None) -> np.ndarray:
