@@ -75,6 +75,30 @@ def test_the_update_raises_the_density_of_what_was_rewarded(setup):
     assert metrics["ratio_max"] > 1 and metrics["kl"] > 0 and state.step == 2
 
 
+def test_grpo_learns_a_planted_bandit(setup):
+    """A sample pays when its mean is above (or, the other way round, below) that of all samples before any update."""
+    network, params, *_, rows = setup
+    roll = policy.rollout(network, shape=tiny.SHAPE, grid=GRID, solver=flow.sde("flow_grpo"), group=16)
+    tx = optax.adam(1e-3)
+    update = policy.make(network, tx)
+    means = lambda rolled: np.asarray(rolled.trajectory.final).mean((2, 3, 4, 5))
+    line = np.median(means(roll(params, {}, given(rows), jax.random.key(0))))
+
+    def paid(sign):
+        state, shares = update_of.start(jax.tree.map(jnp.array, params), tx), []
+        for k in range(20):
+            rolled = roll(state.params, {}, given(rows), jax.random.key(10 + k))
+            reward = (sign * (means(rolled) - line) > 0).astype(np.float32)
+            shares.append(reward.mean())
+            advantage = losses.advantages(reward)
+            state, *_ = update(state, {}, {}, rolled, rolled.trajectory.log_prob, advantage, True, jax.random.key(k))
+        return np.mean(shares[:2]), np.mean(shares[-2:])
+
+    for sign in (1, -1):
+        before, after = paid(sign)
+        assert before < 0.7 and after > before + 0.25, (sign, before, after)
+
+
 def test_the_share_of_trained_steps(setup):
     _, _, rolled, *_ = setup
     everything = policy._trained(rolled.trajectory, (2, 3, 4), 1.0, jax.random.key(0))
