@@ -1,6 +1,6 @@
 """What a paper has committed of its full run is what `--judge` makes of its tables: results, and tables in its README.
 
-A paper without committed tables has nothing to be in step with; then its README may hold no tables of such marks.
+A paper without committed tables has nothing to be in step with; then such blocks of its README are empty.
 """
 
 import importlib
@@ -20,7 +20,8 @@ ROOT = pathlib.Path(__file__).parent.parent.parent / "experiments"
 def test_results_and_readme_are_what_the_committed_tables_say(paper):
     home = ROOT / paper
     if not (home / archive.FILE).exists():
-        assert not (home / files.FILE).exists() and readme.names((home / "README.md").read_text("utf-8")) == []
+        blocks = readme.blocks((home / "README.md").read_text("utf-8"))
+        assert not (home / files.FILE).exists() and not any(blocks.values())
         return
     verdicts = importlib.import_module(f"experiments.{paper}.verdicts")
     told = judging.judge(paper, verdicts.judged, type(command.values(paper, "full")), archive.read(home / archive.FILE))

@@ -227,11 +227,12 @@ def test_blocks_of_a_readme():
     text = "a\n<!-- claims -->\nold\n<!-- end -->\nb <!-- c -->\n<!-- two words -->\n"
     new = readme.filled(text, {"claims": "| x |\n", "other": "no"}, "do it")
     assert new == text.replace("old", "`do it`, from the committed tables of the full run:\n\n| x |")
-    assert readme.filled(new, {"claims": "| x |\n"}, "do it") == new and readme.names(text) == ["claims"]
+    assert readme.filled(new, {"claims": "| x |\n"}, "do it") == new and readme.blocks(text) == {"claims": "old"}
     for wrong, message in (
         ("<!-- claims -->\n", r"block 'claims' has no end"),
         ("<!-- end -->\n", "ends that has not begun"),
         ("<!-- a -->\n<!-- b -->\n<!-- end -->", "block 'a' has no end before block 'b'"),
+        ("<!-- a -->\n<!-- end -->\n<!-- a -->\n<!-- end -->", "two blocks of one name, found a, a"),
     ):
         with pytest.raises(ValueError, match=message):
-            readme.filled(wrong, {"claims": "", "a": "", "b": ""}, "")
+            readme.blocks(wrong)

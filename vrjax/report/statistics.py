@@ -13,8 +13,10 @@ of these by itself, but by the rule that `vrjax.report.seeds` makes of them.
 All intervals are equal-tailed: a level of 0.95 cuts 2.5 % on each side.
 """
 
+import functools
 import math
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +25,7 @@ from scipy import stats
 LEVEL = 0.95
 RESAMPLES = 10_000
 _CHUNK = 4_000_000  # numbers gathered at once by a bootstrap: 32 MB of float64
+_KEPT = 40_000_000  # counts of a bootstrap's draws that are kept: 80 MB
 
 Design = Literal["nested", "crossed"]
 """Whether each training seed has its own test instances, or all share them."""
@@ -200,8 +203,24 @@ def hierarchical_bootstrap(
     trainings, units, noises = data.shape[-3:]
     flat = data.reshape(-1, trainings * units * noises)
     cells = flat.shape[1]
+    how = ((trainings, units, noises), tuple(sorted(set(resample))), design, _count("resamples", resamples), seed)
+    # Claims and arms of a study mostly have one shape, and so the same draws, which are most of the work.
+    drawn = _kept_draws(*how) if cells * resamples < _KEPT else _draws(*how)
+    means = np.concatenate([(times / cells) @ flat.T for times in drawn])
+    low, high = equal_tails(means, level)
+    value = flat.mean(axis=1)
+    if not many:
+        return Estimate(float(value[0]), float(low[0]), float(high[0]), entries)
+    return Estimate(value.reshape(many), low.reshape(many), high.reshape(many), entries)
+
+
+def _draws(
+    shape: tuple[int, int, int], resample: tuple[int, ...], design: str, resamples: int, seed: int
+) -> Iterator[np.ndarray]:
+    """How often every entry is drawn in every resample, in chunks [resamples, entries]."""
+    trainings, units, noises = shape
+    cells = trainings * units * noises
     rng = np.random.default_rng(seed)
-    means = np.empty((_count("resamples", resamples), len(flat)))
     chunk = max(1, _CHUNK // cells)
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
@@ -215,13 +234,12 @@ def hierarchical_bootstrap(
             e = rng.integers(noises, size=(size, trainings, units, noises))
         place = np.broadcast_to((t * units + i) * noises + e, (size, trainings, units, noises)).reshape(size, cells)
         place = place + cells * np.arange(size)[:, None]
-        times = np.bincount(place.ravel(), minlength=size * cells).reshape(size, cells)
-        means[start : start + size] = (times / cells) @ flat.T
-    low, high = equal_tails(means, level)
-    value = flat.mean(axis=1)
-    if not many:
-        return Estimate(float(value[0]), float(low[0]), float(high[0]), entries)
-    return Estimate(value.reshape(many), low.reshape(many), high.reshape(many), entries)
+        yield np.bincount(place.ravel(), minlength=size * cells).reshape(size, cells)
+
+
+@functools.lru_cache(maxsize=2)
+def _kept_draws(*how: Any) -> tuple[np.ndarray, ...]:
+    return tuple(times.astype(np.uint16) for times in _draws(*how))
 
 
 def cluster_bootstrap(

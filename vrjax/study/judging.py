@@ -121,7 +121,7 @@ def out_of_step(paper: str, told: Judged, home: pathlib.Path) -> list[str]:
         if one.notes
     ]
     text = (home / "README.md").read_text("utf-8")
-    if "claims" not in readme.names(text):
+    if "claims" not in readme.blocks(text):
         wrong.append(f"{home / 'README.md'}: no block <!-- claims --> ... <!-- end -->")
     if readme.filled(text, told.tables, command(paper)) != text:
         wrong.append(f"{home / 'README.md'}: other tables than `{command(paper)}` gives; add --readme to it")

@@ -18,13 +18,16 @@ _MARK = re.compile(r"^<!-- (\w+) -->$")
 _END = "<!-- end -->"
 
 
-def names(text: str) -> list[str]:
-    """The names of the blocks of a text, in order.
+def blocks(text: str) -> dict[str, str]:
+    """What stands between the marks of a text, by name, in order; empty where nothing was written yet.
 
     Raises:
-        ValueError: a block without an end, or an end without a block.
+        ValueError: a block without an end, an end without a block, or two blocks of one name.
     """
-    return [name for name, _ in _blocks(text) if name]
+    listed = [(name, "\n".join(lines).strip()) for name, lines in _blocks(text) if name]
+    if len(dict(listed)) < len(listed):
+        raise ValueError(f"two blocks of one name, found {', '.join(name for name, _ in listed)}")
+    return dict(listed)
 
 
 def filled(text: str, tables: Mapping[str, str], command: str) -> str:
