@@ -4,10 +4,12 @@ A paper without committed tables has nothing to be in step with; then such block
 """
 
 import importlib
+import json
 import pathlib
 
 import pytest
 
+from vrjax.files import records, writing
 from vrjax.report import claims as files
 from vrjax.study import archive, command, judging, readme
 
@@ -26,6 +28,13 @@ def test_results_and_readme_are_what_the_committed_tables_say(paper):
     verdicts = importlib.import_module(f"experiments.{paper}.verdicts")
     told = judging.judge(paper, verdicts.judged, type(command.values(paper, "full")), archive.read(home / archive.FILE))
     assert judging.out_of_step(paper, told, home) == []
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_the_sizes_of_a_run_come_back_from_what_it_keeps(paper):
+    full = command.values(paper, "full")
+    stored = json.loads(json.dumps(writing.to_dict(full)))
+    assert records.from_dict(type(full), stored) == full
 
 
 def test_all_committed_tables_together_are_small():
