@@ -3,6 +3,7 @@
     python -m experiments.vchain                    one small base model, a few scenes: minutes on two cores
     python -m experiments.vchain --full             eight bases trained from scratch, registered claims (about an hour)
     python -m experiments.vchain --full --only K ...        some of the bases, one process a core, into one run folder
+    python -m experiments.vchain --judge            every claim again from the committed tables, or from those of a run
     python -m experiments.vchain --full --search    before it: the adapters' rate and length, on validation scenes
     python -m experiments.vchain --full --pilot     before it: the bill, on validation scenes of one pilot base
     python -m experiments.vchain --model Wan2.1-T2V-1.3B --thoughts FOLDER          the paper's own run, on real weights
@@ -86,9 +87,11 @@ def run(
             on = suite.scenes(study, seed, here.folder / "thoughts" / f"base{seed}")
             bases.append(suite.Base(here, programs, dit, seed, on, model, shown=seed == study.bases[0]))
         found: list[dict[str, Tables]] = [{} for _ in bases]
-        for name in chosen:
-            for one, so_far in zip(bases, found, strict=True):
-                console.print(f"base {one.seed}: {name}")
+        for i, name in enumerate(chosen):
+            for j, (one, so_far) in enumerate(zip(bases, found, strict=True)):
+                console.print(
+                    f"[{i * len(bases) + j + 1}/{len(chosen) * len(bases)}] base {one.seed}: {name}", markup=False
+                )
                 so_far |= one.measure(name)
         if only is not None:
             console.print(f"tables of bases {mine} are in {here.folder / 'tables'}")
@@ -197,4 +200,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         **real.OPTIONS,
     }
     full = "eight bases trained from scratch, judged"
-    return command.main("vchain", __doc__, job, argv, full=full, options=options)
+    return command.main("vchain", __doc__, job, argv, full=full, judged=verdicts.judged, options=options)

@@ -171,7 +171,7 @@ class Base:
         flat = self.bench.part(f"base{self.seed}-{part}", lambda: self._billed(part, videos))
         if self.shown and part != "curve":
             films = lambda: {arm: pictures.to_uint8(video[:SHOWN, 0]) for arm, video in videos().items()}
-            self.films |= self.bench.part(f"films-base{self.seed}-{part}", films)
+            self.films |= self.bench.part(f"films-base{self.seed}-{part}", films, packed=False)
         return unflat(flat)
 
     def _billed(self, part: str, videos: Callable[[], dict[str, Any]]) -> Tables:

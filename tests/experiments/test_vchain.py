@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 
 import jax
 import numpy as np
@@ -14,7 +15,7 @@ from vrjax.flow import Level
 from vrjax.models import wan
 from vrjax.reasoning.thoughts import pictures
 from vrjax.report import claims
-from vrjax.study import registration
+from vrjax.study import archive, readme, registration
 from vrjax.study.command import values
 from vrjax.study.tables import Bench
 from vrjax.tasks.chains import rules, score, sprites
@@ -133,6 +134,28 @@ def test_refuses_a_folder_of_another_study(run, monkeypatch, capsys):
             dataclasses.replace(TINY, **wrong)
     with pytest.raises(ValueError, match="whole stretches"):
         config.Base(steps=55)
+
+
+def test_claims_are_judged_again_from_the_tables(run, tmp_path, monkeypatch, capsys):
+    """Nothing but the kept parts is needed, and the tables fill the README's blocks."""
+    monkeypatch.setattr(experiment.command, "values", lambda *_: TINY)
+    monkeypatch.setattr(suite, "scenes", None)
+    assert experiment.main(["--judge", str(run), "--out", str(tmp_path)]) == 0
+    assert claims.read(tmp_path / "tiny") == claims.read(run)
+    assert (tmp_path / "tiny" / "arms.md").read_text() == (run / "arms.md").read_text()
+    assert (tmp_path / "tiny" / "curve.md").read_text() == (run / "curve.md").read_text()
+    blocks = readme.names((pathlib.Path(verdicts.__file__).parent / "README.md").read_text())
+    assert blocks == ["claims", "arms", "curve"]
+    kept = archive.of_run(run)
+    assert kept.finished and all(name.startswith("base") for name in kept.tables)
+    assert archive.write(tmp_path / "tables.zip", kept).stat().st_size < 100_000
+    few = {name: table for name, table in kept.tables.items() if not name.endswith("-tries")}  # not measured yet
+    found, shown = verdicts.judged(TINY, registration.read(verdicts.__file__), few)
+    assert (
+        "vchain.best_of_k_thoughts" not in {row.id for row in found}
+        and "best of k, ordered" not in shown["arms"].split("noisy")[0]
+    )
+    assert verdicts.judged(TINY, registration.read(verdicts.__file__), {}) == ([], {})
 
 
 def test_a_torn_table_is_named(run, monkeypatch, capsys):
@@ -359,7 +382,7 @@ def test_thoughts_reach_every_arm(run, on):
         assert stored["truth.primary"].dtype == bool and stored["truth.motion"].dtype == np.float32
         np.testing.assert_array_equal(stored["truth.read"][:, 0], [truth.film for truth in on.truths])
     slim = sum(f.stat().st_size for f in (run / "tables").glob("base*.npz"))
-    films = {f.name for f in (run / "tables").glob("films-*")}
+    films = {f.name for f in (run / "tables" / "unpacked").iterdir()}
     assert slim < 300_000 and films == {f"films-base1-{part}.npz" for part in suite.parts(TINY) if part != "curve"}
     assert thoughts.KEYFRAMES == 4
 
