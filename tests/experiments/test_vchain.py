@@ -90,6 +90,28 @@ def test_writes_everything_a_reader_needs(run):
     assert {"training", *suite.parts(TINY)} == set(bill) and bill["tries"]["bases"] == 2
 
 
+def test_claims_are_judged_again_from_the_tables(run, tmp_path, monkeypatch, capsys):
+    """Nothing but the kept parts is needed, and the tables fill the README's blocks."""
+    monkeypatch.setattr(experiment.command, "values", lambda *_: TINY)
+    monkeypatch.setattr(suite, "scenes", None)
+    assert experiment.main(["--judge", str(run), "--out", str(tmp_path)]) == 0
+    assert claims.read(tmp_path / "tiny") == claims.read(run)
+    assert (tmp_path / "tiny" / "arms.md").read_text() == (run / "arms.md").read_text()
+    assert (tmp_path / "tiny" / "curve.md").read_text() == (run / "curve.md").read_text()
+    blocks = readme.names((pathlib.Path(verdicts.__file__).parent / "README.md").read_text())
+    assert blocks == ["claims", "arms", "curve"]
+    kept = archive.of_run(run)
+    assert kept.finished and all(name.startswith("base") for name in kept.tables)
+    assert archive.write(tmp_path / "tables.zip", kept).stat().st_size < 100_000
+    few = {name: table for name, table in kept.tables.items() if not name.endswith("-tries")}  # not measured yet
+    found, shown = verdicts.judged(TINY, registration.read(verdicts.__file__), few)
+    assert (
+        "vchain.best_of_k_thoughts" not in {row.id for row in found}
+        and "best of k, ordered" not in shown["arms"].split("noisy")[0]
+    )
+    assert verdicts.judged(TINY, registration.read(verdicts.__file__), {}) == ([], {})
+
+
 def test_a_killed_run_goes_on_and_ends_the_same(run, monkeypatch):
     monkeypatch.setattr(experiment.command, "values", lambda *_: TINY)
     before, table = (run / "results.json").read_bytes(), run / "tables" / "base2-tuned.npz"
@@ -134,28 +156,6 @@ def test_refuses_a_folder_of_another_study(run, monkeypatch, capsys):
             dataclasses.replace(TINY, **wrong)
     with pytest.raises(ValueError, match="whole stretches"):
         config.Base(steps=55)
-
-
-def test_claims_are_judged_again_from_the_tables(run, tmp_path, monkeypatch, capsys):
-    """Nothing but the kept parts is needed, and the tables fill the README's blocks."""
-    monkeypatch.setattr(experiment.command, "values", lambda *_: TINY)
-    monkeypatch.setattr(suite, "scenes", None)
-    assert experiment.main(["--judge", str(run), "--out", str(tmp_path)]) == 0
-    assert claims.read(tmp_path / "tiny") == claims.read(run)
-    assert (tmp_path / "tiny" / "arms.md").read_text() == (run / "arms.md").read_text()
-    assert (tmp_path / "tiny" / "curve.md").read_text() == (run / "curve.md").read_text()
-    blocks = readme.names((pathlib.Path(verdicts.__file__).parent / "README.md").read_text())
-    assert blocks == ["claims", "arms", "curve"]
-    kept = archive.of_run(run)
-    assert kept.finished and all(name.startswith("base") for name in kept.tables)
-    assert archive.write(tmp_path / "tables.zip", kept).stat().st_size < 100_000
-    few = {name: table for name, table in kept.tables.items() if not name.endswith("-tries")}  # not measured yet
-    found, shown = verdicts.judged(TINY, registration.read(verdicts.__file__), few)
-    assert (
-        "vchain.best_of_k_thoughts" not in {row.id for row in found}
-        and "best of k, ordered" not in shown["arms"].split("noisy")[0]
-    )
-    assert verdicts.judged(TINY, registration.read(verdicts.__file__), {}) == ([], {})
 
 
 def test_a_torn_table_is_named(run, monkeypatch, capsys):
