@@ -57,7 +57,7 @@ def run(
             say(" | ".join(rows[-1]))
     means = {key: np.mean(values, 0) for key, values in numbers.items()}
     rows += [["mean", *map(str, key), *(f"{n:.3f}" for n in values)] for key, values in means.items()]
-    text = tables.markdown(("base", *GRID, "updates", *COLUMNS), rows) + f"\n\nThe rule chooses {choice(means)}.\n"
+    text = tables.markdown(("base", *GRID, "updates", *COLUMNS), rows) + f"\nThe rule chooses {choice(means)}.\n"
     writing.text(folder / "search.md", text)
     return folder / "search.md"
 
