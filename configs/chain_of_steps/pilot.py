@@ -23,4 +23,6 @@ def config() -> ChainOfSteps:
         disturbed=48,
         swapped=32,
         ensembles=96,
+        explored=32,
+        explored_swaps=12,
     )

@@ -15,7 +15,7 @@ from vrjax.study.command import Study
 class ChainOfSteps(Study):
     """Sizes of the study. Numbers of instances are those of one training seed."""
 
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("training", "causal", "skipped")
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("training", "causal", "skipped", "explored", "explored_swaps")
 
     training: tuple[int, ...] = ()
     """Training seeds. Seed k is the pair reasoner-k and entrant-k, trained where it is not; none: the shipped pair."""
@@ -56,6 +56,10 @@ class ChainOfSteps(Study):
     """Mazes of the ensemble's arms."""
     chosen: int = 96
     """Validation mazes on which the ensemble's dose is chosen."""
+    explored: int = 0
+    """Instances of every part of the exploratory list; none: it is left out."""
+    explored_swaps: int = 0
+    """Pairs of mazes that are swapped at every dose."""
     shown: int = 2
     """Clips of each world to look at, of the first seed."""
     resamples: int = 10_000
@@ -65,6 +69,7 @@ class ChainOfSteps(Study):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("trajectories", "paths", "memory", "disturbed", "swapped", "ensembles"):
+        sizes = ("trajectories", "paths", "memory", "disturbed", "swapped", "ensembles", "explored", "explored_swaps")
+        for name in sizes:
             if (size := getattr(self, name)) > self.block:
                 raise ValueError(f"{self.name}: {name} is {size}, but a seed has a block of {self.block} clips")

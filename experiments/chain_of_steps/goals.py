@@ -6,14 +6,15 @@ answer becomes the other's path, those tokens carried the question at that depth
 little (the later ones read the true picture): here every step is swapped.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.chain_of_steps.paths import drawable, every_path
-from vrjax.flow import Record, grids, sample
+from vrjax.flow import Grid, Record, Velocity, grids, sample
 from vrjax.models.embedded.conditions import first_frame
 from vrjax.models.wan import indexed
 from vrjax.reasoning.instruments import layers, perturb, readout
@@ -33,17 +34,28 @@ def other_goal(task: Maze, layout: dict[str, Any]) -> tuple[int, int] | None:
     return min(allowed, key=lambda c: (len(set(paths[c]) & set(paths[goal])), c), default=None)
 
 
-def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float) -> Tables:
-    """Runs with no block swapped, with all, and with each alone; noise 0.
+class Pairs(NamedTuple):
+    """Clips beside their others.
 
-    Returns:
-        `flip` [N, condition]: the forced choice among all paths is the way to the other's goal; `kept` [N, condition]:
-        it is still the own; conditions: none, all (and the tokens that enter block 0), block 0, 1, ...; `usable` [N]:
-        both plain runs choose their own path. Clips without another goal are left out; `instance` [N] numbers the rest.
+    Attributes:
+        suite: the clips that have another goal.
+        instance: their numbers among the clips given.
+        rows: what the compiled programs need of each: conditions, noise, `other_image`, `objects` (the tokens of both
+            goals' cells, all frames), `films` and `mask` of every path.
+        own, theirs: [N] number of the way to the own and to the other's goal among the films.
     """
-    task, grid, blocks, model = suite.task, grids.shifted(steps, shift=shift), subject.layers, subject.velocity
-    if not isinstance(task, Maze) or not blocks:
-        raise ValueError(f"goals: expected a network and clips of the maze, found {subject.name} and {task.name}")
+
+    suite: Suite
+    instance: np.ndarray
+    rows: dict[str, Any]
+    own: np.ndarray
+    theirs: np.ndarray
+
+
+def pairs(suite: Suite) -> Pairs:
+    """The clips of a suite of mazes that have another goal, with what is other."""
+    task = suite.task
+    assert isinstance(task, Maze)
     found = {i: other_goal(task, clip.meta["layout"]) for i, clip in enumerate(suite.clips)}
     others = {i: goal for i, goal in found.items() if goal is not None}
     chosen = list(others)
@@ -61,36 +73,76 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
         order = list(drawable(layout))
         own.append(order.index(tuple(layout["goals"][0])))
         theirs.append(order.index(goal))
-    # what is swapped: the tokens as they enter the first block, then after each block
-    masks = np.eye(1 + blocks, dtype=bool)
-    masks = np.concatenate([np.zeros((1, 1 + blocks), bool), np.ones((1, 1 + blocks), bool), masks[1:]])
-
-    def one(weights: Any, row: Any) -> Any:
-        base = lambda edits: model(weights, row, {}, edits)
-        seen = model(weights, row | {"image": row["other_image"]}, layers.recorder(("embed", *layers.STREAM)), {})
-
-        def run(swapped: jax.Array) -> jax.Array:
-            def both(x: jax.Array, level: Any) -> jax.Array:
-                theirs = seen(x[1], level)
-                put = lambda h, new, here: jnp.where(here & row["objects"][:, None], new.astype(h.dtype), h)
-                after = indexed(lambda h, k: put(h, theirs.taps["block.*"][k], swapped[1 + k]))
-                edits = {"embed": lambda h: put(h, theirs.taps["embed"], swapped[0]), "block.*": after}
-                return jnp.stack([base(edits)(x[0], level).v, theirs.v])
-
-            start = jnp.stack([row["noise"][0]] * 2)
-            final = sample(both, start, grid, record=Record(steps=())).final
-            distance = readout.squared_distances(final, row["films"])
-            return jnp.where(row["mask"], distance, jnp.inf).argmin(-1)
-
-        return perturb.sweep(run, jnp.asarray(masks), how="map")
-
     rows = {k: suite.rows[k] for k in ("image", "text", "noise")}
     rows |= {"other_image": np.stack(images), "objects": np.stack(tokens), "films": films.films, "mask": films.mask}
-    choice = bench.over(one, subject.weights, rows, f"{subject.name}: {task.name}, goals swapped")
-    mine, other = np.array(own)[:, None], np.array(theirs)[:, None]
-    plain = (choice[:, 0] == np.stack([own, theirs], axis=1)).all(1)
-    flips = {"flip": choice[..., 0] == other, "kept": choice[..., 0] == mine}
-    return {**flips, "usable": plain, "instance": np.array(chosen)}
+    return Pairs(suite, np.array(chosen), rows, np.array(own), np.array(theirs))
+
+
+def swapped(
+    velocity: Callable[..., Velocity], weights: Any, row: Any, grid: Grid, mode: str = "tokens"
+) -> Callable[[Any], Any]:
+    """Runs one clip and its other in step from one noise, and puts the other's activations into the clip's run.
+
+    Args:
+        velocity: of a `Subject`.
+        row: of `Pairs.rows`.
+        mode: "tokens" (the stream at `objects`), "stream" (all of it) or "increment" (what the blocks add).
+
+    Returns:
+        `run(where)` -> the forced choice among all paths; `where` bool [step, 1 + blocks]: when, and after which block
+        (first: the tokens that enter block 0, which have no increment).
+    """
+    sites = layers.INCREMENTS if mode == "increment" else ("embed", *layers.STREAM)
+    base = lambda edits: velocity(weights, row, {}, edits)
+    seen = velocity(weights, row | {"image": row["other_image"]}, layers.recorder(sites), {})
+    marked = row["objects"][:, None] if mode == "tokens" else True
+    sigmas = jnp.asarray(grid.sigmas[:-1], jnp.float32)
+    put = lambda h, new, here: jnp.where(here & marked, new.astype(h.dtype), h)
+
+    def run(where: jax.Array) -> jax.Array:
+        def both(x: jax.Array, level: Any) -> jax.Array:
+            theirs, now = seen(x[1], level), where[jnp.argmin(jnp.abs(sigmas - level.sigma))]
+            after = lambda site: indexed(lambda h, k: put(h, theirs.taps[site][k], now[1 + k]))
+            edits = {site: after(site) for site in sites if site != "embed"}
+            if "embed" in sites:
+                edits["embed"] = lambda h: put(h, theirs.taps["embed"], now[0])
+            return jnp.stack([base(edits)(x[0], level).v, theirs.v])
+
+        start = jnp.stack([row["noise"][0]] * 2)
+        final = sample(both, start, grid, record=Record(steps=())).final
+        distance = readout.squared_distances(final, row["films"])
+        return jnp.where(row["mask"], distance, jnp.inf).argmin(-1)
+
+    return run
+
+
+def conditions(blocks: int) -> np.ndarray:
+    """What is swapped, bool [condition, 1 + blocks]: nothing, everything, after block 0 alone, block 1 alone, ..."""
+    alone = np.eye(1 + blocks, dtype=bool)[1:]
+    return np.concatenate([np.zeros((1, 1 + blocks), bool), np.ones((1, 1 + blocks), bool), alone])
+
+
+def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float) -> Tables:
+    """Runs with no block swapped, with all, and with each alone, at every step; noise 0.
+
+    Returns:
+        `flip` [N, condition]: the forced choice among all paths is the way to the other's goal; `kept` [N, condition]:
+        it is still the own; conditions: none, all (and the tokens that enter block 0), block 0, 1, ...; `usable` [N]:
+        both plain runs choose their own path. Clips without another goal are left out; `instance` [N] numbers the rest.
+    """
+    task, grid, blocks = suite.task, grids.shifted(steps, shift=shift), subject.layers
+    if not isinstance(task, Maze) or not blocks:
+        raise ValueError(f"goals: expected a network and clips of the maze, found {subject.name} and {task.name}")
+    model = subject.velocity
+    here, masks = pairs(suite), np.repeat(conditions(blocks)[:, None], steps, axis=1)
+
+    def one(weights: Any, row: Any) -> Any:
+        return perturb.sweep(swapped(model, weights, row, grid), jnp.asarray(masks), how="map")
+
+    choice = bench.over(one, subject.weights, here.rows, f"{subject.name}: {task.name}, goals swapped")
+    plain = (choice[:, 0] == np.stack([here.own, here.theirs], axis=1)).all(1)
+    flips = {"flip": choice[..., 0] == here.theirs[:, None], "kept": choice[..., 0] == here.own[:, None]}
+    return {**flips, "usable": plain, "instance": here.instance}
 
 
 def early_blocks(table: Tables) -> np.ndarray:

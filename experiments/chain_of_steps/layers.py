@@ -1,77 +1,19 @@
-"""What the blocks do and know: the four swap modes on counterfactual prompts, skipping blocks, and linear probes for
-walls, agent, goal, next cell and answer of a maze at several denoising steps."""
+"""What the blocks do and know: runs without a block, linear probes for walls, agent, goal, next cell and answer of a
+maze at several denoising steps, and how large the tokens of the foreground are."""
 
 import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from vrjax.flow import Record, grids, sample
-from vrjax.models.embedded.conditions import example
-from vrjax.models.wan import WanConfig
 from vrjax.reasoning.instruments import layers, probes
-from vrjax.study.subjects import FACTOR, Subject, Suite
+from vrjax.study.subjects import Subject, Suite, untrained
 from vrjax.study.tables import Bench, Tables
 
-MODES = ("stream", "tokens", "increment", "attention")
 TARGETS = ("walls", "agent", "goal", "next", "answer")
-
-
-def _pair(suite: Suite, cfg: WanConfig) -> dict[str, np.ndarray]:
-    """The other prompt of each clip, its answer among the candidates, and the tokens of the two named objects."""
-    task = suite.task
-    others = [task.counterfactual(c) for c in suite.clips]
-    given = [example(c, codec_factor=FACTOR, text_len=cfg.text_len, text_dim=cfg.text_dim) for c in others]
-    tokens = [
-        (task.symbols(a)["answer"] | task.symbols(b)["answer"]).astype(bool).ravel()
-        for a, b in zip(suite.clips, others, strict=True)
-    ]
-    return {
-        "other_text": np.stack([g["text"] for g in given]),
-        "other": np.array([c.meta["choice"] for c in others]),
-        "objects": np.stack(tokens),
-    }
-
-
-def swaps(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float) -> Tables:
-    """Latent swapping at the first step between two prompts on one picture, block by block.
-
-    Returns:
-        For each mode `<mode>_flip` [N, block]: the answer is the other prompt's object, counted on the
-        instances where both plain runs are right (else NaN); `base_solved`, `other_solved` [N]; `usable` [N].
-    """
-    grid, blocks = grids.shifted(steps, shift=shift), subject.layers
-    pair = _pair(suite, subject.weights.cfg)
-    rows = dict(suite.rows) | {k: pair[k] for k in ("other_text", "objects")}
-
-    def one(weights: Any, row: Any) -> Any:
-        model = lambda text: functools.partial(weights.velocity, text, row["image"])
-        return {
-            mode: layers.swap_sweep(
-                model(row["text"]),
-                model(row["other_text"]),
-                row["noise"][0],
-                grid,
-                layers=blocks,
-                mode=mode,
-                mask=row["objects"] if mode == "tokens" else None,
-                how="map",
-            )
-            for mode in MODES
-        }
-
-    out = bench.over(one, subject.weights, rows, f"{subject.name}: {suite.task.name}, swapped layers")
-    answers = {mode: suite.answers(last) for mode, last in out.items()}
-    target = np.array([c.meta["choice"] for c in suite.clips])
-    plain = answers["stream"]
-    base, other = plain[:, 1] == target, plain[:, 0] == pair["other"]
-    usable = base & other
-    result: Tables = {"base_solved": base, "other_solved": other, "usable": usable}
-    for mode, answer in answers.items():
-        flip = (answer[:, 2:] == pair["other"][:, None]).astype(float)
-        result[f"{mode}_flip"] = np.where(usable[:, None], flip, np.nan)
-    return result
 
 
 def ablation(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float) -> Tables:
@@ -100,14 +42,15 @@ def _features(velocity: Callable, steps: int, shift: float, at: tuple[int, ...])
 
 
 def probed(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float, recorded: int = 4) -> Tables:
-    """Fits one probe per target, block and recorded step on some instances and scores it on others.
+    """Fits one probe per target, block and recorded step on some instances and scores it on others; the same on an
+    untrained network, since what is readable there was in the input.
 
     Frame 0 is left out (it is given); `next` is not asked for in frames after arrival.
 
     Returns:
         `steps` [S]; for each target `<target>` [S, block] balanced accuracy, `<target>_control` the same for exchanged
-        labels, `<target>_chance`; and `order` [test instance]: how much more the answer gains from the first to the
-        second half of the blocks than the walls do (mean over steps, balanced accuracy).
+        labels, `<target>_untrained` and `<target>_chance`; and `<target>_gain`, `<target>_gain_untrained` float32
+        [test instance]: from the first to the second half of the blocks (mean over steps, balanced accuracy).
     """
     at = tuple(int(s) for s in np.unique(np.linspace(0, steps - 1, recorded).round()))
     rows = {k: suite.rows[k] for k in ("image", "text")} | {"noise": suite.rows["noise"][:, 0]}
@@ -121,15 +64,53 @@ def probed(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: f
         labels[target] = marks.reshape(len(marks), -1)
     parts = probes.split(len(suite.clips), seed=0, fractions=(0.5, 0.2))
     features = _features(subject.velocity, steps, shift, at)
-    with bench.bar(f"{subject.name}: {suite.task.name}, probes"):
-        found = probes.fit(features, subject.weights, rows, labels, parts, group=min(bench.group, 8))
-    result: Tables = {"steps": np.array(at)}
-    for target, r in found.items():
-        result |= {target: r.accuracy, f"{target}_control": r.control, f"{target}_chance": np.array(r.chance)}
 
-    def gain(target: str) -> np.ndarray:
-        each = np.nanmean(probes.balanced_accuracy(found[target].confusion), axis=1)  # [instance, block]
+    def gain(found: probes.Result) -> np.ndarray:
+        each = np.nanmean(probes.balanced_accuracy(found.confusion), axis=1)  # [instance, block]
         half = each.shape[1] // 2
-        return each[:, half:].mean(1) - each[:, :half].mean(1)
+        return (each[:, half:].mean(1) - each[:, :half].mean(1)).astype(np.float32)
 
-    return result | {"order": gain("answer") - gain("walls")}
+    result: Tables = {"steps": np.array(at)}
+    for who, name in ((subject, ""), (untrained(subject), "_untrained")):
+        with bench.bar(f"{who.name}: {suite.task.name}, probes"):
+            found = probes.fit(features, who.weights, rows, labels, parts, group=min(bench.group, 8))
+        for target, r in found.items():
+            result |= {f"{target}{name}": r.accuracy, f"{target}_gain{name}": gain(r)}
+            result |= {} if name else {f"{target}_control": r.control, f"{target}_chance": np.array(r.chance)}
+    return result
+
+
+def energy(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float, recorded: int = 4) -> Tables:
+    """How large the tokens of the foreground are beside the others, after each block; noise 0.
+
+    Foreground: of a maze the path drawn so far, of other tasks where the moving object is; frame 0 is left out. What a
+    token's place and frame alone make large is in `other` as well, the same tokens measured on another clip.
+
+    Returns:
+        `own`, `other` float32 [N, S, block]: log of the mean norm of the tokens on the foreground (of this clip; of the
+        clip before it) minus that of the others; `steps` [S], those recorded.
+    """
+    at = tuple(int(s) for s in np.unique(np.linspace(0, steps - 1, recorded).round()))
+    grid, model, frames = grids.shifted(steps, shift=shift), subject.velocity, suite.rows["solution"].shape[1]
+    marks = []
+    for clip in suite.clips:
+        found = suite.task.symbols(clip)
+        drawn = np.asarray(found.get("path", found["agent"])).astype(bool)
+        drawn[0] = False
+        marks.append(drawn.ravel())
+    own = np.stack(marks)
+
+    def one(weights: Any, row: Any) -> Any:
+        v = model(weights, row, {"block.*": layers.token_energy})
+        size = sample(v, row["noise"][0], grid, record=Record(steps=at, fields=())).taps["block.*"]  # [S, block, token]
+        later = jnp.arange(size.shape[-1]) >= size.shape[-1] // frames
+
+        def ratio(drawn: Any) -> Any:
+            mean = lambda where: (size * where).sum(-1) / jnp.maximum(where.sum(), 1)
+            return jnp.log(mean(drawn)) - jnp.log(mean(later & ~drawn))
+
+        return {"own": ratio(row["own"]), "other": ratio(row["other"])}
+
+    rows = {k: suite.rows[k] for k in ("image", "text", "noise")} | {"own": own, "other": np.roll(own, 1, axis=0)}
+    out = bench.over(one, subject.weights, rows, f"{subject.name}: {suite.task.name}, energy of blocks")
+    return {**out, "steps": np.array(at)}

@@ -42,8 +42,8 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
 
     Returns:
         `clean_answer`, `clean_solved` [N]; for each condition of `sites`, of `shuffled` and of `renoise`
-        (level-matched, per step) `<condition>_answer` [N, site] and `_solved`; `cka`, `l2` [N, inject step, later
-        state] of `step` noise; `steps` and `dose`.
+        (level-matched, per step) `<condition>_answer` [N, site] and `_solved`; `cka` [N, inject step, later state]
+        of `step` noise; `steps` and `dose`.
     """
     grid, model = grids.shifted(steps, shift=shift), subject.velocity
     frames = suite.rows["solution"].shape[1]
@@ -67,14 +67,14 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
             here = perturb.replay(velocity, clean, grid, jnp.argmax(cell.any(1))) if known else velocity
             traj = sample(here, noise, grid, key=base, edit=perturb.replace(cell), record=Record(fields=("x",)))
             gone = cka.divergence(traj.x, clean.x, rows="positions")
-            return traj.final, gone.cka, gone.l2
+            return traj.final, gone.cka
 
         def renoised(cell):
             here = perturb.replay(velocity, clean, grid, jnp.argmax(cell.any(1)))
             edit = perturb.renoise(cell, grid, clean.x0)
             return sample(here, noise, grid, key=base, edit=edit, record=Record(steps=())).final
 
-        last, far, distance = perturb.sweep(disturbed, tables, how="map")
+        last, far = perturb.sweep(disturbed, tables, how="map")
         mixed = perturb.sweep(lambda cell: disturbed(cell, known=False)[0], shuffled, how="map")
         again = perturb.sweep(renoised, tables[: counts[0]], how="map")
         return {
@@ -82,12 +82,11 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
             "last": jnp.concatenate([last, mixed]),
             "renoise": again,
             "cka": far[: counts[0]],
-            "l2": distance[: counts[0]],
         }
 
     rows = {k: suite.rows[k] for k in ("image", "text", "noise", "candidates", "prior", "key")}
     out = bench.over(one, subject.weights, rows, f"{subject.name}: {suite.task.name}, disturbed")
-    result: Tables = {"cka": out["cka"], "l2": out["l2"], "steps": np.asarray(chosen), "dose": np.array(dose)}
+    result: Tables = {"cka": out["cka"], "steps": np.asarray(chosen), "dose": np.array(dose)}
     clean = suite.answers(out["clean"][:, None])[:, 0]
     result |= {"clean_answer": clean, "clean_solved": suite.solved(clean[:, None])[:, 0]}
     split = np.cumsum([*counts, counts[3]])[:-1]
@@ -107,7 +106,7 @@ def transplants(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shi
 
     Returns:
         `solved` [n, mode, site], modes "all", "late half", "last frame"; `reverse_solved` the same with roles swapped;
-        `instance` [n]. n may be 0.
+        `instance` [n]; `steps` [site], and `of`, how many the run has. n may be 0.
     """
     grid, model = grids.shifted(steps, shift=shift), subject.velocity
     frames = suite.rows["solution"].shape[1]
@@ -125,8 +124,9 @@ def transplants(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shi
     solved = suite.solved(suite.answers(bench.over(plain, subject.weights, suite.rows, f"{subject.name}: pairs")))
     mixed = np.flatnonzero(solved.any(1) & ~solved.all(1))
     shape = (0, len(modes), len(chosen))
+    result: Tables = {"instance": mixed, "steps": chosen, "of": np.array(steps)}
     if not len(mixed):
-        return {"solved": np.zeros(shape, bool), "reverse_solved": np.zeros(shape, bool), "instance": mixed}
+        return result | {"solved": np.zeros(shape, bool), "reverse_solved": np.zeros(shape, bool)}
     good, bad = solved[mixed].argmax(1), (~solved[mixed]).argmax(1)
     rows = {k: v[mixed] for k, v in suite.rows.items() if k not in ("noise", "key")}
     rows["good"], rows["bad"] = suite.rows["noise"][mixed, good], suite.rows["noise"][mixed, bad]
@@ -150,4 +150,4 @@ def transplants(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shi
     out = bench.over(swapped, subject.weights, rows, f"{subject.name}: transplants")
     here = Suite(suite.task, tuple(suite.clips[i] for i in mixed), rows, suite.films[mixed])
     read = lambda a: here.solved(here.answers(a)).reshape(len(mixed), *shape[1:])
-    return {"solved": read(out["good"]), "reverse_solved": read(out["bad"]), "instance": mixed}
+    return result | {"solved": read(out["good"]), "reverse_solved": read(out["bad"])}
