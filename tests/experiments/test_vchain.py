@@ -330,7 +330,7 @@ def test_what_fails_is_not_tested():
     for arm, change, said in (
         ("text", lambda t: {"primary": 0 * t["primary"]}, "gate: ordered thoughts, familiar scenes"),
         ("truth", lambda t: {"primary": 0.99 * t["primary"]}, "control: the true film"),
-        ("vchain", lambda t: {"read": None}, "dose: cells that the adapter changes"),
+        ("vchain", lambda t: {"read": None}, "dose: clips that the adapter changes"),
     ):
         found, novel = fake(0.5, bases=8)
         for one in found:
