@@ -97,7 +97,7 @@ def measure(bench: Bench, study: ChainOfSteps, part: Part, model: Model, who: st
 
     sizes = {"n": part.instances, "noises": part.noises, "split": split, "first": first, "held": part.held}
     of = {"model": model.fingerprint, "given": dict(part.given), **sizes}
-    return bench.part(named(part.name, who, index), make, code=part.measure, of=of)
+    return bench.part(named(part.name, who, index), make, code=part.measure, of=of, packed=part.packed)
 
 
 def of_seed(

@@ -3,6 +3,7 @@
     python -m experiments.chain_of_steps            the shipped specialists, a few minutes on two cores
     python -m experiments.chain_of_steps --full     eight training seeds, trained, measured and judged as registered
     python -m experiments.chain_of_steps --full --only 0 2 4 6     these seeds, and stop: one such command a core
+    python -m experiments.chain_of_steps --judge    the committed tables of the full run, judged again in seconds
     python -m experiments.chain_of_steps --model Wan2.2-I2V-A14B --bench VBVR-Bench --tasks O-39 --limit 2
                                                     the instruments on public weights (`real.py`)
 
@@ -94,7 +95,8 @@ def shown(bench: Bench, study: ChainOfSteps, pair: Mapping[str, Model], measured
         for i, note in telling(table, study.shown):
             few, name = suite.only([i]), f"shown-{world}-{i}"
             seen = lambda few=few, who=model.subject: trajectories.showcase(bench, who, few, **grid)
-            films = bench.part(name, seen, code=trajectories, of={"model": model.fingerprint, "first": first})
+            of = {"model": model.fingerprint, "first": first}
+            films = bench.part(name, seen, code=trajectories, of=of, packed=False)
             cases.append(page.case(few, films, {k: v[i : i + 1] for k, v in table.items()}, **grid, note=note))
     return cases
 
@@ -135,4 +137,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     only = {"type": int, "nargs": "+", "metavar": "K", "help": text}
     options = {"in parts": {"--only": only, "--pilot": pilot}, **real.OPTIONS}
     full = "eight training seeds of each specialist, as registered"
-    return command.main("chain_of_steps", __doc__, job, argv, full=full, options=options)
+    return command.main("chain_of_steps", __doc__, job, argv, full=full, judged=verdicts.judged, options=options)

@@ -84,7 +84,7 @@ def _by_part(ones: Sequence[One]) -> Parts:
 
 def gather(study: ChainOfSteps, tables: Mapping[str, Tables]) -> Measured:
     """All tables of a run by the names they are kept under: those of training seeds of which every part is there."""
-    listed = parts(study)
+    listed = [part for part in parts(study) if part.packed or named(part.name, "model", 0) in tables]
 
     def read(who: str, index: int) -> dict[str, Tables]:
         names = {part.name: named(part.name, who, index) for part in listed if who == "model" or who in part.also}

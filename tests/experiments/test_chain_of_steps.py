@@ -16,7 +16,7 @@ from vrjax.flow import Level
 from vrjax.models import wan
 from vrjax.models.embedded import conditions
 from vrjax.report import claims
-from vrjax.study import command, registration, subjects
+from vrjax.study import archive, command, judging, registration, subjects
 from vrjax.study import tables as measure
 
 CFG = wan.WanConfig(
@@ -118,6 +118,17 @@ def test_writes_everything_a_reader_needs(run):
     for row in rows:
         assert row["low"] <= row["difference"] <= row["high"] and len(row["per_seed"]) == 8
     assert "maze" in (run / "report.html").read_text() and list((run / "videos").glob("*.mp4"))
+
+
+def test_the_tables_alone_say_the_same(run):
+    kept = archive.of_run(run)
+    told = judging.judge("chain_of_steps", verdicts.judged, type(TINY), kept)
+    assert told.found == list(claims.read(run)) and not any("shown" in name for name in kept.tables)
+    assert {"claims", "worlds", "ensemble", "blocks_swapped"} <= set(told.tables)
+    few = kept._replace(tables={k: v for k, v in kept.tables.items() if not k.startswith("3-")}, finished=False)
+    told = judging.judge("chain_of_steps", verdicts.judged, type(TINY), few)
+    assert {row.seeds for row in told.found} == {7} and {row.verdict for row in told.found} == {None}
+    assert not judging.judge("chain_of_steps", verdicts.judged, type(TINY), few._replace(tables={})).found
 
 
 def test_all_seeds_share_their_programs(run):
