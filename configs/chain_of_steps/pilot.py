@@ -22,7 +22,8 @@ def config() -> ChainOfSteps:
         memory=64,
         disturbed=48,
         swapped=32,
-        ensembles=96,
+        ensembles=64,
+        chosen=48,
         explored=32,
         explored_swaps=12,
     )

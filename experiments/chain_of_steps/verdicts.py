@@ -241,6 +241,7 @@ def ensemble_table(measured: Measured, resamples: int) -> list[dict[str, Any]]:
         }
         if name != doses.SINGLE:
             ps[name] = float(seeds.p_value(difference, side="either", resamples=resamples))
+    rows[doses.SINGLE]["holm"] = 1.0
     study_claims.add_holm(rows, ps)
     return list(rows.values())
 
