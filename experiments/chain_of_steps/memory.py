@@ -125,6 +125,15 @@ def agreement(table: Tables, edit: str, at: int, kept: np.ndarray | None = None)
     return np.where(usable, np.diag(same) - chance, np.nan)
 
 
+def same_colour(table: Tables, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Of a reading at every step, [N, S] each: whether both doors have one colour (0 or 1, unreadable: 0), and the
+    chance of it, the share of the other clips' entries that have the exit's colour. NaN in the second with one clip."""
+    enters, leaves = (ink(table, f"{name}_{end}") for end in Ends._fields)
+    same = (enters[:, None] == leaves[None]) & (enters[:, None] >= 0) & (leaves[None] >= 0)  # [entry of, exit of, S]
+    own, others = np.einsum("iis->is", same).astype(float), len(same) - 1
+    return own, (same.sum(0) - own) / others if others else np.full(own.shape, np.nan)
+
+
 def lost(table: Tables, edit: str, at: int) -> np.ndarray:
     """Whether the colour at the exit is another one than in the undisturbed run. Per clip; NaN as in `agreement`."""
     enters, leaves = (ink(table, f"{edit}_{end}")[:, at] for end in Ends._fields)

@@ -1,4 +1,7 @@
-"""The report page, figures and videos of a run."""
+"""The report page of a run: clips to scrub, curves beside their nulls, registered claims, tables.
+
+Nothing is computed for what was not measured: a curve, map or forest whose part is not among the tables is left out.
+"""
 
 import dataclasses
 import pathlib
@@ -7,107 +10,156 @@ from typing import Any
 
 import numpy as np
 
+from experiments.chain_of_steps import drawing
 from experiments.chain_of_steps.config import ChainOfSteps
 from experiments.chain_of_steps.verdicts import Measured
 from vrjax.flow import grids
 from vrjax.report import parts
 from vrjax.report.claims import Claim
+from vrjax.study import claims as study_claims
 from vrjax.study import page as common
+from vrjax.study import registration
 from vrjax.study.subjects import Suite
 from vrjax.study.tables import Tables
+from vrjax.tasks import Entrant
 
-NAMES = {"maze": "Maze", "maze_goals": "Many goals", "entrant": "Entrant"}
+NAMES = {"maze": "Maze", "maze_goals": "Several goals", "entrant": "Entrant"}
 
 INTRO = """A video diffusion model starts from noise and removes it step by step. At every step its velocity implies a
-guess of the finished video: the clean estimate. Scrub through the steps below and watch that guess form: walls first,
-then paths, sometimes wrong ones that fade.
+guess of the finished video: the clean estimate. Scrub through the steps and watch that guess form.
 
-Whether this is reasoning needs a null model: the exact denoiser that knows every possible answer of a puzzle and
-averages them by Bayes' rule. It searches nothing, and still it looks undecided early and committed late. Only what a
-trained model does beyond it counts here."""
+Two small specialists are shown. One draws the way through mazes it has never seen. The other was taught a world of
+memory: something comes in through a door, is wholly hidden behind a screen, and must leave by the other door as it
+came in. Its colour and shape stand in no condition, neither in the given first frame nor in the words, so every seed
+may invent another object; right is only that both doors agree.
+
+Whether any of this is reasoning needs a null that could do the same without it: an exact denoiser that knows every
+possible answer and averages them by Bayes' rule, a believer who holds what the network held at its first step, the
+ink behind a wall, the colours of other clips. Only what a trained model does beyond its null counts here."""
+
+LOOK = """At each step the model holds a guess of the finished video, x̂₀. Move through the steps to watch it form.
+In the entrant's clips compare frame 1, where something comes in, with the last, where it goes out: nothing that is
+given says what it is, and another seed may invent another object."""
 
 NOTES = (
-    "Intervals (95 %) have training seeds as their unit: at either end the outer one of a hierarchical bootstrap and "
-    "of Student's t on the seeds' means. With one model they speak of that model only, and give no verdict.",
-    "Statistics were fixed before any test clip was sampled (the sizes of the quick run were not): margins and the "
-    "ensemble's steps and blocks stand in experiments/chain_of_steps/verdicts.py and configs/chain_of_steps/.",
+    "Intervals (95 %) have training seeds as their unit. With one model they speak of that model only: numbers, no "
+    "verdict. The verdicts beside them are those of the full run, eight training seeds of each specialist.",
+    "Statistics, smallest effects, controls and gates were registered before any test clip was sampled: "
+    "experiments/chain_of_steps/claims.json. The sizes of a run stand in configs/chain_of_steps/.",
     "The clips shown are chosen by a rule: the first that corrects itself, the first that some seed does not solve.",
 )
 
+CAPTIONS = {
+    "Worlds": "Solved: every frame that decides is right (both doors for the entrant, the last frame for mazes).",
+    "Ensemble": "Unique maze. Every seed is continued once; all arms that were run. Holm: over all arms, both sides.",
+    "Blocks swapped": "Unique maze and the same maze with another goal, from one noise.",
+    "Bill": "From the pilot, as registered.",
+}
 
-MAZE = "maze/trajectories"
-SOLVED = "Share of runs whose clean estimate already shows the right path at this step."
-MIXED = (
-    "How far the estimate is from every single answer towards a mixture. The null model mixes by itself; only the "
-    "excess over it is the network's."
-)
-INK = "Cells of path colour off the solution in the last frame. The null model draws none."
-CURVES = (  # title, part, field, caption, range
-    ("Solved so far: maze", MAZE, "solved", SOLVED, (0, 1)),
-    ("Superposition: many goals", "maze_goals/trajectories", "superposition", MIXED, None),
-    ("Wrong ink: maze", MAZE, "ink_off", INK, None),
-)
+
+# ---------------------------------------------------------------------------------------------------------- the clips
 
 
 def case(suite: Suite, shown: Tables, table: Tables, *, steps: int, shift: float, note: str) -> parts.Case:
-    """The one clip of a suite with all its seeds, ready for the scrubber."""
-    clip, grid = suite.clips[0], grids.shifted(steps, shift=shift)
-    solved = table["solved"][0]
-    labels = suite.task.labels(clip)
-    told = [labels[a] if a >= 0 else "no answer" for a in table["answer"][0][:, -1]]
-    outcomes = [f"solved: {t}" if s else f"not solved: {t}" for s, t in zip(solved[:, -1], told, strict=True)]
-    events = []
-    for m, line in enumerate(table["answer"][0]):
-        changes = np.flatnonzero(np.diff(line)) + 1
-        events += [parts.Event(int(s), "reads differently", m) for s in changes[:-1]]
-        events += [parts.Event(int(changes[-1]), "commits", m)] if len(changes) else []
+    """The one clip of a suite with all its seeds, ready for the scrubber.
+
+    Args:
+        suite: of one clip.
+        shown: of `trajectories.showcase`: `x0` [1, seed, step, t, h, w, 3] latents, `energy` where there are blocks.
+        table: of `trajectories.measure` for the clip: `effective` [1, seed, step].
+        steps, shift: of the grid.
+        note: why this clip.
+    """
+    task, clip, latents = suite.task, suite.clips[0], np.asarray(shown["x0"][0])
+    answers = suite.answers(latents[None])
+    told = looks(task, clip, latents) if isinstance(task, Entrant) else drawn(suite, answers[0])
+    curves = []
+    if "effective" in table:
+        held = [parts.Series("effective number", table["effective"][0])]
+        caption = "How many of the possible answers the estimate mixes (1: committed)."
+        curves.append(parts.Curve("Candidates held", held, caption))
+    if isinstance(task, Entrant):
+        apart = [parts.Series("excess error", doors_apart(suite, task, latents))]
+        caption = "Squared error of the look that fits both doors best, minus that of the best look at each door alone."
+        curves.append(parts.Curve("How far both doors are from one look", apart, caption))
+        note += " The look of what comes in stands in no condition: every seed may choose its own."
     maps = []
     if "energy" in shown:
-        maps.append(
-            parts.LayerMap(
-                "Layers",
-                shown["energy"][0],
-                "Mean length of the token vectors after each block, per frame; every block on its own scale.",
-                relative="row",
-            )
-        )
-    curves = [
-        parts.Curve(
-            "Candidates held",
-            [parts.Series("effective number", table["effective"][0])],
-            "How many of the possible answers the estimate mixes (1: committed).",
-        )
-    ]
+        caption = "Mean length of the token vectors after each block, per frame; every block on its own scale."
+        maps.append(parts.LayerMap("Layers", shown["energy"][0], caption, relative="row"))
+    ends = suite.solved(answers)[0, :, -1]
     return parts.Case(
-        name=f"{NAMES.get(suite.task.name, suite.task.name)} {clip.meta['seed']}",
+        name=f"{NAMES.get(task.name, task.name)} {clip.meta['seed']}",
         prompt=clip.prompt,
-        x0=common.enlarged(shown["x0"][0]),
-        truth=clip.video,
-        sigma=grid.sigmas[:-1],
-        scores=solved[:, -1].astype(float),
-        outcomes=outcomes,
-        world=suite.task.name,
+        x0=common.enlarged(latents),
+        # Where several answers are right, one of them beside the guess would call the others wrong.
+        truth=clip.video if (np.asarray(suite.rows["prior"][0]) > 0).sum() == 1 else None,
+        sigma=grids.shifted(steps, shift=shift).sigmas[:-1],
+        scores=ends.astype(float),
+        outcomes=[f"{'solved' if s else 'not solved'}: {line[-1]}" for s, line in zip(ends, told, strict=True)],
+        world=task.name,
         note=note,
-        events=events,
+        events=[event for m, line in enumerate(told) for event in turns(m, line)],
         maps=maps,
         curves=curves,
     )
 
 
-def curves(measured: Measured, resamples: int) -> list[parts.Curve]:
-    """The curves over denoising steps, each beside its null."""
-    few = min(resamples, 2000)
+def turns(seed: int, line: Sequence[str]) -> list[parts.Event]:
+    """The steps at which what a run shows changes, the last of them named otherwise."""
+    changes = [s for s in range(1, len(line)) if line[s] != line[s - 1]]
+    words = ["reads differently"] * (len(changes) - 1) + ["commits"]
+    return [parts.Event(s, word, seed) for s, word in zip(changes, words, strict=False)]
 
-    def lines(part: str, field: str) -> list[parts.Series]:
-        who: dict[str, tuple[str, parts.Role]] = {"null": ("null model", "null")}
-        who |= {name: (name, "control") for name in measured.others if name != "null"}
-        out = [common.band("model", [t[field] for t in measured.models[part]], few)]
-        for name, (words, role) in who.items():
-            if tables := measured.others.get(name, {}).get(part):
-                out.append(common.band(words, [t[field] for t in tables], few, role))
-        return out
 
-    return [parts.Curve(title, lines(part, field), why, y_range=span) for title, part, field, why, span in CURVES]
+def drawn(suite: Suite, answers: np.ndarray) -> list[list[str]]:
+    """The answers [seed, step] that the estimates show, in words."""
+    labels = suite.task.labels(suite.clips[0])
+    return [[labels[a] if a >= 0 else "no answer" for a in line] for line in answers]
+
+
+def looks(task: Entrant, clip: Any, latents: np.ndarray) -> list[list[str]]:
+    """What each seed's estimate shows at the two doors at each step, in words."""
+    name = lambda look: " ".join(task.looks[look]) if look >= 0 else "nothing clear"
+    ends = task.exact(clip, latents)
+    return [
+        [f"{name(a)} in, {name(b)} out" for a, b in zip(*line, strict=True)]
+        for line in zip(ends.entrance, ends.exit, strict=True)
+    ]
+
+
+def doors_apart(suite: Suite, task: Entrant, latents: np.ndarray) -> np.ndarray:
+    """What it costs to explain both doors by one look, over leading axes: the least squared error (mean over the blocks
+    of a door) of a common look minus the sum of the least at either door; 0 where both are nearest to the same."""
+    looks, doors = np.asarray(suite.rows["candidates"][0]), task.doors(suite.clips[0].meta["layout"])
+    seen = lambda films, f, door: films[..., f, :, :, :][..., door, :]
+    entrance, way_out = (
+        np.square(seen(latents, f, door)[..., None, :, :] - seen(looks, f, door)).mean((-1, -2))
+        for f, door in zip(task.decisive, doors, strict=True)
+    )
+    return (entrance + way_out).min(-1) - entrance.min(-1) - way_out.min(-1)
+
+
+# ----------------------------------------------------------------------------------------------------------- the page
+
+
+def readable(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Records as a person reads them: an interval is one cell, numbers have three places, several stand in one cell."""
+    out = []
+    for row in rows:
+        cells: dict[str, Any] = {}
+        for name, value in row.items():
+            if name == "low":
+                cells["95 %"] = study_claims.between(row["difference"], (value, row["high"])).partition(" ")[2]
+            elif isinstance(value, bool):
+                cells[name] = "yes" if value else ""
+            elif isinstance(value, list | tuple):
+                cells[name.replace("_", " ")] = ", ".join(f"{one:.3f}" for one in value)
+            elif name != "high":
+                cells[name] = f"{value:.3f}" if isinstance(value, float) else value
+        out.append(cells)
+    names = list(dict.fromkeys(name for cells in out for name in cells))
+    return [{name: cells.get(name, "") for name in names} for cells in out]
 
 
 def write(
@@ -120,27 +172,34 @@ def write(
     tables: Mapping[str, Sequence[Mapping[str, Any]]],
     notes: Sequence[str] = (),
 ) -> None:
-    """`report.html`, `figures/*.png` and `videos/*.mp4`.
+    """Writes `report.html`, `figures/*.png` and `videos/*.mp4`.
 
     Args:
         folder: of the run.
         study: its sizes.
-        found: the claims as judged.
-        measured: all tables.
-        cases: clips to scrub, see `case`.
-        tables: records by title.
-        notes: what a reader must know beside the usual notes.
+        found: the registered claims, as judged.
+        measured: tables of the models, and of the others beside them.
+        cases: the clips to scrub.
+        tables: title -> records of equal keys; empty ones are left out.
+        notes: what was not measured.
     """
-    lines = curves(measured, study.resamples)
+    lines, heat = drawing.curves(measured, study.resamples), drawing.maps(measured)
+    forests = drawing.forests(measured, study.resamples)
+    bill = [{"arm": arm, "core minutes a seed": minutes} for arm, minutes in registration.read(__file__).bill.items()]
+    shows = {**tables, "Bill": bill}
     page = parts.Page(
         title="Demystifying video reasoning: chain of steps",
-        subtitle="A small video model solves puzzles along its denoising steps. Scrub them.",
+        subtitle="Two small video models, one of mazes and one of memory, along their denoising steps.",
         intro=INTRO,
-        scrubbers=[parts.Scrubber(cases)],
-        claims=list(found),
+        scrubbers=[parts.Scrubber(cases, text=LOOK)] if cases else [],
+        claims=found,
         curves=lines,
-        tables=[common.table(title, rows) for title, rows in tables.items() if rows],
+        maps=heat,
+        forests=forests,
+        tables=[common.table(name, readable(rows), CAPTIONS.get(name, "")) for name, rows in shows.items() if rows],
         notes=[*NOTES, *notes],
         config=dataclasses.asdict(study),
     )
-    common.write(folder, page, {common.slug(part.title): part for part in lines})
+    drawn: dict[str, common.Drawn] = {common.slug(part.title): part for part in lines}
+    drawn |= {f"propagation_{i}": part for i, part in enumerate(heat)}
+    common.write(folder, page, drawn | {common.slug(part.title): part for part in forests})

@@ -13,7 +13,7 @@ from PIL import Image
 from vrjax.data import mp4
 from vrjax.files import pixels
 from vrjax.files.writing import atomic
-from vrjax.report import figures, html, parts, statistics
+from vrjax.report import figures, html, parts, seeds
 
 Drawn = parts.Curve | parts.HeatMap | parts.Forest | Figure
 
@@ -77,26 +77,38 @@ def table(title: str, rows: Sequence[Mapping[str, Any]], caption: str = "") -> p
 
 
 def band(
-    name: str, runs: Sequence[np.ndarray], resamples: int, role: parts.Role = "model", x: Any = None
+    name: str,
+    runs: Sequence[np.ndarray],
+    resamples: int,
+    role: parts.Role = "model",
+    x: Any = None,
+    bounds: seeds.Bounds = None,
 ) -> parts.Series:
-    """A mean curve with its cluster-bootstrap band.
+    """A mean curve with its band, at every step the interval of `vrjax.report.seeds`: training seeds are the unit.
 
     Args:
         name: in the legend.
-        runs: one array [instances, ..., steps] per training seed; instances are the clusters, runs that are not finite
-            at every step are left out.
+        runs: one array [instances, ..., steps] per training seed. Instances that are not finite everywhere are left
+            out; then every seed keeps its first k, k being the fewest that one of them has.
         resamples: bootstrap draws.
+        role: how it is drawn.
         x: of the steps; 0, 1, 2, ... by default.
+        bounds: of one entry, where there are any; the band is cut there.
+
+    Raises:
+        ValueError: a training seed has no instance that is finite everywhere.
     """
-    rows, clusters = [], []
-    for number, values in enumerate(runs):
-        values = np.asarray(values, np.float64)
-        for i, value in enumerate(values.reshape(len(values), -1, values.shape[-1])):
-            good = value[np.isfinite(value).all(-1)]
-            rows.append(good)
-            clusters += [f"{number}/{i}"] * len(good)
-    estimate = statistics.cluster_bootstrap(np.concatenate(rows), np.array(clusters), resamples=resamples)
-    return parts.Series(name, estimate.value, x, estimate.low, estimate.high, role=role)
+    rows = [np.asarray(values, np.float64) for values in runs]
+    rows = [values.reshape(len(values), -1, values.shape[-1]) for values in rows]
+    rows = [values[np.isfinite(values).all((1, 2))] for values in rows]
+    least = min(len(values) for values in rows)
+    if not least:
+        raise ValueError(f"{name}: no instance of some training seed is finite at every step")
+    stacked = np.stack([values[:least] for values in rows])
+    found = seeds.interval(np.moveaxis(stacked, -1, 0), resamples=resamples, bounds=bounds)
+    cut = (lambda end: end) if bounds is None else (lambda end: np.clip(end, *bounds))
+    low, high = (np.where(np.isfinite(end), cut(end), np.nan) for end in (found.low, found.high))
+    return parts.Series(name, found.value, x, low, high, role=role)
 
 
 def enlarged(video: np.ndarray, factor: int = 4) -> np.ndarray:
