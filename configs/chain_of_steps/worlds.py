@@ -1,4 +1,4 @@
-"""The shipped model: one small video DiT for all embedded worlds.
+"""The shipped model `worlds`: one small video DiT for six worlds at once (the entrant has a specialist of its own).
 
 Command:        vrjax train configs/chain_of_steps/worlds.py
 Expected time:  about 45 minutes of one core (AMD EPYC, Zen 4).
