@@ -25,7 +25,8 @@ from scipy import stats
 LEVEL = 0.95
 RESAMPLES = 10_000
 _CHUNK = 4_000_000  # numbers gathered at once by a bootstrap: 32 MB of float64
-_KEPT = 40_000_000  # counts of a bootstrap's draws that are kept: 80 MB
+_CACHED = 100_000  # numbers that a processor's cache holds
+_KEPT = 40_000_000  # counts of a bootstrap's draws that are kept, of six shapes: 40 MB each
 
 Design = Literal["nested", "crossed"]
 """Whether each training seed has its own test instances, or all share them."""
@@ -221,7 +222,7 @@ def _draws(
     trainings, units, noises = shape
     cells = trainings * units * noises
     rng = np.random.default_rng(seed)
-    chunk = max(1, _CHUNK // cells)
+    chunk = max(1, _CACHED // cells)
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
         t = np.arange(trainings)[:, None, None]
@@ -237,9 +238,9 @@ def _draws(
         yield np.bincount(place.ravel(), minlength=size * cells).reshape(size, cells)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=6)
 def _kept_draws(*how: Any) -> tuple[np.ndarray, ...]:
-    return tuple(times.astype(np.uint16) for times in _draws(*how))
+    return tuple(times.astype(np.uint8 if times.max() < 256 else np.uint16) for times in _draws(*how))
 
 
 def cluster_bootstrap(
