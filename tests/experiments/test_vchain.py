@@ -98,8 +98,8 @@ def test_claims_are_judged_again_from_the_tables(run, tmp_path, monkeypatch, cap
     assert claims.read(tmp_path / "tiny") == claims.read(run)
     assert (tmp_path / "tiny" / "arms.md").read_text() == (run / "arms.md").read_text()
     assert (tmp_path / "tiny" / "curve.md").read_text() == (run / "curve.md").read_text()
-    blocks = readme.names((pathlib.Path(verdicts.__file__).parent / "README.md").read_text())
-    assert blocks == ["claims", "arms", "curve"]
+    blocks = readme.blocks((pathlib.Path(verdicts.__file__).parent / "README.md").read_text())
+    assert list(blocks) == ["claims", "arms", "curve"]
     kept = archive.of_run(run)
     assert kept.finished and all(name.startswith("base") for name in kept.tables)
     assert archive.write(tmp_path / "tables.zip", kept).stat().st_size < 100_000
