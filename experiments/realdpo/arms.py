@@ -104,7 +104,7 @@ def updates(arm: Regime, study: RealDPO) -> int:
 def rows(arm: Regime, study: RealDPO) -> dict[str, int]:
     """Snapshots of an arm that are scored: row name to number of updates.
 
-    SFT's own best point on the validation conditions is found while it runs and is not among them.
+    The best points of SFT and GRPO on validation conditions are found while they run and are not among them.
     """
     last = updates(arm, study)
     out = {arm.name: last}

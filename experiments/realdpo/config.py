@@ -85,8 +85,8 @@ class RealDPO(Study):
     """Updates of an arm with one loser and a live reference; its bill is the budget of all others."""
     released_steps: int = 400
     """Updates of the released recipe, whose warm-up alone is 100."""
-    grpo_steps: int = 200
-    """Updates of GRPO: as many as it takes to learn at all, at a bill of its own."""
+    grpo_steps: int = 160
+    """Updates of GRPO: as many as it takes to learn, at a bill of its own."""
     warmup: int = 20
     decay: float = 1e-4
     """Weight decay, as released."""
@@ -100,7 +100,7 @@ class RealDPO(Study):
     held_noises: int = 2
     """Samples per condition of two discs, the held-out family."""
     looks: int = 8
-    """Snapshots of SFT at which its best validation point is sought."""
+    """Snapshots of SFT, and of GRPO, at which the best validation point is sought."""
     look_conditions: int = 100
     """Validation conditions for that."""
     group: int = 8

@@ -15,7 +15,8 @@ from vrjax.study.page import slug
 from vrjax.study.tables import Bench, Tables
 from vrjax.tasks.discs import verifier
 
-BASE, BEST, EXTRA = "base", "SFT, best validation point", "extra"
+BASE, EXTRA = "base", "extra"
+BEST = {name: f"{name}, best validation point" for name in ("SFT", "GRPO with the verifier")}
 # Arms that are looked at on the way, on validation conditions.
 CURVE = ("SFT", "RealDPO", "RealDPO + SFT anchor", "RealDPO, released recipe", "GRPO with the verifier")
 
@@ -90,7 +91,7 @@ class Suite:
 
     def arm(self, arm: Regime) -> Tables:
         """Scores of every row of an arm, "<row>|<family>/<measure>"; its log, "log|<name>", (bases, blocks of updates);
-        its looks on the way; for SFT the number of updates of its best look, (bases,)."""
+        its looks on the way; for those in `BEST` the number of updates of the best look, (bases,)."""
         return self.bench.part(part(arm.name, self.study.first), lambda: self._arm(arm))
 
     def _score(self, params: Any) -> Tables:
@@ -106,7 +107,8 @@ class Suite:
         wanted = {steps: row for row, steps in arms.rows(arm, study).items()}
         looks = set(arms.looks(study)) if arm.name == "SFT" else set()
         if arm.name in CURVE[1:]:
-            looks = {round(arms.updates(arm, study) * k / 4) for k in range(1, 5)}
+            count = study.looks if arm.name in BEST else 4
+            looks = {round(arms.updates(arm, study) * k / count) for k in range(1, count + 1)} - {0}
         last = max([*wanted, *looks])
         log: list[dict[str, Any]] = []
         seen: list[tuple[int, np.ndarray]] = []
@@ -118,10 +120,10 @@ class Suite:
             if done in looks:
                 rate = self._look(params)
                 seen.append((done, rate))
-                if arm.name == "SFT" and rate.mean() > best[0]:
+                if arm.name in BEST and rate.mean() > best[0]:
                     best = (float(rate.mean()), done, jax.tree.map(jnp.copy, params))  # the next update donates them
         if best[2] is not None:
-            out |= {f"{BEST}|{k}": v for k, v in self._score(best[2]).items()}
+            out |= {f"{BEST[arm.name]}|{k}": v for k, v in self._score(best[2]).items()}
             out["best"] = np.full(study.bases, best[1])
         if seen:
             out["looks"] = np.tile([s for s, _ in seen], (study.bases, 1))

@@ -66,7 +66,7 @@ def gather(study: RealDPO, measured: Mapping[str, Tables]) -> dict[str, Row]:
         table, price = measured[arm.name], arms.bill(arm, study)
         states: dict[str, float] = {**arms.rows(arm, study)}
         if "best" in table:
-            states[BEST] = float(table["best"].mean())
+            states[BEST[arm.name]] = float(table["best"].mean())
         for name, steps in states.items():
             blocks = int(np.ceil(steps / training.BLOCK))
             log = {k: v[:, :blocks] for k, v in of(table, "log").items()}

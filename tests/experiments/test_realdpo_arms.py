@@ -58,7 +58,7 @@ def test_equal_compute_is_spent_and_never_exceeded():
     for one in arms.catalogue(study):
         price, count = arms.bill(one, study), arms.updates(one, study)
         if one.steps is not None:
-            assert (one.name, count) in (("RealDPO, released recipe", 400), ("GRPO with the verifier", 200))
+            assert (one.name, count) in (("RealDPO, released recipe", 400), ("GRPO with the verifier", 160))
             continue
         assert price.total(count) <= budget < price.total(count + 1), one.name
         assert set(arms.rows(one, study).values()) <= {count, study.steps}
@@ -223,9 +223,9 @@ def fake(rates: dict[str, float], study: RealDPO, learns: float = 1.0) -> dict[s
     measured[BASE]["valid_losers"] = np.ones((study.bases, 16, 3), bool)
     for one in arms.catalogue(study):
         table = {}
-        for row in [*arms.rows(one, study), *([BEST] if one.name == "SFT" else [])]:
+        for row in [*arms.rows(one, study), *([BEST[one.name]] if one.name in BEST else [])]:
             table |= {f"{row}|{k}": v for k, v in scores(rates.get(row, rates.get(one.name, 0.5))).items()}
-        if one.name == "SFT":
+        if one.name in BEST:
             table["best"] = np.full(study.bases, 7)
         table |= {f"log|{k}": np.full((study.bases, 9), 0.25) for k in ("win_gap", "lose_gap", "loser_dominant")}
         if one.method not in ("sft", "grpo"):
@@ -280,7 +280,7 @@ def test_verdicts_on_a_table_with_known_answers():
     assert table["RealDPO + SFT anchor"]["holm"] == 1.0
     ps = sorted(row["p"] for name, row in table.items() if name != "SFT")
     assert min(row["holm"] for name, row in table.items() if name != "SFT") == pytest.approx(ps[0] * len(ps))
-    assert rows["RealDPO"].cost == arms.budget(study) and rows[BEST].updates == 7
+    assert rows["RealDPO"].cost == arms.budget(study) and rows[BEST[SFT]].updates == 7
     text = verdicts.arms_markdown(rows, table)
     assert text.count("\n") == len(rows) + 2 and "0.700" in text
     without = dataclasses.replace(study, arms=("SFT", "RealDPO"))
