@@ -20,7 +20,7 @@ def config() -> ChainOfSteps:
         paths=120,
         memory=96,
         edited=(10, 6, 15),
-        disturbed=100,
+        disturbed=120,
         swapped=48,
         ensembles=160,
         explored=48,

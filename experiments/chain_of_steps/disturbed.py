@@ -55,16 +55,23 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
     return {"clean": answers[0][:, 0], **dict(zip(CONDITIONS, answers[1:], strict=True))}
 
 
-def step_over_frame(table: Tables) -> np.ndarray:
-    """Answers changed by noise at one step minus those changed by noise at one frame, same number of cells: [N]."""
-    changed = lambda name: (table[name] != table["clean"][:, None]).mean(1)
-    return changed("step") - changed("frame")
+def step_over_frame(table: Tables, lost: bool = True) -> np.ndarray:
+    """Answers changed by noise at one step minus those changed by noise at one frame, same number of cells: [N], NaN
+    where the undisturbed run shows no answer. `lost`: count those that cannot be read any more."""
+    apart = changed(table, "step", lost).mean(1) - changed(table, "frame", lost).mean(1)
+    return np.where(table["clean"] >= 0, apart, np.nan)
+
+
+def changed(table: Tables, name: str, lost: bool) -> np.ndarray:
+    """Whether a disturbed run shows another answer than the undisturbed one, float [N, site]; with `lost`, or none."""
+    after = table[name]
+    return ((after != table["clean"][:, None]) & (lost | (after >= 0))).astype(float)
 
 
 def turned(table: Tables) -> np.ndarray:
-    """Answers that re-noising at a step turned into another readable one: float [N, S]."""
-    after, clean = table["renoise"], table["clean"][:, None]
-    return ((after != clean) & (after >= 0)).astype(float)
+    """Answers that re-noising at a step turned into another readable one: float [N, S], NaN where the undisturbed run
+    shows none."""
+    return np.where(table["clean"][:, None] >= 0, changed(table, "renoise", False), np.nan)
 
 
 def peak(table: Tables, over: int) -> np.ndarray:

@@ -72,6 +72,7 @@ MEASURES: Mapping[str, Callable[[One], np.ndarray]] = {
     "memory_agreement": lambda one: memory.agreement(one["entrant/memory"], "emptied", AT),
     "memory_lost": lambda one: memory.lost(one["entrant/memory"], "emptied", AT),
     "step_over_frame": lambda one: disturbed.step_over_frame(one["maze_goals/disturbed"]),
+    "step_over_frame_readable": lambda one: disturbed.step_over_frame(one["maze_goals/disturbed"], lost=False),
     "peak_over_first": lambda one: disturbed.peak(one["maze_goals/disturbed"], 0),
     "peak_over_last": lambda one: disturbed.peak(one["maze_goals/disturbed"], 2),
     "early_blocks": lambda one: goals.early_blocks(one["maze/goals"]),
@@ -84,7 +85,7 @@ one seed's tables is the name of the ensemble's arm that was chosen on validatio
 
 def _first_third(one: One) -> float:
     curve = disturbed.turned(one["maze_goals/disturbed"])
-    return float(curve[:, list(thirds(curve.shape[1])[0])].mean())
+    return _mean(curve[:, list(thirds(curve.shape[1])[0])])
 
 
 CONTROLS: Mapping[str, tuple[str, Callable[[One], float]]] = {
@@ -103,7 +104,7 @@ CONTROLS: Mapping[str, tuple[str, Callable[[One], float]]] = {
     ),
     "frame-causal reasoners: step minus frame": (
         "causal",
-        lambda one: float(disturbed.step_over_frame(one["maze_goals/disturbed"]).mean()),
+        lambda one: _mean(disturbed.step_over_frame(one["maze_goals/disturbed"])),
     ),
     "null model: turned in the first third": ("null", _first_third),
     "all blocks swapped: flipped": ("model", lambda one: _goals(one, 1)),

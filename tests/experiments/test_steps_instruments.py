@@ -209,9 +209,14 @@ def test_the_exact_posterior_on_disturbed_mazes(bench):
     assert disturbed.peak(several, 0).mean() < 0 < disturbed.peak(several, 2).mean()
 
 
-def test_unreadable_answers_are_not_turned():
-    table = {"renoise": np.array([[-1, 0, 1]], np.int8), "clean": np.array([0], np.int8)}
-    assert disturbed.turned(table).tolist() == [[0, 0, 1]] and disturbed.peak(table, 2).tolist() == [-1]
+def test_answers_that_cannot_be_read():
+    """After a disturbance they are lost, not turned; where the undisturbed run shows none, nothing can be said."""
+    table = {"renoise": np.array([[-1, 0, 1], [1, 1, 1]], np.int8), "clean": np.array([0, -1], np.int8)}
+    np.testing.assert_array_equal(disturbed.turned(table), [[0, 0, 1], [np.nan] * 3])
+    np.testing.assert_array_equal(disturbed.peak(table, 2), [-1, np.nan])
+    table |= {"step": np.array([[-1, 1]] * 2, np.int8), "frame": np.array([[0, 1]] * 2, np.int8)}
+    np.testing.assert_array_equal(disturbed.step_over_frame(table), [0.5, np.nan])
+    np.testing.assert_array_equal(disturbed.step_over_frame(table, lost=False), [0, np.nan])
 
 
 def test_the_dose_is_the_best_on_validation():
