@@ -137,7 +137,7 @@ def doors_apart(suite: Suite, task: Entrant, latents: np.ndarray) -> np.ndarray:
         np.square(seen(latents, f, door)[..., None, :, :] - seen(looks, f, door)).mean((-1, -2))
         for f, door in zip(task.decisive, doors, strict=True)
     )
-    return (entrance + way_out).min(-1) - entrance.min(-1) - way_out.min(-1)
+    return np.maximum((entrance + way_out).min(-1) - entrance.min(-1) - way_out.min(-1), 0)  # but for rounding
 
 
 # ----------------------------------------------------------------------------------------------------------- the page
@@ -185,7 +185,7 @@ def write(
     """
     lines, heat = drawing.curves(measured, study.resamples), drawing.maps(measured)
     forests = drawing.forests(measured, study.resamples)
-    bill = [{"arm": arm, "core minutes a seed": minutes} for arm, minutes in registration.read(__file__).bill.items()]
+    bill = [{"arm": arm, "core minutes a seed": f"{cost:g}"} for arm, cost in registration.read(__file__).bill.items()]
     shows = {**tables, "Bill": bill}
     page = parts.Page(
         title="Demystifying video reasoning: chain of steps",

@@ -14,7 +14,7 @@ from vrjax.models.embedded import folders, shipped
 README = pathlib.Path(shipped.__file__).with_name("README.md").read_text()
 
 
-@pytest.mark.parametrize("name", [n for n in shipped.names() if not n.startswith("worlds-")])
+@pytest.mark.parametrize("name", shipped.names())
 def test_folders_say_what_was_trained_and_what_it_solves(name):
     folder, own = shipped.path(name), (shipped.path(name) / "README.md").read_text()
     found = json.loads((folder / shipped.RATES).read_text())
