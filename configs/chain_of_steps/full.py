@@ -25,4 +25,5 @@ def config() -> ChainOfSteps:
         ensembles=160,
         explored=48,
         explored_swaps=16,
+        attributed=20,
     )

@@ -26,4 +26,5 @@ def config() -> ChainOfSteps:
         chosen=48,
         explored=32,
         explored_swaps=12,
+        attributed=20,
     )

@@ -15,7 +15,14 @@ from vrjax.study.command import Study
 class ChainOfSteps(Study):
     """Sizes of the study. Numbers of instances are those of one training seed."""
 
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("training", "causal", "skipped", "explored", "explored_swaps")
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = (
+        "training",
+        "causal",
+        "skipped",
+        "explored",
+        "explored_swaps",
+        "attributed",
+    )
 
     training: tuple[int, ...] = ()
     """Training seeds. Seed k is the pair reasoner-k and entrant-k, trained where it is not; none: the shipped pair."""
@@ -60,6 +67,12 @@ class ChainOfSteps(Study):
     """Instances of every part of the exploratory list; none: it is left out."""
     explored_swaps: int = 0
     """Pairs of mazes that are swapped at every dose."""
+    attributed: int = 0
+    """Clips of each of two worlds whose runs are attributed; none: it is left out."""
+    ablated: int = 11
+    """Tokens of each step and block that are ablated on each of them."""
+    timed: int = 9
+    """Pairs of sampling a clip and attributing it whose cost is compared."""
     shown: int = 2
     """Clips of each world to look at, of the first seed."""
     resamples: int = 10_000
@@ -69,7 +82,7 @@ class ChainOfSteps(Study):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sizes = ("trajectories", "paths", "memory", "disturbed", "swapped", "ensembles", "explored", "explored_swaps")
-        for name in sizes:
+        sizes = ("trajectories", "paths", "memory", "disturbed", "swapped", "ensembles")
+        for name in (*sizes, "explored", "explored_swaps", "attributed"):
             if (size := getattr(self, name)) > self.block:
                 raise ValueError(f"{self.name}: {name} is {size}, but a seed has a block of {self.block} clips")

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from experiments.chain_of_steps import doses, exploratory, primaries
+from experiments.chain_of_steps import agreement, doses, exploratory, primaries
 from experiments.chain_of_steps.config import ChainOfSteps
 from experiments.chain_of_steps.measuring import One, Part, named
 from vrjax.reasoning.instruments import counts
@@ -28,7 +28,7 @@ from vrjax.study.claims import Finding, settle
 from vrjax.study.registration import Registration
 from vrjax.study.tables import Tables
 
-FILES: tuple[ModuleType, ...] = (primaries, exploratory)
+FILES: tuple[ModuleType, ...] = (primaries, exploratory, agreement)
 """Each with `parts`, MEASURES, CONTROLS and, but the first, `tables`."""
 MEASURES: dict[str, Callable[[One], np.ndarray]] = {k: v for file in FILES for k, v in file.MEASURES.items()}
 CONTROLS: dict[str, tuple[str, Callable[[One], float]]] = {k: v for file in FILES for k, v in file.CONTROLS.items()}
