@@ -62,6 +62,12 @@ def step_over_frame(table: Tables, lost: bool = True) -> np.ndarray:
     return np.where(table["clean"] >= 0, apart, np.nan)
 
 
+def at_frame(table: Tables) -> float:
+    """Answers changed or lost by noise at a frame, of the runs that show one."""
+    shown = table["clean"] >= 0
+    return float(changed(table, "frame", True)[shown].mean()) if shown.any() else float("nan")
+
+
 def changed(table: Tables, name: str, lost: bool) -> np.ndarray:
     """Whether a disturbed run shows another answer than the undisturbed one, float [N, site]; with `lost`, or none."""
     after = table[name]

@@ -18,7 +18,8 @@ from vrjax.study.subjects import Subject, Suite
 from vrjax.study.tables import Bench, Tables
 
 One: TypeAlias = Mapping[str, Any]
-"""The tables of one subject and seed by part; those of the null model on the same clips are under "null"."""
+"""The tables of one subject and seed by part; those of the null model on the same clips are under "null", those of the
+model itself, beside a control's, under "model"; "dose" is the ensemble's arm that was chosen on validation."""
 OTHERS = ("null", "untrained", "causal")
 
 

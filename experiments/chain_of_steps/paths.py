@@ -217,8 +217,22 @@ def regions(layout: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return branch, placebo
 
 
-def off_path(table: Tables, kind: str = "") -> np.ndarray:
-    """Ink on wrong branches minus ink on the placebo at equal distance, mean over the first third of the steps; NaN
-    where no distance has both. Float [N, M]; `kind`: "doubt_" of the positive control."""
-    apart = table[f"{kind}branch_ink"].astype(float) - table[f"{kind}placebo_ink"]
-    return apart[:, :, list(thirds(apart.shape[2])[0])].mean(-1)
+def off_path(table: Tables) -> np.ndarray:
+    """Ink on wrong branches minus ink on the placebo at equal distance, mean over the first third of the steps and over
+    the runs whose forced choice is the solution at all of them (a wrong answer that is drawn alone is not several). Of
+    each clip, float [N]; NaN where there is no such run, or no distance that has both regions."""
+    apart = early(table["branch_ink"]) - early(table["placebo_ink"])
+    solution = table["right"][:, :, list(thirds(table["right"].shape[2])[0])].all(-1)
+    there = solution & np.isfinite(apart)
+    mean = np.where(there, apart, 0).sum(1) / np.maximum(there.sum(1), 1)
+    return np.where(there.any(1), mean, np.nan)
+
+
+def early(ink: np.ndarray) -> np.ndarray:
+    """Mean over the first third of the steps, the last axis."""
+    return ink[..., list(thirds(ink.shape[-1])[0])].astype(float).mean(-1)
+
+
+def planted(table: Tables) -> np.ndarray:
+    """The same difference of an exact posterior that holds the solution and a way into a wrong branch: [N, M]."""
+    return early(table["doubt_branch_ink"]) - early(table["doubt_placebo_ink"])

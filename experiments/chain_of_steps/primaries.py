@@ -92,7 +92,7 @@ CONTROLS: Mapping[str, tuple[str, Callable[[One], float]]] = {
     "planted correction: net": ("model", lambda one: float(_correction(one, "planted_right").mean())),
     "planted doubt: ink on the branch minus behind walls": (
         "model",
-        lambda one: _mean(paths.off_path(one["maze/paths"], "doubt_")),
+        lambda one: _mean(paths.planted(one["maze/paths"])),
     ),
     "donor's states in both ends: exit has the donor's colour": (
         "model",
@@ -102,9 +102,11 @@ CONTROLS: Mapping[str, tuple[str, Callable[[One], float]]] = {
         "model",
         lambda one: _mean(memory.moved(one["entrant/memory"], "hidden", AT)),
     ),
-    "frame-causal reasoners: step minus frame": (
+    "noise at a frame: frame-causal reasoners minus reasoners": (
         "causal",
-        lambda one: _mean(disturbed.step_over_frame(one["maze_goals/disturbed"])),
+        lambda one: (
+            disturbed.at_frame(one["maze_goals/disturbed"]) - disturbed.at_frame(one["model"]["maze_goals/disturbed"])
+        ),
     ),
     "null model: turned in the first third": ("null", _first_third),
     "all blocks swapped: flipped": ("model", lambda one: _goals(one, 1)),

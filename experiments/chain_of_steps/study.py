@@ -61,7 +61,7 @@ def run(study: ChainOfSteps, root: pathlib.Path, *, fresh: bool, only: Sequence[
         measured = verdicts.gather(study, tables)
         console.print(f"dose of the ensemble, by validation: {measured.dose}")
         found, missing = verdicts.claims(study, asked, measured)
-        shows = verdicts.tables(study, measured)
+        shows = verdicts.tables(study, measured) | {"Bill": verdicts.bill(asked)}
         details = {"dose": measured.dose, "gates": measured.gates, "bill": dict(asked.bill), "tables": shows}
         claim_files.write(here.folder, found, details=details, registered=asked.claims)
         cases = shown(here, study, pairs[0], measured)

@@ -99,7 +99,8 @@ def gather(study: ChainOfSteps, tables: Mapping[str, Tables]) -> Measured:
     dose = doses.best([one["maze/doses"] for one in mine]) if mine else ""
     of: dict[str, list[One]] = {}
     for who, ones in found.items():
-        beside = lambda i, who=who: {} if who == "null" else {"null": found["null"].get(i, {}), "dose": dose}
+        more = {name: found[name] for name in ("model", "null") if who not in (name, "null")}
+        beside = lambda i, more=more: {"dose": dose, **{name: ones.get(i, {}) for name, ones in more.items()}}
         of[who] = [{**one, **beside(i)} for i, one in ones.items()]
     gates = [tables[f"{i}-gates"] for i in done if f"{i}-gates" in tables]
     return Measured(of, looked_at(mine) if len(gates) < len(done) else _numbers(gates), dose)
@@ -163,7 +164,7 @@ def judged(study: ChainOfSteps, asked: Registration, kept: Mapping[str, Tables])
     if not measured.of["model"]:
         return [], {}
     shown = {}
-    for title, rows in tables(study, measured).items():
+    for title, rows in (tables(study, measured) | {"Bill": bill(asked)}).items():
         cells = [[_cell(value) for value in row.values()] for row in rows]
         shown[title.lower().replace(" ", "_")] = markdown(list(rows[0]), cells) if rows else ""
     return claims(study, asked, measured)[0], shown
@@ -214,6 +215,11 @@ def tables(study: ChainOfSteps, measured: Measured) -> dict[str, list[dict[str, 
         "Blocks swapped": swap_table(measured),
     }
     return mine | {title: rows for file in FILES[1:] for title, rows in file.tables(study, measured).items()}
+
+
+def bill(asked: Registration) -> list[dict[str, Any]]:
+    """What was registered as its price: core minutes per training seed."""
+    return [{"arm": arm, "core minutes": minutes} for arm, minutes in asked.bill.items()]
 
 
 def ensemble_table(measured: Measured, resamples: int) -> list[dict[str, Any]]:

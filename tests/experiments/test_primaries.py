@@ -19,7 +19,7 @@ def noised(rates, step=0.0, frame=0.0):
 def one():
     """Tables of a seed, part by part."""
     right = np.zeros((8, 1, 6), bool)
-    right[:4, :, -1] = True
+    right[:4, :, -1] = right[6:] = True
     ink = np.full((8, 1, 6), 0.25, np.float16)
     paths = {"right": right, "believer_right": ~right, "planted_right": right}
     paths |= {"branch_ink": ink, "placebo_ink": ink * 0, "doubt_branch_ink": ink, "doubt_placebo_ink": ink}
@@ -50,7 +50,7 @@ def measured(one):
     null = {"maze_goals/disturbed": noised([0.6, 0.3, 0.0], step=0.25, frame=0.25)}
     causal = {"maze_goals/disturbed": noised([0, 0, 0], step=0.1, frame=0.4)}
     one = {**one, "dose": doses.best([one["maze/doses"]])}
-    of = {"model": [one, one], "null": [null, null], "causal": [causal]}
+    of = {"model": [one, one], "null": [null, null], "causal": [{**causal, "model": one}]}
     return verdicts.Measured(of, {"maze: solved": [0.8, 0.9]}, one["dose"])
 
 
@@ -82,12 +82,12 @@ def test_controls(measured):
     assert met["cos.memory"] == [True, True] and met["cos.layer"] == [True, True]
     assert met["cos.peak"] == met["cos.step_over_frame"] == [True]
     assert met["cos.correction"] == met["cos.multi_path"] == met["cos.ensemble"] == [False]
-    assert found["frame-causal reasoners: step minus frame"] == [pytest.approx(-0.3)]
+    assert found["noise at a frame: frame-causal reasoners minus reasoners"] == [pytest.approx(0.4 - 0.25)]
 
 
 def test_what_was_not_measured_has_no_number(one, measured):
     few = verdicts.Measured({"model": [one, one]}, {}, "")
-    assert "frame-causal reasoners: step minus frame" not in verdicts.controls(few)
+    assert not {what for what, (who, _) in verdicts.CONTROLS.items() if who == "causal"} & set(verdicts.controls(few))
     how = {"minus": "null"}
     beside = verdicts._beside(measured, "a", "step_over_frame", how)
     assert set(beside) == {"a, model, not minus null", "a, null model", "a, frame-causal"}

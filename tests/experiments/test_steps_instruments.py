@@ -62,8 +62,10 @@ def test_the_exact_posterior_neither_corrects_itself_nor_draws_off_the_path(exac
     assert exact["right"].all() and exact["right"].shape == (18, 2, 9)
     assert not paths.correction(exact["right"]).any()
     off = paths.off_path(exact)
-    assert off.shape == (18, 2) and np.isfinite(off).any() and np.nanmax(np.abs(off)) < 1e-3
-    assert np.array_equal(np.isnan(off[:, 0]), [_lacks(clip.meta["layout"]) for clip in mazes.clips])
+    assert off.shape == (18,) and np.isfinite(off).any() and np.nanmax(np.abs(off)) < 1e-3
+    assert np.array_equal(np.isnan(off), [_lacks(clip.meta["layout"]) for clip in mazes.clips])
+    wrong = exact | {"right": exact["right"] & (np.arange(9) > 0)}  # drawn alone, a wrong answer is not several
+    assert np.isnan(paths.off_path(wrong)).all()
 
 
 def _lacks(layout):
@@ -72,7 +74,7 @@ def _lacks(layout):
 
 def test_positive_controls_are_seen(exact, mazes):
     assert paths.correction(exact["planted_right"]).mean() >= 0.9
-    assert np.nanmean(paths.off_path(exact, "doubt_")) >= 0.1
+    assert np.nanmean(paths.planted(exact)) >= 0.1
 
 
 def test_a_believer_gains_nothing_by_changing_its_mind(bench, mazes):
