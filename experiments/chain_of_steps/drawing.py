@@ -43,9 +43,12 @@ def _beside(measured: Measured, who: str, part: str, *fields: str) -> Sequence[T
 def _band(
     name: str, tables: Sequence[Tables], read: Read, draws: int, role: parts.Role = "model", *, share: bool = True
 ) -> list[parts.Series]:
-    """A line with its band; none where there are no tables. `share`: entries are between 0 and 1."""
-    bounds = SHARE if share else None
-    return [common.band(name, [read(table) for table in tables], draws, role, bounds=bounds)] if tables else []
+    """A line with its band; none where there are no tables, or one defines it on no instance. `share`: entries are
+    between 0 and 1."""
+    rows = [read(table) for table in tables]
+    if not rows or not all(np.isfinite(row).reshape(len(row), -1).all(1).any() for row in rows):
+        return []
+    return [common.band(name, rows, draws, role, bounds=SHARE if share else None)]
 
 
 # -------------------------------------------------------------------------------------------------------------- curves
