@@ -29,7 +29,7 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
         the clean estimate with new noise of the level of that step.
     """
     grid, frames = grids.shifted(steps, shift=shift), suite.rows["solution"].shape[1]
-    stack, _ = sites(steps, frames, 1, suite.task.decisive)
+    stack = sites(steps, frames, suite.task.decisive)
     noised = jnp.asarray(np.concatenate([stack["step_equal"], stack["frame_minus"]]))
     model, every = (
         subject.velocity,

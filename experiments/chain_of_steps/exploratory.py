@@ -33,7 +33,7 @@ def parts(study: ChainOfSteps) -> tuple[Part, ...]:
     long: dict[str, Any] = {**mazes, "noises": study.noises, "also": networks}
     full: dict[str, Any] = {**long, "given": {"steps": study.steps, "shift": study.shift}}
     steps: dict[str, Any] = {**long, "measure": lengths.measure, "given": {"shift": study.shift}}
-    noise: dict[str, Any] = {**mazes, "given": {"steps": study.disturbed_steps, "shift": study.shift, "every": 1}}
+    noise: dict[str, Any] = {**mazes, "given": {"steps": study.disturbed_steps, "shift": study.shift}}
     pairs: dict[str, Any] = {**few, "instances": study.explored_swaps}
     rivals: dict[str, Any] = {**few, "instances": study.ensembles, "noises": study.noises}
     # A pilot looks at validation clips only; mazes of other sizes and lengths count as test.

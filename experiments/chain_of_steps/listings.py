@@ -154,12 +154,25 @@ def depth(measured: Any) -> Lines:
     return rows
 
 
+def reach(measured: Any) -> Lines:
+    """Noise in all frames at one step, by thirds of the run: how far it reaches, and how many answers it changes."""
+    rows = []
+    for name, tables in whom(measured, "maze_goals/perturbations"):
+        for k, part in enumerate(("first", "middle", "last")):
+            steps = list(arms.thirds(tables[0]["far"].shape[1])[k])
+            changed = [t["step"][:, steps] != t["clean"][:, None] for t in tables]
+            row: dict[str, Any] = {"who": name, "third of the steps": part}
+            row["1 - CKA of later states"] = told([t["far"][:, steps] for t in tables])
+            rows.append(row | {"answers changed": told(changed)})
+    return rows
+
+
 def transplanted(measured: Any) -> Lines:
     """Solved after a state of another run was put in at a step."""
     tables = [t for t in measured.models.get("maze/transplants", ()) if len(t["instance"])]
     rows = []
-    for i, step in enumerate(tables[0]["steps"] if tables else ()):
-        row: dict[str, Any] = {"step": int(step)}
+    for i in range(tables[0]["solved"].shape[2] if tables else 0):
+        row: dict[str, Any] = {"step": i}
         for k, what in enumerate(("all frames", "last half", "last frame")):
             row[f"failing run given {what}"] = told([t["solved"][:, k, i] for t in tables])
             row[f"succeeding run given {what}"] = told([t["reverse_solved"][:, k, i] for t in tables])
@@ -188,6 +201,7 @@ TITLES: Mapping[str, Callable[[Any], Lines]] = {
     "Frames that settle": settling,
     "Longer paths, larger mazes, fewer steps": length,
     "Fewer frames": frames,
+    "Noise at a step": reach,
     "State transplants": transplanted,
     "Energy of the path's tokens": energy,
     "Swaps by dose": swapped,

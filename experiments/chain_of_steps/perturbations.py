@@ -1,4 +1,4 @@
-"""Noise at a step, at a frame, at random cells; level-matched re-noising; transplants; propagation maps."""
+"""Noise at a step and at random cells, how far it reaches along the run, and states of another run put in."""
 
 from typing import Any
 
@@ -14,90 +14,64 @@ from vrjax.study.tables import Bench, Tables
 CLEAN = Record(fields=("x", "v", "x0"))
 
 
-def sites(steps: int, frames: int, every: int, scored: tuple[int, ...] = (-1,)) -> tuple[dict[str, np.ndarray], int]:
-    """The stack of tables of cells, one per condition, and the common dose.
+def sites(steps: int, frames: int, scored: tuple[int, ...] = (-1,)) -> dict[str, np.ndarray]:
+    """Tables of cells [site, step, frame] of each condition.
 
-    Conditions (the scored frames are excluded from all but `step`, which is the paper's protocol):
-        `step`: all frames at one step, every `every`-th step. `frame`: one frame at all steps.
-        `step_equal`: all frames but the scored ones, at one step: their number is the dose. `frame_minus`: one frame
-        at as many spread steps, the same dose: the pair that is compared.
-    Random cells of the same dose and the same levels as `frame_minus` are drawn per instance (`shuffled`).
+    `step`: all frames at one step, the paper's protocol. `step_equal`: all frames but the scored ones, at one step:
+    their number is the dose. `frame_minus`: one of those frames at as many spread steps, the same dose.
     """
     whole = cells.allowed(steps, frames)
     window = cells.allowed(steps, frames, exclude_frames=scored)
     free = np.flatnonzero(window.any(0)).tolist()
-    chosen, dose = np.arange(0, steps, every), len(free)
-    spread = cells.spread_steps(dose, window) if dose <= steps else tuple(range(steps))
-    stack = {
-        "step": np.stack([cells.at_step(int(s), whole) for s in chosen]),
-        "frame": np.stack([cells.at_frame(f, window) for f in free]),
-        "step_equal": np.stack([cells.at_step(int(s), window) for s in chosen]),
+    spread = cells.spread_steps(len(free), window) if len(free) <= steps else tuple(range(steps))
+    return {
+        "step": np.stack([cells.at_step(s, whole) for s in range(steps)]),
+        "step_equal": np.stack([cells.at_step(s, window) for s in range(steps)]),
         "frame_minus": np.stack([cells.at_frame(f, window, at=spread) for f in free]),
     }
-    return stack, dose
 
 
-def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float, every: int) -> Tables:
-    """Every disturbance on every instance, noise 0, one program for all tables of cells and one for re-noising.
+def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float) -> Tables:
+    """Noise at a step, and as many cells of it at random, on every instance; noise 0, one program.
 
     Returns:
-        `clean_answer`, `clean_solved` [N]; for each condition of `sites`, of `shuffled` and of `renoise`
-        (level-matched, per step) `<condition>_answer` [N, site] and `_solved`; `cka` [N, inject step, later state]
-        of `step` noise; `steps` and `dose`.
+        `clean` int8 [N], the answer of the undisturbed run (-1: none can be read); of the disturbed ones `step` and
+        `step_equal` [N, S], see `sites`, and `shuffled` [N, F - 1]: the steps of `frame_minus`, at each another frame
+        at random. `far` float32 [N, S]: 1 - CKA (rows: places) of the states after `step` to those of the undisturbed
+        run, mean over all later ones.
     """
-    grid, model = grids.shifted(steps, shift=shift), subject.velocity
-    frames = suite.rows["solution"].shape[1]
-    stack, dose = sites(steps, frames, every, suite.task.decisive)
-    names, counts = list(stack), [len(v) for v in stack.values()]
-    tables = jnp.asarray(np.concatenate(list(stack.values())))
+    grid, frames, model = grids.shifted(steps, shift=shift), suite.rows["solution"].shape[1], subject.velocity
+    stack = {name: jnp.asarray(table) for name, table in sites(steps, frames, suite.task.decisive).items()}
     window = cells.allowed(steps, frames, exclude_frames=suite.task.decisive)
-    chosen = jnp.arange(0, steps, every)
 
     def one(weights: Any, row: Any) -> dict[str, Any]:
-        velocity = model(weights, row)
-        noise = row["noise"][0]
+        velocity, noise = model(weights, row), row["noise"][0]
         clean = sample(velocity, noise, grid, record=CLEAN)
         base, shuffle = jax.random.split(row["key"])
-        shuffled = jax.vmap(lambda k, c: cells.shuffle_frames(k, c, window))(
-            jax.random.split(shuffle, counts[3]), tables[-counts[3] :]
-        )
+        spread = stack["frame_minus"]
+        keys = jax.random.split(shuffle, len(spread))
+        shuffled = jax.vmap(lambda k, c: cells.shuffle_frames(k, c, window))(keys, spread)
 
-        def disturbed(cell, known=True):
+        def run(cell: Any) -> Any:
             # Up to its first cell a disturbed run is the clean one: there the record answers instead of the network.
-            here = perturb.replay(velocity, clean, grid, jnp.argmax(cell.any(1))) if known else velocity
-            traj = sample(here, noise, grid, key=base, edit=perturb.replace(cell), record=Record(fields=("x",)))
-            gone = cka.divergence(traj.x, clean.x, rows="positions")
-            return traj.final, gone.cka
-
-        def renoised(cell):
             here = perturb.replay(velocity, clean, grid, jnp.argmax(cell.any(1)))
-            edit = perturb.renoise(cell, grid, clean.x0)
-            return sample(here, noise, grid, key=base, edit=edit, record=Record(steps=())).final
+            edit = perturb.replace(cell)
+            traj = sample(here, noise, grid, key=base, edit=edit, record=Record(fields=("x",)))
+            return traj.final, jnp.nan_to_num(cka.divergence(traj.x, clean.x, rows="positions").cka)
 
-        last, far = perturb.sweep(disturbed, tables, how="map")
-        mixed = perturb.sweep(lambda cell: disturbed(cell, known=False)[0], shuffled, how="map")
-        again = perturb.sweep(renoised, tables[: counts[0]], how="map")
-        return {
-            "clean": clean.final,
-            "last": jnp.concatenate([last, mixed]),
-            "renoise": again,
-            "cka": far[: counts[0]],
-        }
+        every = jnp.concatenate([stack["step"], stack["step_equal"], shuffled])
+        final, far = perturb.sweep(run, every, how="map")
+        reach = cka.sensitivity(far[:steps], jnp.arange(steps))
+        return {"final": jnp.concatenate([clean.final[None], final]), "far": reach}
 
     rows = {k: suite.rows[k] for k in ("image", "text", "noise", "candidates", "prior", "key")}
-    out = bench.over(one, subject.weights, rows, f"{subject.name}: {suite.task.name}, disturbed")
-    result: Tables = {"cka": out["cka"], "steps": np.asarray(chosen), "dose": np.array(dose)}
-    clean = suite.answers(out["clean"][:, None])[:, 0]
-    result |= {"clean_answer": clean, "clean_solved": suite.solved(clean[:, None])[:, 0]}
-    split = np.cumsum([*counts, counts[3]])[:-1]
-    parts = dict(zip([*names, "shuffled"], np.split(suite.answers(out["last"]), split, axis=1), strict=True))
-    parts["renoise"] = suite.answers(out["renoise"])
-    for name, answer in parts.items():
-        result |= {f"{name}_answer": answer, f"{name}_solved": suite.solved(answer)}
-    return result
+    out = bench.over(one, subject.weights, rows, f"{subject.name}: {suite.task.name}, noise at steps and cells")
+    answers = np.split(suite.answers(out["final"]).astype(np.int8), np.cumsum([1, steps, steps]), axis=1)
+    found = dict(zip(("clean", "step", "step_equal", "shuffled"), answers, strict=True))
+    return found | {"clean": answers[0][:, 0], "far": out["far"].astype(np.float32)}
 
 
-def transplants(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float, every: int) -> Tables:
+def transplants(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: float) -> Tables:
     """The state of a succeeding run put into a failing run of the same instance, step by step.
 
     Instances are those with a failing and a succeeding seed among their noises. The donor's state at step s replaces
@@ -106,16 +80,15 @@ def transplants(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shi
 
     Returns:
         `solved` [n, mode, site], modes "all", "late half", "last frame"; `reverse_solved` the same with roles swapped;
-        `instance` [n]; `steps` [site], and `of`, how many the run has. n may be 0.
+        `instance` [n]. A site is a step. n may be 0.
     """
     grid, model = grids.shifted(steps, shift=shift), subject.velocity
     frames = suite.rows["solution"].shape[1]
-    chosen = np.arange(0, steps, every)
     modes = [range(frames), range((frames + 1) // 2, frames), range(frames - 1, frames)]
-    tables = np.zeros((len(modes), len(chosen), steps, frames), bool)
+    tables = np.zeros((len(modes), steps, steps, frames), bool)
     for m, mode in enumerate(modes):
-        for i, s in enumerate(chosen):
-            tables[m, i, s, list(mode)] = True
+        for s in range(steps):
+            tables[m, s, s, list(mode)] = True
 
     def plain(weights: Any, row: Any) -> Any:
         velocity = model(weights, row)
@@ -123,8 +96,8 @@ def transplants(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shi
 
     solved = suite.solved(suite.answers(bench.over(plain, subject.weights, suite.rows, f"{subject.name}: pairs")))
     mixed = np.flatnonzero(solved.any(1) & ~solved.all(1))
-    shape = (0, len(modes), len(chosen))
-    result: Tables = {"instance": mixed, "steps": chosen, "of": np.array(steps)}
+    shape = (0, len(modes), steps)
+    result: Tables = {"instance": mixed}
     if not len(mixed):
         return result | {"solved": np.zeros(shape, bool), "reverse_solved": np.zeros(shape, bool)}
     good, bad = solved[mixed].argmax(1), (~solved[mixed]).argmax(1)

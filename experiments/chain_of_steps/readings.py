@@ -79,18 +79,17 @@ def together(one: One, part: str = "maze_goals/trajectories") -> np.ndarray:
 
 
 def over_cells(one: One) -> np.ndarray:
-    """Answers changed by noise at one step minus those by as many cells on random frames of spread steps."""
+    """Answers changed by noise at one step minus those by as many cells at random over spread steps: [instance]."""
     table = one["maze_goals/perturbations"]
-    changed = lambda name: (table[f"{name}_answer"] != table["clean_answer"][:, None]).mean(1)
+    changed = lambda name: (table[name] != table["clean"][:, None]).mean(1)
     return changed("step_equal") - changed("shuffled")
 
 
 def saved(one: One) -> np.ndarray:
     """A failing run is given the last half of a succeeding run's frames at one step: solved, when that is in the first
     third of the steps, minus in the last third: [instance]."""
-    table = one["maze/transplants"]
-    late = table["solved"][:, 1].astype(float)
-    first, last = (np.isin(table["steps"], _third(int(table["of"]), k)) for k in (0, 2))
+    late = one["maze/transplants"]["solved"][:, 1].astype(float)
+    first, last = (_third(late.shape[1], k) for k in (0, 2))
     return late[:, first].mean(1) - late[:, last].mean(1)
 
 

@@ -62,7 +62,7 @@ def mazes():
 
 def guess(weights, row, taps={}, edits={}):  # noqa: B006
     """The exact posterior of one who takes wrong paths for as likely as the right one: the noise decides."""
-    return null.velocity(row["candidates"], row["mask"].astype(jnp.float32))
+    return null.velocity(row["candidates"], jnp.ones(len(row["candidates"])))
 
 
 def grow(weights, row, taps={}, edits={}):  # noqa: B006
@@ -92,7 +92,8 @@ def measured(bench, model, mazes):
         "maze/paths": {"second": RNG.random((4, 2, 6)), "believer_second": RNG.random((4, 2, 6))},
         "maze/lengths": lengths.measure(bench, exact, mazes, steps=(1, 2), **shift),
         "maze/frames": lengths.fewer(bench, exact, mazes, steps=2, **shift),
-        "maze/transplants": perturbations.transplants(bench, guesser, mazes, steps=4, every=1, **shift),
+        "maze_goals/perturbations": perturbations.measure(bench, guesser, mazes.only(range(6)), steps=8, **shift),
+        "maze/transplants": perturbations.transplants(bench, guesser, mazes, steps=4, **shift),
         "maze/energy": layers.energy(bench, subjects.Subject("grows", None, velocity=grow), mazes, **few),
         "maze/swaps": swaps.measure(bench, model, mazes.only(range(6)), first=(1, 3), **few),
         "maze/ablation": {"solved": np.ones((4, CFG.layers), bool)},
@@ -178,8 +179,18 @@ def test_a_transplanted_state_repeats_its_donor(measured):
     assert exploratory.CONTROLS["a succeeding run's whole state: solved"][1](measured) == 1
     late = np.zeros((2, 3, 6), bool)
     late[:, 1, :3] = True
-    saved = {"solved": late, "steps": np.arange(6), "of": np.array(6)}
-    assert readings.saved({"maze/transplants": saved}).tolist() == [1, 1]
+    assert readings.saved({"maze/transplants": {"solved": late}}).tolist() == [1, 1]
+
+
+def test_noise_at_a_step_reaches_what_comes_after(measured):
+    """With the exact posterior over right and wrong paths, noise at an early step is another draw."""
+    table = measured["maze_goals/perturbations"]
+    assert table["step"].shape == (6, 8) and table["shuffled"].shape == (6, 8)
+    assert (table["clean"] >= 0).all() and (table["far"][:, :4] > 0.1).all()
+    changed = (table["step"] != table["clean"][:, None]).mean(0)
+    assert changed[:4].mean() > 0.3
+    spared = {"clean": np.zeros(2, int), "step_equal": np.eye(2, 4, dtype=int), "shuffled": np.zeros((2, 3), int)}
+    assert readings.over_cells({"maze_goals/perturbations": spared}).tolist() == [0.25, 0.25]
 
 
 def test_more_steps_for_longer_paths():
