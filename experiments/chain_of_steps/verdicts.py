@@ -141,21 +141,23 @@ def claims(study: ChainOfSteps, asked: Registration, measured: Measured) -> tupl
         The claims, and a sentence for each that could not be measured.
     """
     found: dict[str, Finding] = {}
+    why: dict[str, str] = {}
     checked = {**measured.gates, **controls(measured)}
     for claim in asked.claims:
         how = claim["how"]
-        with contextlib.suppress(Unmeasured, KeyError):
-            read = how["measure"]
-            several = read if isinstance(read, dict) else {"": read}
+        read = how["measure"]
+        several = read if isinstance(read, dict) else {"": read}
+        try:
             values = {name: _values(measured, one, how.get("minus")) for name, one in several.items()}
             beside = {k: v for name, one in several.items() for k, v in _beside(measured, name, one, how).items()}
             given: dict[str, Any] = {"measured": checked, "beside": beside, "fill": {"dose": measured.dose}}
             found[claim["id"]] = Finding(values if isinstance(read, dict) else values[""], **given)
+        except Unmeasured:
+            why[claim["id"]] = "its statistic is defined on no instance of some model"
+        except KeyError:
+            why[claim["id"]] = "this run leaves out the part that it is read from"
     rows = settle(asked, found, quick=study.quick, resamples=study.resamples)
-    return rows, [
-        f"{lost.id} was not measured: its statistic is defined on no instance of some model."
-        for lost in study_claims.missing(asked, rows)
-    ]
+    return rows, [f"{lost.id} was not measured: {why[lost.id]}." for lost in study_claims.missing(asked, rows)]
 
 
 def judged(study: ChainOfSteps, asked: Registration, kept: Mapping[str, Tables]) -> tuple[list[Claim], dict[str, str]]:
