@@ -104,7 +104,7 @@ def test_an_unfinished_run_gives_numbers_and_is_not_packed(paper, home, capsys, 
     assert "missing" in told and "\n| 2 | " in told and "\n| 3 | " not in told
     assert "not finished; run `python -m experiments.made_up --full`" in said(paper, capsys, "--pack", status=2)
     said(paper, capsys)  # a quick run is finished, but no full one
-    assert "has no verdict: a quick run" in said(paper, capsys, "--pack", "runs/coins-quick", status=2)
+    assert "no claim has a verdict: a quick run" in said(paper, capsys, "--pack", "runs/coins-quick", status=2)
     assert not (home / "tables.zip").exists()
     error = said(paper, capsys, "--judge", tmp_path, status=2)
     assert "no run there" in error

@@ -1,5 +1,6 @@
 """From what was registered and found to verdicts: contrasts, checks, Holm over primaries, quick runs."""
 
+import dataclasses
 import io
 import pathlib
 
@@ -141,6 +142,15 @@ def test_quick_runs_and_single_seeds_give_numbers_without_verdicts():
     assert settled(Finding(values()), quick=True).verdict is None
     alone = settled(Finding(values(n=1)), {"role": "primary"})
     assert alone.verdict is None and alone.interval is not None and alone.p == 0.5
+
+
+def test_fewer_seeds_than_registered_give_no_verdict_and_say_so():
+    registered = dataclasses.replace(asked({}, {"id": "b", "seeds": 5}), seeds=8)
+    few, own = claims.settle(registered, {"a": Finding(values(n=5)), "b": Finding(values(n=5))}, quick=False)
+    assert few.verdict is None and few.notes.endswith("5 of the 8 registered seeds: no verdict.")
+    assert own.verdict == "reproduced" and "seeds" not in own.notes  # its own number was registered
+    (whole,) = claims.settle(registered, {"a": Finding(values())}, quick=False)
+    assert whole.verdict == "reproduced"
 
 
 def test_every_claim_is_told_also_the_missing_ones():

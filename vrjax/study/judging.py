@@ -189,17 +189,16 @@ def pack(paper: str, judged: Judge, study: Any, place: pathlib.Path, console: Co
     """Writes `tables.zip` and `results.json` beside the paper's module.
 
     Raises:
-        ValueError: the run in `place` is not finished, is a quick one, or lacks registered seeds.
+        ValueError: the run in `place` is not finished, or no claim has a verdict: it is a quick one, or lacks seeds.
+            A single claim that has fewer than registered is committed without verdict, and says so.
     """
     kept = archive.of_run(place)
     how = f"python -m experiments.{paper} --full"
     if not kept.finished:
         raise ValueError(f"{place}: not finished; run `{how}` to its end first")
     told = judge(paper, judged, type(study), kept)
-    if few := [row.id for row in told.found if row.verdict is None]:
-        raise ValueError(
-            f"{place}: {few[0]!r} has no verdict: a quick run, or fewer seeds than registered; run `{how}`"
-        )
+    if all(row.verdict is None for row in told.found):
+        raise ValueError(f"{place}: no claim has a verdict: a quick run, or fewer seeds than registered; run `{how}`")
     home = folder(judged)
     path = archive.write(home / archive.FILE, kept)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
