@@ -244,17 +244,19 @@ def by_step(profile: np.ndarray) -> np.ndarray:
 # ------------------------------------------------------------------------------------------------------------- figures
 
 
-def profile(table: Tables, title: str) -> shown.HeatMap:
-    """Where a run is decided: share of the absolute attribution in each step and block, mean over clips."""
-    share = table["profile"][table["profile"].any((1, 2))]
+def profile(tables: Sequence[Tables], title: str) -> shown.HeatMap:
+    """Where a run is decided: share of the absolute attribution in each step and block, mean over clips that have any;
+    `tables` of all training seeds."""
+    share = np.concatenate([table["profile"] for table in tables])
+    share = share[share.any((1, 2))]
     share = share / share.sum((1, 2), keepdims=True)
     blocks = share.shape[-1] - 1
     caption = (
-        "Share of |d margin / d dose| of each step and block, mean over clips; 'estimate': the clean estimate itself."
+        "Share of |d margin / d dose| in each step and block, mean over clips. Dose: of the ablation of what one block "
+        "says to one token, or of that token's clean estimate (last row)."
     )
     names = [*(f"block {k}" for k in range(blocks)), "estimate"]
-    steps = list(range(share.shape[1]))
-    labels: dict[str, Any] = {"x_label": "denoising step", "rows": names, "columns": steps, "step_axis": "x"}
+    labels: dict[str, Any] = {"rows": names, "columns": list(range(share.shape[1])), "x_label": "denoising step"}
     return shown.HeatMap(title, share.mean(0).T, caption, unit="share", **labels)
 
 

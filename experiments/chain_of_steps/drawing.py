@@ -4,11 +4,12 @@ A picture whose part was not measured is None, and is then left out.
 """
 
 import functools
+import io
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from experiments.chain_of_steps import disturbed, doses, memory
+from experiments.chain_of_steps import agreement, disturbed, doses, memory
 from experiments.chain_of_steps.verdicts import BESIDE, Measured, Unmeasured, stack
 from vrjax.report import parts, seeds
 from vrjax.study import page as common
@@ -209,7 +210,7 @@ def superposed(measured: Measured, draws: int) -> parts.Curve | None:
 
 
 def maps(measured: Measured) -> list[parts.HeatMap]:
-    """Propagation of noise at a step, of the model and of the null model."""
+    """Propagation of noise at a step, of the model and of the null model; where a run is decided, of the same."""
     out, part = [], "maze_goals/perturbations"
     for name, of in (("model", measured.models), ("null model", measured.others.get("null", {}))):
         tables = _tables(of, part, "cka", "steps")
@@ -230,6 +231,25 @@ def maps(measured: Measured) -> list[parts.HeatMap]:
                 value_range=SHARE,
             )
         )
+    for world in agreement.WORLDS:
+        for name, of in (("model", measured.models), ("null model", measured.others.get("null", {}))):
+            tables = [table for table in _tables(of, f"{world}/attribution", "profile") if table["profile"].any()]
+            out += [agreement.profile(tables, f"Where a run is decided: {world}, {name}")] if tables else []
+    return out
+
+
+def films(measured: Measured) -> list[parts.Picture]:
+    """A run of the first training seed in each world, and which of its tokens decided."""
+    out = []
+    for world in agreement.WORLDS:
+        if tables := _tables(measured.models, f"{world}/attribution", "whole", "final"):
+            title = f"Which tokens decided: {world}"
+            caption = (
+                "Above: the film at which a run of the first training seed ends, its frames from left to right. Below: "
+                "|d margin / d dose| of each token, summed over steps and blocks (white: nothing)."
+            )
+            agreement.film(tables[0]).savefig(picture := io.BytesIO(), format="png", metadata={"Software": None})
+            out.append(parts.Picture(title, picture.getvalue(), alt=title, caption=caption))
     return out
 
 

@@ -195,11 +195,12 @@ def write(
         claims=found,
         curves=lines,
         maps=heat,
+        pictures=drawing.films(measured),
         forests=forests,
         tables=[common.table(name, readable(rows), CAPTIONS.get(name, "")) for name, rows in shows.items() if rows],
         notes=[*NOTES, *notes],
         config=dataclasses.asdict(study),
     )
     drawn: dict[str, common.Drawn] = {common.slug(part.title): part for part in lines}
-    drawn |= {f"propagation_{i}": part for i, part in enumerate(heat)}
+    drawn |= {common.slug(part.title): part for part in heat}
     common.write(folder, page, drawn | {common.slug(part.title): part for part in forests})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.chain_of_steps import agreement, attribution, config
+from experiments.chain_of_steps import agreement, attribution, config, drawing
 from tests import tiny
 from vrjax.study import registration, subjects
 from vrjax.study.tables import Bench
@@ -97,7 +97,7 @@ def test_a_network_on_mazes(network, mazes):
     at = network["step"][0], network["row"][0], network["token"][0, 0]
     assert network["whole"][0][at] == pytest.approx(float(network["attribution"][0, 0]), rel=1e-2)
     assert agreement.by_step(network["profile"]).sum() == pytest.approx(1)
-    heat = agreement.profile(network, "Where")
+    heat = agreement.profile([network], "Where")
     assert np.shape(heat.values) == (3, 3) and np.sum(heat.values) == pytest.approx(1)
     assert agreement.film(network, tiny.MODEL.patch).get_axes()
 
@@ -133,6 +133,22 @@ def test_cost(bench, mazes):
     assert {a.shape for a in table.values()} == {(1, 2)} and all((a > 0).all() for a in table.values())
     assert agreement.MEASURES["attribution_budget"]({"maze/cost": table}).shape == (1, 2)
     assert agreement.within_budget({"map": np.array([[8.0]]), "sampling": np.array([[2.0]])}) == 2
+
+
+def test_what_the_page_draws():
+    whole, final = np.zeros((1, 2, 3, 225), np.float16), np.zeros((1, 9, 10, 10, 3), np.float32)
+    whole[0, 1, 0, 7] = 1
+    model, null = np.ones((4, 2, 3)), np.zeros((4, 2, 1))
+    null[:2, 1] = 1  # two of the clips have something to show
+    models = {"maze/attribution": [{"profile": model, "whole": whole, "final": final}]}
+    others = {"null": {"maze/attribution": [{"profile": null}], "entrant/attribution": [{"profile": 0 * null}]}}
+    measured = types.SimpleNamespace(models=models, others=others)
+    ours, theirs = drawing.maps(measured)
+    assert np.allclose(ours.values, 1 / 6) and theirs.values.tolist() == [[0, 1]] and theirs.rows == ["estimate"]
+    (picture,) = drawing.films(measured)
+    assert picture.image[:4] == b"\x89PNG"
+    pixels = np.asarray(agreement.film(models["maze/attribution"][0]).axes[0].images[0].get_array())
+    assert (pixels != 255).any() and not drawing.films(types.SimpleNamespace(models={}, others={}))
 
 
 def test_parts_and_claims():
