@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tiny
 
-from experiments.realdpo import arms, inputs, network, pairs, training, verdicts
+from experiments.realdpo import arms, inputs, network, page, pairs, training, verdicts
 from experiments.realdpo.arms import Regime
 from experiments.realdpo.config import RealDPO, Tuned
-from experiments.realdpo.suite import BASE, BEST
+from experiments.realdpo.suite import BASE, BEST, CURVE, EXTRA
 from experiments.realdpo.verdicts import SFT
 from vrjax import parallel
 from vrjax.align import references, step
@@ -220,11 +220,20 @@ def fake(rates: dict[str, float], study: RealDPO, learns: float = 1.0) -> dict[s
         return {f"{family}/{m}": v for family in physics.FAMILIES for m, v in out.items()}
 
     measured = {BASE: {f"{BASE}|{k}": v for k, v in scores(rates[BASE]).items()}}
-    measured[BASE]["valid_losers"] = np.ones((study.bases, 16, 3), bool)
+    measured[BASE] |= {
+        "valid_losers": np.ones((study.bases, 16, 3), bool),
+        "look_rates": np.full((study.bases, 1), 0.2),
+    }
+    wrong = {f"false_positives/{family}": np.zeros(study.bases) for family in physics.FAMILIES}
+    paths = np.full((study.bases, 1, study.noises, physics.FRAMES, 1, 2), 0.5, np.float32)
+    measured[EXTRA] = wrong | {"paths": paths, "separable": np.asarray(["nothing"])}
     for one in arms.catalogue(study):
         table = {}
         for row in [*arms.rows(one, study), *([BEST[one.name]] if one.name in BEST else [])]:
             table |= {f"{row}|{k}": v for k, v in scores(rates.get(row, rates.get(one.name, 0.5))).items()}
+        if one.name in CURVE:
+            table["looks"] = np.tile([3, 6], (study.bases, 1))
+            table["look_rates"] = np.full((study.bases, 2), 0.3)
         if one.name in BEST:
             table["best"] = np.full(study.bases, 7)
         table |= {f"log|{k}": np.full((study.bases, 9), 0.25) for k in ("win_gap", "lose_gap", "loser_dominant")}
@@ -236,7 +245,7 @@ def fake(rates: dict[str, float], study: RealDPO, learns: float = 1.0) -> dict[s
     return measured
 
 
-def test_verdicts_on_a_table_with_known_answers():
+def test_verdicts_on_a_table_with_known_answers(tmp_path):
     study = dataclasses.replace(TINY, bases=8, conditions=200, grpo_steps=200, resamples=2000)
     asked = registration.read(verdicts.__file__)
     rates = {BASE: 0.3, SFT: 0.5, "RealDPO": 0.7, "RealDPO + SFT anchor": 0.5, "RealDPO, 3 losers": 0.4}
@@ -268,6 +277,9 @@ def test_verdicts_on_a_table_with_known_answers():
     assert found["realdpo.losers"].verdict == "not reproduced"  # -0.3
     assert found["realdpo.motion"].verdict == "reproduced"
     assert found["realdpo.grpo"].verdict == "reproduced"
+    page.write(tmp_path, study, asked, measured, rows, list(found.values()), [])
+    shown = (tmp_path / "report.html").read_text()
+    assert "GRPO learns: reward over updates" in shown and "How far references move" in shown
     lazy = fake(rates, study, learns=0.4)
     found = {c.id: c for c in verdicts.claims(study, asked, rows | verdicts.gather(study, lazy), lazy)[0]}
     assert found["realdpo.grpo"].verdict == "not tested"  # its reward did not rise by a tenth
