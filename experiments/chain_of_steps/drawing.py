@@ -83,6 +83,8 @@ def off_path(measured: Measured, draws: int) -> parts.Curve | None:
         return None
     ink = functools.partial(_band, draws=draws, share=False)
     lines = ink("wrong branches", mine, lambda t: t["branch_ink"])
+    if not lines:
+        return None
     lines += ink("behind a wall, as near", mine, lambda t: t["placebo_ink"], role="null")
     doubt = _tables(measured.models, "maze/paths", "doubt_branch_ink")
     lines += ink("an exact posterior in doubt", doubt, lambda t: t["doubt_branch_ink"], role="control")
@@ -151,6 +153,8 @@ def renoised(measured: Measured, draws: int) -> parts.Curve | None:
     if not mine:
         return None
     lines = _band("model", mine, disturbed.turned, draws)
+    if not lines:  # no undisturbed run shows an answer: nothing stands beside the null
+        return None
     lines += _band("null model", _beside(measured, "null", part, *fields), disturbed.turned, draws, "null")
     lines += _band("frame-causal", _beside(measured, "causal", part, *fields), disturbed.turned, draws, "control")
     return parts.Curve(
@@ -195,6 +199,8 @@ def superposed(measured: Measured, draws: int) -> parts.Curve | None:
         return None
     mixed = functools.partial(_band, read=lambda t: t["superposition"], draws=draws, share=False)
     lines = mixed("model", mine)
+    if not lines:
+        return None
     for who, name in BESIDE.items():
         role: parts.Role = "null" if who == "null" else "control"
         lines += mixed(name, _beside(measured, who, part, "superposition"), role=role)

@@ -113,6 +113,8 @@ def test_swaps_and_noise_at_a_step():
     (curve,) = drawing.curves(measured({part: [table]}, {part: [table]}), 50)
     model, null = curve.series
     assert model.y == pytest.approx([1 / 3, 2 / 3]) and null.role == "null"
+    blind = table | {"clean": np.full(3, -1)}  # no undisturbed run shows an answer
+    assert drawing.curves(measured({part: [table, blind]}, {part: [table]}), 50) == []
 
 
 def test_doses_are_differences_to_the_single_run():
