@@ -8,7 +8,7 @@ chosen among, was fixed in `claims.json` before any test instance was sampled.
 import dataclasses
 from typing import ClassVar
 
-from vrjax.study.command import Study
+from vrjax.study.sizes import Study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import numpy as np
 from experiments.chain_of_steps import drawing
 from experiments.chain_of_steps.config import ChainOfSteps
 from experiments.chain_of_steps.verdicts import Measured
+from vrjax.files import writing
 from vrjax.flow import grids
 from vrjax.report import parts
 from vrjax.report.claims import Claim
@@ -201,6 +202,6 @@ def write(
         notes=[*NOTES, *notes],
         config=dataclasses.asdict(study),
     )
-    drawn: dict[str, common.Drawn] = {common.slug(part.title): part for part in lines}
-    drawn |= {common.slug(part.title): part for part in heat}
-    common.write(folder, page, drawn | {common.slug(part.title): part for part in forests})
+    drawn: dict[str, common.Drawn] = {writing.slug(part.title): part for part in lines}
+    drawn |= {writing.slug(part.title): part for part in heat}
+    common.write(folder, page, drawn | {writing.slug(part.title): part for part in forests})

@@ -7,7 +7,7 @@ import dataclasses
 import math
 from typing import ClassVar
 
-from vrjax.study.command import Study
+from vrjax.study.sizes import Study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from experiments.realdpo import arms, inputs, network, pairs, scoring, training
 from experiments.realdpo.arms import Regime
 from experiments.realdpo.config import RealDPO
 from vrjax.align import separability
-from vrjax.study.page import slug
+from vrjax.files import writing
 from vrjax.study.tables import Bench, Tables
 from vrjax.tasks.discs import verifier
 
@@ -153,7 +153,7 @@ class Suite:
 
 def part(what: str, seed: int) -> str:
     """Name of the table of an arm (or of `BASE`, `EXTRA`) for one base."""
-    return f"arm-{slug(what)}-{seed}"
+    return f"arm-{writing.slug(what)}-{seed}"
 
 
 def gather(study: RealDPO, tables: Mapping[str, Tables]) -> dict[str, Tables]:

@@ -14,8 +14,8 @@ from experiments.realdpo import arms, scoring, training
 from experiments.realdpo.arms import Regime
 from experiments.realdpo.config import RealDPO, Tuned
 from experiments.realdpo.suite import Suite
+from vrjax.files import writing
 from vrjax.report import tables
-from vrjax.study.page import slug
 from vrjax.study.tables import Tables
 
 HEAD = ("method", "learning rate", "beta", "anchor", "noise levels up to", "valid", "per base", "win gap", "lose gap")
@@ -90,7 +90,7 @@ def measure(suite: Suite, arm: Regime) -> Tables:
         found = scoring.score(suite.study, suite.sampler, params, one)
         return found | {f"log|{k}": v for k, v in training.stacked(log).items()}
 
-    return suite.bench.part(f"tune-{slug(arm.name)}", make)
+    return suite.bench.part(f"tune-{writing.slug(arm.name)}", make)
 
 
 def run(suite: Suite, say: Callable[[str], None]) -> str:

@@ -6,7 +6,7 @@ What was tuned was tuned on the validation split; all of it was fixed before a t
 import dataclasses
 from typing import ClassVar
 
-from vrjax.study.command import Study
+from vrjax.study.sizes import Study
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vrjax.study import command
+from vrjax.study import command, sizes
 from vrjax.study.tables import Bench, identity
 
 TRACED: list = []
@@ -92,7 +92,7 @@ def test_identity():
 
 def test_sizes_are_checked():
     @dataclasses.dataclass(frozen=True, kw_only=True)
-    class Sizes(command.Study):
+    class Sizes(sizes.Study):
         MAY_BE_ZERO = ("first",)
         first: int = 0
         n: int = 1

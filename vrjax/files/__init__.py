@@ -2,7 +2,7 @@
 
 | file | what is in it |
 | --- | --- |
-| `writing` | files and folders that appear whole or not at all; a run's: `Run` (lock, config, resume), `Rows` |
+| `writing` | files and folders that appear whole or not at all; a run's: `Run` (lock, config, resume), `Rows`; `slug` |
 | `records` | configs from JSON, strictly |
 | `kept` | results reused only when all they came from is the same: `fingerprint` of files, `source` of an instrument |
 | `named` | a folder whose files are found by name: every extension point |

@@ -179,7 +179,20 @@ def _read(path: str, *stamp: int) -> str:
 
 
 def source(*modules: str | types.ModuleType) -> str:
-    """A hash of modules' source code and, transitively, of the modules of ours that they import.
+    """A hash of modules' source code and, transitively, of the modules of ours that they import: see `reached`.
+
+    Args:
+        *modules: dotted names, or the modules.
+
+    Raises:
+        ValueError: a module without source.
+    """
+    found = reached(*modules)
+    return hashlib.sha256("".join(f"{name} {found[name]}\n" for name in sorted(found)).encode()).hexdigest()
+
+
+def reached(*modules: str | types.ModuleType) -> dict[str, str]:
+    """The modules that `source` looks at, each with a hash of its code.
 
     Comments, docstrings and layout do not count. Imports inside functions do. A module that finds others by name
     (`importlib`, `pkgutil`) brings all that lie in its folder. What the package `vrjax` itself hands out is followed
@@ -217,7 +230,7 @@ def source(*modules: str | types.ModuleType) -> str:
         parent = name.rpartition(".")[0]
         if parent:
             todo.append((parent, False))
-    return hashlib.sha256("".join(f"{name} {found[name]}\n" for name in sorted(found)).encode()).hexdigest()
+    return found
 
 
 def _place(name: str) -> pathlib.Path | None:

@@ -23,6 +23,7 @@ import json as _json
 import os
 import pathlib
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -130,6 +131,11 @@ def text(path: str | os.PathLike[str], value: str) -> None:
 def json(path: str | os.PathLike[str], value: Any, *, indent: int | None = 2, **options: Any) -> None:
     """Writes a value as JSON that every reader takes: no NaN, a line break at its end."""
     text(path, _json.dumps(value, indent=indent, allow_nan=False, **options) + "\n")
+
+
+def slug(title: str) -> str:
+    """A title as a file name: lower case letters and digits, joined by underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")
 
 
 def _sync(file: pathlib.Path) -> None:

@@ -2,7 +2,8 @@
 
 | module | holds |
 | --- | --- |
-| `command` | a study's sizes (`Study`) and its command line (`main`) |
+| `sizes` | how much a study measures (`Study`) |
+| `command` | a study's command line (`main`) |
 | `tables` | the folder that a killed run resumes (`running`): tables kept by what made them, programs over rows |
 | `subjects` | who is measured (models, controls and the null model, all as velocities) and on which held-out clips |
 | `benchmark` | what a model is given of a benchmark's clip |

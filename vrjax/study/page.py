@@ -1,7 +1,6 @@
 """The common page of a study: its report, and figures and videos that stand alone."""
 
 import pathlib
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,8 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vrjax.data import mp4
-from vrjax.files import pixels
-from vrjax.files.writing import atomic
+from vrjax.files import pixels, writing
 from vrjax.report import figures, html, parts, seeds
 
 Drawn = parts.Curve | parts.HeatMap | parts.Forest | Figure
@@ -31,7 +29,7 @@ def write(folder: pathlib.Path, page: parts.Page, drawn: Mapping[str, Drawn] | N
     for name, part in (drawn or {}).items():
         draw(folder / "figures" / f"{name}.png", part)
     for case in (case for scrubber in page.scrubbers for case in scrubber.cases):
-        name = slug(case.name)
+        name = writing.slug(case.name)
         film = pixels.to_float(case.x0[0, -1])
         mp4.write(folder / "videos" / f"{name}.mp4", film, fps=4, upscale=6, codec=mp4.PLAYED)
         steps = case.x0.shape[1]
@@ -53,7 +51,7 @@ def draw(path: pathlib.Path, *drawn: Drawn, **how: Any) -> pathlib.Path:
     for image in images:
         canvas.paste(image, (0, top))
         top += image.height
-    with atomic(path) as out:
+    with writing.atomic(path) as out:
         canvas.save(out, optimize=True)
     return path
 
@@ -64,11 +62,6 @@ def _figure(part: Drawn, how: Mapping[str, Any]) -> Figure:
     if isinstance(part, parts.Curve):
         return figures.curve(part, **how)
     return figures.forest(part) if isinstance(part, parts.Forest) else figures.heat_map(part)
-
-
-def slug(title: str) -> str:
-    """A title as a file name: lower case letters and digits, joined by underscores."""
-    return re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]], caption: str = "") -> parts.Table:

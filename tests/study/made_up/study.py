@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 
 from vrjax.report import tables as report
-from vrjax.study import claims, command, registration
+from vrjax.study import claims, command, registration, sizes
 from vrjax.study.tables import made_of, running
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Coins(command.Study):
+class Coins(sizes.Study):
     bases: int = 8
     coins: int = 40
     resamples: int = 200
