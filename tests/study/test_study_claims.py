@@ -173,3 +173,13 @@ def test_holm_is_added_to_the_rows_that_have_a_p():
     assert (
         claims.between(0.5, (0.25, 0.75)) == "+0.500 [+0.250, +0.750]" and claims.between(1.0, None) == "+1.000 [ - ]"
     )
+
+
+def test_a_look_names_what_it_left_out_in_one_line_and_a_full_run_in_a_line_each():
+    left = [Missing("made.a", "A.", "primary"), Missing("made.b", "B.", "exploratory")]
+    told = {}
+    for quick in (True, False):
+        claims.tell(Console(file=(out := io.StringIO()), width=300), [settled(Finding(values()), quick=quick), *left])
+        told[quick] = out.getvalue().splitlines()
+    assert len(told[True]) == 2 and told[True][1].strip() == "registered, but not measured in this run: made.a, made.b"
+    assert len(told[False]) == 3 and all("missing" in line for line in told[False][1:])

@@ -200,13 +200,16 @@ def between(value: float, interval: Sequence[float] | None, form: str = "+.3f") 
 
 def tell(console: Console, found: Iterable[Claim | Missing]) -> None:
     """One line a claim: estimate, interval, seeds and instances, verdict; why it was not tested, and what the full run
-    found."""
-    for row in found:
-        if isinstance(row, Missing):
-            line = f"  {row.id:<32} missing: registered, but not measured in this run"
-        else:
+    found. Of a run that gives no verdicts, one line for all that it left out."""
+    rows, say = list(found), lambda line: console.print(line, highlight=False, soft_wrap=True)
+    look = not any(isinstance(row, Claim) and row.verdict for row in rows)
+    for row in rows:
+        if isinstance(row, Claim):
             many = f"{row.seeds} seed{'s' * (row.seeds > 1)}, n={row.instances}"
             line = f"  {row.id:<32} {between(row.estimate, row.interval):<28} {many:<17} "
             line += "; ".join((files.verdict(row), *(row.failed if row.verdict == "not tested" else ())))
-            line += "" if row.full is None else f"; full run: {row.full}"
-        console.print(line, highlight=False, soft_wrap=True)
+            say(line + ("" if row.full is None else f"; full run: {row.full}"))
+        elif not look:
+            say(f"  {row.id:<32} missing: registered, but not measured in this run")
+    if look and (left := [row.id for row in rows if isinstance(row, Missing)]):
+        say(f"  registered, but not measured in this run: {', '.join(left)}")
