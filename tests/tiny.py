@@ -29,6 +29,21 @@ MODEL = WanConfig(
     text_len=16,
     gate_init=1.0,
 )
+
+# The smallest network with as many blocks as the specialists of Chain-of-Steps.
+SPECIALIST = WanConfig(
+    dim=12,
+    ffn_dim=16,
+    heads=1,
+    layers=6,
+    in_channels=7,
+    out_channels=3,
+    freq_dim=16,
+    text_dim=8,
+    text_len=16,
+    gate_init=1.0,
+)
+
 SHAPE = (4, 10, 10, 3)
 
 

@@ -31,10 +31,8 @@ def measure(bench: Bench, subject: Subject, suite: Suite, *, steps: int, shift: 
     grid, frames = grids.shifted(steps, shift=shift), suite.rows["solution"].shape[1]
     stack = sites(steps, frames, suite.task.decisive)
     noised = jnp.asarray(np.concatenate([stack["step_equal"], stack["frame_minus"]]))
-    model, every = (
-        subject.velocity,
-        jnp.asarray(np.stack([cells.at_step(s, cells.allowed(steps, frames)) for s in range(steps)])),
-    )
+    every = jnp.asarray(np.stack([cells.at_step(s, cells.allowed(steps, frames)) for s in range(steps)]))
+    model = subject.velocity
 
     def one(weights: Any, row: Any) -> Any:
         velocity, noise = model(weights, row), row["noise"][0]

@@ -83,7 +83,8 @@ def _by_part(ones: Sequence[One]) -> Parts:
 
 
 def gather(study: ChainOfSteps, tables: Mapping[str, Tables]) -> Measured:
-    """All tables of a run by the names they are kept under: those of training seeds of which every part is there."""
+    """All tables of a run by the names they are kept under: those of training seeds of which every part, and
+    the gates, are there."""
     listed = [part for part in parts(study) if part.packed or named(part.name, "model", 0) in tables]
 
     def read(who: str, index: int) -> dict[str, Tables]:
@@ -92,7 +93,9 @@ def gather(study: ChainOfSteps, tables: Mapping[str, Tables]) -> Measured:
 
     whole = {who: sum(who == "model" or who in part.also for part in listed) for who in ("model", "null")}
     seeds = range(max(1, len(study.training)))
-    done = [i for i in seeds if all(len(read(who, i)) == many for who, many in whole.items())]
+    # A trained seed comes with its gates, of validation clips; only models that were not trained here have none.
+    gated = lambda i: not study.training or f"{i}-gates" in tables
+    done = [i for i in seeds if gated(i) and all(len(read(who, i)) == many for who, many in whole.items())]
     found = {who: {i: one for i in seeds if (one := read(who, i))} for who in ("untrained", "causal")}
     found |= {who: {i: read(who, i) for i in done} for who in whole}
     mine = list(found["model"].values())
@@ -102,8 +105,8 @@ def gather(study: ChainOfSteps, tables: Mapping[str, Tables]) -> Measured:
         more = {name: found[name] for name in ("model", "null") if who not in (name, "null")}
         beside = lambda i, more=more: {"dose": dose, **{name: ones.get(i, {}) for name, ones in more.items()}}
         of[who] = [{**one, **beside(i)} for i, one in ones.items()]
-    gates = [tables[f"{i}-gates"] for i in done if f"{i}-gates" in tables]
-    return Measured(of, looked_at(mine) if len(gates) < len(done) else _numbers(gates), dose)
+    gates = _numbers([tables[f"{i}-gates"] for i in done]) if study.training else looked_at(mine)
+    return Measured(of, gates, dose)
 
 
 def _numbers(rows: Sequence[Tables]) -> dict[str, list[float]]:

@@ -41,6 +41,8 @@ NOTES = (
     "Reference moved: its distance from the start as a share of the policy's, at the end of the run.",
 )
 BAND = "Bands: plus and minus 1.96 standard errors over bases."
+GRPO = "Mean reward of its own samples on training conditions, 0 to 2."
+MOVED = "The reference's distance from the start, as a share of the policy's."
 REFERENCES = (
     "RealDPO",
     "RealDPO, released recipe",
@@ -98,31 +100,23 @@ def learning(measured: Mapping[str, Tables]) -> list[parts.Curve]:
     """What GRPO's reward does, and how far the references have moved, over updates."""
     of = lambda name: {arm: table[f"log|{name}"] for arm, table in measured.items() if f"log|{name}" in table}
     x = lambda rates: training.BLOCK * (np.arange(rates.shape[1]) + 0.5)
-    out = []
-    if rewards := of("reward"):
-        out.append(
-            parts.Curve(
-                "GRPO learns: reward over updates",
-                [_band(arm, rates, x(rates)) for arm, rates in rewards.items()],
-                f"Mean reward of its own samples on training conditions, 0 to 2. {BAND}",
-                x_label="updates",
-                y_label="reward",
-                sync=False,
-            )
-        )
     moved = {arm: rates for arm, rates in of("followed").items() if arm in REFERENCES}
-    if moved:
-        out.append(
-            parts.Curve(
-                "How far references move",
-                [_band(arm, rates, x(rates)) for arm, rates in moved.items()],
-                f"The reference's distance from the start, as a share of the policy's. {BAND}",
-                x_label="updates",
-                y_label="share",
-                sync=False,
-            )
+    asked = (
+        ("GRPO learns: reward over updates", of("reward"), "reward", GRPO),
+        ("How far references move", moved, "share", MOVED),
+    )
+    return [
+        parts.Curve(
+            title,
+            [_band(arm, rates, x(rates)) for arm, rates in found.items()],
+            f"{why} {BAND}",
+            x_label="updates",
+            y_label=label,
+            sync=False,
         )
-    return out
+        for title, found, label, why in asked
+        if found
+    ]
 
 
 def _band(name: str, rates: np.ndarray, x: np.ndarray) -> parts.Series:

@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+import tiny
 from flax import nnx
 
 from experiments.chain_of_steps import config as configs
@@ -19,18 +20,7 @@ from vrjax.report import claims
 from vrjax.study import archive, command, judging, registration, subjects
 from vrjax.study import tables as measure
 
-CFG = wan.WanConfig(
-    dim=12,
-    ffn_dim=16,
-    heads=1,
-    layers=6,
-    in_channels=7,
-    out_channels=3,
-    freq_dim=16,
-    text_dim=8,
-    text_len=16,
-    gate_init=1.0,
-)
+CFG = tiny.SPECIALIST
 TINY = configs.ChainOfSteps(
     name="tiny",
     training=tuple(range(8)),

@@ -7,6 +7,7 @@ import types
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 from flax import nnx
 
 from experiments.chain_of_steps import (
@@ -30,18 +31,7 @@ from vrjax.study import registration, subjects
 from vrjax.study.tables import Bench
 
 RNG = np.random.default_rng(0)
-CFG = wan.WanConfig(
-    dim=12,
-    ffn_dim=16,
-    heads=1,
-    layers=3,
-    in_channels=7,
-    out_channels=3,
-    freq_dim=16,
-    text_dim=8,
-    text_len=16,
-    gate_init=1.0,
-)
+CFG = dataclasses.replace(tiny.SPECIALIST, layers=3)
 
 
 @pytest.fixture(scope="module")
