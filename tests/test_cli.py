@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -105,6 +106,47 @@ def test_a_mesh_is_replaced_as_a_whole():
             overridden(configs.TrainConfig, config, ["--mesh", *wrong])
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError("Unable to allocate 9 GiB"), "out of memory on this machine: .*9 GiB"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 7 bytes"), "out of memory on the device: .*--mesh"),
+        (RuntimeError("Unable to initialize backend 'tpu': no libtpu.so"), "JAX finds no such device; .*no libtpu.so"),
+        (OSError(28, "No space left on device", "a.npy"), "No space left on device: a.npy"),
+        (ValueError("two\nlines"), "two lines"),
+        (UnicodeEncodeError("ascii", "σ", 0, 1, "no"), "ascii"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_line(error, said, monkeypatch, capsys):
+    from vrjax.cli import preview
+
+    def run(args):
+        raise error
+
+    monkeypatch.setattr(preview, "run", run)
+    assert call("preview", "maze") == 2
+    shown = capsys.readouterr().err
+    assert re.match(f"vrjax: .*{said}", shown) and shown.count("\n") == 1
+    error = RuntimeError("a fault of ours")
+    with pytest.raises(RuntimeError, match="of ours"):
+        call("preview", "maze")
+
+
+def test_a_missing_accelerator_and_an_ascii_terminal(tmp_path):
+    """In processes of their own: JAX says nothing where the plugin of a platform is missing; letters beyond ASCII."""
+    command = [sys.executable, "-m", "vrjax.cli", "sample", "maze", "--out", str(tmp_path / "a")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cuda"}, check=False
+    )
+    assert done.returncode == 2 and done.stderr.startswith("vrjax: JAX_PLATFORMS=cuda: JAX finds no such device")
+    assert "Traceback" not in done.stderr and not [*(tmp_path / "a").glob("[!.]*")]
+    paper = pathlib.Path(__file__).parents[1] / "experiments" / "vchain"
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "vrjax.cli", "claims", str(paper), "--markdown"]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 0 and "vchain.t2v" in done.stdout, done.stderr
+
+
 def test_debug_shows_the_traceback():
     with pytest.raises(FileNotFoundError):
         cli.main(["train", "nowhere.py", "--debug"])
@@ -143,22 +185,32 @@ def test_sample_keeps_every_step(model, tmp_path, capsys):
     np.testing.assert_array_equal(kept["x"][:, -1], kept["final"])
     np.testing.assert_array_equal(kept["sigma"][[0, -1]], [1, 0])
     names = {p.name for p in out.iterdir()}
-    assert names == {"trajectory.npz", "noise-0.mp4", "noise-5.mp4", "results.json", "report.html"}
+    made = {"trajectory.npz", "noise-0.mp4", "noise-5.mp4", "results.json", "report.html"}
+    assert names - {".lock"} == made | {"config.json"}
     details = claims.read_details(out)
     assert details["noise"] == [0, 5] and len(details["score"]) == 2 and details["solved"] == [False, False]
     said = capsys.readouterr().out
     assert "0 of 2 solved" in said and "3 steps from 2 noise seeds" in said
 
-    # the same again is read; with other steps, seeds or weights it is another result
+    # the same again is read; with other steps, seeds or weights it is another run, which has a folder of its own
     assert call("sample", "maze", "--model", model, "--steps", 3, "--noise", "0,5", "--out", out) == 0
     assert "steps from" not in capsys.readouterr().out
-    assert call("sample", "maze", "--model", model, "--steps", 2, "--noise", "0,5", "--out", out) == 0
-    assert "made with another steps" in capsys.readouterr().out
+    fewer = ["sample", "maze", "--steps", 2, "--noise", "0,5", "--out", out]
+    before = (out / "trajectory.npz").read_bytes()
+    assert call(*fewer, "--model", model) == 2
+    assert "holds a run with another config: steps (was 3, now 2)" in capsys.readouterr().err
+    assert (out / "trajectory.npz").read_bytes() == before
+    assert call(*fewer, "--model", model, "--fresh") == 0
     assert np.load(out / "trajectory.npz")["x0"].shape == (2, 2, 9, 10, 10, 3)
     other = tmp_path / "other"
     wan.save_dit(wan.WanDiT(wan.load_dit(model).cfg, rngs=nnx.Rngs(1)), other)
-    assert call("sample", "maze", "--model", other, "--steps", 2, "--noise", "0,5", "--out", out) == 0
-    assert "made with another weights" in capsys.readouterr().out
+    assert call(*fewer, "--model", other) == 2
+    said = capsys.readouterr().err
+    assert "model (was 'model" in said and "weights (was" in said
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "results.json").write_text("mine")
+    assert call("sample", "maze", "--model", model, "--out", tmp_path / "thesis", "--fresh") == 2
+    assert "is not a run" in capsys.readouterr().err and (tmp_path / "thesis" / "results.json").read_text() == "mine"
 
 
 def test_eval_prints_and_writes_rates(model, tmp_path, capsys):

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import struct
 
 import av
 import jax.numpy as jnp
@@ -192,7 +193,7 @@ DAMAGE = [
     ("prompt.txt", lambda p: p.write_bytes(b"\xff\xfe\x00"), ValueError, "not UTF-8"),
     ("prompt.txt", lambda p: p.write_bytes(b"a" * (1 << 20) + b"a"), ValueError, "1048577 bytes"),
     ("first_frame.png", cut, ValueError, "cannot be read as a PNG"),
-    ("first_frame.png", lambda p: p.write_bytes(b""), ValueError, "cannot be read as a PNG"),
+    ("first_frame.png", lambda p: p.write_bytes(b""), ValueError, "the file is empty"),
     ("first_frame.png", lambda p: Image.new("RGB", (48, 32)).save(p, "JPEG"), ValueError, "cannot be read as a PNG"),
     (
         "first_frame.png",
@@ -345,3 +346,34 @@ def test_wrong_predictions(tmp_path, split, task, index, words):
         ):
             with pytest.raises(ValueError, match=words):
                 path()
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", mp4.PLAYED])
+def test_a_clip_is_read_as_players_show_it(codec, tmp_path):
+    """Cut without encoding anew (an edit list hides the frames before), turned by a camera's note, and torn."""
+    film = np.zeros((32, 32, 48, 3), np.uint8)
+    film += (7 * np.arange(32, dtype=np.uint8))[:, None, None, None]
+    film[:, :8, :8] = (255, 0, 0)
+    mp4.encode(tmp_path / "a.mp4", film, fps=16, codec=codec)
+    data = (tmp_path / "a.mp4").read_bytes()
+
+    at = data.find(b"elst") + 12
+    length, start = struct.unpack(">Ii", data[at : at + 8])
+    clock = data.find(b"mdhd") + 16
+    later = start + 6 * struct.unpack(">I", data[clock : clock + 4])[0] // 16
+    cut = data[:at] + struct.pack(">Ii", length * 20 // 32, later) + data[at + 8 :]
+    (tmp_path / "cut.mp4").write_bytes(cut)
+    shown, count, _ = mp4.decode(tmp_path / "cut.mp4")
+    assert count == len(shown) == 20
+    np.testing.assert_allclose(shown[:, 20, 20, 0], 7 * np.arange(6, 26), atol=4)
+
+    at = data.find(b"tkhd") + 44
+    quarter = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 32 << 16, 0, 1 << 30)  # clockwise
+    (tmp_path / "turned.mp4").write_bytes(data[:at] + quarter + data[at + 36 :])
+    shown, _, _ = mp4.decode(tmp_path / "turned.mp4")
+    assert shown.shape == (32, 48, 32, 3)
+    assert shown[0, 2, -3, 0] > 200 and shown[0, 2, 2, 0] < 60
+
+    with pytest.raises(ValueError, match="torn.mp4"):
+        (tmp_path / "torn.mp4").write_bytes(cut[: len(cut) - 400])
+        mp4.decode(tmp_path / "torn.mp4")

@@ -145,9 +145,8 @@ WRONG = {
     "tensor 'w' needs 2 numbers of storage '7', which has 0 bytes": {"w": Ref(key="7")},
     "tensor 'w' needs 9 numbers of storage '0', which has 8 bytes": {"w": Ref(size=9)},
     "storage of type torch.QInt8Storage|asks for torch.QInt8Storage": {"w": Ref(kind="QInt8Storage")},
-    "'b' is a float, expected a tensor": {"a": Ref(), "b": 1.5},
     "'b.c' is a list, expected a tensor": {"b": {"c": [Ref()]}},
-    "key 3 is not a string": {3: Ref()},
+    "key 3.5 is not a string|neither text nor a number": {3.5: Ref()},
     "holds a list, expected a dictionary of tensors": [Ref()],
     "tensor 'a.b' is there twice": {"a.b": Ref(), "a": {"b": Ref()}},
 }

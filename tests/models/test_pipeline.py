@@ -165,6 +165,8 @@ def test_missing_parts_are_named(root, tmp_path):
         ({"grid": "magic"}, "unknown grid 'magic'"),
         ({"guidance": (4.0, 3.0)}, "expected 1 finite scales"),
         ({"guidance": -1}, "expected 1 finite scales"),
+        ({"guidance": 0}, "(1: none; below 1 the video is drawn to the negative prompt)"),
+        ({"guidance": 0.5}, "found 0.5, expected 1 finite scales >= 1"),
         ({"steps": 0}, "steps must be a whole number of at least 1"),
         ({"shift": 0}, "shift must be positive"),
         ({"times": (1000, 500), "steps": 4}, "takes neither steps nor grid"),

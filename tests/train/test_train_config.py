@@ -69,8 +69,8 @@ def test_impossible_configs(changes, message):
         ("a.py", "x = 1", r"has no config\(\) function"),
         ("a.py", "def config(): return 3", "returned int, expected TrainConfig"),
         ("a.py", "def config(:", "line 1"),
-        ("a.json", "{", "is not JSON"),
-        ("a.json", "[]", "no 'config' object"),
+        ("a.json", "{", "not valid JSON"),
+        ("a.json", "[]", "expected a JSON object"),
         ("a.yaml", "", "a config is a .py file"),
     ],
 )

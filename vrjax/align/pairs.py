@@ -15,6 +15,8 @@ import os
 import pathlib
 from typing import NamedTuple
 
+from vrjax.files import given
+
 FPS = 8  # of the published losers
 
 
@@ -75,7 +77,8 @@ def read(root: str | os.PathLike, *, losers: int | None = None) -> list[Pair]:
 def _losers(folder: pathlib.Path, count: int | None) -> tuple[pathlib.Path, ...]:
     if count == 0:
         return ()
-    files = sorted(folder.glob("*.mp4"), key=_number) if folder.is_dir() else []
+    there = folder.glob("*.mp4") if folder.is_dir() else ()
+    files = sorted((file for file in there if not given.hidden(file)), key=_number)
     wanted = len(files) if count is None else count
     missing = [k for k in range(max(wanted, 1)) if k >= len(files) or files[k].stem != str(k)]
     if missing:
@@ -90,12 +93,9 @@ def _number(path: pathlib.Path) -> int:
 
 
 def _lines(path: pathlib.Path) -> list[str]:
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path}: missing")
-    try:
-        return [line.strip() for line in path.read_text("utf-8").splitlines()]
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not UTF-8 text") from None
+    return given.lines(path)
 
 
 def _inside(root: pathlib.Path, relative: str, where: str) -> pathlib.Path:

@@ -14,13 +14,14 @@
 """
 
 import argparse
+import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
 
 from vrjax.cli import align, claims, convert, encode, evaluate, losers, plan, preview, sample, train
-from vrjax.cli.common import EXPECTED, fail
+from vrjax.cli.common import explained, fail
 
 # Heavy imports (jax, flax, orbax) happen inside the commands: `vrjax --help` answers at once.
 
@@ -66,6 +67,11 @@ def build() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs a command line. Expected errors print one line and exit with status 2."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal or a log in ASCII must not end a run
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if os.name == "nt":
+        fail(OSError("vrjax runs on Linux and macOS; on Windows use it inside WSL (wsl --install)"))
     argv = list(sys.argv[1:] if argv is None else argv)
     debug, verbose = "--debug" in argv, "--verbose" in argv  # wherever they stand
     if verbose:
@@ -79,13 +85,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-    except EXPECTED as error:
-        if debug:
-            raise
-        fail(error)
     except KeyboardInterrupt:
         print("vrjax: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+    except Exception as error:
+        if debug or explained(error) is None:
+            raise
+        fail(error)
 
 
 def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[argparse.Namespace, list[str]]:

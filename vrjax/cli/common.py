@@ -4,12 +4,16 @@ import argparse
 import contextlib
 import dataclasses
 import math
+import os
 import pathlib
+import re
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-EXPECTED: tuple[type[Exception], ...] = (ValueError, OSError, FloatingPointError, ImportError)
+_EXPECTED: tuple[type[Exception], ...] = (ValueError, OSError, FloatingPointError, ImportError)
+_MEMORY = r"RESOURCE_EXHAUSTED|(?i:out of memory|failed to allocate)"  # as XLA's devices say it
 
 
 def add_config(sub: argparse.ArgumentParser) -> None:
@@ -166,10 +170,32 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 
 
-def fail(error: BaseException) -> NoReturn:
-    """Prints the error in one line and exits with status 2."""
+def explained(error: BaseException) -> str | None:
+    """What a person can do something about, in one line; None for a fault of ours, whose traceback is to be seen."""
     text = str(error)
+    if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and re.search(_MEMORY, text):
+        where = "this machine" if isinstance(error, MemoryError) else "the device"
+        return f"out of memory on {where}: smaller or fewer videos at once, --dtype bfloat16, or --mesh ({text:.200})"
+    if isinstance(error, (RuntimeError, AssertionError)) and _starting(error):
+        asked = f"JAX_PLATFORMS={os.environ['JAX_PLATFORMS']}: " if os.environ.get("JAX_PLATFORMS") else ""
+        why = f" ({text:.200})" if text else ""
+        return f"{asked}JAX finds no such device; install its plugin, or unset JAX_PLATFORMS to take what is there{why}"
+    if not isinstance(error, _EXPECTED):
+        return None
     if isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    print(f"vrjax: {' '.join(text.split()) or type(error).__name__}", file=sys.stderr)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _starting(error: BaseException) -> bool:
+    """Whether JAX was looking for its devices."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return (
+        "Unable to initialize backend" in str(error) or bool(frames) and frames[-1].filename.endswith("xla_bridge.py")
+    )
+
+
+def fail(error: BaseException) -> NoReturn:
+    """Prints the error in one line and exits with status 2."""
+    print(f"vrjax: {explained(error) or type(error).__name__}", file=sys.stderr)
     raise SystemExit(2)

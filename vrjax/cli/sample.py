@@ -43,7 +43,7 @@ _WORLD = ("split", "clip", "noise")
 _PROMPT = (
     *(name for name in SETTINGS if name not in _BOTH),
     *("image", "last_image", "steps_list", "preset", "seed", "seeds", "together", "lora", "record", "record_fields"),
-    *("dtype", "fresh", "no_cache", "mesh"),
+    *("dtype", "no_cache", "mesh"),
 )
 
 RECORDED = 8  # steps kept where none are named, first and last among them
@@ -60,6 +60,7 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--steps", type=positive, help="steps (the model's; for a world 20)")
     sub.add_argument("--shift", type=float, help="shift of the noise grid (the model's; for a world 3)")
     sub.add_argument("--out", type=pathlib.Path, help="run folder (runs/sample-...)")
+    sub.add_argument("--fresh", action="store_true", help="forget an earlier run in this folder")
 
     group = sub.add_argument_group("from a prompt")
     group.add_argument("--prompt", help="what the video shows")
@@ -81,7 +82,6 @@ def add(sub: argparse.ArgumentParser) -> None:
         "--mesh", nargs="+", metavar=("AXIS", "N"), help="divide the transformers over devices: fsdp 4 context 2 (one)"
     )
     group.add_argument("--no-cache", action="store_true", default=None, help="encode the prompt anew")
-    group.add_argument("--fresh", action="store_true", default=None, help="forget an earlier run in this folder")
 
     group = sub.add_argument_group("of a world")
     group.add_argument("--split", help="split of the clip (test)")
@@ -145,7 +145,7 @@ def from_prompt(args: argparse.Namespace) -> None:
     steps, summary = recorded(args.record, settings.steps), _summary(pipe, settings, len(seeds))
     config = _config(args, pipe, settings, seeds, steps, fields) | {"mesh": mesh}
     out = args.out or pathlib.Path("runs") / f"sample-{pipe.name}-{_slug(args.prompt)}"
-    opened = writing.Run(out, config, kind="sample", fresh=bool(args.fresh), may_change=_MAY_CHANGE, made=_MADE)
+    opened = writing.Run(out, config, kind="sample", fresh=args.fresh, may_change=_MAY_CHANGE, made=_MADE)
     with opened:
         for note in opened.notes:
             print(f"{out}: {note}")

@@ -1,18 +1,27 @@
 """`vrjax sample WORLD`: videos of one clip of a world from several noise seeds, with every denoising step."""
 
 import argparse
+import contextlib
 import pathlib
+import re
 
 from vrjax.cli.common import model_folder
 
+_MADE = ("trajectory.npz", "noise-*.mp4", "results.json", "report.html")
+
 
 def run(args: argparse.Namespace) -> None:
-    """Samples one clip of a world."""
+    """Samples one clip of a world, in a folder that is this run's alone."""
+    with contextlib.ExitStack() as held:
+        _run(args, held)
+
+
+def _run(args: argparse.Namespace, held: contextlib.ExitStack) -> None:
     import numpy as np
 
     from vrjax import files, tasks
     from vrjax.data import mp4
-    from vrjax.files import kept
+    from vrjax.files import kept, writing
     from vrjax.models.pipeline import EmbeddedPipeline
     from vrjax.report import claims, html
 
@@ -26,7 +35,11 @@ def run(args: argparse.Namespace) -> None:
     grid = settings.recipe.grid
     made = {"world": args.world, "split": split, "clip": number, "noise": seeds}
     made |= {"steps": settings.steps, "shift": settings.shift}
-    out = args.out or pathlib.Path("runs") / f"sample-{args.world}-{split}-{number}"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", pipe.name)
+    out = args.out or pathlib.Path("runs") / f"sample-{args.world}-{split}-{number}-{name}"
+    about = {**made, "weights": files.fingerprint(path)}
+    config = {"model": name, **about}
+    held.enter_context(writing.Run(out, config, kind="sample world", fresh=args.fresh, made=_MADE))
 
     def sampled() -> dict[str, np.ndarray]:
         print(f"{path}: {settings.steps} steps from {len(seeds)} noise seeds")
@@ -34,8 +47,8 @@ def run(args: argparse.Namespace) -> None:
         fields = {name: np.asarray(getattr(found, name)) for name in ("x", "v", "x0", "final")}
         return {"sigma": grid.sigmas, "time": grid.times, "truth": pipe.folder.codec.encode(clip.video), **fields}
 
-    about = {**made, "weights": files.fingerprint(path), "code": kept.source("vrjax.models.pipeline")}
-    trajectory = kept.arrays(out / "trajectory.npz", about, sampled)
+    code = kept.source("vrjax.models.pipeline")
+    trajectory = kept.arrays(out / "trajectory.npz", {**about, "code": code}, sampled)
     finals = pipe.decode(trajectory["final"])
     scores = [world.score(clip, final) for final in finals]
     solved = [bool(world.solved(clip, final)) for final in finals]

@@ -8,7 +8,7 @@ import pathlib
 import sys
 import traceback
 
-from vrjax.cli.common import EXPECTED, add_config, cores_for, fail, overridden, positive
+from vrjax.cli.common import add_config, cores_for, explained, fail, overridden, positive
 
 NAME, SUMMARY = "train", "train a config, or go on with it"
 TEXT = """\
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
         if not together or not processes.several():
             raise
         # At once: the usual way out waits for the other processes, which may be waiting for this one.
-        if args.debug or not isinstance(error, EXPECTED):
+        if args.debug or explained(error) is None:
             traceback.print_exc()
         with contextlib.suppress(SystemExit):
             fail(error)

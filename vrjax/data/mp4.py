@@ -9,6 +9,7 @@ import av.codec
 import av.error
 import numpy as np
 
+from vrjax.files import given
 from vrjax.files.pixels import to_uint8
 from vrjax.files.writing import atomic
 
@@ -52,24 +53,28 @@ def decode(
     """Read a video file.
 
     Args:
+        path: of the file. What a player shows is read: turned as the camera noted, without what an edit list cuts off.
         max_frames: at most so many frames, spread evenly with the first and the last among them (the answer of a
             reasoning video is at its end).
         resize: applied to each kept frame, uint8 (h, w, 3), as it comes; a long film never lies in memory in full size.
 
     Returns:
-        Kept frames, uint8 (t, h, w, 3); how many frames the file has; frames per second (0.0 if the file does not say).
+        Kept frames, uint8 (t, h, w, 3); how many frames are shown; frames per second (0.0 if the file does not say).
 
     Raises:
         ValueError: not a video, no frames, a frame that the decoder finds damaged, or a file that
             breaks off before its last frame.
     """
-    if os.path.getsize(path) == 0:
-        raise ValueError(f"{path}: the file is empty, expected a video")
+    given.refuse(path)
+    os.stat(path)  # FileNotFoundError
     try:
-        with av.open(os.fspath(path)) as container:
+        # All that is there, and what of it is shown: a cut without encoding anew keeps frames before its first one.
+        with av.open(os.fspath(path), options={"ignore_editlist": "1"}) as container:
             if not container.streams.video:
                 raise ValueError(f"{path}: no video stream, expected one")
-            total = sum(1 for packet in container.demux(video=0) if packet.size)
+            there = sum(1 for packet in container.demux(video=0) if packet.size)
+        with av.open(os.fspath(path)) as container:
+            total = sum(1 for packet in container.demux(video=0) if packet.size and not packet.is_discard)
         if total == 0:
             raise ValueError(f"{path}: the video has no frames")
         keep = set(range(total))
@@ -83,13 +88,16 @@ def decode(
                 if frame.is_corrupt:  # FFmpeg fills in what it cannot read
                     raise ValueError(f"{path}: frame {seen} is damaged")
                 if seen in keep:
-                    pixels = frame.to_ndarray(format="rgb24")
+                    if frame.rotation % 90:
+                        raise ValueError(f"{path}: turned by {frame.rotation} degrees, expected quarters")
+                    pixels = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
                     frames.append(pixels if resize is None else resize(pixels))
                 seen += 1
     except av.error.FFmpegError as error:
         raise ValueError(f"{path}: cannot be read as a video ({error})") from error
-    if seen != total or (declared and seen != declared):
-        raise ValueError(f"{path}: breaks off; {seen} frames can be read, expected {declared or total}")
+    if seen != total or (declared and there != declared):
+        found = seen if seen != total else there
+        raise ValueError(f"{path}: breaks off; {found} frames can be read, expected {declared or total}")
     return np.stack(frames), total, fps
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from vrjax.data import mp4
-from vrjax.files import pixels, writing
+from vrjax.files import given, pixels, writing
 from vrjax.tasks import Clip
 
 SPLITS = ("In-Domain_50", "Out-of-Domain_50")
@@ -125,7 +125,7 @@ def _load(folder: pathlib.Path, max_frames: int | None, size: tuple[int, int] | 
     for name in ("first_frame.png", "prompt.txt"):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name}: missing, every sample needs it")
-    prompt = _text(folder / "prompt.txt").strip()
+    prompt = given.text(folder / "prompt.txt", limit=_MAX_TEXT).strip()
     if not prompt:
         raise ValueError(f"{folder / 'prompt.txt'}: the prompt is empty")
     metadata = _metadata(folder)
@@ -184,22 +184,12 @@ def _world(metadata: dict[str, Any]) -> tuple[dict[str, Any], str]:
     return meta, str(parameters.get("answer", ""))
 
 
-def _text(path: pathlib.Path) -> str:
-    size = path.stat().st_size
-    if size > _MAX_TEXT:
-        raise ValueError(f"{path}: {size} bytes, expected at most {_MAX_TEXT}")
-    try:
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({error})") from error
-
-
 def _metadata(folder: pathlib.Path) -> dict[str, Any]:
     path = next((folder / n for n in ("metadata.json", "question_metadata.json") if (folder / n).is_file()), None)
     if path is None:
         return {}
     try:
-        found = json.loads(_text(path))
+        found = json.loads(given.text(path, limit=_MAX_TEXT))
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not readable as JSON ({error})") from error
     if not isinstance(found, dict):

@@ -4,12 +4,14 @@
 | --- | --- |
 | `writing` | files and folders that appear whole or not at all; a run's: `Run` (lock, config, resume), `Rows`; `slug` |
 | `records` | configs from JSON, strictly |
+| `given` | files of others: what stands in place of what the name says; text; weights of a folder |
 | `kept` | results reused only when all they came from is the same: `fingerprint` of files, `source` of an instrument |
 | `named` | a folder whose files are found by name: every extension point |
 | `pixels` | floats in [-1, 1] and 8-bit; still pictures: `read_image`, `decode`, `png` |
 | `store` | arrays in a folder, addressed by what they depend on |
 | `tensors` | any weight file as named arrays (`Source`), read lazily onto devices; safetensors checked and written |
 | `pth`, `pickles`, `pth_writer` | what `torch.save` wrote, read without running pickle code; and written |
+| `scaled` | weights in eight bits and their scales |
 | `weights` | the network in an open file: what is particular about its files (`Network`); found, checked, read |
 """
 

@@ -34,6 +34,7 @@ _STORAGES = {
 _MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of the stream format
 _MAX_AXES = 32
 _MAX_ENTRIES, _MAX_KEY = 2**17, 1000  # of a file's dictionaries; characters of a tensor's name
+_NOTES, _MAX_NOTES = (int, float, bool, str, type(None)), 2**16
 _LOCAL_HEADER = 30  # bytes of a zip member's header before its name
 
 
@@ -197,6 +198,8 @@ def _flatten(tree: Any) -> dict[str, View]:
             entries += 1
             if entries > _MAX_ENTRIES:  # a small pickle may hold one dictionary many times over
                 raise ValueError(f"holds more than {_MAX_ENTRIES} entries")
+            if type(key) is int:  # an optimiser's numbers of parameters
+                key = str(key)
             if not isinstance(key, str):
                 raise ValueError(f"key {key!r:.80} is not a string")
             if len(key) + len(prefix) > _MAX_KEY:
@@ -204,6 +207,8 @@ def _flatten(tree: Any) -> dict[str, View]:
             name = f"{prefix}{key}"
             if isinstance(value, dict):
                 todo.append((f"{name}.", value))
+            elif _is_note(value):
+                continue
             elif not isinstance(value, View):
                 raise ValueError(f"{name!r} is {_kind(value)}, expected a tensor")
             elif name in views:
@@ -211,6 +216,13 @@ def _flatten(tree: Any) -> dict[str, View]:
             else:
                 views[name] = value
     return views
+
+
+def _is_note(value: Any) -> bool:
+    """Whether a value of a checkpoint is no weight and cannot hide one: a step, a rate, a name, a list of such."""
+    if isinstance(value, (list, tuple)) and not isinstance(value, (View, Storage, pickles.Name)):
+        return len(value) <= _MAX_NOTES and all(type(part) in _NOTES for part in value)
+    return type(value) in _NOTES
 
 
 def _kind(value: Any) -> str:
@@ -240,8 +252,14 @@ def _persistent(identity: Any) -> Storage:
     return Storage(key, np.dtype(_STORAGES[kind.name]), size)
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> View:
-    """`torch._utils._rebuild_tensor_v2`: a tensor of a storage. Hooks, gradients and metadata are left alone."""
+def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> View:
+    """`torch._utils._rebuild_tensor_v2`: a tensor of a storage. Hooks and gradients are left alone.
+
+    Its last argument, where there is a third, says whether the numbers are to be negated (`neg`) or conjugated when
+    they are read: a view that was saved lazily.
+    """
+    if len(rest) > 2 and isinstance(rest[2], dict) and any(rest[2].values()):
+        raise ValueError(f"a lazy view ({', '.join(map(str, rest[2]))}), expected plain numbers: save tensor.clone()")
     if not isinstance(storage, Storage):
         raise ValueError("damaged pickle (a tensor without a storage)")
     if not isinstance(shape, tuple) or not isinstance(strides, tuple) or not len(shape) == len(strides) <= _MAX_AXES:

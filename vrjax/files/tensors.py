@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
-from vrjax.files import writing
+from vrjax.files import given, scaled, writing
 
 _DTYPES = {
     "F64": np.dtype(np.float64),
@@ -58,26 +58,33 @@ class Place(NamedTuple):
 class Source:
     """Named arrays of an open file of any format, read when they are asked for.
 
+    Eight-bit floats that have scales beside them (ComfyUI's "fp8 scaled", LightX2V's) are read as their products, in
+    float32; the scales are then no tensors of the file's. Counters of training (a `step`) are none either.
+
     Attributes:
         path: what was opened, for messages.
-        places: where each tensor lies; shapes: name -> shape.
+        places: where each tensor lies, with the dtype in which it is to be kept; shapes: name -> shape.
         metadata: the string metadata of the (first) file.
+        scales: name -> where the scale of an eight-bit tensor lies.
+
+    Raises:
+        ValueError: weights that are whole numbers, quantised in a way that is not read; names the file and a tensor.
     """
 
     def __init__(self, path: pathlib.Path, places: Mapping[str, Place], metadata: dict[str, str] | None = None):
-        self.path, self.places, self.metadata = path, places, metadata or {}
-        self.shapes = {name: place.shape for name, place in places.items()}
+        self.path, self.metadata = path, metadata or {}
+        self._stored, self.scales = scaled.split(path, places)
+        kept = {name: place._replace(dtype=np.dtype(jnp.bfloat16)) for name, place in self._stored.items()}
+        self.places = {name: kept[name] if name in self.scales else place for name, place in self._stored.items()}
+        self.shapes = {name: place.shape for name, place in self.places.items()}
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """The named tensor as a read-only view of the file."""
-        file, offset, dtype, shape, strides = self.places[name]
-        if not math.prod(shape):
-            return np.empty(shape, dtype)
-        if strides is None:
-            return np.memmap(file, dtype, "r", offset, shape)
-        extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-        flat = np.memmap(file, dtype, "r", offset, (extent,))
-        return np.lib.stride_tricks.as_strided(flat, shape, [s * dtype.itemsize for s in strides], writeable=False)
+        """The named tensor, as a read-only view of the file where nothing is scaled."""
+        array = _mapped(self._stored[name])
+        if name not in self.scales:
+            return array
+        scale = _mapped(self.scales[name]).astype(np.float32)
+        return array.astype(np.float32) * scale.reshape(-1, *[1] * (array.ndim - 1))
 
     def view(self, name: str, rows: slice, shape: tuple[int, ...], turned: bool) -> np.ndarray:
         """Some rows of the named tensor in another shape; `turned`: its first two axes last, the other way round."""
@@ -86,8 +93,21 @@ class Source:
         return array.transpose(*range(2, array.ndim), 1, 0) if turned else array
 
 
+def _mapped(place: Place) -> np.ndarray:
+    """A tensor as a read-only view of its file."""
+    file, offset, dtype, shape, strides = place
+    if not math.prod(shape):
+        return np.empty(shape, dtype)
+    if strides is None:
+        return np.memmap(file, dtype, "r", offset, shape)
+    extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    flat = np.memmap(file, dtype, "r", offset, (extent,))
+    return np.lib.stride_tricks.as_strided(flat, shape, [s * dtype.itemsize for s in strides], writeable=False)
+
+
 def _header(file: pathlib.Path) -> tuple[dict, int]:
     """Parses and checks a safetensors header; returns it with the position of the first data byte."""
+    given.refuse(file)
     if not file.is_file():
         raise ValueError(f"{file}: not a file")
     size = file.stat().st_size
@@ -149,7 +169,7 @@ def locate(path: Any, folder: str, patterns: Iterable[str]) -> pathlib.Path:
         return path / folder
     if path.is_dir():
         for pattern in patterns:
-            found = sorted(path.glob(pattern))
+            found = sorted(file for file in path.glob(pattern) if not given.hidden(file))
             if len(found) > 1:
                 raise ValueError(
                     f"{path}: {len(found)} candidates for {pattern}: {', '.join(f.name for f in found[:4])}"
@@ -168,17 +188,13 @@ def read(path: str | os.PathLike) -> Source:
     """
     path = pathlib.Path(path)
     if path.is_dir():
-        found = sorted(path.glob("*.safetensors.index.json")) or sorted(path.glob("*.safetensors"))
-        if not found:
-            raise FileNotFoundError(f"{path}: no *.safetensors file in this folder")
-        if len(found) > 1:
-            raise ValueError(f"{path}: {len(found)} candidates, expected one: {', '.join(f.name for f in found[:4])}")
-        return _open(path, found[0])
-    if not path.exists():
+        return _open(path, given.weights(path))
+    if not path.exists() and not path.is_symlink():
         raise FileNotFoundError(f"{path}: no such file or folder")
     if path.suffix in PICKLED:
         from vrjax.files import pth
 
+        given.refuse(path)
         return Source(path, {name: Place(path, *row) for name, row in pth.read(path).items()})
     return _open(path, path)
 
@@ -213,7 +229,7 @@ def _index(file: pathlib.Path) -> tuple[list[pathlib.Path], dict[str, str]]:
         shard = file.parent / name
         if pathlib.PurePath(name).name != name or "\\" in name or "\0" in name:
             raise ValueError(f"{file}: shard {name!r:.99} lies outside the folder")
-        if not shard.exists():
+        if not shard.exists() and not shard.is_symlink():
             raise FileNotFoundError(f"{shard}: this shard is listed in {file.name} but missing")
         shards.append(shard)
     return shards, table
@@ -221,8 +237,9 @@ def _index(file: pathlib.Path) -> tuple[list[pathlib.Path], dict[str, str]]:
 
 def read_json(file: pathlib.Path) -> dict:
     """A JSON object; ValueError naming the file where it is anything else."""
+    found = given.text(file)
     try:
-        value = json.loads(file.read_text("utf-8"))
+        value = json.loads(found)
     except (ValueError, RecursionError):
         raise ValueError(f"{file}: not valid JSON") from None
     if not isinstance(value, dict):

@@ -17,7 +17,6 @@ writing.differences(run.config, writing.to_dict(other))    # ["optim.lr (was 0.0
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import importlib.metadata
 import json as _json
 import os
@@ -30,6 +29,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from vrjax.files.records import from_dict
+
+try:
+    import fcntl
+except ImportError:
+    raise ImportError("vrjax runs on Linux and macOS; on Windows use it inside WSL (wsl --install)") from None
 
 SCHEMA = 1  # of a run's config.json; with `kind` and `config`, what tells its folder from any other
 _NUMBERS = ("vrjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")

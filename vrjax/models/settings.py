@@ -96,7 +96,7 @@ def resolve(
         given: whether there are pictures of the first and the last frame, see `check`; None where it is not known yet.
         size: (height, width) in pixels, multiples of a token's. By default the model's, or, for a picture of another
             aspect, one of the same area.
-        guidance: one scale, or one per expert, the high-noise one's first.
+        guidance: one scale, or one per expert, the high-noise one's first; at least 1, which asks the prompt alone.
         times: the step list of a distilled model, within (0, 1000]; `shift` (5 by default) is applied to it. Guidance
             is then 1 and the solver Euler's unless they are given.
         **options: other fields of `Settings`; None leaves one to the model. Frames are 4 n + 1. A diffusers folder's
@@ -128,8 +128,11 @@ def resolve(
     scale = found.guidance if guidance is None else guidance
     scales = (scale,) if isinstance(scale, (int, float)) else tuple(scale)
     scales = tuple(float(s) for s in (scales * count if len(scales) == 1 else scales))
-    if len(scales) != count or not all(np.isfinite(s) and s >= 0 for s in scales):
-        raise ValueError(f"guidance: found {scale}, expected {count} finite scales >= 0 for {folder.name}")
+    if len(scales) != count or not all(np.isfinite(s) and s >= 1 for s in scales):
+        below = "; below 1 the video is drawn to the negative prompt" if min(scales, default=1) < 1 else ""
+        raise ValueError(
+            f"guidance: found {scale}, expected {count} finite scales >= 1 for {folder.name} (1: none{below})"
+        )
     height, width = found.size
     asked |= {"size": (int(height), int(width)), "guidance": scales, "shift": float(asked.get("shift", found.shift))}
     if set(scales) == {1.0}:

@@ -1,13 +1,12 @@
 """What a training run is: frozen dataclasses, readable from `configs/*.py`, from JSON, and from command-line flags."""
 
-import json
 import math
 import pathlib
 import runpy
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
-from vrjax.files import records
+from vrjax.files import records, tensors
 from vrjax.models import family
 
 
@@ -234,15 +233,14 @@ def load(path: str | pathlib.Path, kind: Any = TrainConfig) -> Any:
         return config
     if not path.is_file():
         raise FileNotFoundError(f"no config file {path}")
-    try:
-        stored = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
-    if not isinstance(stored, dict) or not isinstance(stored.get("config"), dict):
+    stored = tensors.read_json(path)
+    if not isinstance(stored.get("config"), dict):
         raise ValueError(f"{path} is not a run's config.json: it has no 'config' object")
     own = {f.name for f in fields(kind)} - {f.name for f in fields(TrainConfig)}
     if own and not own & set(stored["config"]):
         raise ValueError(f"{path}: holds none of {', '.join(sorted(own))}, expected a {kind.__name__}")
+    if not own and "preference" in stored["config"]:
+        raise ValueError(f"{path}: a run of preferences (vrjax align), expected a {kind.__name__}")
     return records.from_dict(kind, stored["config"], str(path))
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 from typing import Any
@@ -81,8 +80,7 @@ def find(root: str | os.PathLike) -> Folder:
         raise FileNotFoundError(f"no model {root}: expected a folder such as runs/worlds/model")
     file, trained = (root if root.is_dir() else root.parent) / TRAINING, {}
     if file.exists():
-        try:
-            trained = dict(json.loads(file.read_text())["config"])
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{file}: expected an object with the field 'config'") from None
+        trained = tensors.read_json(file).get("config")
+        if not isinstance(trained, dict):
+            raise ValueError(f"{file}: expected an object with the field 'config'")
     return Folder(root, readers.NETWORK.open(tensors.read(root)).check().cfg, trained)

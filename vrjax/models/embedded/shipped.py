@@ -41,7 +41,7 @@ def rates(name: str) -> dict[str, float]:
         ValueError: there is none of that name.
     """
     taught, file = folders.find(path(name)).tasks, FOLDER / name / RATES
-    rows = json.loads(file.read_text())["rates"] if file.exists() else []
+    rows = json.loads(file.read_text("utf-8"))["rates"] if file.exists() else []
     solved = {row["world"]: float(row["solved"]) for row in rows if row["split"] == "test"}
     return {task: solved.get(task, 0.0) for task in taught}
 
