@@ -17,6 +17,7 @@ from vrjax.files import writing
 from vrjax.flow import grids
 from vrjax.report import parts
 from vrjax.report.claims import Claim
+from vrjax.report.guesses import Guess
 from vrjax.study import claims as study_claims
 from vrjax.study import page as common
 from vrjax.study import registration
@@ -72,7 +73,7 @@ def case(suite: Suite, shown: Tables, table: Tables, *, steps: int, shift: float
         note: why this clip.
     """
     task, clip, latents = suite.task, suite.clips[0], np.asarray(shown["x0"][0])
-    answers = suite.answers(latents[None])
+    answers, sigmas = suite.answers(latents[None]), grids.shifted(steps, shift=shift).sigmas
     told = looks(task, clip, latents) if isinstance(task, Entrant) else drawn(suite, answers[0])
     curves = []
     if "effective" in table:
@@ -95,8 +96,11 @@ def case(suite: Suite, shown: Tables, table: Tables, *, steps: int, shift: float
         x0=common.enlarged(latents),
         # Where several answers are right, one of them beside the guess would call the others wrong.
         truth=clip.video if (np.asarray(suite.rows["prior"][0]) > 0).sum() == 1 else None,
-        sigma=grids.shifted(steps, shift=shift).sigmas[:-1],
-        scores=ends.astype(float),
+        noisy=common.enlarged(states(suite.rows["noise"][0], latents, sigmas)),
+        sigma=sigmas[:-1],
+        solved=ends.tolist(),
+        guesses=guesses(suite, latents, told),
+        other="other path" if task.name.startswith("maze") else "another answer",
         outcomes=[f"{'solved' if s else 'not solved'}: {line[-1]}" for s, line in zip(ends, told, strict=True)],
         world=task.name,
         note=note,
@@ -104,6 +108,33 @@ def case(suite: Suite, shown: Tables, table: Tables, *, steps: int, shift: float
         maps=maps,
         curves=curves,
     )
+
+
+def states(noise: np.ndarray, x0: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    """The states x_t that Euler's method passed through, from what it started with and the clean estimates it held.
+
+    Args:
+        noise: (seed, ...), at noise level 1.
+        x0: (seed, step, ...).
+        sigmas: (step + 1,), of the grid.
+    """
+    x, out = np.asarray(noise, np.float64), []
+    for step, (now, then) in enumerate(zip(sigmas, sigmas[1:], strict=False)):
+        out.append(x)
+        x = x + (then - now) * (x - x0[:, step]) / now
+    return np.stack(out, axis=1).astype(np.float32)
+
+
+def guesses(suite: Suite, latents: np.ndarray, told: Sequence[Sequence[str]]) -> list[list[Guess]]:
+    """What each estimate of the suite's one clip is, by the suite's verifier (`task.solved` on latents); `told`: in
+    words. The entrant's can be read where both doors can."""
+    answers, task = suite.answers(latents[None]), suite.task
+    right, readable = suite.solved(answers)[0], answers[0] >= 0
+    if isinstance(task, Entrant):
+        doors = task.exact(suite.clips[0], latents)
+        readable = (np.asarray(doors.entrance) >= 0) & (np.asarray(doors.exit) >= 0)
+    kinds = np.where(right, "right", np.where(readable, "other", "unreadable"))
+    return [[Guess(k, words) for k, words in zip(*run, strict=True)] for run in zip(kinds.tolist(), told, strict=True)]
 
 
 def turns(seed: int, line: Sequence[str]) -> list[parts.Event]:

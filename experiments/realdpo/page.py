@@ -137,7 +137,7 @@ def case(study: RealDPO, measured: Mapping[str, Tables]) -> parts.Case:
         prompt=f"gravity {clips.gravity[0]:.2f}, restitution {clips.restitution[0]:.2f}, one disc",
         x0=video(paths)[:, None],
         truth=video(clips.truth)[0],
-        scores=[float(e < verdicts.verifier.TOLERANCE) for e in errors],
+        solved=[bool(e < verdicts.verifier.TOLERANCE) for e in errors],
         outcomes=[f"largest error {e:.3f}" for e in errors],
         world="moving bodies",
         note="The first test condition; every seed is another sample of the first base.",

@@ -67,6 +67,7 @@ def cases(one: suite.Base, tables: Mapping[str, Tables]) -> list[parts.Case]:
                 x0=films.repeat(4, axis=-3).repeat(4, axis=-2),
                 truth=to_uint8(on.clips[i].video).repeat(4, axis=-3).repeat(4, axis=-2),
                 seeds=[suite.label(arm) for arm in arms],
+                solved=right,
                 outcomes=["complete and lawful" if r else "wrong" for r in right],
                 world="chains",
                 note=f"The story: {on.chains[i].story}",

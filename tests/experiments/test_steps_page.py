@@ -2,11 +2,14 @@
 
 import types
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.chain_of_steps import drawing, memory, page
 from vrjax import tasks
+from vrjax.flow import grids, sample
 from vrjax.models.embedded import shipped
 from vrjax.study import page as common
 from vrjax.study import subjects
@@ -139,7 +142,8 @@ def test_the_entrant_is_told_by_both_doors():
     case = page.case(suite, {"x0": shown}, table, steps=STEPS, shift=3.0, note="First.")
     own, other = (" ".join(labels[k]) for k in (1, 3))
     assert case.outcomes == (f"solved: {own} in, {own} out", f"not solved: {own} in, nothing clear out")
-    assert case.scores == (1.0, 0.0) and case.truth is None and "stands in no condition" in case.note
+    assert case.solved == (True, False) and case.truth is None and "stands in no condition" in case.note
+    assert [[g.kind for g in run] for run in case.guesses] == [["other"] + ["right"] * 4, ["unreadable"] * 5]
     (event,) = case.events
     assert (event.step, event.label, event.seed) == (1, "commits", 0)
     apart = next(c for c in case.curves if c.title.startswith("How far both doors")).series[0].y
@@ -150,4 +154,12 @@ def test_a_maze_has_its_truth_beside_it():
     suite = subjects.suite("maze", "test", 1, 1, shipped.load("entrant").cfg)
     shown = suite.rows["solution"][:, None, None].repeat(STEPS, axis=2)
     case = page.case(suite, {"x0": shown}, {}, steps=STEPS, shift=3.0, note="First.")
-    assert case.truth is not None and case.scores == (1.0,) and case.curves == () and case.events == ()
+    assert case.truth is not None and case.solved == (True,) and case.curves == () and case.events == ()
+
+
+def test_the_states_are_those_that_were_sampled():
+    rng, grid = np.random.default_rng(0), grids.shifted(6, shift=5.0)
+    noise, goal = rng.normal(size=(2, 3, 4)), rng.normal(size=(3, 4)).astype(np.float32)
+    run = lambda x: sample(lambda x, level: jnp.tanh(x) * level.sigma - goal, x, grid)
+    traj = jax.vmap(run)(jnp.asarray(noise, jnp.float32))
+    np.testing.assert_allclose(page.states(noise, np.asarray(traj.x0), grid.sigmas), traj.x[:, :-1], atol=2e-5)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from vrjax.report import html
+from vrjax.report.guesses import Guess
 from vrjax.report.record import Check, Claim, Contrast
 
 FLOOR, WALL, PATH, START, GOAL = (
@@ -75,6 +76,13 @@ def upscale(x, k: int = 4):
     return x.repeat(k, -3).repeat(k, -2)
 
 
+def guess_at(seed: int, step: int, steps: int, score: float) -> Guess:
+    """Nothing to read at first, then one of the two paths."""
+    if step < steps * (0.25 + 0.05 * seed):
+        return Guess("unreadable")
+    return Guess("right", "to the goal") if score else Guess("other", "into the dead end")
+
+
 def case(
     seed: int, *, seeds: int = 3, steps: int = 20, maps: bool = True, prompt: str | None = None, **fields
 ) -> html.Case:
@@ -133,7 +141,8 @@ def case(
         truth=upscale(good),
         noisy=upscale(noisy),
         sigma=sigma,
-        scores=scores,
+        guesses=[[guess_at(s, i, steps, scores[s]) for i in range(steps)] for s in range(seeds)],
+        other="other path",
         world="maze",
         events=(
             html.Event(round(steps * 0.3), "commits to one path"),

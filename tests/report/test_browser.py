@@ -4,6 +4,7 @@ import base64
 import contextlib
 import io
 import shutil
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -46,15 +47,16 @@ def report(tmp_path_factory):
     """Two cases, the second without truth, maps and sigma, with one seed and few steps."""
     bare = replace(
         samples.case(1, seeds=1, steps=4, maps=False),
-        name="Bare", truth=None, noisy=None, sigma=None, scores=None, outcomes=None, events=(),
+        name="Bare", truth=None, noisy=None, sigma=None, solved=None, guesses=None, outcomes=None, events=(),
     )  # fmt: skip
     cases = [samples.case(0, seeds=2, steps=12), bare]
     return html.write(tmp_path_factory.mktemp("run"), samples.page(1, scrubbers=[html.Scrubber(cases)]))
 
 
 @contextlib.contextmanager
-def opened(browser, path, size=(1320, 1000), ready=True, **options):
+def opened(browser, path, size=(1320, 1000), ready=True, at="", **options):
     """A page on which any console message, error, refused policy or request but the file itself fails the test."""
+    options = {"reduced_motion": "reduce", **options}  # else it plays once when it opens
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
     page = context.new_page()
     trouble = []
@@ -63,14 +65,14 @@ def opened(browser, path, size=(1320, 1000), ready=True, **options):
     page.on("dialog", lambda dialog: (trouble.append(f"dialog: {dialog.message}"), dialog.dismiss()))
     asked = []
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(path.as_uri())
+    page.goto(path.as_uri() + at)
     if ready:
         page.wait_for_selector("[data-scrubber][data-ready=true]")
     try:
         yield page
         page.wait_for_timeout(30)
         assert trouble == []
-        assert [url for url in asked if not url.startswith("data:image/")] == [path.as_uri()]
+        assert [url.split("#")[0] for url in asked if not url.startswith("data:image/")] == [path.as_uri()]
     finally:
         context.close()
 
@@ -100,6 +102,15 @@ def looks(page) -> dict[str, str]:
             pageMap: document.querySelector('[data-plot=map] .cell-mark')?.getAttribute('x') ?? ''};
         }"""
     )
+
+
+def until(true):
+    """Waits until it is so; the page's policy allows no evaluation inside it."""
+    for _ in range(100):
+        if true():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not come to that in five seconds")
 
 
 def slide(page, name, value):
@@ -168,8 +179,8 @@ def test_keys_move_between_cells(browser, report):
         slide(page, "frame", 4)
         page.focus("[data-ref=sheet]")
         for key, wanted in (
-            ("ArrowDown", ("4", "4")), ("ArrowRight", ("4", "5")), ("ArrowUp", ("3", "5")), ("ArrowLeft", ("3", "4")),
-            ("Home", ("0", "4")), ("ArrowUp", ("0", "4")), ("End", ("11", "4")), ("ArrowDown", ("11", "4")),
+            ("ArrowRight", ("4", "4")), ("ArrowDown", ("4", "5")), ("ArrowLeft", ("3", "5")), ("ArrowUp", ("3", "4")),
+            ("Home", ("0", "4")), ("ArrowLeft", ("0", "4")), ("End", ("11", "4")), ("ArrowRight", ("11", "4")),
         ):  # fmt: skip
             page.keyboard.press(key)
             assert (place(page)["step"], place(page)["frame"]) == wanted, key
@@ -199,6 +210,112 @@ def test_everything_is_reached_by_tab(browser, report):
               .map((n) => n.outerHTML.slice(0, 90))"""
         )
         assert unnamed == []
+
+
+def test_it_opens_at_the_first_step_and_plays_once(browser, report):
+    with opened(browser, report) as page:  # less motion is wanted: it stays
+        page.wait_for_timeout(900)
+        assert place(page)["step"] == "0" and place(page)["frame"] == "8"
+    with opened(browser, report, reduced_motion="no-preference") as page:
+        assert page.get_attribute("[data-ref=playStep]", "aria-pressed") == "true"
+        page.wait_for_selector("[data-scrubber][data-step='11']", timeout=8000)
+        page.wait_for_selector("[data-ref=playStep][aria-pressed=false]", timeout=5000)
+        assert page.evaluate("location.hash") == ""  # nobody has moved yet
+    with opened(browser, report, reduced_motion="no-preference") as page:
+        page.focus("[data-ref=sheet]")
+        page.keyboard.press("Home")
+        page.wait_for_timeout(900)
+        assert place(page)["step"] == "0"  # whoever takes over is not played on
+
+
+@pytest.mark.parametrize("size", [(1400, 900), (390, 844)])
+def test_what_can_be_moved_is_in_the_first_screen(browser, report, size):
+    with opened(browser, report, size) as page:
+        for name in ("big", "noisy", "playStep", "step", "ticks", "frame", "guess"):
+            box = page.locator(f"[data-ref={name}]").first.bounding_box()
+            assert box["y"] >= 0 and box["y"] + box["height"] <= size[1], (name, box)
+        assert page.evaluate("scrollY") == 0
+
+
+def test_each_tick_says_what_the_guess_is(browser, report):
+    case = samples.case(0, seeds=2, steps=12)
+    with opened(browser, report) as page:
+        for seed in (0, 1):
+            page.click(f".seeds label:nth-of-type({seed + 1})")
+            kinds = page.eval_on_selector_all("[data-ref=ticks] .tick", "all => all.map((n) => n.classList[1])")
+            assert kinds == [g.kind for g in case.guesses[seed]]
+        tall = page.eval_on_selector_all(".guess-key .tick", "all => all.map((n) => n.offsetHeight)")
+        assert len(set(tall)) == 3  # the height says it too
+        assert page.inner_text(".guess-key").split("\n") == ["right", "other path", "unreadable"]
+        for step, words in ((0, ["unreadable"]), (11, ["other path", "into the dead end"])):
+            slide(page, "step", step)
+            assert page.locator("[data-ref=guess] > *").all_inner_texts()[1:] == words
+            spoken = ": ".join(words)
+            assert spoken in page.get_attribute("[data-ref=step]", "aria-valuetext")
+            assert spoken in page.inner_text("[role=status]")
+        under = page.evaluate(
+            """() => [...document.querySelectorAll('[data-ref=ticks] .tick')].map((n) => n.getBoundingClientRect().x)"""
+        )
+        ends = page.locator("[data-ref=step]").bounding_box()
+        assert under[0] == pytest.approx(ends["x"] + 6, abs=1.5)  # the thumb's middle, less half a tick
+        assert under[-1] == pytest.approx(ends["x"] + ends["width"] - 12, abs=1.5)
+
+
+def test_the_address_keeps_the_place(browser, report):
+    with opened(browser, report) as page:
+        slide(page, "step", 5)
+        page.click(".seeds label:nth-of-type(2)")
+        slide(page, "step", 7)
+        slide(page, "frame", 3)
+        until(lambda: page.evaluate("location.hash") == "#case=0&seed=1&step=7&frame=3")
+        page.click(".cases label:nth-of-type(2)")
+        page.wait_for_selector("[data-scrubber][data-case='1']")
+        until(lambda: page.evaluate("location.hash").startswith("#case=1"))
+        page.go_back()
+        page.wait_for_selector("[data-scrubber][data-case='0'][data-seed='1'][data-step='7'][data-frame='3']")
+        assert page.is_checked(".cases input[value='0']")
+        page.go_back()
+        page.wait_for_selector("[data-scrubber][data-case='0'][data-seed='0'][data-step='5']")
+        page.go_forward()
+        page.wait_for_selector("[data-scrubber][data-seed='1'][data-step='7'][data-frame='3']")
+    with opened(browser, report, at="#case=0&seed=1&step=9&frame=2", reduced_motion="no-preference") as page:
+        assert place(page) | {"case": "0", "seed": "1", "step": "9", "frame": "2"} == place(page)
+        page.wait_for_timeout(700)
+        assert place(page)["step"] == "9"  # who was sent to a place is left there
+    with opened(browser, report, at="#case=99&seed=-4&step=x&frame=1e9") as page:
+        assert place(page) | {"case": "1", "seed": "0", "step": "0"} == place(page)
+
+
+def test_keys_work_before_anything_has_the_focus(browser, report):
+    with opened(browser, report) as page:
+        for key, step in (("ArrowRight", "1"), ("End", "11"), ("ArrowLeft", "10"), ("Home", "0")):
+            page.keyboard.press(key)
+            assert place(page)["step"] == step, key
+        page.keyboard.press(" ")
+        assert page.get_attribute("[data-ref=playStep]", "aria-pressed") == "true"
+        page.keyboard.press(" ")
+        page.keyboard.press("ArrowDown")  # scrolls, as everywhere
+        page.keyboard.press("2")
+        assert place(page)["frame"] == "8" and place(page)["seed"] == "0"
+
+
+def test_a_finger_moves_through_the_steps(browser, report):
+    with opened(browser, report, (390, 844), has_touch=True) as page:
+        box = page.locator("[data-ref=big]").bounding_box()
+        middle = box["y"] + box["height"] / 2
+        wire = page.context.new_cdp_session(page)
+        touch = lambda kind, x: wire.send(
+            "Input.dispatchTouchEvent", {"type": kind, "touchPoints": [] if x is None else [{"x": x, "y": middle}]}
+        )
+        touch("touchStart", box["x"] + 20)
+        for share in (0.2, 0.3, 0.4, 0.5):
+            touch("touchMove", box["x"] + 20 + share * box["width"])
+        touch("touchEnd", None)
+        page.wait_for_selector("[data-scrubber][data-step='6']")
+        page.touchscreen.tap(box["x"] + 30, middle)
+        page.wait_for_selector("[data-ref=playStep][aria-pressed=true]")
+        page.touchscreen.tap(box["x"] + 30, middle)
+        page.wait_for_selector("[data-ref=playStep][aria-pressed=false]")
 
 
 def test_playing_runs_to_the_last_step_and_stops(browser, report):
@@ -242,9 +359,9 @@ def test_clicks_on_the_sheet_and_on_a_plot_go_there(browser, report):
         slide(page, "frame", 0)
         page.locator("[data-ref=sheet]").scroll_into_view_if_needed()
         box = page.locator("[data-ref=sheet]").bounding_box()
-        page.mouse.click(box["x"] + box["width"] - 30, box["y"] + 40)
+        page.mouse.click(box["x"] + 60, box["y"] + box["height"] - 12)
         assert place(page)["frame"] == "8" and place(page)["step"] == "0"
-        page.mouse.click(box["x"] + 120, box["y"] + box["height"] * 0.8)
+        page.mouse.click(box["x"] + box["width"] * 0.8, box["y"] + 60)
         assert int(place(page)["step"]) > 6 and place(page)["frame"] in "01"
         page.locator("[data-plot=curve] .plot-box").first.scroll_into_view_if_needed()
         plot = page.locator("[data-plot=curve] .plot-box").first.bounding_box()
@@ -355,7 +472,13 @@ def test_the_smallest_and_the_longest_runs_are_drawn(browser, tmp_path):
     maps = [html.LayerMap("latent frames", rng.random((5, 50, 40, 6)), relative="step")]
     steps = np.arange(0, 100, 2)
     case = html.Case(
-        "long", "p " * 300, long_run, truth=long_run[0, -1], steps=steps, maps=maps, scores=[1, 0, 1, 0, 0]
+        "long",
+        "p " * 300,
+        long_run,
+        truth=long_run[0, -1],
+        steps=steps,
+        maps=maps,
+        solved=[True, False, True, False, False],
     )
     path = html.write(tmp_path, html.Page("t", scrubbers=[html.Scrubber([tiny]), html.Scrubber([case])]))
     with opened(browser, path, (390, 844)) as page:
@@ -371,4 +494,11 @@ def test_the_smallest_and_the_longest_runs_are_drawn(browser, tmp_path):
 def test_without_scripts_the_claims_and_tables_are_still_there(browser, report):
     with opened(browser, report, ready=False, java_script_enabled=False) as page:
         assert page.is_visible("noscript p") and not page.is_visible(".bench")
+        shown = [(0, [round(11 * i / 7) for i in range(8)]), (1, [0, 1, 2, 3])]
+        for i, steps in shown:
+            rows = page.locator(".contact").nth(i).locator("li").all_inner_texts()
+            assert [row.split(":")[0] for row in rows] == [f"step {step}" for step in steps]
+            assert page.locator(".contact img").nth(i).evaluate("n => n.naturalWidth") == 9 * 10
+        assert "right, to the goal" in page.locator(".contact").nth(0).inner_text()
+        no_overflow(page)
         assert page.locator(".claim").count() == 4 and page.is_visible("text=Commitment")

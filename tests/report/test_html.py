@@ -130,7 +130,7 @@ def test_missing_map_values_stay_missing():
 
 def test_jax_arrays_are_taken():
     x0 = jnp.zeros((1, 2, 2, 4, 4, 3), jnp.bfloat16)
-    case = html.Case("c", "p", x0, sigma=jnp.array([1.0, 0.5]), scores=jnp.array([1.0]), steps=jnp.array([0, 3]))
+    case = html.Case("c", "p", x0, sigma=jnp.array([1.0, 0.5]), solved=[True], steps=jnp.array([0, 3]))
     assert case.steps == (0, 3) and case.outcomes == ("solved",)
     html.render(html.Page("t", scrubbers=[html.Scrubber([case])]))
 
@@ -297,7 +297,7 @@ def test_missing_parts_are_left_out():
     assert not [t for t, a in tags if "data-scrubber" in a or "data-plot" in a or t in ("table", "ol", "details")]
     case = html.Case("c", "p", np.zeros((1, 1, 1, 4, 4, 3)))
     sent = _payload.case(case)
-    assert sent["truth"] is None and sent["noisy"] is None and sent["sigma"] is None and sent["scores"] is None
+    assert sent["truth"] is None and sent["noisy"] is None and sent["sigma"] is None and sent["solved"] is None
     html.render(html.Page("t", scrubbers=[html.Scrubber([case])]))
 
 
@@ -365,7 +365,7 @@ X0 = np.zeros((2, 3, 4, 8, 8, 3), np.float32)
         (lambda: html.Case("c", "p", X0, noisy=X0[:1]), "noisy has shape"),
         (lambda: html.Case("c", "p", X0, steps=[0, 2, 1]), "3 increasing integers"),
         (lambda: html.Case("c", "p", X0, sigma=[1.0, 0.5]), "sigma must be 3 finite numbers"),
-        (lambda: html.Case("c", "p", X0, scores=[1.0]), "1 scores for 2 seeds"),
+        (lambda: html.Case("c", "p", X0, solved=[True]), "1 solved for 2 seeds"),
         (lambda: html.Case("c", "p", X0, seeds=["a"]), "1 seeds for 2 seeds"),
         (lambda: html.Case("c", "p", X0, events=[html.Event(0, "e", 5)]), "names seed 5 of 2"),
         (lambda: html.Case("c", "p", X0, maps=[html.LayerMap("m", np.ones((2, 9, 1, 4)))]), "must start with"),

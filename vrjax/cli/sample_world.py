@@ -23,7 +23,7 @@ def _run(args: argparse.Namespace, held: contextlib.ExitStack) -> None:
     from vrjax.data import mp4
     from vrjax.files import kept, writing
     from vrjax.models.pipeline import EmbeddedPipeline
-    from vrjax.report import claims, html
+    from vrjax.report import claims, guesses, html
 
     world, split, number = tasks.get(args.world), args.split or "test", args.clip or 0
     seeds = [0, 1, 2, 3] if args.noise is None else args.noise
@@ -54,15 +54,18 @@ def _run(args: argparse.Namespace, held: contextlib.ExitStack) -> None:
     solved = [bool(world.solved(clip, final)) for final in finals]
     for seed, final in zip(seeds, finals, strict=True):
         mp4.write(out / f"noise-{seed}.mp4", final, fps=settings.fps, upscale=4, codec=mp4.PLAYED)
+    estimates = pipe.decode(trajectory["x0"])
     case = html.Case(
         f"{args.world} {split} {number}",
         clip.prompt,
-        pipe.decode(trajectory["x0"]),
+        estimates,
         truth=clip.video,
         noisy=pipe.decode(trajectory["x"][:, :-1]),
         sigma=grid.sigmas[:-1],
         seeds=[f"noise {seed}" for seed in seeds],
-        scores=scores,
+        solved=solved,
+        guesses=guesses.judged(world, clip, estimates),
+        outcomes=[f"{'solved' if s else 'not solved'}, score {v:.2f}" for s, v in zip(solved, scores, strict=True)],
         world=args.world,
     )
     details = {"model": str(path), **made, "solved": solved, "score": scores}

@@ -147,6 +147,28 @@ def case(part: parts.Case) -> dict[str, Any]:
     }
 
 
+def contact(part: parts.Case, compare: bool) -> dict[str, Any]:
+    """What a reader without scripts sees of a case: a still sheet of the first seed, a row a step and a column a frame,
+    or a row an arm at the last step."""
+    x0 = np.asarray(part.x0)
+    steps = np.unique(np.linspace(0, x0.shape[1] - 1, min(8, x0.shape[1])).round().astype(int))
+    frames = np.unique(np.linspace(0, x0.shape[2] - 1, min(9, x0.shape[2])).round().astype(int))
+    k = block_size(x0)
+    shown = (x0[:, -1] if compare else x0[0][steps])[:, frames][..., ::k, ::k, :]
+    seeds, kept, outcomes = list(part.seeds or ()), list(part.steps or ()), part.outcomes
+    if compare:
+        rows = [f"{name}: {outcomes[i]}" if outcomes else name for i, name in enumerate(seeds)]
+    else:
+        told = list(part.guesses[0]) if part.guesses else [None] * x0.shape[1]
+        name = lambda guess: part.other if guess.kind == "other" else guess.kind
+        say = lambda g: "" if g is None else f": {name(g)}" + (f", {g.words}" if g.words else "")
+        rows = [f"step {kept[i]}{say(told[i])}" for i in steps.tolist()]
+    what = "the arms" if compare else f"the guesses of {seeds[0]}"
+    caption = f"Rows: {what}, from above; columns: frames {', '.join(map(str, frames.tolist()))}."
+    about = {"name": part.name, "prompt": part.prompt, "caption": caption, "rows": rows}
+    return {**about, "uri": sprite(shown), "alt": f"{part.name}: {len(shown)} x {len(frames)} pictures. {caption}"}
+
+
 def page(part: parts.Page) -> dict[str, Any]:
     """All of the page that its script draws; text goes through the template instead."""
     return {

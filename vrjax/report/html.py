@@ -2,7 +2,7 @@
 
     from vrjax.report.html import Case, Curve, Page, Scrubber, Series, write
 
-    case = Case("maze 7", clip.prompt, x0, truth=clip.video, sigma=traj.sigma[:-1], scores=scores, world="maze",
+    case = Case("maze 7", clip.prompt, x0, truth=clip.video, sigma=traj.sigma[:-1], guesses=judged(task, clip, x0),
                 maps=[LayerMap("Token energy", energy)],                       # (seed, step, block, frame)
                 curves=[Curve("Off-solution ink", [Series("this run", ink)])])  # (seed, step)
     page = Page("Chain of steps", intro="...", scrubbers=[Scrubber([case])], claims=claims,
@@ -64,7 +64,7 @@ __all__ = [
 ]
 
 VERDICTS = {"reproduced": "yes", "not reproduced": "no", "inconclusive": "open", "not tested": "open"}
-_SCRIPTS = ("core.js", "plots.js", "scrubber.js", "page.js")
+_SCRIPTS = ("core.js", "place.js", "plots.js", "sheet.js", "scrubber.js", "page.js")
 
 
 def write(path: str | os.PathLike[str], page: Page) -> pathlib.Path:
@@ -110,6 +110,7 @@ def render(page: Page) -> str:
         paragraphs=[p.strip() for p in page.intro.split("\n\n") if p.strip()],
         claims=claims,
         tally={verdict: sum(c["record"].verdict == verdict for c in claims) for verdict in VERDICTS},
+        contacts=[_payload.contact(case, bool(s.compare)) for s in page.scrubbers for case in s.cases],
         pictures=[_payload.picture(p) for p in page.pictures],
         config=json.dumps(page.config, indent=2, default=str, ensure_ascii=False) if page.config else "",
         payload=_inert(_payload.inert_json(_payload.page(page))),

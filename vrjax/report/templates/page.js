@@ -10,4 +10,11 @@ for (const mount of document.querySelectorAll("[data-plot]")) {
   const follow = drawers[mount.dataset.plot](mount, Number(mount.dataset.index));
   if (follow) stepListeners.push(follow);
 }
-scrubbers.forEach((panel) => panel.start());
+const asked = place.read();
+scrubbers.forEach((panel, i) => panel.start(asked && asked.scrubber === i ? asked : null));
+const restore = () => {
+  const at = place.read();
+  if (at && scrubbers[at.scrubber]) scrubbers[at.scrubber].restore(at);
+  else if (place.empty()) scrubbers.forEach((panel) => panel.restore(null));
+};
+for (const name of ["popstate", "hashchange"]) window.addEventListener(name, restore);

@@ -1,7 +1,6 @@
 // The scrubber: one case, one seed, one step, one frame in view; everything on the bench follows.
 const INK = { threshold: 0.22, floor: 0.06, wrong: [255, 45, 150], missing: [0, 190, 235] };
-const MOST_ROWS = 10;
-const MOST_COLUMNS = 16;
+const WORDS = { right: "right", unreadable: "unreadable" }; // what a guess is; the case names "other"
 
 function scrubberPanel(root, spec, index) {
   const refs = {};
@@ -10,8 +9,8 @@ function scrubberPanel(root, spec, index) {
   let current = null; // the case in view, with its pictures decoded
   let followers = []; // its maps and curves
   let timer = null;
-  let layout = null; // the contact sheet's geometry, for clicks
-  const scratch = document.createElement("canvas");
+  let opening = 0; // counts the cases that were asked for: pictures that come late are of no use
+  const compare = root.classList.contains("compare");
 
   // ---- pictures ------------------------------------------------------------------------------------------------
   const distance = (a, i, b, j) => Math.max(Math.abs(a[i] - b[j]), Math.abs(a[i + 1] - b[j + 1]), Math.abs(a[i + 2] - b[j + 2])) / 255;
@@ -47,138 +46,75 @@ function scrubberPanel(root, spec, index) {
     canvas.getContext("2d").putImageData(image, 0, 0);
   }
 
-  // ---- contact sheet -------------------------------------------------------------------------------------------
-  function drawSheet() {
-    if (!current || !refs.sheet.clientWidth) return;
-    const { width, height, frames, steps, sigma } = current.spec;
-    const rows = pick(steps.length, MOST_ROWS, state.step);
-    const columns = pick(frames, MOST_COLUMNS, state.frame);
-    const total = refs.sheet.clientWidth;
-    const margin = { left: sigma ? 74 : 40, top: 22, gap: 3 };
-    const size = Math.max(8, Math.min(84, (total - margin.left) / columns.length - margin.gap));
-    const tall = (size * height) / width;
-    const lines = rows.length + (current.truth ? 1 : 0);
-    const full = margin.top + lines * (tall + margin.gap) + (current.truth ? 10 : 0) + 2;
-    const ratio = window.devicePixelRatio || 1;
-    const canvas = refs.sheetCanvas;
-    canvas.width = Math.round(total * ratio);
-    canvas.height = Math.round(full * ratio);
-    canvas.style.height = `${full}px`;
-    const context = canvas.getContext("2d");
-    context.scale(ratio, ratio);
-    context.font = `11px ${theme("--sans")}`;
-    context.textBaseline = "middle";
-    const ink = theme("--ink-soft");
-    const strong = theme("--ink");
-    const lamp = theme("--lamp");
-    const edge = theme("--edge");
-    const x = (c) => margin.left + c * (size + margin.gap);
-    const y = (r) => margin.top + r * (tall + margin.gap) + (r >= rows.length ? 10 : 0);
-    const put = (image, c, top) => {
-      scratch.width = width;
-      scratch.height = height;
-      scratch.getContext("2d").putImageData(image, 0, 0);
-      context.imageSmoothingEnabled = width > size * ratio;
-      context.drawImage(scratch, x(c), top, size, tall);
-      context.lineWidth = 1;
-      context.strokeStyle = edge;
-      context.strokeRect(x(c) - 0.5, top - 0.5, size + 1, tall + 1);
-    };
-    const lit = rows.indexOf(state.step);
-    context.fillStyle = theme("--lamp-soft");
-    context.fillRect(0, y(lit) - 2, x(columns.length) - margin.gap + 2, tall + 4);
-    context.fillStyle = ink;
-    context.fillText(sigma ? "step" : "", 6, margin.top - 11);
-    context.textAlign = "right";
-    context.fillText("frame", margin.left - 8, margin.top - 11);
-    context.textAlign = "center";
-    columns.forEach((frame, c) => {
-      context.fillStyle = frame === state.frame ? strong : ink;
-      context.fillText(String(frame), x(c) + size / 2, margin.top - 11);
-    });
-    rows.forEach((step, r) => {
-      context.textAlign = "left";
-      context.fillStyle = r === lit ? strong : ink;
-      context.font = `${r === lit ? "600 " : ""}11px ${theme("--sans")}`;
-      context.fillText(String(steps[step]), 6, y(r) + tall / 2);
-      if (sigma) context.fillText(`σ ${sigma[step].toFixed(2)}`, 28, y(r) + tall / 2);
-      columns.forEach((frame, c) => put(cell(state.seed, step, frame), c, y(r)));
-    });
-    if (current.truth) {
-      context.fillStyle = ink;
-      context.font = `11px ${theme("--sans")}`;
-      context.fillText("truth", 6, y(rows.length) + tall / 2);
-      columns.forEach((frame, c) => put(cut(current.truth, 0, frame, width, height), c, y(rows.length)));
-    }
-    const column = columns.indexOf(state.frame);
-    context.lineWidth = 5;
-    context.strokeStyle = theme("--card");
-    context.strokeRect(x(column) - 1, y(lit) - 1, size + 2, tall + 2);
-    context.lineWidth = 3;
-    context.strokeStyle = lamp;
-    context.strokeRect(x(column) - 1, y(lit) - 1, size + 2, tall + 2);
-    layout = { rows, columns, margin, size, tall };
-  }
-
-  function sheetCell(event) {
-    if (!layout) return;
-    const box = refs.sheet.getBoundingClientRect();
-    const c = Math.floor((event.clientX - box.left - layout.margin.left) / (layout.size + layout.margin.gap));
-    const r = Math.floor((event.clientY - box.top - layout.margin.top) / (layout.tall + layout.margin.gap));
-    if (r < 0) return;
-    const changes = {};
-    if (r < layout.rows.length) changes.step = layout.rows[r];
-    if (c >= 0 && c < layout.columns.length) changes.frame = layout.columns[c];
-    go(changes);
-  }
-
   // ---- everything that depends on where we are -----------------------------------------------------------------
 
-  function go(changes) {
+  const view = () => current && { ...current, state, cell };
+  const drawSheet = contactSheet(refs.sheet, refs.sheetCanvas, view, go, stop);
+
+  function go(changes, kept = true) {
     if (!current) return;
     const { steps, frames, seeds } = current.spec;
+    const before = state.seed;
     if (changes.seed !== undefined) state.seed = clamp(changes.seed, 0, seeds.length - 1);
     if (changes.step !== undefined) state.step = clamp(changes.step, 0, steps.length - 1);
     if (changes.frame !== undefined) state.frame = clamp(changes.frame, 0, frames - 1);
     if (changes.overlay !== undefined) state.overlay = changes.overlay;
-    activeScrubber = index;
+    if (kept) activeScrubber = index;
     show();
+    if (kept) place.write(here(), state.seed !== before);
+  }
+
+  const here = () => ({ scrubber: index, case: state.case, seed: state.seed, step: current.spec.steps[state.step], frame: state.frame });
+
+  // What the guess in view is, in words: "other path: left, then down".
+  function told(seed, step) {
+    const { guesses, other } = current.spec;
+    if (!guesses) return "";
+    const { kind, words } = guesses[seed][step];
+    return `${WORDS[kind] || other}${words ? `: ${words}` : ""}`;
   }
 
   function show() {
-    const { steps, sigma, frames, seeds, outcomes, scores, noisy } = current.spec;
+    const { steps, sigma, frames, seeds, outcomes, solved, noisy, guesses } = current.spec;
     const grid = steps[state.step];
     paint(refs.big, cell(state.seed, state.step, state.frame));
     if (current.truth) paint(refs.truth, cut(current.truth, 0, state.frame, current.spec.width, current.spec.height));
     if (noisy) paint(refs.noisy, cut(current.noisy[state.seed], state.step, state.frame, current.spec.width, current.spec.height));
     const noise = sigma ? `, noise level ${number(sigma[state.step])}` : "";
-    refs.big.setAttribute("aria-label", `The model's guess at step ${grid}${noise}, frame ${state.frame}`);
+    const guess = guesses ? `; this guess: ${told(state.seed, state.step)}` : "";
+    refs.big.setAttribute("aria-label", `The model's guess at step ${grid}${noise}, frame ${state.frame}${guess}`);
     refs.truth.setAttribute("aria-label", `${current.spec.truthLabel}, frame ${state.frame}`);
     refs.noisy.setAttribute("aria-label", `The noisy state at step ${grid}, frame ${state.frame}`);
     for (const [name, last] of [["step", steps.length - 1], ["frame", frames - 1]]) {
       refs[name].value = state[name];
       refs[name].style.setProperty("--at", `${(100 * state[name]) / Math.max(1, last)}%`);
     }
-    refs.step.setAttribute("aria-valuetext", `step ${grid} of ${steps[steps.length - 1]}${noise}`);
+    refs.step.setAttribute("aria-valuetext", `step ${grid} of ${steps[steps.length - 1]}${noise}${guess}`);
     refs.frame.setAttribute("aria-valuetext", `frame ${state.frame} of ${frames - 1}`);
     refs.stepOut.replaceChildren("step ", element("b", {}, String(grid)), " ", sigma ? element("span", { class: "sigma" }, `σ ${sigma[state.step].toFixed(3)}`) : "");
     refs.frameOut.replaceChildren("frame ", element("b", {}, String(state.frame)));
     refs.outcome.hidden = !outcomes;
     if (outcomes) {
       refs.outcome.textContent = `ends: ${outcomes[state.seed]}`;
-      refs.outcome.className = `chip small ${!scores ? "open" : scores[state.seed] >= 1 ? "yes" : "no"}`;
+      refs.outcome.className = `chip small ${!solved ? "open" : solved[state.seed] ? "yes" : "no"}`;
+    }
+    if (guesses) {
+      const { kind, words } = guesses[state.seed][state.step];
+      refs.guess.replaceChildren(element("i", { class: `tick ${kind}` }), element("b", {}, WORDS[kind] || current.spec.other), words ? element("span", { dir: "auto" }, words) : "");
+      [...refs.ticks.children].forEach((tick, i) => { tick.className = `tick ${guesses[state.seed][i].kind}${i === state.step ? " now" : ""}`; });
     }
     const events = current.spec.events.filter((e) => e.seed === null || e.seed === state.seed);
     const now = events.filter((e) => e.step === grid).map((e) => e.label);
     refs.eventLine.textContent = now.length ? `Here: ${now.join("; ")}` : "";
     refs.eventLine.hidden = !events.length;
     drawEvents(events);
-    [...refs.seeds.querySelectorAll("canvas")].forEach((canvas, seed) => paint(canvas, cell(seed, state.step, state.frame)));
+    if (compare && current.truth) paint(refs.seeds.querySelector(".panel canvas"), cut(current.truth, 0, state.frame, current.spec.width, current.spec.height));
+    [...refs.seeds.querySelectorAll("label canvas")].forEach((canvas, seed) => paint(canvas, cell(seed, state.step, state.frame)));
     [...refs.seeds.querySelectorAll("input")].forEach((input, seed) => { input.checked = seed === state.seed; });
     drawSheet();
     followers.forEach((follow) => follow(grid, state.seed, state.step, state.frame));
     announceStep(index, grid);
-    refs.status.textContent = `${seeds[state.seed]}, step ${grid}${noise}, frame ${state.frame}`;
+    if (!timer) refs.status.textContent = `${seeds[state.seed]}, step ${grid}${noise}, frame ${state.frame}${guess}`;
     refs.overlayKey.replaceChildren();
     if (state.overlay === "ink") refs.overlayKey.append(element("i", { class: "swatch wrong" }), "drawn where the truth draws nothing ", element("i", { class: "swatch missing" }), "not drawn, or drawn otherwise");
     if (state.overlay === "difference") refs.overlayKey.append("Largest colour difference from the truth: dark is none, bright is all.");
@@ -251,30 +187,26 @@ function scrubberPanel(root, spec, index) {
     return curvePlot(mount, part, moveTo);
   }
 
-  // The kept step nearest to a place on the noise grid.
-  function moveTo(step) {
-    const { steps } = current.spec;
-    let best = 0;
-    steps.forEach((s, i) => { if (Math.abs(s - step) < Math.abs(steps[best] - step)) best = i; });
-    go({ step: best });
-  }
-
   // ---- choosing a case -----------------------------------------------------------------------------------------
-  async function open(which) {
+  // at: {seed, step (of the noise grid), frame}; what is not given is kept, or the last frame of the first step.
+  async function open(which, at = {}) {
     stop();
+    const asked = ++opening;
     const chosen = spec.cases[which];
     const [x0, noisy, truth] = await Promise.all([
       Promise.all(chosen.x0.map(sheet)),
       chosen.noisy ? Promise.all(chosen.noisy.map(sheet)) : null,
       chosen.truth ? sheet(chosen.truth) : null,
     ]);
-    const share = current ? state.step / Math.max(1, current.spec.steps.length - 1) : 0.25;
+    if (asked !== opening) return;
+    const share = current ? state.step / Math.max(1, current.spec.steps.length - 1) : 0;
     current = { spec: chosen, x0, noisy, truth };
     state.case = which;
-    state.seed = Math.min(state.seed, chosen.seeds.length - 1);
-    state.step = Math.round(share * (chosen.steps.length - 1));
-    state.frame = chosen.frames - 1;
+    state.seed = clamp(at.seed ?? state.seed, 0, chosen.seeds.length - 1);
+    state.step = at.step === undefined ? Math.round(share * (chosen.steps.length - 1)) : nearestStep(at.step);
+    state.frame = clamp(at.frame ?? chosen.frames - 1, 0, chosen.frames - 1);
     if (!truth) state.overlay = "picture";
+    refs.cases.querySelectorAll("input").forEach((input, i) => { input.checked = i === which; });
     refs.prompt.textContent = chosen.prompt;
     refs.world.textContent = chosen.world;
     refs.world.hidden = !chosen.world;
@@ -285,20 +217,27 @@ function scrubberPanel(root, spec, index) {
     refs.screens.classList.toggle("alone", !truth && !noisy);
     refs.overlay.hidden = !truth;
     refs.overlay.querySelectorAll("input").forEach((input) => { input.checked = input.value === state.overlay; });
-    refs.step.max = chosen.steps.length - 1;
-    refs.frame.max = chosen.frames - 1;
-    refs.step.disabled = chosen.steps.length < 2;
-    refs.frame.disabled = chosen.frames < 2;
-    refs.playStep.disabled = chosen.steps.length < 2;
-    refs.playFrame.disabled = chosen.frames < 2;
-    refs.seeds.hidden = chosen.seeds.length < 2;
-    refs.seeds.querySelectorAll("label").forEach((label) => label.remove());
+    for (const [name, count] of [["step", chosen.steps.length], ["frame", chosen.frames]]) {
+      refs[name].max = count - 1;
+      for (const node of [refs[name].closest("label"), refs[name === "step" ? "playStep" : "playFrame"], refs[`${name}Out`]]) node.hidden = count < 2;
+    }
+    refs.sheetFigure.hidden = compare && chosen.steps.length < 2;
+    refs.guessRow.hidden = !chosen.guesses;
+    refs.ticks.replaceChildren(...(chosen.guesses ? chosen.steps.map((_, i) => {
+      const tick = element("i", {});
+      tick.style.left = `${(100 * i) / Math.max(1, chosen.steps.length - 1)}%`;
+      return tick;
+    }) : []));
+    refs.otherName.textContent = chosen.other;
+    refs.seeds.hidden = chosen.seeds.length < 2 && !compare;
+    refs.seeds.querySelectorAll("label, .panel").forEach((label) => label.remove());
+    if (compare && truth) refs.seeds.append(element("figure", { class: "panel" }, element("canvas", { role: "img", "aria-label": chosen.truthLabel }), element("figcaption", { dir: "auto" }, chosen.truthLabel)));
     chosen.seeds.forEach((name, seed) => {
       const input = element("input", { type: "radio", name: `seed-${index}`, value: seed });
       input.addEventListener("change", () => go({ seed }));
-      const verdict = chosen.scores ? element("i", { class: `verdict ${chosen.scores[seed] >= 1 ? "yes" : "no"}` }) : "";
+      const verdict = chosen.solved ? element("i", { class: `verdict ${chosen.solved[seed] ? "yes" : "no"}` }) : "";
       const label = element("label", {}, input, element("span", { class: "thumb" }, element("canvas", { "aria-hidden": "true" })), element("span", { class: "name", dir: "auto" }, verdict, name));
-      if (chosen.outcomes) label.append(element("span", { class: "unseen" }, `, ends: ${chosen.outcomes[seed]}`));
+      if (chosen.outcomes) label.append(element("span", { class: compare ? "outcome" : "unseen", dir: "auto" }, compare ? chosen.outcomes[seed] : `, ends: ${chosen.outcomes[seed]}`));
       refs.seeds.append(label);
     });
     refs.instruments.replaceChildren();
@@ -307,15 +246,29 @@ function scrubberPanel(root, spec, index) {
     root.dataset.ready = "true";
   }
 
+  function nearestStep(step) {
+    const { steps } = current.spec;
+    let best = 0;
+    steps.forEach((s, i) => { if (Math.abs(s - step) < Math.abs(steps[best] - step)) best = i; });
+    return best;
+  }
+
+  // The kept step nearest to a place on the noise grid.
+  const moveTo = (step) => current && go({ step: nearestStep(step) });
+
   async function caseButtons() {
     refs.cases.hidden = spec.cases.length < 2;
     for (const [i, one] of spec.cases.entries()) {
       const input = element("input", { type: "radio", name: `case-${index}`, value: i, checked: i === 0 });
-      input.addEventListener("change", () => { activeScrubber = index; open(i); });
+      input.addEventListener("change", async () => {
+        activeScrubber = index;
+        await open(i);
+        if (state.case === i) place.write(here(), true);
+      });
       const canvas = element("canvas", { "aria-hidden": "true" });
-      const seeds = element("span", { class: "dots", "aria-hidden": "true" }, ...(one.scores || []).slice(0, 12).map((s) => element("i", { class: `verdict ${s >= 1 ? "yes" : "no"}` })));
+      const seeds = element("span", { class: "dots", "aria-hidden": "true" }, ...(one.solved || []).slice(0, 12).map((s) => element("i", { class: `verdict ${s ? "yes" : "no"}` })));
       const words = element("span", { class: "words" }, element("span", { class: "name", dir: "auto" }, one.name), seeds);
-      if (one.scores) words.append(element("span", { class: "unseen" }, `, ${one.scores.filter((s) => s >= 1).length} of ${one.scores.length} seeds solved`));
+      if (one.solved) words.append(element("span", { class: "unseen" }, `, ${one.solved.filter(Boolean).length} of ${one.solved.length} solved`));
       refs.cases.append(element("label", {}, input, element("span", { class: "thumb" }, canvas), words));
       sheet(one.truth || one.x0[0]).then((data) => paint(canvas, cut(data, one.truth ? 0 : one.steps.length - 1, one.frames - 1, one.width, one.height)));
     }
@@ -323,33 +276,46 @@ function scrubberPanel(root, spec, index) {
 
   // ---- playing and keys ----------------------------------------------------------------------------------------
   function stop() {
-    if (timer) clearInterval(timer.id);
+    if (!timer) return;
+    clearInterval(timer.id);
     timer = null;
     for (const button of [refs.playStep, refs.playFrame]) button.setAttribute("aria-pressed", "false");
+    if (current) show();
   }
 
-  function play(what) {
+  // once: the first showing, which moves nothing but the picture and ends with the last step (or frame).
+  function play(what, once = false) {
     const same = timer && timer.what === what;
     stop();
     if (same) return;
     const last = () => (what === "step" ? current.spec.steps.length : current.spec.frames) - 1;
-    if (state[what] === last()) go({ [what]: 0 });
-    const pace = what === "step" ? clamp(6000 / (last() + 1), 60, 320) : 160;
+    if (last() < 1) return;
+    if (once || state[what] === last()) go({ [what]: 0 }, !once);
+    const pace = what === "step" ? clamp(4500 / (last() + 1), 60, 320) : 160;
     const id = setInterval(() => {
-      if (state[what] < last()) go({ [what]: state[what] + 1 });
-      else if (what === "frame") go({ frame: 0 });
+      if (state[what] < last()) go({ [what]: state[what] + 1 }, !once);
+      else if (what === "frame" && !once) go({ frame: 0 });
       else stop();
     }, pace);
     timer = { id, what };
     refs[what === "step" ? "playStep" : "playFrame"].setAttribute("aria-pressed", "true");
   }
 
-  function keys(event) {
-    if (!current || event.ctrlKey || event.metaKey || event.altKey) return;
-    const moves = { ArrowUp: { step: state.step - 1 }, ArrowDown: { step: state.step + 1 }, ArrowLeft: { frame: state.frame - 1 }, ArrowRight: { frame: state.frame + 1 }, Home: { step: 0 }, End: { step: current.spec.steps.length - 1 } };
-    const control = event.target.closest("input, button");
-    if (moves[event.key] && !control) go(moves[event.key]);
-    else if (event.key === " " && !control) play("step");
+  const main = () => (current.spec.steps.length > 1 ? "step" : "frame");
+
+  // anywhere: no control has the focus, so only keys that do not type and do not scroll this page are taken.
+  function keys(event, anywhere = false) {
+    if (!current || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    const last = current.spec.steps.length - 1;
+    const moves = { ArrowLeft: { step: state.step - 1 }, ArrowRight: { step: state.step + 1 }, Home: { step: 0 }, End: { step: last } };
+    if (!anywhere) Object.assign(moves, { ArrowUp: { frame: state.frame - 1 }, ArrowDown: { frame: state.frame + 1 } });
+    if (main() === "frame") Object.assign(moves, { ArrowLeft: { frame: state.frame - 1 }, ArrowRight: { frame: state.frame + 1 }, Home: { frame: 0 }, End: { frame: current.spec.frames - 1 } });
+    const control = event.target.closest("input, button, summary, a, [tabindex]:not([data-ref=sheet])");
+    if (moves[event.key] && !control) {
+      stop();
+      go(moves[event.key]);
+    } else if (event.key === " " && !control) play(main());
+    else if (anywhere) return;
     else if (event.key === "o" && current.truth) {
       const next = state.overlay === "ink" ? "picture" : "ink";
       refs.overlay.querySelectorAll("input").forEach((input) => { input.checked = input.value === next; });
@@ -359,20 +325,52 @@ function scrubberPanel(root, spec, index) {
     event.preventDefault();
   }
 
+  function inView() {
+    const box = root.querySelector(".bench").getBoundingClientRect();
+    return box.bottom > 80 && box.top < window.innerHeight - 80;
+  }
+
+  // Dragging over the picture moves through the steps, a tap plays; up and down still scroll the page.
+  let drag = null;
+  refs.big.addEventListener("pointerdown", (event) => {
+    const playing = timer !== null;
+    stop();
+    refs.big.setPointerCapture(event.pointerId);
+    drag = { x: event.clientX, from: state[main()], moved: false, playing };
+  });
+  refs.big.addEventListener("pointermove", (event) => {
+    if (!drag || event.buttons !== 1) return;
+    const count = main() === "step" ? current.spec.steps.length : current.spec.frames;
+    const by = Math.round(((event.clientX - drag.x) / refs.big.clientWidth) * count);
+    drag.moved = drag.moved || Math.abs(event.clientX - drag.x) > 6;
+    if (drag.moved) go({ [main()]: drag.from + by });
+  });
+  refs.big.addEventListener("pointerup", () => { if (drag && !drag.moved && !drag.playing) play(main()); drag = null; });
+  refs.big.addEventListener("pointercancel", () => { drag = null; });
+
   refs.step.addEventListener("input", () => { stop(); go({ step: Number(refs.step.value) }); });
   refs.frame.addEventListener("input", () => { stop(); go({ frame: Number(refs.frame.value) }); });
   refs.playStep.addEventListener("click", () => play("step"));
   refs.playFrame.addEventListener("click", () => play("frame"));
   refs.overlay.addEventListener("change", (event) => go({ overlay: event.target.value }));
-  refs.sheet.addEventListener("pointerdown", (event) => { stop(); sheetCell(event); });
-  refs.sheet.addEventListener("pointermove", (event) => event.buttons === 1 && event.pointerType === "mouse" && sheetCell(event));
   root.addEventListener("keydown", keys);
+  document.addEventListener("keydown", (event) => {
+    if (event.target === document.body && index === activeScrubber && current && inView()) keys(event, true);
+  });
 
   return {
     moveTo,
-    start() {
+    // Back, forward, or another address: go where it says, or to where the page opens.
+    restore(at) {
+      const which = at ? clamp(at.case, 0, spec.cases.length - 1) : 0;
+      const to = at ? { seed: at.seed, step: at.step, frame: at.frame ?? undefined } : { seed: 0, step: 0 };
+      if (at) activeScrubber = index;
+      return open(which, to);
+    },
+    start(at) {
       caseButtons();
-      open(0).then(() => whenSized(refs.sheet, drawSheet)).catch((error) => {
+      const first = () => { if (!at && index === 0 && !window.matchMedia("(prefers-reduced-motion: reduce)").matches) play(main(), true); };
+      this.restore(at).then(() => { whenSized(refs.sheet, drawSheet); first(); }).catch((error) => {
         root.append(element("p", { class: "card" }, `This panel could not be drawn: ${error.message}.`));
         throw error;
       });
