@@ -1,5 +1,6 @@
 """LoRA files: every key style gives the same change, which is the one that the formula says; errors name the key."""
 
+import dataclasses
 import functools
 import json
 
@@ -12,7 +13,7 @@ from flax import nnx
 from safetensors.numpy import load_file, save_file
 
 from vrjax.models import wan
-from vrjax.models.wan import lora_files
+from vrjax.models.wan import lora_files, lora_keys
 from vrjax.models.wan.lora_files import merge
 
 CFG = wan.WanConfig(
@@ -77,6 +78,12 @@ STYLES = {
     "diffsynth": (style(lambda i, n: (f"pipe.dit.blocks.{i}.{n}", *DEFAULT)), None),
     "bare": (style(lambda i, n: (f"blocks.{i}.{n}", *DEFAULT)), None),
     "musubi": (style(lambda i, n: (f"lora_unet_blocks_{i}_{n.replace('.', '_')}", *DU)), None),
+    "dotted": (style(lambda i, n: (f"lora_unet_blocks_{i}.{n}", *DU)), None),
+    "transformer": (style(lambda i, n: (f"lora_transformer_blocks_{i}_{DIFFUSERS[n].replace('.', '_')}", *DU)), None),
+    "low_noise": (
+        style(lambda i, n: (f"transformer_2.blocks.{i}.{DIFFUSERS[n]}", *AB), alpha=False),
+        {"lora_adapter_metadata": json.dumps({"transformer_2.lora_alpha": ALPHA, "transformer.lora_alpha": 77})},
+    ),
     "musubi_diffusers": (style(lambda i, n: (f"lora_unet__blocks_{i}_{DIFFUSERS[n].replace('.', '_')}", *DU)), None),
 }
 
@@ -226,7 +233,16 @@ WRONG = {
     "half": ({f"{Q}.lora_down.weight": PAIR[f"{Q}.lora_down.weight"]}, "1 keys without their partner .*q.lora_down"),
     "lone alpha": (PAIR | {"blocks.0.ffn.0.alpha": np.ones(())}, "1 keys without their partner .*ffn.0.alpha"),
     "unknown module": ({"blocks.0.attn7.q.diff": np.ones(3)}, "blocks.0.attn7.q.diff belongs to no part"),
-    "unknown ending": (PAIR | {f"{Q}.dora_scale": np.ones(3)}, "dora_scale is no LoRA tensor"),
+    "unknown ending": (PAIR | {f"{Q}.dora_scale": np.ones(3)}, "a file of DoRA .*q.dora_scale.*which is not read"),
+    "peft's DoRA": (PAIR | {f"{Q}.lora_magnitude_vector.weight": np.ones(12)}, "a file of DoRA"),
+    "LoKr": ({f"{Q}.lokr_w1": np.ones((2, 2)), f"{Q}.lokr_w2": np.ones((6, 6))}, "a file of LoKr .*q.lokr_w"),
+    "LoHa": ({f"{Q}.hada_w1_a": np.ones((2, 2))}, "a file of LoHa"),
+    "nan": (
+        PAIR | {f"{Q}.lora_up.weight": np.full((12, 2), np.nan)},
+        "lora_up.weight has 24 values of 24 that",
+    ),
+    "infinite": ({f"{Q}.diff_b": np.array([1, np.inf])}, "q.diff_b has 1 values of 2 that are not finite"),
+    "int8": (PAIR | {f"{Q}.lora_up.weight": np.ones((12, 2), np.int8)}, "holds int8 weights without scales"),
     "no kernel": ({"blocks.0.norm3.lora_A.weight": np.ones((1, 3))}, "norm3.lora_A.weight belongs to no part"),
     "ranks": (
         PAIR | {f"{Q}.lora_up.weight": np.ones((12, 3))},
@@ -268,6 +284,55 @@ def test_other_models(name, tmp_path):
         merge(model(), lora)
 
 
+@pytest.mark.parametrize("prefixes", [("transformer", "transformer_2"), ("pipe.dit", "pipe.dit2")])
+def test_a_file_of_both_experts(prefixes, tmp_path):
+    """Each expert gets its own part, with its own strength; which one must be said."""
+    arrays = {}
+    for i, prefix in enumerate(prefixes):
+        for ab, x in zip("AB", PAIRS[0, "ffn.0"], strict=True):
+            arrays[f"{prefix}.blocks.0.ffn.0.lora_{ab}.weight"] = (i + 1) * x
+    about = {"lora_adapter_metadata": json.dumps({"transformer.lora_alpha": 6, "transformer_2.lora_alpha": 12})}
+    save_file(arrays, tmp_path / "a.safetensors", metadata=about)
+    a, b = PAIRS[0, "ffn.0"]
+    for expert, scale, factor in (("high", 1, 6 / RANK), ("low", 2, 12 / RANK)):
+        found = wan.load_lora(tmp_path / "a.safetensors", expert=expert).pairs["blocks.ffn_in.kernel", 0]
+        np.testing.assert_array_equal(found.a, scale * a.T)
+        assert found.factor == factor
+    assert lora_keys.experts(tmp_path / "a.safetensors") == ("high", "low")
+    with pytest.raises(ValueError, match="holds parts of both experts.*say expert='high' or 'low'"):
+        wan.load_lora(tmp_path / "a.safetensors")
+    save_file({k: v for k, v in arrays.items() if k.startswith(prefixes[1])}, tmp_path / "b.safetensors")
+    assert wan.load_lora(tmp_path / "b.safetensors").pairs.keys() == {("blocks.ffn_in.kernel", 0)}
+    with pytest.raises(ValueError, match="its keys name the low expert, asked for is the high one"):
+        wan.load_lora(tmp_path / "b.safetensors", expert="high")
+
+
+def test_image_attention_is_left_out_when_asked(tmp_path):
+    """Of a model without it; counted. A model that has it gets it all."""
+    save_file(STYLES["kijai"][0] | {"diffusion_model.img_emb.proj.1.diff_b": np.ones(6)}, tmp_path / "a.safetensors")
+    lora, text = wan.load_lora(tmp_path / "a.safetensors"), dataclasses.replace(CFG, image_dim=None)
+    with pytest.raises(ValueError, match="k_img.* of block 0, which this model does not have .*can be left out"):
+        lora.check(text)
+    kept, left = lora.without_image(text)
+    assert left == 3 and len(kept.pairs) == len(PAIRS) - 2  # two blocks' k_img, and the embedding's bias
+    kept.check(text)
+    assert lora.without_image(CFG) == (lora, 0)
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_scaled_fp8(rows, tmp_path):
+    fp8 = jnp.float8_e4m3fn
+    a, b = PAIRS[0, "ffn.0"]
+    scale = np.full((len(b), 1) if rows else (), 0.25, np.float32)
+    arrays = {"blocks.0.ffn.0.lora_down.weight": a.astype(fp8)}
+    arrays |= {"blocks.0.ffn.0.lora_up.weight": b.astype(fp8)}
+    arrays |= {"blocks.0.ffn.0.lora_up.scale_weight": scale, "scaled_fp8": np.zeros(2, fp8)}
+    save_file(arrays, tmp_path / "a.safetensors")
+    found = wan.load_lora(tmp_path / "a.safetensors").pairs["blocks.ffn_in.kernel", 0]
+    np.testing.assert_array_equal(found.b, (b.astype(fp8).astype(np.float32) * 0.25).T)
+    np.testing.assert_array_equal(found.a.astype(np.float32), a.astype(fp8).T.astype(np.float32))
+
+
 @pytest.mark.parity
 def test_against_diffusers_conversion(tmp_path):
     """diffusers' own conversions of Kijai's and musubi's files give the same adapters."""
@@ -297,7 +362,7 @@ def test_against_diffusers_conversion(tmp_path):
 
 def test_every_weight_can_change():
     """The table of names reaches every parameter of the largest config in both layouts."""
-    reached = set(lora_files._known().values())
+    reached = set(lora_keys._known().values())
     full = wan.WanConfig(dim=12, ffn_dim=12, heads=1, layers=1, freq_dim=2, image_dim=1, image_positions=1)
     paths = [lora_files.weights.attributes(path) for path, _ in jax.tree_util.tree_leaves_with_path(wan.abstract(full))]
     assert reached == set(paths) and isinstance(wan.abstract(full), nnx.Module)

@@ -550,13 +550,42 @@ def test_loras_of_two_experts(pair, tmp_path):
         expected = lora_files.merge(base, [(wan.load_lora(file), weight)])
         chex.assert_trees_all_equal(dit, expected)
         assert np.abs(dit.blocks.self_attn.q.kernel[...] - base.blocks.self_attn.q.kernel[...]).max() > 0.1
-    with pytest.raises(ValueError, match="given to the low expert, but its name speaks of the other"):
+    with pytest.raises(ValueError, match="given to the low expert, but its name speaks of the high one"):
         pipeline.open(pair, loras=[pipeline.Lora(files[0], 1.0, "low")])
-    nameless = lora_file(tmp_path / "slow_highway.safetensors", cfg, 5)
-    with pytest.raises(ValueError, match="say which expert"):
-        pipeline.open(pair, loras=[pipeline.Lora(nameless)])
+    for name in ("slow_highway", "low_poly", "vbvr_HIGH", "high-contrast"):  # a style, or it must be said
+        nameless = lora_file(tmp_path / f"{name}.safetensors", cfg, 5)
+        with pytest.raises(ValueError, match="say which expert"):
+            pipeline.open(pair, loras=[pipeline.Lora(nameless)])
+        assert pipeline.open(pair, loras=[pipeline.Lora(nameless, 1.0, "low")]).loras[0].expert == "low"
     with pytest.raises(FileNotFoundError, match="no such LoRA file"):
         pipeline.open(pair, loras=[pipeline.Lora(tmp_path / "gone.safetensors")])
+
+
+def test_a_lora_whose_keys_name_experts(pair, root, tmp_path):
+    """One file for both; what chose is said; a file for the low-noise one alone goes there and nowhere else."""
+    from safetensors.numpy import save_file
+
+    arrays = {}
+    for i, part in enumerate(("transformer", "transformer_2")):
+        for ab, shape in (("A", (2, 24)), ("B", (24, 2))):
+            arrays[f"{part}.blocks.0.attn1.to_q.lora_{ab}.weight"] = np.full(shape, i + 1, np.float32)
+    arrays["transformer.blocks.0.attn2.add_k_proj.lora_B.bias"] = np.ones(24, np.float32)
+    save_file(arrays, tmp_path / "style.safetensors")
+    with pytest.raises(ValueError, match="add_k_proj.* which this model does not have .*left out"):
+        pipeline.open(pair, loras=[pipeline.Lora(tmp_path / "style.safetensors")])
+    found = pipeline.open(pair, loras=[(tmp_path / "style.safetensors", 0.5, None, True)])
+    assert found.notes == (
+        "LoRA style.safetensors: weight 0.5, both experts (by its keys), 1 changes of image attention left out",
+    )
+    plain = pipeline.open(pair).dits
+    for i, (dit, base) in enumerate(zip(found.dits, plain, strict=True)):
+        change = dit.blocks.self_attn.q.kernel[...][0] - base.blocks.self_attn.q.kernel[...][0]
+        np.testing.assert_allclose(change, 0.5 * 2 * (i + 1) ** 2, rtol=1e-5)
+    save_file({k: v for k, v in arrays.items() if "transformer_2" in k}, tmp_path / "high_noise.safetensors")
+    with pytest.raises(ValueError, match="given to the high expert, but its keys speaks of the low one"):
+        pipeline.open(pair, loras=[pipeline.Lora(tmp_path / "high_noise.safetensors", 1.0, "high")])
+    with pytest.raises(ValueError, match="its keys name the low expert of a pair, .* has one network"):
+        pipeline.open(root, loras=[pipeline.Lora(tmp_path / "high_noise.safetensors")])
 
 
 def test_a_lora_for_an_expert_needs_experts(root, tmp_path):

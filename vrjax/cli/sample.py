@@ -29,6 +29,8 @@ examples:
   vrjax sample --model Wan2.2-I2V-A14B --prompt "..." --image a.png --lora high=vbvr_high.safetensors \\
                --lora low=vbvr_low.safetensors:0.8 --record 0-9,19,39 --record-fields x0 v
   vrjax sample --model Wan2.1-T2V-14B --prompt "..." --lora lightx2v.safetensors --preset lightx2v
+  vrjax sample --model Wan2.2-I2V-A14B --prompt "..." --image a.png --preset lightx2v --lora-without-image \\
+               --lora both=lightx2v_I2V_14B_480p_rank64.safetensors
   vrjax sample --model Wan2.1-T2V-14B --prompt "..." --steps-list 1000,750,500,250 --shift 5 --guidance 1
   vrjax sample maze                                   the shipped model that knows it best, 4 noise seeds
   vrjax sample maze --clip 7 --noise 0-7 --steps 50
@@ -43,7 +45,7 @@ _WORLD = ("split", "clip", "noise")
 _PROMPT = (
     *(name for name in SETTINGS if name not in _BOTH),
     *("image", "last_image", "steps_list", "preset", "seed", "seeds", "together", "lora", "record", "record_fields"),
-    *("dtype", "no_cache", "mesh"),
+    *("lora_without_image", "dtype", "no_cache", "mesh"),
 )
 
 RECORDED = 8  # steps kept where none are named, first and last among them
@@ -69,6 +71,12 @@ def add(sub: argparse.ArgumentParser) -> None:
     for flag, how in (SAMPLING | NETWORKS).items():
         if flag[2:] not in _BOTH:
             group.add_argument(flag, **how)
+    group.add_argument(
+        "--lora-without-image",
+        action="store_true",
+        default=None,
+        help="leave out what LoRA files change of image attention that the model does not have; the count is printed",
+    )
     group.add_argument("--steps-list", type=floats, metavar="T,T,...", help="times of a distilled model, before shift")
     group.add_argument("--preset", help="of a distilled model: lightx2v")
     group.add_argument("--seeds", type=positive, metavar="K", help="how many videos (1)")
@@ -136,7 +144,7 @@ def from_prompt(args: argparse.Namespace) -> None:
     pipe = pipeline.open(
         args.model,
         dtype=args.dtype,
-        loras=args.lora or (),
+        loras=[(*given, bool(args.lora_without_image)) for given in args.lora or ()],
         cache=False if args.no_cache else None,
         mesh=parallel.mesh(mesh) if mesh else None,
     )
@@ -149,6 +157,8 @@ def from_prompt(args: argparse.Namespace) -> None:
     with opened:
         for note in opened.notes:
             print(f"{out}: {note}")
+        for note in pipe.notes:
+            print(note)
         todo = [seed for seed in seeds if not (out / f"seed-{seed}.mp4").exists()]
         done = len(seeds) - len(todo)
         print(summary + (f"; {done} of {len(seeds)} seeds are there" if done else ""))

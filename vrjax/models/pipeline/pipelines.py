@@ -63,7 +63,6 @@ class Pipeline(ABC):
         folder: what was found: `name`, `root`, `networks` (files, the high-noise expert's first), `cfg`, and what
             `vrjax.models.settings` asks of it.
         dtype: of the networks' products and stored matrices; None: the file's own.
-        loras: merged when a network is loaded.
         mesh: over which the networks are divided, or None.
     """
 
@@ -78,7 +77,7 @@ class Pipeline(ABC):
         cache: str | os.PathLike | bool | None = None,
     ):
         self.folder, self.dtype, self.mesh, self._rules, self._cache = folder, dtype, mesh, rules, cache
-        self.loras = tuple(loras_of.assigned(lora, folder) for lora in loras)
+        self._assigned = tuple(loras_of.assigned(lora, folder) for lora in loras)
         self._programs: dict[Any, Callable] = {}
 
     # ------------------------------------------------------------------------------------- what a kind of model is
@@ -112,11 +111,21 @@ class Pipeline(ABC):
         """How the model is sampled unless one asks for something else."""
         return settings_of.defaults(self.folder)
 
+    @property
+    def loras(self) -> tuple[Lora, ...]:
+        """The LoRA files, each with its expert."""
+        return tuple(found.given for found in self._assigned)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided of the LoRA files, for a person: which expert each changes and why, what is left out."""
+        return tuple(found.said for found in self._assigned)
+
     @functools.cached_property
     def about(self) -> dict[str, Any]:
         """What decides a run's numbers beside its settings, as JSON: name, weights and LoRAs by their bytes, dtype."""
         weights = [fingerprint(path)[:16] for path in self.folder.networks]
-        loras = [[str(x.path), x.weight, x.expert, fingerprint(x.path)[:16]] for x in self.loras]
+        loras = [[str(x.path), x.weight, x.expert, fingerprint(x.path)[:16], x.without_image] for x in self.loras]
         return {"model": self.folder.name, "weights": weights, "loras": loras, "dtype": self.dtype}
 
     @functools.cached_property
@@ -130,11 +139,7 @@ class Pipeline(ABC):
         return self.dits[0]
 
     def _network(self, i: int) -> Any:
-        merged = [
-            (lora_files.load_lora(lora.path), lora.weight)
-            for lora in self.loras
-            if lora.expert in (loras_of.BOTH, (loras_of.HIGH, loras_of.LOW)[i])
-        ]
+        merged = [(part, found.given.weight) for found in self._assigned if (part := found.parts[i]) is not None]
         dtypes = {} if self.dtype is None else {"dtype": self.dtype, "param_dtype": self.dtype}
         dit = wan.load_dit(self.folder.networks[i], mesh=self.mesh, rules=self._rules, **dtypes)
         return lora_files.merge(dit, merged, donate=True) if merged else dit

@@ -4,10 +4,11 @@
     dit = merge(dit, [(style, 1.0), (wan.load_lora("vbvr_high.safetensors"), 0.8)])
     adapter = style.adapter(dit.cfg)                   # {"blocks.self_attn.q.kernel": {"a": ..., "b": ...}}
 
-Styles: PEFT and diffusers (`transformer.*.lora_A.weight`, diffusers or original names), DiffSynth
-(`*.lora_A.default.weight`), Kijai and LightX2V (`diffusion_model.*.lora_down.weight` with `alpha`, and the full
-differences `diff`, `diff_b`, `diff_m`), musubi (`lora_unet_blocks_0_*`). What is added is `alpha / rank * B A`; the
-factor is folded into `b`, so that an adapter is used with a factor of one.
+Styles: PEFT and diffusers (`transformer.*.lora_A.weight`, diffusers or original names; `transformer_2.*` of the
+low-noise expert), DiffSynth (`*.lora_A.default.weight`), Kijai and LightX2V (`diffusion_model.*.lora_down.weight` with
+`alpha`, and the full differences `diff`, `diff_b`, `diff_m`), musubi and others (`lora_unet_blocks_0_*`), see
+`lora_keys`. What is added is `alpha / rank * B A`; the factor is folded into `b`, so that an adapter is used with a
+factor of one.
 """
 
 import dataclasses
@@ -16,7 +17,6 @@ import json
 import math
 import os
 import pathlib
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -25,22 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vrjax.files import tensors, weights
+from vrjax.models.wan import lora_keys
 from vrjax.models.wan.dit import WanConfig, abstract
+from vrjax.models.wan.lora_keys import Place
 from vrjax.models.wan.readers import key_of
-
-Place = tuple[str, int | None]  # dotted parameter of a WanDiT, and block
-
-_PREFIX = re.compile(r"(base_model\.model\.|pipe\.|dit\.|model\.diffusion_model\.|diffusion_model\.|transformer\.)*")
-_MUSUBI = re.compile(r"lora_unet__?")
-_BLOCK = re.compile(r"blocks([._])(\d{1,5})[._]")
-_KINDS = {  # ending of a key -> what it is; a name may stand where an adapter has one ("default")
-    "down": re.compile(r"\.(lora_A(\.\w+)?|lora_down|lora\.down)\.weight"),
-    "up": re.compile(r"\.(lora_B(\.\w+)?|lora_up|lora\.up)\.weight"),
-    "alpha": re.compile(r"\.alpha"),
-    "diff": re.compile(r"\.diff"),
-    "bias": re.compile(r"\.(diff_b|lora_B(\.\w+)?\.bias)"),
-    "modulation": re.compile(r"\.diff_m"),
-}
 
 
 class _Pair(NamedTuple):
@@ -79,18 +67,32 @@ class Lora:
             raise ValueError(
                 f"{self.path}: {len(keys)} full differences ({weights.some(keys)}) fit no adapter: use merge"
             )
-        self._check(cfg)
+        self.check(cfg)
         return jax.tree.map(jnp.asarray, _stacked([(self, 1.0)], cfg))
 
-    def _check(self, cfg: WanConfig) -> None:
-        """ValueError where a difference has no parameter, or another shape."""
+    def without_image(self, cfg: WanConfig) -> tuple["Lora", int]:
+        """Without the changes of attention to a picture's CLIP rows where the model has none, and how many these are.
+
+        The few-step LoRA files of Wan 2.1's image model are used with Wan 2.2's so, which has no such attention.
+        """
+        if cfg.image_dim is not None:
+            return self, 0
+        keep = lambda found: {place: value for place, value in found.items() if not lora_keys.of_image(place[0])}
+        pairs, diffs = keep(self.pairs), keep(self.diffs)
+        left = len(self.pairs) - len(pairs) + len(self.diffs) - len(diffs)
+        return dataclasses.replace(self, pairs=pairs, diffs=diffs), left
+
+    def check(self, cfg: WanConfig) -> None:
+        """ValueError where a difference has no parameter, or another shape, or holds what is no number."""
         shapes = _shapes(cfg)
         for (name, block), shape, key in [
             *((place, (len(pair.a), pair.b.shape[1]), pair.key) for place, pair in self.pairs.items()),
             *((place, diff.shape, key) for place, (diff, key) in self.diffs.items()),
         ]:
             if name not in shapes or (block or 0) >= cfg.layers:
-                raise ValueError(f"{self.path}: {key} changes {name} of block {block}, which this model does not have")
+                where = name if block is None else f"{name} of block {block}"
+                hint = " (attention to a picture can be left out: without_image)" if lora_keys.of_image(name) else ""
+                raise ValueError(f"{self.path}: {key} changes {where}, which this model does not have{hint}")
             expected = shapes[name][1:] if block is not None else shapes[name]
             if shape != expected:
                 raise ValueError(
@@ -98,37 +100,46 @@ class Lora:
                 )
 
 
-def load_lora(path: str | os.PathLike, *, alpha: float | int | None = None) -> Lora:
+def load_lora(path: str | os.PathLike, *, alpha: float | int | None = None, expert: str | None = None) -> Lora:
     """Reads a LoRA file for Wan's transformer.
 
     Args:
         path: a `.safetensors` or torch file, or a PEFT folder (`adapter_model.safetensors`, `adapter_config.json`).
         alpha: strength of adapters for which the file states none; their rank (a factor of one) by default. PEFT's
             config and diffusers' metadata count as a statement.
+        expert: "high" or "low": that expert's part of a file whose keys name them, and all of a file whose do not.
 
     Raises:
         FileNotFoundError: nothing there.
         ValueError: a torn or hostile file; keys of no known style or of no part of the transformer; half of a pair;
-            shapes that do not fit together. Names the file and the key.
+            shapes that do not fit together; values that are not finite; DoRA, LoKr and other adapters; keys of both
+            experts, or of the other. Names the file and the key.
     """
     path = pathlib.Path(path)
     source = tensors.read(path)
-    found: dict[str, dict[Place, str]] = {kind: {} for kind in _KINDS}
-    for key in source.shapes:
-        kind, place = _place(key, source.path)
+    keys = {key: lora_keys.read(key, source.path) for key in source.shapes}
+    named = lora_keys.named({of.expert for of in keys.values()})
+    if len(named) == 2 and expert is None:
+        raise ValueError(f"{source.path}: holds parts of both experts, expected one: say expert='high' or 'low'")
+    if expert is not None and named and expert not in named:
+        raise ValueError(f"{source.path}: its keys name the {named[0]} expert, asked for is the {expert} one")
+    found: dict[str, dict[Place, str]] = {kind: {} for kind in lora_keys.KINDS}
+    for key, (kind, place, of) in keys.items():
+        if len(named) == 2 and (of or lora_keys.HIGH) != expert:
+            continue
         if place in found[kind]:
             raise ValueError(f"{source.path}: {key} and {found[kind][place]} change the same parameter")
         found[kind][place] = key
 
     down, up = found["down"], found["up"]
-    if not any(found[kind] for kind in _KINDS if kind != "alpha"):
+    if not any(found[kind] for kind in found if kind != "alpha"):
         raise ValueError(f"{source.path}: no LoRA tensors in it")
     halves = [*(down[place] for place in down.keys() - up.keys()), *(up[place] for place in up.keys() - down.keys())]
     halves += [found["alpha"][place] for place in found["alpha"].keys() - down.keys()]
     if halves:
         raise ValueError(f"{source.path}: {len(halves)} keys without their partner ({weights.some(sorted(halves))})")
 
-    stated = _stated_alpha(source, path)
+    stated = _stated_alpha(source, path, expert if len(named) == 2 else next(iter(named), None))
     pairs = {}
     for place, key in down.items():
         a, b = source[key], source[up[place]]
@@ -141,6 +152,8 @@ def load_lora(path: str | os.PathLike, *, alpha: float | int | None = None) -> L
             if value.size != 1 or not np.isfinite(np.float32(value).item()):
                 raise ValueError(f"{source.path}: {found['alpha'][place]} has shape {value.shape}, expected one number")
             strength = np.float32(value).item()
+        _finite(source.path, key, a)
+        _finite(source.path, up[place], b)
         factor = 1.0 if strength is None else strength / rank
         pairs[place] = _Pair(a.reshape(rank, -1).T, b.reshape(len(b), rank).T, factor, key)
     diffs = {}
@@ -148,7 +161,7 @@ def load_lora(path: str | os.PathLike, *, alpha: float | int | None = None) -> L
         for place, key in found[kind].items():
             if place in diffs:
                 raise ValueError(f"{source.path}: {key} and {diffs[place][1]} change the same parameter")
-            diffs[place] = _oriented(source[key], place[0]), key
+            diffs[place] = _oriented(_finite(source.path, key, source[key]), place[0]), key
     return Lora(source.path, pairs, diffs)
 
 
@@ -193,7 +206,7 @@ def merge(dit: Any, loras: Lora | Iterable[tuple[Lora, float]], *, donate: bool 
     """
     loras = [(loras, 1.0)] if isinstance(loras, Lora) else list(loras)
     for lora, _ in loras:
-        lora._check(dit.cfg)
+        lora.check(dit.cfg)
     adapters = _stacked(loras, dit.cfg)
     diffs: dict[str, list[tuple[int | None, np.ndarray, float]]] = {}
     for lora, weight in loras:
@@ -254,45 +267,12 @@ def _stacked(loras: list[tuple[Lora, float]], cfg: WanConfig) -> dict[str, dict[
     return out
 
 
-# ------------------------------------------------------------------------------------------------------------- names
-
-
-@functools.cache
-def _known() -> dict[str, tuple[str, ...]]:
-    """Every weight's key in either layout, its block written as `#`, also with underscores -> attributes."""
-    known: dict[str, tuple[str, ...]] = {}
-    full = WanConfig(dim=12, ffn_dim=12, heads=1, layers=1, text_dim=1, freq_dim=2, image_dim=1, image_positions=1)
-    for path, _ in jax.tree_util.tree_leaves_with_path(abstract(full)):
-        attributes = weights.attributes(path)
-        for layout in ("original", "diffusers"):
-            key = key_of(attributes, layout, 0)
-            key = re.sub(r"^blocks\.0\.", "blocks.#.", key)
-            known[key] = attributes
-            known[key.replace(".", "_")] = attributes
-    return known
-
-
-def _place(key: str, path: pathlib.Path) -> tuple[str, Place]:
-    """Kind of a key and the parameter that it changes."""
-    for kind, pattern in _KINDS.items():
-        end = re.search(f"(?:{pattern.pattern})$", key)
-        if end is None:
-            continue
-        module = key[: end.start()]
-        musubi = _MUSUBI.match(module)
-        module = module[musubi.end() :] if musubi else _PREFIX.sub("", module, count=1)
-        match = _BLOCK.match(module + ".")
-        block = int(match[2]) if match else None
-        if match:
-            module = f"blocks{match[1]}#{match[1]}{(module + '.')[match.end() :]}".rstrip("._")
-        leaves = {"bias": ("bias",), "modulation": ("modulation", "scale_shift_table"), "diff": ("weight", "")}
-        for leaf in leaves.get(kind, ("weight",)):
-            name = "_".join(filter(None, (module, leaf))) if musubi else ".".join(filter(None, (module, leaf)))
-            attributes = _known().get(name)
-            if attributes is not None and (kind not in ("down", "up") or attributes[-1] == "kernel"):
-                return kind, (".".join(attributes), block)
-        raise ValueError(f"{path}: {key} belongs to no part of a Wan transformer")
-    raise ValueError(f"{path}: {key} is no LoRA tensor, expected an ending such as .lora_A.weight, .alpha or .diff")
+def _finite(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
+    """The array; ValueError where a value is not finite, which would be seen in the video alone."""
+    bad = int((~np.isfinite(array.astype(np.float32))).sum())
+    if bad:
+        raise ValueError(f"{path}: {key} has {bad} values of {array.size} that are not finite")
+    return array
 
 
 def _oriented(diff: np.ndarray, name: str) -> np.ndarray:
@@ -310,8 +290,8 @@ def _shapes(cfg: WanConfig) -> dict[str, tuple[int, ...]]:
     return {".".join(weights.attributes(path)): leaf.shape for path, leaf in leaves}
 
 
-def _stated_alpha(source: tensors.Source, path: pathlib.Path) -> Any:
-    """rank -> alpha as diffusers' metadata or PEFT's config state it, or None."""
+def _stated_alpha(source: tensors.Source, path: pathlib.Path, expert: str | None) -> Any:
+    """rank -> alpha as diffusers' metadata or PEFT's config state it for this part of the file, or None."""
     text, origin = source.metadata.get("lora_adapter_metadata"), f"{source.path} (metadata)"
     folder = path if path.is_dir() else path.parent
     if text is not None:
@@ -326,7 +306,8 @@ def _stated_alpha(source: tensors.Source, path: pathlib.Path) -> Any:
         return None
     if not isinstance(table, dict):
         raise ValueError(f"{origin}: not a JSON object")
-    plain = {key.rsplit(".", 1)[-1]: value for key, value in table.items()}
+    part = "transformer_2." if expert == lora_keys.LOW else "transformer."
+    plain = {key.removeprefix(part): value for key, value in table.items()}
     if plain.get("alpha_pattern"):
         raise ValueError(f"{origin}: alpha_pattern is not supported, expected one lora_alpha")
     value = plain.get("lora_alpha")
