@@ -163,7 +163,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "--lora": {
         "action": "append",
         "type": lora,
-        "metavar": "[high=|low=]FILE[:WEIGHT]",
+        "metavar": "[high=|low=|both=]FILE[:WEIGHT]",
         "help": "merge; repeatable",
     },
     "--dtype": {"help": "float32, bfloat16 (bfloat16; on CPU float32)"},
