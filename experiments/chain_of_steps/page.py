@@ -53,7 +53,7 @@ NOTES = (
 
 CAPTIONS = {
     "Worlds": "Solved: every frame that decides is right (both doors for the entrant, the last frame for mazes).",
-    "Ensemble": "Unique maze. Every seed is continued once; all arms that were run. Holm: over all arms, both sides.",
+    "Ensemble": "Unique maze. Every seed is continued once; all arms that were run.",
     "Blocks swapped": "Unique maze and the same maze with another goal, from one noise.",
     "Bill": "From the pilot, as registered.",
 }

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.realdpo import arms, scoring, training, verdicts
+from experiments.realdpo import arms, scoring, suite, training, verdicts
 from experiments.realdpo.config import RealDPO
-from experiments.realdpo.suite import BASE, CURVE, EXTRA
+from experiments.realdpo.suite import BASE, BEST, CURVE, EXTRA
 from experiments.realdpo.verdicts import Row
 from vrjax.files import writing
 from vrjax.report import claims as claim_files
@@ -30,8 +30,8 @@ NOTES = (
     "Valid: the largest position error over all frames is below one disc radius, 0.06 of the box. The one true future "
     "is known, because frames 0 and 1 give position and velocity. Two discs, a family without real clips, are judged "
     "with twice the tolerance.",
-    "Intervals (95 %) and p-values have bases as their unit, each with its own conditions: see vrjax.report.seeds. In "
-    "the table of arms p-values are two-sided, Holm-corrected over all rows against SFT at equal compute.",
+    "Intervals (95 %) have bases as their unit, each with its own conditions: see vrjax.report.seeds. There are no "
+    "p-values of arms: over so many rows the smallest that eight bases can have would not survive a correction.",
     "Compute is in forward equivalents (forward 1, backward 2) and bills the sampling of losers. Learning rates, betas "
     "and anchors were chosen on a validation split with bases, real clips and conditions of its own.",
     "Gaps are means over the last 50 updates: error of the policy minus error of the reference, on winners and on "
@@ -39,6 +39,22 @@ NOTES = (
     "GRPO is given the verifier that also scores the test; it is no rival but an upper reference. It and the released "
     "recipe have bills of their own: nothing about them is at equal compute.",
     "Reference moved: its distance from the start as a share of the policy's, at the end of the run.",
+)
+FRONT = (
+    BASE,
+    verdicts.SFT,
+    "SFT, real clips of the same conditions",
+    verdicts.OWN,
+    "RealDPO",
+    "null: RealDPO, coin-flipped pairs",
+    "null: RealDPO, other real clips lose",
+    "RealDPO, released recipe",
+    "RealDPO + SFT anchor",
+    "null: anchored, coin-flipped pairs",
+    "null: anchored, other real clips lose",
+    "RealDPO + DPOP anchor",
+    "KTO",
+    BEST[verdicts.GRPO],
 )
 BAND = "Bands: plus and minus 1.96 standard errors over bases."
 GRPO = "Mean reward of its own samples on training conditions, 0 to 2."
@@ -52,17 +68,24 @@ REFERENCES = (
 ROLES: dict[str, parts.Role] = {"null": "null", "baseline": "control", "base": "control", "upper": "control"}
 
 
-def forest(rows: Mapping[str, Row], found: verdicts.Comparisons) -> parts.Forest:
-    """All rows with their intervals."""
+def drawn(study: RealDPO, tables: Mapping[str, Tables]) -> list[parts.Forest | parts.Curve]:
+    """The README's picture, from kept tables: the arms of the primary claims and their kin, and some over compute."""
+    measured = suite.gather(study, tables)
+    rows = verdicts.gather(study, measured)
+    few = {name: rows[name] for name in FRONT if name in rows}
+    return [forest(few, verdicts.comparisons(study, rows), "The arms of the claims"), curve(study, measured)]
+
+
+def forest(rows: Mapping[str, Row], found: verdicts.Comparisons, title: str = "Every arm") -> parts.Forest:
+    """These rows with their intervals."""
     return parts.Forest(
-        "Every arm: share of valid samples, one disc",
+        f"{title}: share of valid samples, one disc",
         [
             parts.Effect(
                 f"{name}  ({row.cost / 1000:.0f} kF)",
                 found[name]["valid"],
                 found[name]["valid_low"],
                 found[name]["valid_high"],
-                scoring.valid(row.scores).size,
                 role=ROLES.get(row.group, "model"),
                 note=row.note,
             )

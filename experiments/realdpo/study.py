@@ -83,4 +83,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         "processes": {"--only": {"type": int, "nargs": "+", "default": (), "metavar": "K", "help": ONLY}},
     }
     full = "eight bases, every arm, powered comparisons"
-    return command.main("realdpo", __doc__, job, argv, full=full, judged=verdicts.judged, options=options)
+    return command.main(
+        "realdpo", __doc__, job, argv, full=full, judged=verdicts.judged, drawn=page.drawn, options=options
+    )

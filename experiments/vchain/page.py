@@ -26,7 +26,7 @@ ends as it must and breaks no rule on the way."""
 
 NOTES = (
     "Intervals (95 %) have bases as their unit: at either end the outer one of a bootstrap over bases and scenes and "
-    "of Student's t on the bases' means; p-values flip the signs of whole bases, Holm over arms.",
+    "of Student's t on the bases' means; p-values of claims flip the signs of whole bases.",
     "F is one pass of the network over one whole video. An update of the adapters costs three passes over its stills.",
     "Familiar scenes are those in which text suffices; in novel ones an egg breaks or a duck floats. Shares of each "
     "base are in hundredths, in the order of the bases.",

@@ -140,7 +140,7 @@ def cost(study: VChain, arm: str) -> float:
 def arm_rows(found: Found, novel: Masks, study: VChain) -> list[dict[str, Any]]:
     """One row per arm, in the order of the parts: all, familiar and novel scenes with their intervals, each base's
     share, and the other metrics."""
-    rows, ps = {}, {}
+    rows = {}
     order = [arm for arms in suite.parts(study).values() for arm in arms]
     for arm in (arm for arm in order if arm != "curve" and all(arm in one for one in found)):
         row: dict[str, Any] = {"arm": arm, "label": suite.label(arm), "cost": cost(study, arm)}
@@ -160,9 +160,6 @@ def arm_rows(found: Found, novel: Masks, study: VChain) -> list[dict[str, Any]]:
         if _has("novel", novel):
             row["appearance"] = float(values(found, arm, "appearance", list(novel)).mean())
         rows[arm] = row
-        if arm not in ("t2v", "truth", "still"):
-            ps[arm] = float(seeds.p_value(difference, side="either", resamples=study.resamples))
-    study_claims.add_holm(rows, ps)
     return list(rows.values())
 
 
@@ -202,7 +199,6 @@ COLUMNS: dict[str, Cell] = {
     "familiar, each base (%)": _bases("familiar"),
     "novel, each base (%)": _bases("novel"),
     "minus T2V [95 %]": _difference,
-    "p (Holm)": lambda row: f"{row['holm']:.2g}" if "holm" in row else "",
     "complete": _share("completion"),
     "lawful": _share("no_violation"),
     "order": _share("order"),

@@ -362,12 +362,11 @@ def test_every_check_of_a_claim_is_one_that_is_measured():
 
 
 def test_arm_rows_of_a_fake_table():
-    found, novel = fake(0.1, novel_effect=0.5, bases=10)  # over 15 arms Holm needs them
+    found, novel = fake(0.1, novel_effect=0.5, bases=10)
     rows = {row["arm"]: row for row in verdicts.arm_rows(found, novel, dataclasses.replace(TINY, resamples=2000))}
     vchain = rows["vchain"]
     assert vchain["novel"]["share"] > vchain["familiar"]["share"] + 0.3 and len(vchain["novel"]["per_base"]) == 10
     assert vchain["all"]["low"] < vchain["all"]["share"] < vchain["all"]["high"]
-    assert vchain["holm"] < 0.05 < rows["placebo"]["holm"] and "holm" not in rows["t2v"]
     assert vchain["difference"] == pytest.approx(vchain["all"]["share"] - rows["t2v"]["all"]["share"])
     assert json.dumps(list(rows.values()))
     assert all(len(verdicts.arm_cells(row)) == len(verdicts.HEAD) for row in rows.values())

@@ -320,7 +320,7 @@ def test_a_registered_claim_without_results_is_shown_as_missing(tmp_path):
     path = c.write(tmp_path, [make("three"), make("one")], registered=asked)
     rows = c.gather([path])[str(path)]
     assert [row.id for row in rows] == ["one", "two", "three"] and isinstance(rows[1], c.Missing)
-    for style in ("markdown", "rich"):
+    for style in ("markdown", "verdicts", "rich"):
         page = c.table({"run": rows}, style)
         if style == "rich":
             out = io.StringIO()

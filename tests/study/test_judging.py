@@ -74,7 +74,9 @@ def test_a_finished_run_is_packed_and_judged_again(paper, home, capsys, tmp_path
     said(paper, capsys, "--judge", "--out", "again")
     assert files.read("again/coins-full") == files.read(home)
     assert sorted(file.name for file in pathlib.Path("again/coins-full").iterdir()) == [
-        "claims.md", "rates.md", "results.json"]  # fmt: skip
+        "claims.md", "exploratory.md", "made_up.png", "primary.md", "rates.md", "results.json"]  # fmt: skip
+    brief = pathlib.Path("again/coins-full/primary.md").read_text()
+    assert "| coins.heads |" in brief and "coins.lost" not in brief and "per seed" not in brief.splitlines()[0]
 
 
 def test_a_changed_registration_is_refused_and_marked(paper, home, capsys):
@@ -146,7 +148,7 @@ def test_the_readme_is_in_step(paper, home, capsys):
     assert "results.json: other claims than the tables give" in judging.out_of_step("made_up", told, home)[0]
     (home / "README.md").write_text(now.replace("<!-- rates -->", "<!-- rate -->"))
     error = said(paper, capsys, "--judge", "--readme", status=2)
-    assert "README.md: block 'rate': no such table; expected one of claims, rates" in error
+    assert "README.md: block 'rate': no such table; expected one of claims, primary" in error
 
 
 def test_the_full_runs_verdict_stands_beside_a_quick_number(paper, home, capsys):

@@ -165,11 +165,7 @@ def test_every_claim_is_told_also_the_missing_ones():
     assert "not tested; gate: solved not measured, must be at least 0.5" in b
 
 
-def test_holm_is_added_to_the_rows_that_have_a_p():
-    rows: dict = {"a": {}, "b": {}, "rival": {}}
-    claims.add_holm(rows, {"a": 0.01, "b": 0.04})
-    assert rows == {"a": {"holm": 0.02}, "b": {"holm": 0.04}, "rival": {}}
-    claims.add_holm(rows, {})
+def test_how_a_number_with_its_interval_is_written():
     assert (
         claims.between(0.5, (0.25, 0.75)) == "+0.500 [+0.250, +0.750]" and claims.between(1.0, None) == "+1.000 [ - ]"
     )

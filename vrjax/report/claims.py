@@ -206,6 +206,8 @@ def _missing(file: Path, field: str, registered: Sequence[Any]) -> list[Missing]
 _FULL = ("claim", "paper", "role", "statement", "statistic", "estimate [95 %]", "smallest", "per seed")
 _FULL += ("between seeds", "seeds", "instances", "null", "p", "verdict")
 _SHORT = ("claim", "statement", "estimate [95 %]", "seeds", "instances", "null", "p", "verdict")
+_HEADS = {"markdown": _FULL, "rich": _SHORT}
+_HEADS["verdicts"] = ("claim", "statement", "estimate [95 %]", "smallest", "p", "verdict")
 _COLOURS = dict(zip(VERDICTS, ("green", "red", "yellow", "dim"), strict=True)) | {"missing": "magenta"}
 
 
@@ -257,19 +259,20 @@ def table(claims: Iterable[Claim | Missing] | Mapping[str, Iterable[Claim | Miss
 
     Args:
         claims: claims, or what `gather` returns (then the run is the first column).
-        style: "markdown" for a string with all columns, as a paper's README has it, "rich" for a `rich.table.Table`
-            with the most important ones. What the full run found stands beside where a claim of a quick run has it.
+        style: "markdown" for a string with all columns, "verdicts" for one with those that a reader of a README needs
+            first, "rich" for a `rich.table.Table`. What the full run found stands beside where a claim of a quick run
+            has it.
 
     Returns:
         The table. Below it (markdown) or in the caption (rich) stand the reasons of what was not tested, and runs
         without claims.
     """
-    if style not in ("markdown", "rich"):
-        raise ValueError(f"style: expected 'markdown' or 'rich', found {style!r}")
+    if style not in _HEADS:
+        raise ValueError(f"style: expected {', '.join(map(repr, _HEADS))}, found {style!r}")
     listed = claims.items() if isinstance(claims, Mapping) else [("", claims)]
     all_ = [(str(run), row) for run, some in listed for row in some]
     beside = any(isinstance(row, Claim) and row.full is not None for _, row in all_)
-    chosen = (*(_FULL if style == "markdown" else _SHORT), *(["full run"] if beside else []))
+    chosen = (*_HEADS[style], *(["full run"] if beside else []))
     head = ("run", *chosen) if isinstance(claims, Mapping) else chosen
     rows = [[({"run": run} | _cells(row)).get(name, "") for name in head] for run, row in all_]
     notes = [
@@ -281,6 +284,6 @@ def table(claims: Iterable[Claim | Missing] | Mapping[str, Iterable[Claim | Miss
     if bare := [str(run) for run in (claims if isinstance(claims, Mapping) else ()) if str(run) not in full]:
         notes.append(f"no claims: {', '.join(bare)}")
     note = ". ".join(notes)
-    if style == "markdown":
-        return tables.markdown(head, rows, note)
-    return tables.rich(head, rows, note, colours=_COLOURS)
+    if style == "rich":
+        return tables.rich(head, rows, note, colours=_COLOURS)
+    return tables.markdown(head, rows, note)

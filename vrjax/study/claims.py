@@ -81,8 +81,10 @@ def settle(
         row["verdict"], row["full"] = None if quiet else "", full.get(name)
         if row["role"] == "primary" and not quiet:
             asked.enough(row["seeds"])
-    ps = {name: rows[name]["p"] if name in rows and _tested(rows[name]) else 1.0 for name in asked.primaries}
-    add_holm(rows, ps)
+    ps = [rows[name]["p"] if name in rows and _tested(rows[name]) else 1.0 for name in asked.primaries]
+    for name, value in zip(asked.primaries, statistics.holm(np.array(ps)).adjusted if ps else (), strict=True):
+        if name in rows:
+            rows[name]["holm"] = float(value)
     return [Claim(**row) for row in rows.values()]
 
 
@@ -143,15 +145,6 @@ def ends(estimate: Estimate) -> tuple[float, float] | None:
     """The interval of an estimate; None where it does not end."""
     low, high = estimate.interval
     return (low, high) if np.isfinite((low, high)).all() else None
-
-
-def add_holm(rows: Mapping[str, dict[str, Any]], ps: Mapping[str, float]) -> None:
-    """Gives each row that has a p-value its `holm`, corrected over all of them, whether they have a row or not."""
-    if ps:
-        adjusted = statistics.holm(np.array(list(ps.values()))).adjusted
-        for name, value in zip(ps, adjusted, strict=True):
-            if name in rows:
-                rows[name]["holm"] = float(value)
 
 
 def publish(path: pathlib.Path, asked: Registration, rows: Iterable[Claim], **details: Any) -> pathlib.Path:

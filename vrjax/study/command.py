@@ -31,6 +31,7 @@ def main(
     *,
     full: str | None = None,
     judged: judging.Judge | None = None,
+    drawn: judging.Draw | None = None,
     options: Mapping[str, Mapping[str, Mapping[str, Any]]] = NONE,
 ) -> int:
     """A study's command line. Returns the exit status: 2 for a mistake in what was asked, 130 where it was interrupted.
@@ -43,6 +44,7 @@ def main(
         full: what `--full` is; `study` then has the values of `configs/<paper>/quick.py` or, with it, of `full.py`.
             Without, `study` is None.
         judged: reads the claims from kept tables, see `vrjax.study.judging`; adds `--judge`, `--readme` and `--pack`.
+        drawn: the paper's picture from kept tables, which `--judge` draws wherever it writes.
         options: beside `--out`, `--fresh` and `--full`: title of a group -> flag -> arguments of `add_argument`.
     """
     parser = argparse.ArgumentParser(
@@ -63,7 +65,7 @@ def main(
     out, given.out = given.out, given.out or pathlib.Path("runs")
     try:
         if judged is not None and (given.judge is not None or given.pack is not None or given.readme):
-            judging.run(paper, judged, values(paper, "full"), given, out, Console(highlight=False))
+            judging.run(paper, judged, values(paper, "full"), given, out, Console(highlight=False), drawn=drawn)
             return 0
         job(None if full is None else values(paper, given.values), given, Console(highlight=False))
     except (ValueError, OSError, ImportError, FloatingPointError, argparse.ArgumentTypeError) as error:

@@ -10,7 +10,9 @@ A paper plugs in one function, and hands it to `command.main(..., judged=verdict
 `study` are the sizes that the tables were measured with, `tables` the parts that `Bench.part` kept, by name. A run that
 has not come to its end may lack any of them: what needs one that is missing is left out of both answers. `study.quick`
 is then set, and means nothing but that there are no verdicts. The tables go, as markdown and by these names, where the
-paper's README has room for them (`vrjax.study.readme`); "claims" is the table of all claims and always there.
+paper's README has room for them (`vrjax.study.readme`). Three are always there: "primary" and "exploratory", the
+verdicts of either role in a few columns, and "claims", all that is known of each. A second function, `drawn(study,
+tables)`, gives the parts of the paper's picture (`vrjax.study.page.Drawn`), `<paper>.png` beside the README.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from vrjax.study import archive, claims, readme, registration
 from vrjax.study.archive import Kept
 from vrjax.study.tables import Tables
 
+Draw = Callable[[Any, Mapping[str, Tables]], Sequence[Any]]
 Judge = Callable[[Any, registration.Registration, Mapping[str, Tables]], tuple[Sequence[Claim], Mapping[str, str]]]
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "--judge": {
@@ -58,7 +61,7 @@ class Judged(NamedTuple):
         asked: what was registered.
         kept: what was judged.
         claims: all registered ones in order, those without a finding as missing.
-        tables: markdown by name, "claims" first.
+        tables: markdown by name, those of the claims first.
     """
 
     asked: registration.Registration
@@ -100,7 +103,11 @@ def judge(paper: str, judged: Judge, kind: type, kept: Kept) -> Judged:
     found, tables = judged(study, asked, kept.tables) if kept.tables else ([], {})
     rows = {row.id: row for row in [*found, *claims.missing(asked, found)]}
     every = tuple(rows[one["id"]] for one in asked.claims)
-    return Judged(asked, kept, every, {"claims": files.table(every), **tables})
+    told = {"claims": files.table(every)}
+    for role in ("primary", "exploratory"):
+        if some := [rows[one["id"]] for one in asked.claims if one["role"] == role]:
+            told[role] = files.table(some, "verdicts")
+    return Judged(asked, kept, every, told | tables)
 
 
 def out_of_step(paper: str, told: Judged, home: pathlib.Path) -> list[str]:
@@ -134,7 +141,14 @@ def command(paper: str) -> str:
 
 
 def run(
-    paper: str, judged: Judge, study: Any, given: argparse.Namespace, out: pathlib.Path | None, console: Console
+    paper: str,
+    judged: Judge,
+    study: Any,
+    given: argparse.Namespace,
+    out: pathlib.Path | None,
+    console: Console,
+    *,
+    drawn: Draw | None = None,
 ) -> None:
     """Does what `--judge`, `--readme` and `--pack` ask.
 
@@ -145,6 +159,7 @@ def run(
         given: the options.
         out: where to write, if it was asked for.
         console: of the user.
+        drawn: the paper's picture.
 
     Raises:
         ValueError: options that do not go together, a run that is not finished, or as `judge` and `archive` say.
@@ -174,6 +189,7 @@ def run(
         files.write(path / files.FILE, told.found, registered=told.asked.claims)
         for name, text in told.tables.items():
             writing.text(path / f"{name}.md", text)
+        picture(path / f"{paper}.png", study, kept, drawn)
         console.print(f"written: {path}")
     if given.readme:
         path = home / "README.md"
@@ -182,7 +198,16 @@ def run(
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         writing.text(path, text)
+        picture(home / f"{paper}.png", study, kept, drawn)
         console.print(f"written: {path}")
+
+
+def picture(path: pathlib.Path, study: Any, kept: Kept, drawn: Draw | None) -> None:
+    """Draws the paper's picture from kept tables, with the sizes they were measured with."""
+    if drawn is not None:
+        from vrjax.study import page  # Matplotlib: not to judge
+
+        page.draw(path, *drawn(records.from_dict(type(study), kept.config.get("config"), str(path)), kept.tables))
 
 
 def pack(paper: str, judged: Judge, study: Any, place: pathlib.Path, console: Console) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from vrjax.report import parts
 from vrjax.report import tables as report
 from vrjax.study import claims, command, registration, sizes
 from vrjax.study.tables import made_of, running
@@ -50,5 +51,10 @@ def judged(study, asked, tables):
     return rows, {"rates": report.markdown(("seed", "heads"), rates)}
 
 
+def drawn(study, tables):
+    rates = [tables[f"seed-{k}"]["heads"].mean() for k in range(study.bases) if f"seed-{k}" in tables]
+    return [parts.Curve("Heads", [parts.Series("coins", rates)])]
+
+
 def main(argv=None):
-    return command.main("made_up", __doc__, job, argv, full="eight seeds", judged=judged)
+    return command.main("made_up", __doc__, job, argv, full="eight seeds", judged=judged, drawn=drawn)
