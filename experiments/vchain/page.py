@@ -34,7 +34,29 @@ NOTES = (
 )
 
 
+FRONT = ("t2v", "augmented", "text", "vchain", "tuned_short", "placebo", "tries", "linear", "nearest", "pinned", "held")
 STRIPS = ("t2v", "augmented", "text", "nearest", "vchain", "placebo", "tuned_short")
+
+
+def drawn(study: VChain, tables: Mapping[str, Tables]) -> list[common.Drawn]:
+    """The README's picture, from kept tables: the arms on familiar and on novel scenes, and the trade-off."""
+    found = verdicts.gathered(study, tables)
+    novel = verdicts.novel_scenes(found)
+    rows = {row["arm"]: row for row in verdicts.arm_rows(found, novel, study)}
+    share = lambda arm, scenes: (rows[arm][scenes][key] for key in ("share", "low", "high"))
+    effects = lambda scenes: [
+        parts.Effect(name, *share(arm, scenes), role="model" if arm == "vchain" else "control")
+        for arm, name in ((arm, suite.label(arm)) for arm in FRONT)
+        if arm in rows and scenes in rows[arm]
+    ]
+    words = {"familiar": "Familiar scenes, where text suffices", "novel": "Novel scenes: an egg breaks, a duck floats"}
+    out: list[common.Drawn] = [
+        parts.Forest(title, effects(scenes), x_label="share of complete and lawful clips")
+        for scenes, title in words.items()
+        if effects(scenes)
+    ]
+    curve = verdicts.curve_rows(found, novel, study)
+    return [*out, trade_off(curve, study)] if curve else out
 
 
 def strips(one: suite.Base, tables: Mapping[str, Tables]) -> Figure:

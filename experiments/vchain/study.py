@@ -200,4 +200,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         **real.OPTIONS,
     }
     full = "eight bases trained from scratch, judged"
-    return command.main("vchain", __doc__, job, argv, full=full, judged=verdicts.judged, options=options)
+    how = {"full": full, "judged": verdicts.judged, "drawn": page.drawn}
+    return command.main("vchain", __doc__, job, argv, **how, options=options)

@@ -245,7 +245,8 @@ def _cells(row: Claim | Missing) -> dict[str, str]:
         least = lambda one: row.smallest if one.smallest is None else one.smallest
         told = lambda say: "; ".join(f"{one.name}: {say(one)}" for one in row.contrasts)
         words["estimate [95 %]"] = told(lambda one: f"{one.estimate:.3g} {_ends(one.interval)}, p {one.p:.2g}")
-        words["smallest"] = f"{told(lambda one: f'{least(one):.3g}')} {row.unit}".strip()
+        if len({least(one) for one in row.contrasts}) > 1:
+            words["smallest"] = f"{told(lambda one: f'{least(one):.3g}')} {row.unit}".strip()
         words["per seed"] = told(lambda one: joined(one.per_seed)) if row.contrasts[0].per_seed else words["per seed"]
     return words
 
