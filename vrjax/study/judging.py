@@ -107,7 +107,7 @@ def judge(paper: str, judged: Judge, kind: type, kept: Kept) -> Judged:
     for role in ("primary", "exploratory"):
         if some := [rows[one["id"]] for one in asked.claims if one["role"] == role]:
             told[role] = files.table(some, "verdicts")
-    return Judged(asked, kept, every, told | tables)
+    return Judged(asked, kept, every, {**told, **tables})
 
 
 def out_of_step(paper: str, told: Judged, home: pathlib.Path) -> list[str]:
