@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from vrjax import cli
+from vrjax import cli, tasks
 from vrjax.models import wan
+from vrjax.models.pipeline import EmbeddedPipeline
 from vrjax.report import claims
 
 CONFIG = pathlib.Path(__file__).parents[1] / "configs" / "chain_of_steps" / "smoke.py"
@@ -177,6 +178,30 @@ def test_preview(tmp_path, capsys):
     assert "3 test clips of maze" in capsys.readouterr().out
 
 
+def payload(folder):
+    """What the one scrubber of a page shows."""
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    return json.loads(text.split('id="payload">')[1].split("</script>")[0])["scrubbers"][0]
+
+
+def test_screen_and_page_mean_the_same_by_solved(model, tmp_path, capsys, monkeypatch):
+    """A right answer whose frames come too late is solved, in the marks of the page too."""
+    clip = tasks.get("maze").make(0, split="test")
+    late = np.repeat(clip.video[-1:], len(clip.video), axis=0)
+    wrong = np.repeat(clip.video[:1], len(clip.video), axis=0)
+    assert 0 < tasks.get("maze").score(clip, late) < 1
+    films = np.stack([late, wrong, clip.video])
+    plain = EmbeddedPipeline.decode
+    several = lambda got: films if got.ndim == 5 else np.repeat(films[:, None], got.shape[1], axis=1)
+    monkeypatch.setattr(EmbeddedPipeline, "decode", lambda self, latents: several(np.asarray(plain(self, latents))))
+    out = tmp_path / "look"
+    assert call("sample", "maze", "--model", model, "--steps", 2, "--noise", "0-2", "--out", out) == 0
+    assert "2 of 3 solved" in capsys.readouterr().out
+    (case,) = payload(out)["cases"]
+    assert case["solved"] == claims.read_details(out)["solved"] == [True, False, True]
+    assert [[g["kind"] for g in run] for run in case["guesses"]] == [["right"] * 2, ["unreadable"] * 2, ["right"] * 2]
+
+
 def test_sample_keeps_every_step(model, tmp_path, capsys):
     out = tmp_path / "look"
     assert call("sample", "maze", "--model", model, "--steps", 3, "--noise", "0,5", "--out", out) == 0
@@ -191,6 +216,8 @@ def test_sample_keeps_every_step(model, tmp_path, capsys):
     assert details["noise"] == [0, 5] and len(details["score"]) == 2 and details["solved"] == [False, False]
     said = capsys.readouterr().out
     assert "0 of 2 solved" in said and "3 steps from 2 noise seeds" in said
+    (case,) = payload(out)["cases"]
+    assert case["solved"] == details["solved"] and [len(run) for run in case["guesses"]] == [3, 3]
 
     # the same again is read; with other steps, seeds or weights it is another run, which has a folder of its own
     assert call("sample", "maze", "--model", model, "--steps", 3, "--noise", "0,5", "--out", out) == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
-from vrjax.align import data, loop, step
+from vrjax.align import data, logs, loop, step
 from vrjax.align.config import AlignConfig, Preference, Reference, Rollout
 from vrjax.files import records
 from vrjax.models import wan
@@ -149,3 +149,24 @@ def test_two_devices_equal_one(finished, base, folder, tmp_path):
     for found, wanted in zip(rows(tmp_path), rows(finished), strict=True):
         for name, value in wanted.items():
             np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_a_collapsed_run_keeps_and_exports_nothing(base, folder, tmp_path, capsys):
+    def sick_from(step, window=3):  # winners' error counts as too high from here on
+        class Watch(logs.Watch):
+            def see(self, now, row):
+                return super().see(now, row | {"win_error": row["win_error"] * (1 if now < step else 100)})
+
+        return lambda made: loop.prepare(made)._replace(watch=Watch(window=window))
+
+    run = functools.partial(training.run, root=tmp_path)
+    with pytest.raises(training.Diverged, match=r"collapsed at step 3: .* no checkpoint was saved before"):
+        run(config(base, folder, name="early"), prepare=sick_from(1))
+    assert not (tmp_path / "early" / "model").exists() and not (tmp_path / "early" / "results.json").exists()
+    assert "step 2 is not kept" in capsys.readouterr().out
+    text = (tmp_path / "early" / "report.html").read_text()
+    assert "early collapsed at step 3" in text and "step 2 is not kept" in text and "rewards/margins" in text
+    with pytest.raises(training.Diverged, match=r"ended sick: .* the last good checkpoint, step 2, is kept"):
+        run(config(base, folder, name="late"), prepare=sick_from(4, window=8))  # too late for a whole window
+    assert [p.name for p in (tmp_path / "late" / "checkpoints").iterdir()] == ["2"]
+    assert not (tmp_path / "late" / "model").exists()

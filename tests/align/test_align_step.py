@@ -475,3 +475,40 @@ def test_the_watch_warns_once_when_accuracy_rises_and_winners_get_worse():
     with pytest.warns(logs.LoserShortcut, match="accuracy 0.98 while the policy's error on winners is"):
         said = [watch.see(i, bad) for i in range(5, 9)]
     assert sum(s is not None for s in said) == 1
+
+
+def test_rewards_have_the_names_of_trl():
+    from vrjax.align import logs
+
+    rng = np.random.default_rng(0)
+    one = lambda: errors.Errors(jnp.asarray(rng.random(4)), jnp.asarray(rng.random((4, 2))))
+    measured = errors.Measured(one(), one(), jnp.asarray(rng.random(4)))
+    spec = Preference(beta=20.0, bins=2)
+    row = {name: float(value) for name, value in logs.metrics(spec, measured).items()}
+    named = logs.Watch(spec).named(row)
+    assert named["rewards/accuracies"] == row["accuracy"] and named["rewards/margins"] == row["margin"]
+    assert named["rewards/chosen"] == pytest.approx(-10 * row["win_gap"])
+    assert named["rewards/chosen"] - named["rewards/rejected"] == pytest.approx(row["margin"], rel=1e-4)
+    assert set(logs.Watch(dataclasses.replace(spec, weighting="squared")).named(row)) == {
+        "rewards/accuracies",
+        "rewards/margins",
+    }
+    assert logs.Watch(spec).named({"loss": 1.0}) == {}
+
+
+def test_a_collapse_is_seen_over_a_window_and_a_sick_state_at_once():
+    from vrjax.align import logs
+
+    healthy = {"accuracy": 0.6, "win_gap": -0.1, "loser_dominant": 0.1, "win_error": 0.2, "reference_win_error": 0.2}
+    watch = logs.Watch(window=3)
+    for i in range(3):
+        watch.see(i, healthy)
+    assert watch.sick is None and watch.collapsed is None
+    watch.see(3, healthy | {"win_error": 2.0})  # (0.2 + 0.2 + 2) / 0.6 is 4 times
+    assert "4.0 times the reference's over the last 3 updates" in watch.collapsed
+    fresh = logs.Watch(window=3)  # as after a kill: not lost yet, but nothing to keep
+    fresh.see(0, healthy | {"win_error": 2.0})
+    assert fresh.collapsed is None and "10.0 times" in fresh.sick
+    alone = logs.Watch(window=1)  # a loss without a reference
+    alone.see(0, healthy | {"win_error": 2.0, "reference_win_error": 0.0})
+    assert alone.sick is None

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -18,14 +19,23 @@ from vrjax.models import wan
 from vrjax.models.embedded import conditions
 from vrjax.report import claims
 from vrjax.train import config as configs
-from vrjax.train import evaluate, loop
+from vrjax.train import evaluate, loggers, loop, page, telling
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The root of a finished tiny run."""
-    root = tmp_path_factory.mktemp("runs")
-    loop.run(tiny.config(), root=root)
+    """The root of a finished tiny run, which had a page from its first validation on."""
+    root, seen, save = tmp_path_factory.mktemp("runs"), {}, loop.Loop._save
+
+    def seeing(self, step):
+        here = self.folder / "report.html"
+        seen[step] = here.read_text() if here.exists() else ""
+        save(self, step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Loop, "_save", seeing)
+        loop.run(tiny.config(), root=root)
+    assert not seen[2] and "running, step 4 of 8" in seen[4] and "Validation at step 8" in seen[8]
     return root
 
 
@@ -69,6 +79,54 @@ def test_a_run_leaves_what_the_design_says(finished):
     assert solved["n"] == 2 and 0 <= solved["low"] <= solved["solved"] <= solved["high"] <= 1
     dit = wan.load_dit(run / "model")
     assert dit.cfg == dataclasses.replace(tiny.MODEL, unroll=False, remat="none")
+
+
+def test_the_page_shows_every_validation(finished):
+    text = (finished / "tiny" / "report.html").read_text()
+    assert "finished, step 8 of 8" in text and "Warning" not in text.split("<main")[1].split("<script")[0]
+    made = page.page(page.read(finished / "tiny" / "metrics.jsonl"), tiny.config(), "finished")
+    solved, loss = made.curves[:2]
+    assert solved.series[0].x.tolist() == [4, 8] and solved.series[0].name == "maze"
+    assert loss.title == "Loss" and loss.series[0].x.tolist() == list(range(1, 9))
+    long = [{"step": i, "loss": float(i)} for i in range(1, 5001)]
+    y, x = page.thinned(long, "loss")
+    assert len(x) == page.POINTS and x == pytest.approx(y) and y[0] == 9 and y[-1] == 4992.5
+
+
+def test_values_go_to_the_loggers_that_are_asked_for(tmp_path, monkeypatch):
+    sent = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            sent.append((pathlib.Path(folder).name, purge_step))
+
+        def add_scalar(self, name, value, step):
+            sent.append((name, value, step))
+
+        def close(self):
+            sent.append("closed")
+
+    run = types.SimpleNamespace(log=lambda values, step: sent.append((values, step)), finish=lambda: sent.append("end"))
+    begun = []
+    modules = {
+        "tensorboardX": types.SimpleNamespace(SummaryWriter=Writer),
+        "wandb": types.SimpleNamespace(init=lambda **given: begun.append(given) or run),
+    }
+    for name, fake in modules.items():
+        monkeypatch.setitem(sys.modules, name, fake)
+    for _ in range(2):  # before a kill and after it
+        told = telling.Telling(tiny.config(), tmp_path, 2, quiet=False, log=["tensorboard", "wandb", "wandb"])
+        told.update(3, {"loss": 0.5}, {"rewards/accuracies": 1.0})
+        told.close()
+    assert sent[:4] == [("tensorboard", 3), ("loss", 0.5, 3), ("rewards/accuracies", 1.0, 3), sent[3]]
+    assert sent[3] == ({"loss": 0.5, "rewards/accuracies": 1.0}, 3) and {"closed", "end"} <= set(map(str, sent))
+    assert len(begun) == 2 and begun[0] == begun[1] and begun[0]["name"] == "tiny" and begun[0]["resume"] == "allow"
+    with pytest.raises(ValueError, match="unknown 'mlflow', expected one of tensorboard, wandb"):
+        loggers.opened(["mlflow"], tmp_path, tiny.config(), 0)
+    for name, package in (("tensorboard", "tensorboardX"), ("wandb", "wandb")):
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(ImportError, match=rf"--log {name} needs {package}: pip install 'vrjax\[log\]'"):
+            loggers.opened([name], tmp_path, tiny.config(), 0)
 
 
 def test_a_finished_run_is_only_read(finished, capsys):
@@ -115,7 +173,7 @@ def test_a_changed_config_is_refused_and_named(root):
 
 
 def test_fresh_starts_over_and_leaves_other_files(root, monkeypatch):
-    monkeypatch.setattr(loop.Loop, "__init__", lambda self, config, folder, prepare: None)
+    monkeypatch.setattr(loop.Loop, "__init__", lambda self, config, folder, prepare, log: None)
     monkeypatch.setattr(loop.Loop, "run", lambda self: {"started": True})
     (root / "tiny" / "notes.txt").write_text("mine")
     assert loop.run(tiny.config(seed=1), root=root, fresh=True) == {"started": True}

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from vrjax.align import losses
 from vrjax.align.errors import Measured
+from vrjax.train import watch
 
 ROUNDING = 4 * float(jnp.finfo(jnp.float32).eps)
 
@@ -77,16 +78,21 @@ def dynamic_degree(video: Float[Array, "*lead t h w c"]) -> Float[Array, "*lead"
     return jnp.mean(jnp.abs(jnp.diff(video.astype(jnp.float32), axis=-4)), (-4, -3, -2, -1))
 
 
-class Watch:
-    """Looks at the rows of a run and warns, once, when the loser shortcut shows.
+class Watch(watch.Watch):
+    """Looks at the rows of a run: warns, once, when the loser shortcut shows, and calls a collapse by its name.
 
-    Over the last `window` updates: accuracy at least `accuracy` while the mean win gap is above 0, or more than half of
-    all pairs loser-dominant.
+    Loser shortcut: over the last `window` updates accuracy at least `accuracy` while the mean win gap is above 0, or
+    more than half of all pairs loser-dominant. Collapse: over as many updates the winners' error is on average more
+    than `times` the reference's; while it is so over those seen yet, the state is sick and not worth keeping.
+
+    Args:
+        spec: the run's `Preference`, for `named`.
+        window, accuracy, times: as above.
     """
 
-    def __init__(self, *, window: int = 20, accuracy: float = 0.95):
+    def __init__(self, spec: Any = None, *, window: int = 20, accuracy: float = 0.95, times: float = 3.0):
+        self._spec, self._accuracy, self._times = spec, accuracy, times
         self._rows: collections.deque[dict[str, Any]] = collections.deque(maxlen=window)
-        self._accuracy = accuracy
         self.warned: str | None = None
 
     def see(self, step: int, row: dict[str, float]) -> str | None:
@@ -94,9 +100,9 @@ class Watch:
         if "accuracy" not in row:
             return None
         self._rows.append(row)
-        if self.warned or len(self._rows) < (self._rows.maxlen or 0):
+        if self.warned or not self._full:
             return None
-        mean = {k: sum(r[k] for r in self._rows) / len(self._rows) for k in ("accuracy", "win_gap", "loser_dominant")}
+        mean = {k: self._mean(k) for k in ("accuracy", "win_gap", "loser_dominant")}
         saturated = mean["accuracy"] >= self._accuracy and mean["win_gap"] > 0
         if not saturated and mean["loser_dominant"] <= 0.5:
             return None
@@ -107,3 +113,43 @@ class Watch:
         )
         warnings.warn(self.warned, LoserShortcut, stacklevel=2)
         return self.warned
+
+    def named(self, row: dict[str, float]) -> dict[str, float]:
+        """The metrics under the names that TRL's users know.
+
+        `rewards/accuracies` and `rewards/margins` are accuracy and margin; `rewards/chosen` and `rewards/rejected` are
+        minus beta / 2 times the gaps, where beta does not depend on the noise level, so that their difference is the
+        margin. Flow models have no log-probabilities of clips, only errors, so there is no `logps/...`.
+        """
+        if "accuracy" not in row:
+            return {}
+        out = {"rewards/accuracies": row["accuracy"], "rewards/margins": row["margin"]}
+        if self._spec is not None and self._spec.weighting == "constant":
+            half = 0.5 * float(self._spec.beta)
+            out |= {"rewards/chosen": -half * row["win_gap"], "rewards/rejected": -half * row["lose_gap"]}
+        return out
+
+    @property
+    def sick(self) -> str | None:
+        """Winners' error far above the reference's, over the updates seen yet (at most the window)."""
+        if not self._rows or "reference_win_error" not in self._rows[-1]:
+            return None
+        policy, reference = self._mean("win_error"), self._mean("reference_win_error")
+        if not reference or policy <= self._times * reference:
+            return None
+        return (
+            f"the policy's error on winners is {policy / reference:.1f} times the reference's over the last "
+            f"{len(self._rows)} updates: it forgets what it knew; anchor the winner (dpop, reg_dpo) or raise beta"
+        )
+
+    @property
+    def collapsed(self) -> str | None:
+        """The same, over a whole window."""
+        return self.sick if self._full else None
+
+    @property
+    def _full(self) -> bool:
+        return len(self._rows) == self._rows.maxlen
+
+    def _mean(self, name: str) -> float:
+        return sum(row[name] for row in self._rows) / len(self._rows)

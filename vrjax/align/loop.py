@@ -6,6 +6,7 @@ the data.
 """
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from vrjax.align import data, logs, step, stored
@@ -16,20 +17,23 @@ from vrjax.train import loop as training
 Config = AlignConfig
 
 
-def run(config: AlignConfig, *, root: str | pathlib.Path = "runs", fresh: bool = False) -> dict[str, Any]:
+def run(
+    config: AlignConfig, *, root: str | pathlib.Path = "runs", fresh: bool = False, log: Sequence[str] = ()
+) -> dict[str, Any]:
     """Trains a preference run in `root/<name>` to its end and exports the policy to `root/<name>/model`.
 
-    Args, returns and raises as `vrjax.train.loop.run`; also ValueError for pairs that differ trivially, and the
-    warning `logs.LoserShortcut`, once, when winners get worse while the accuracy rises.
+    Args, returns and raises as `vrjax.train.loop.run`; also ValueError for pairs that differ trivially, the warning
+    `logs.LoserShortcut`, once, when winners get worse while the accuracy rises, and `Diverged` for a collapse: winners'
+    error several times the reference's over a window of updates. No state from there on is saved or exported.
     """
-    return training.run(config, root=root, fresh=fresh, prepare=prepare)
+    return training.run(config, root=root, fresh=fresh, prepare=prepare, log=log)
 
 
 def prepare(made: training.Made) -> training.Parts:
     """The parts of a preference run: see `vrjax.train.loop.Parts`."""
     config: Any = made.network.config
     state, shardings = step.extended(config, made.state, made.shardings)
-    update, watch = step.make(made.network, made.mesh, shardings), logs.Watch().see
+    update, watch = step.make(made.network, made.mesh, shardings), logs.Watch(config.preference)
     if config.pairs is None:
         return training.Parts(state, update, training.batches(config, made.rows), watch)
     pairs = data.pairs(config)

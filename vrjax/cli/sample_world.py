@@ -67,6 +67,7 @@ def _run(args: argparse.Namespace, held: contextlib.ExitStack) -> None:
         guesses=guesses.judged(world, clip, estimates),
         outcomes=[f"{'solved' if s else 'not solved'}, score {v:.2f}" for s, v in zip(solved, scores, strict=True)],
         world=args.world,
+        other="other path" if args.world.startswith("maze") else "another answer",
     )
     details = {"model": str(path), **made, "solved": solved, "score": scores}
     claims.write(out / "results.json", [], details={"kind": "sample", **details})

@@ -38,6 +38,9 @@ def add(sub: argparse.ArgumentParser, room: str = "train", text: str = TEXT) -> 
     sub.set_defaults(room=room, text=text)
     sub.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
     sub.add_argument("--fresh", action="store_true", help="forget an earlier run of this name and start over")
+    sub.add_argument(
+        "--log", action="append", default=[], choices=("tensorboard", "wandb"), help="log there too (extra `log`)"
+    )
     several = sub.add_argument_group("several processes", "Each runs this command; see the end of the text above.")
     several.add_argument("--distributed", action="store_true", help="be one process of the TPU slice or Slurm job")
     several.add_argument("--coordinator", metavar="HOST:PORT", help="address of the first process, if not found")
@@ -68,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
     elif together:
         processes.start(args.coordinator, args.processes, args.process, heartbeat=args.heartbeat)
     try:
-        loop.run(config, root=args.root, fresh=args.fresh, prepare=room.prepare)
+        loop.run(config, root=args.root, fresh=args.fresh, prepare=room.prepare, log=args.log)
     except loop.Stopped as stopped:
         if processes.first():
             print(stopped)

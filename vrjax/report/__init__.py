@@ -8,7 +8,8 @@
 | `seeds` | training seeds as the unit: interval, p-value, share of variance between them |
 | `statistics` | the intervals and tests that it is made of, every draw seeded |
 | `coverage` | a command: what the rules say of simulated studies |
-| `parts` | the records that a page and a figure are made of |
+| `parts`, `plots` | the records that a page and a figure are made of |
+| `guesses` | what each guess of a run is: right, another answer, unreadable |
 | `html` | one self-contained page |
 | `figures` | figures from the same records |
 | `sheet` | clips of a task as a picture |

@@ -109,6 +109,8 @@ def render(page: Page) -> str:
         page=page,
         paragraphs=[p.strip() for p in page.intro.split("\n\n") if p.strip()],
         claims=claims,
+        with_null=any(series.role == "null" for curve in page.curves for series in curve.series),
+        followed=bool(page.scrubbers) and any(curve.sync for curve in page.curves),
         tally={verdict: sum(c["record"].verdict == verdict for c in claims) for verdict in VERDICTS},
         contacts=[_payload.contact(case, bool(s.compare)) for s in page.scrubbers for case in s.cases],
         pictures=[_payload.picture(p) for p in page.pictures],

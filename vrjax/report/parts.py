@@ -237,7 +237,11 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """A whole report. `intro` and `notes` are plain text; an empty line in `intro` starts a new paragraph."""
+    """A whole report. `intro` and `notes` are plain text; an empty line in `intro` starts a new paragraph.
+
+    `alerts`: what a reader must know first, above all else. `ledes`: the sentence under the heading of a section
+    ("curves", "claims", "forests", "maps", "pictures", "tables") in this report's own words.
+    """
 
     title: str
     subtitle: str = ""
@@ -250,4 +254,6 @@ class Page:
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
     notes: Sequence[str] = ()
+    alerts: Sequence[str] = ()
+    ledes: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)

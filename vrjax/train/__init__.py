@@ -11,5 +11,6 @@
 | `optim`, `ema`, `lora` | transforms of pytrees: the optimiser, the moving average, adapters |
 | `checkpoints` | complete or not there at all, restorable on another mesh |
 | `evaluate` | solved-rates by sampling |
-| `progress`, `stopping` | what a person sees, and how a person stops it |
+| `telling` | all that a run says: rows on disk, the line on screen (`progress`), its `page`, `loggers` elsewhere |
+| `watch`, `stopping` | who looks at the rows while it goes, and how a person stops it |
 """

@@ -3,11 +3,10 @@
 import contextlib
 import dataclasses
 import math
-import os
 import pathlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -27,10 +26,13 @@ from vrjax.train import stopping
 from vrjax.train.checkpoints import Checkpoints
 from vrjax.train.config import TrainConfig
 from vrjax.train.evaluate import solved_rates
-from vrjax.train.progress import Line, clock
+from vrjax.train.progress import clock
+from vrjax.train.telling import Telling
+from vrjax.train.watch import Watch
 
 Config = TrainConfig
-MADE = ("metrics.jsonl", "timing.jsonl", "results.json", "checkpoints", "model", "adapter.safetensors")
+MADE = ("metrics.jsonl", "timing.jsonl", "results.json", "report.html", "checkpoints", "model", "adapter.safetensors")
+MADE += ("tensorboard", "wandb", "wandb-id")
 MAY_CHANGE = ("mesh", "rules", "model.sequence")  # where arrays live: a run may go on elsewhere, equal but for rounding
 
 
@@ -59,13 +61,13 @@ class Parts(NamedTuple):
         state: the first state on the mesh (a `State` or an extension of it), donated by the update.
         update: compiled, `(state, base, batch, key) -> (state, metrics)`; metrics have `loss` and `relative`.
         data: endless iterator of this process's rows of the batches, with `get_state` and `set_state`.
-        watch: `(step, row of metrics) -> remark for a person, or None`.
+        watch: looks at every row; see `vrjax.train.watch.Watch`.
     """
 
     state: Any
     update: Callable[..., tuple[Any, dict[str, jax.Array]]]
     data: Any
-    watch: Callable[[int, dict[str, float]], str | None] = lambda step, row: None
+    watch: Watch = Watch()
 
 
 def prepare(made: Made) -> Parts:
@@ -80,6 +82,7 @@ def run(
     root: str | pathlib.Path = "runs",
     fresh: bool = False,
     prepare: Callable[[Made], Parts] = prepare,
+    log: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Trains `config` in `root/<name>` to its end and exports the moving average to `root/<name>/model`.
 
@@ -94,12 +97,14 @@ def run(
         root: where run folders are.
         fresh: forget an earlier run of this name.
         prepare: what kind of training it is; see `vrjax.align.loop` for another.
+        log: where else its values go: "tensorboard", "wandb".
 
     Returns:
         The details of `results.json`: among them `solved`, per world with Wilson intervals. (Training makes no claims.)
 
     Raises:
-        Diverged: a value is not finite or the loss has exploded; the last good checkpoint is kept.
+        Diverged: a value is not finite, the loss has exploded, or what watches the run calls it collapsed; the last
+            good checkpoint is kept, and nothing is exported.
         Stopped: on SIGINT or SIGTERM, after saving.
         ValueError: a folder with another config, an impossible config, data that is not finite.
         OSError: files that cannot be written, a full disk among them; the last good checkpoint is kept.
@@ -124,7 +129,7 @@ def run(
             if jax.process_index() == 0:
                 print(f"{config.name} is finished; see {folder / 'results.json'} (start over with --fresh)")
             return claims.read_details(folder / "results.json")
-        return Loop(config, folder, prepare).run()
+        return Loop(config, folder, prepare, log).run()
 
 
 def folder_of(config: TrainConfig, root: str | pathlib.Path, fresh: bool) -> writing.Run:
@@ -147,8 +152,14 @@ def _same_everywhere(config: TrainConfig, first: dict[str, Any], folder: pathlib
 class Loop:
     """One process of a run: everything that lives between two kills."""
 
-    def __init__(self, config: TrainConfig, folder: pathlib.Path, prepare: Callable[[Made], Parts] = prepare):
-        self.config, self.folder = config, folder
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: pathlib.Path,
+        prepare: Callable[[Made], Parts] = prepare,
+        log: Sequence[str] = (),
+    ):
+        self.config, self.folder, self.log = config, folder, log
         self.mesh = parallel.run_mesh(config.mesh)
         self.sharding = states.batch_sharding(config, self.mesh)
         rows = config.data.batch
@@ -167,37 +178,33 @@ class Loop:
         """Trains from the newest checkpoint to the end, evaluates, exports."""
         config = self.config
         done = self._restore()
-        writes = processes.first()
-        line = Line(config.name, done, config.steps, quiet=not writes)
+        tell = Telling(config, self.folder, done, quiet=not processes.first(), log=self.log)
         if done:
-            line.say(f"{config.name}: going on from step {done} of {config.steps}")
-        where = lambda name: self.folder / name if writes else pathlib.Path(os.devnull)
-        metrics, timing = (
-            writing.Rows(where("metrics.jsonl"), step=done),
-            writing.Rows(where("timing.jsonl"), step=done),
-        )
+            tell.say(f"{config.name}: going on from step {done} of {config.steps}")
         began = time.monotonic()
         try:
             with stopping.asked() as stop:
-                done = self._train(done, line, metrics, timing, stop)
+                done = self._train(done, tell, stop)
             if done < config.steps:
                 raise Stopped(f"stopped at step {done} of {config.steps}; the same command goes on from there")
             self.checkpoints.wait()
-            results = self._finish(line)
-            line.say(f"{config.name}: done in {clock(time.monotonic() - began)}; model in {self.folder / 'model'}")
+            if self.watch.sick:
+                raise self._diverged("ended sick", self.watch.sick)
+            results = self._finish(tell)
+            tell.page("finished")
+            tell.say(f"{config.name}: done in {clock(time.monotonic() - began)}; model in {self.folder / 'model'}")
             return results
         except Exception as error:
+            tell.page("stopped", [str(error)])
             if processes.several() and not isinstance(error, (Stopped, Diverged)):
                 self.checkpoints.abandon()  # of this process alone: closing would wait for the others
             raise
         finally:
-            line.close()
-            metrics.close()
-            timing.close()
+            tell.close()
             with contextlib.suppress(OSError):  # a failed save has been reported where it happened
                 self.checkpoints.close()
 
-    def _train(self, done: int, line: Line, metrics: writing.Rows, timing: writing.Rows, stop: threading.Event) -> int:
+    def _train(self, done: int, tell: Telling, stop: threading.Event) -> int:
         """Updates until the end or until asked to stop. Returns the number of updates done.
 
         Metrics are looked at one step late, so that the device never waits for the host; before a checkpoint they are
@@ -214,48 +221,49 @@ class Loop:
             self.position = position
             batch = self._next_batch() if done < config.steps else None  # made while the device computes
             if pending is not None:
-                self._look(*pending, line, metrics)
+                self._look(*pending, tell)
             pending = (done, values)
             check = config.validate.every and done % config.validate.every == 0
             save = done % config.checkpoint.every == 0 or done == config.steps
             if check or save:
-                self._look(*pending, line, metrics)
+                self._look(*pending, tell)
                 pending = None
             if check:
-                rates = self._validate(config.validate.clips)
-                line.solved(rates)
-                metrics.add({"step": done, "validation": rates})
-            if save:
+                tell.validation(done, self._validate(config.validate.clips))
+            if save and self.watch.sick:
+                tell.remark(done, f"step {done} is not kept: {self.watch.sick}")
+            elif save:
                 self._save(done)
-                timing.add({"step": done, "from": start, "seconds": round(time.monotonic() - began, 3)})
+                tell.saved(done, start, time.monotonic() - began)
             else:
                 self.checkpoints.check()
             asked = self.ballot.any(stop.is_set())
         if pending is not None:
-            self._look(*pending, line, metrics)
-        if done < config.steps and self.checkpoints.latest != done:
+            self._look(*pending, tell)
+        if done < config.steps and self.checkpoints.latest != done and not self.watch.sick:
             self._save(done)
             self.checkpoints.wait()
         return done
 
-    def _look(self, step: int, values: dict[str, jax.Array], line: Line, metrics: writing.Rows) -> None:
+    def _look(self, step: int, values: dict[str, jax.Array], tell: Telling) -> None:
         """Reads the metrics of an update (waits for it), stops the run if they are bad, records them."""
         row = {name: float(value) for name, value in jax.device_get(values).items()}
         bad = [f"{name} is {value}" for name, value in row.items() if not math.isfinite(value)]
         if not bad and row["relative"] > self.config.diverged:
             bad = [f"loss {row['loss']:.4g} is {row['relative']:.3g} times that of predicting zero"]
         if bad:
-            last = self.checkpoints.latest
-            kept = (
-                "no checkpoint was saved before" if last is None else f"the last good checkpoint, step {last}, is kept"
-            )
-            hint = "lower optim.lr or set optim.clip"
-            raise Diverged(f"{self.config.name} diverged at step {step}: {', '.join(bad)}; {kept} ({hint})")
-        if step % self.config.log_every == 0 or step == self.config.steps:
-            metrics.add({"step": step, **row})
-        line.update(step, row)
-        if (remark := self.watch(step, row)) is not None:
-            line.say(f"{self.config.name}: {remark}")
+            raise self._diverged(f"diverged at step {step}", ", ".join(bad))
+        tell.update(step, row, self.watch.named(row))
+        if (remark := self.watch.see(step, row)) is not None:
+            tell.remark(step, remark)
+        if self.watch.collapsed:
+            raise self._diverged(f"collapsed at step {step}", self.watch.collapsed)
+
+    def _diverged(self, what: str, why: str) -> Diverged:
+        self.checkpoints.wait()
+        last = self.checkpoints.latest
+        kept = "no checkpoint was saved before" if last is None else f"the last good checkpoint, step {last}, is kept"
+        return Diverged(f"{self.config.name} {what}: {why}; {kept} (lower optim.lr or set optim.clip)")
 
     def _next_batch(self) -> dict[str, jax.Array]:
         """The next batch on the devices. Values that are not finite are refused with their place."""
@@ -288,15 +296,15 @@ class Loop:
     def _validate(self, clips: int) -> dict[str, dict[str, float]]:
         return self.validate((self.state.best, self.network.base), clips)
 
-    def _finish(self, line: Line) -> dict[str, Any]:
+    def _finish(self, tell: Telling) -> dict[str, Any]:
         """The last evaluation and the export; results.json appears last and says that the run is complete."""
         config, check = self.config, self.config.validate
         solved = {}
         if check.final_clips:
-            line.say(f"{config.name}: evaluating {check.final_clips} {check.split} clips per world")
+            tell.say(f"{config.name}: evaluating {check.final_clips} {check.split} clips per world")
             solved = self._validate(check.final_clips)
             for name, rate in solved.items():
-                line.say(f"  {name:12} solved {rate['solved']:.1%} [{rate['low']:.1%}, {rate['high']:.1%}]")
+                tell.say(f"  {name:12} solved {rate['solved']:.1%} [{rate['low']:.1%}, {rate['high']:.1%}]")
         whole = processes.to_first((self.state.best, self.network.base), self.whole)
         if processes.first():
             export(self.folder / "model", dataclasses.replace(self.network, base=whole[1]), whole[0], config)

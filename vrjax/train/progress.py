@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -31,7 +32,8 @@ class Line:
     def __init__(self, name: str, start: int, steps: int, *, quiet: bool = False):
         self._name, self._steps = name, steps
         self._loss: float | None = None
-        self._solved = "-"
+        self._solved = ""
+        self._rewards: dict[str, float] = {}
         self._first: tuple[int, float] | None = None  # after the first update: compilation is not speed
         self._printed = 0.0
         self._console = Console(stderr=False, quiet=quiet)
@@ -54,14 +56,19 @@ class Line:
         else:
             self._live.console.print(text, markup=False, highlight=False)
 
-    def solved(self, rates: dict[str, dict[str, float]]) -> None:
+    def solved(self, rates: Mapping[str, Mapping[str, float]]) -> None:
         """Remembers the newest solved-rates of the validation."""
         self._solved = " ".join(f"{name} {rate['solved']:.0%}" for name, rate in rates.items())
 
-    def update(self, step: int, row: dict[str, Any]) -> None:
+    def update(self, step: int, row: Mapping[str, Any]) -> None:
         """Shows the state after `step` updates."""
         now = time.monotonic()
-        self._loss = row["loss"] if self._loss is None else 0.95 * self._loss + 0.05 * row["loss"]
+        for name in ("rewards/accuracies", "rewards/margins"):
+            if name in row:
+                last = self._rewards[name] if name in self._rewards else row[name]
+                self._rewards[name] = 0.95 * last + 0.05 * row[name]
+        before = row["loss"] if self._loss is None else self._loss
+        self._loss = 0.95 * before + 0.05 * row["loss"]
         if self._first is None:
             self._first = (step, now)
         text = self._text(step, now)
@@ -81,7 +88,9 @@ class Line:
         speed = (step - first) / (now - began) if step > first and now > began else None
         self._speed = speed
         pace = "" if speed is None else f", {speed:.2f} steps/s, {clock((self._steps - step) / speed)} left"
-        return f"step {step}/{self._steps}, loss {self._loss:.4f}, solved {self._solved}{pace}"
+        rewards = "".join(f", {name} {value:.3g}" for name, value in self._rewards.items())
+        solved = f", solved {self._solved}" if self._solved else ""
+        return f"step {step}/{self._steps}, loss {self._loss:.4f}{rewards}{solved}{pace}"
 
     _speed: float | None = None
 
