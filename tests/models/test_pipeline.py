@@ -1,5 +1,6 @@
 """Pipelines without torch: what a folder is, its defaults, text and pictures, runs and their records, and misuse."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -9,11 +10,13 @@ import chex
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from tests import tiny
 from tests.models import tiny_wan
 from tests.models.test_tokenizer import written
 from vrjax import files, flow, parallel, tasks
+from vrjax.flow import draws
 from vrjax.models import pipeline, wan
 from vrjax.models import settings as settings_of
 from vrjax.models.embedded import conditions as conditions_of
@@ -119,6 +122,19 @@ def test_published_settings(tmp_path, monkeypatch):
     [
         (lambda root: (root / "model_index.json").unlink(), "not a folder of Wan weights"),
         (lambda root: (root / "model_index.json").write_text("[]"), "expected a JSON object"),
+        (lambda root: edit(root, _class_name="WanVACEPipeline"), "_class_name is 'WanVACEPipeline', expected one of"),
+        (lambda root: edit(root, _class_name=None), "_class_name is None, expected one of WanPipeline"),
+        (lambda root: edit(root, _class_name="WanImageToVideoPipeline"), "but the transformer is a t2v model"),
+        (lambda root: edit(root, expand_timesteps="false"), "expand_timesteps is 'false', expected true or false"),
+        (lambda root: bare(root, _class_name="FluxTransformer2DModel"), "config.json: _class_name is 'Flux"),
+        (lambda root: bare(root, num_attention_heads=None), "config.json: num_attention_heads: found null"),
+        (lambda root: bare(root, num_attention_heads="2"), 'num_attention_heads: found "2", expected a whole number'),
+        (lambda root: bare(root, num_layers=-2), "config.json: num_layers: found -2, expected at least 1"),
+        (lambda root: bare(root, num_layers=True), "config.json: num_layers: found true, expected a whole number"),
+        (lambda root: bare(root, eps="1e-6"), 'config.json: eps: found "1e-6", expected a number'),
+        (lambda root: bare(root, patch_size=[1, 2]), "config.json: patch_size: found a list, expected a list of 3"),
+        (lambda root: edit(root, "vae/config.json", num_res_blocks="x"), 'num_res_blocks: found "x", expected'),
+        (lambda root: edit(root, "vae/config.json", _class_name="AutoencoderKL"), "expected AutoencoderKLWan"),
         (lambda root: edit(root, transformer=[None, None]), "names no transformer"),
         (lambda root: edit(root, boundary_ratio=0.9), "1 transformers and boundary_ratio 0.9"),
         (lambda root: edit(root, transformer_2=["diffusers", "X"], boundary_ratio=0.9), "transformer_2: named in"),
@@ -133,6 +149,30 @@ def test_damaged_folders(change, said, tmp_path):
     change(root)
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(said)):
         pipeline.open(root).settings()
+
+
+CONFIG = "transformer/config.json"
+
+
+def bare(root, **values):
+    """Other values in the transformer's config, of a file whose metadata do not state it."""
+    file = root / "transformer" / "diffusion_pytorch_model.safetensors"
+    save_file(load_file(file), file)
+    edit(root, CONFIG, **values)
+
+
+def test_what_wans_own_config_says(tmp_path):
+    root = tiny_wan.build_original(tmp_path / "m")
+    for said, found in (("t2v", "t2v"), ("i2v", None), ("vace", None)):
+        if (root / "config.json").exists():
+            edit(root, "config.json", model_type=said)
+        else:
+            (root / "config.json").write_text(json.dumps({"model_type": said}))
+        if found:
+            assert pipeline.open(root).folder.kind == found
+        else:
+            with pytest.raises(ValueError, match=f"model_type is '{said}', the transformer is a t2v model"):
+                pipeline.open(root)
 
 
 def edit(root, file="model_index.json", **values):
@@ -225,6 +265,13 @@ def test_text_is_encoded_once(pipe, monkeypatch, tmp_path):
     assert len(loads) == 1
     pipeline.open(pipe.folder.root, cache=False).text([PROMPT])
     assert len(loads) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_said_before_the_encoder_is_loaded(root, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(umt5, "load_text_encoder", lambda *args, **options: pytest.fail("it was loaded"))
+    with pytest.raises(OSError, match="file.text cannot be written .*set VRJAX_CACHE, or use --no-cache"):
+        pipeline.open(root, cache=tmp_path / "file" / "text").text(["anything"])
 
 
 def test_another_encoder_has_its_own_entries(pipe, tmp_path):
@@ -323,6 +370,44 @@ def test_seeds_do_not_depend_on_each_other(pipe):
     np.testing.assert_allclose(videos[0], pipe.vae.decode(both.final[0]), atol=1e-5)
     with pytest.raises(ValueError, match=r"noise: shape .* expected \(n, 2, 2, 4, 2\)"):
         pipe.sample(PROMPT, noise=np.zeros((1, 2, 2, 3, 2), np.float32), **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("jax_enable_x64", True), ("jax_default_prng_impl", "rbg"), ("jax_threefry_partitionable", False)],
+)
+def test_a_seed_alone_decides_the_noise(name, value, pipe):
+    """Whatever a process has set; the run's config says what it was drawn by."""
+    settings = pipe.settings(**SMALL)
+    clip = tasks.get("maze").make(0, "test")
+    with _setting(name, value):
+        found = pipe.noise(settings, [7])
+        other = conditions_of.clip_noise(clip, (2, 3), seed=4)
+        key = draws.key(3)
+    assert found.dtype == other.dtype == np.float32
+    shape = pipe.latent_shape(settings)
+    np.testing.assert_array_equal(found[0], jax.random.normal(jax.random.key(7), shape))
+    np.testing.assert_array_equal(other, conditions_of.clip_noise(clip, (2, 3), seed=4))
+    np.testing.assert_array_equal(jax.random.key_data(key), jax.random.key_data(jax.random.key(3)))
+    assert pipe.about["noise"] == {"generator": "threefry2x32, partitionable", "dtype": "float32"}
+
+
+def test_noise_within_a_run_is_settled_too(pipe):
+    """A stochastic solver draws while the compiled program runs."""
+    options = SMALL | {"guidance": 1, "solver": "sde"}
+    expected = pipe.sample(PROMPT, seeds=[3], **options).final
+    with _setting("jax_threefry_partitionable", False):
+        np.testing.assert_array_equal(pipe.sample(PROMPT, seeds=[3], **options).final, expected)
+
+
+@contextlib.contextmanager
+def _setting(name, value):
+    before = getattr(jax.config, name)
+    jax.config.update(name, value)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
 
 
 def test_guidance_is_two_branches(pipe):
@@ -532,8 +617,6 @@ def test_an_embedded_model(tmp_path):
 
 def lora_file(path, cfg, seed):
     """A LoRA of rank 2 on one matrix of block 0."""
-    from safetensors.numpy import save_file
-
     rng = np.random.default_rng(seed)
     key = "diffusion_model.blocks.0.self_attn.q"
     down, up = (rng.standard_normal(shape).astype(np.float32) for shape in ((2, cfg.dim), (cfg.dim, 2)))
@@ -563,8 +646,6 @@ def test_loras_of_two_experts(pair, tmp_path):
 
 def test_a_lora_whose_keys_name_experts(pair, root, tmp_path):
     """One file for both; what chose is said; a file for the low-noise one alone goes there and nowhere else."""
-    from safetensors.numpy import save_file
-
     arrays = {}
     for i, part in enumerate(("transformer", "transformer_2")):
         for ab, shape in (("A", (2, 24)), ("B", (24, 2))):

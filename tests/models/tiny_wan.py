@@ -69,7 +69,8 @@ def build(root: pathlib.Path, kind: str = "t2v", *, experts: int = 1, clip: bool
     scheduler = {"_class_name": "UniPCMultistepScheduler", "flow_shift": SHIFT, "prediction_type": "flow_prediction"}
     (root / "scheduler").mkdir()
     (root / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler | {"use_flow_sigmas": True}))
-    index = {"_class_name": "WanPipeline", "transformer": ["diffusers", "WanTransformer3DModel"]}
+    pipeline = "WanImageToVideoPipeline" if kind in ("i2v", "flf2v") else "WanPipeline"
+    index = {"_class_name": pipeline, "transformer": ["diffusers", "WanTransformer3DModel"]}
     index |= {"transformer_2": ["diffusers", "WanTransformer3DModel"] if experts == 2 else [None, None]}
     index |= {"boundary_ratio": 0.9 if experts == 2 else None, "expand_timesteps": kind == "ti2v"}
     (root / "model_index.json").write_text(json.dumps(index))

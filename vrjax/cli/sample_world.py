@@ -38,7 +38,7 @@ def _run(args: argparse.Namespace, held: contextlib.ExitStack) -> None:
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", pipe.name)
     out = args.out or pathlib.Path("runs") / f"sample-{args.world}-{split}-{number}-{name}"
     about = {**made, "weights": files.fingerprint(path)}
-    config = {"model": name, **about}
+    config = {"model": name, **about, "noise_of": pipe.about["noise"]}
     held.enter_context(writing.Run(out, config, kind="sample world", fresh=args.fresh, made=_MADE))
 
     def sampled() -> dict[str, np.ndarray]:

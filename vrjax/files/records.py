@@ -8,6 +8,7 @@ import collections.abc
 import dataclasses
 import functools
 import json
+import math
 import types
 import typing
 from typing import Any, Literal, TypeVar
@@ -35,6 +36,21 @@ def from_dict(cls: type[T], values: Any, where: str = "config") -> T:
     if missing := sorted(needed - set(values)):
         raise ValueError(f"{where}: missing fields {missing} of {cls.__name__}")
     return cls(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in values.items()})
+
+
+def field(cls: type, name: str, value: Any, place: str) -> Any:
+    """A JSON value as the field `name` of a dataclass has it; sizes are at least 1, other numbers finite.
+
+    Raises:
+        ValueError: a value of another type or range; names the place, what was found and what was expected.
+    """
+    found = _convert(_hints(cls)[name], value, place)
+    for part in found if isinstance(found, tuple) else (found,):
+        if type(part) is int and part < 1:
+            raise _wrong(place, part, "at least 1")
+        if type(part) is float and not math.isfinite(part):
+            raise _wrong(place, part, "a finite number")
+    return found
 
 
 _hints = functools.cache(functools.partial(typing.get_type_hints, include_extras=True))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vrjax.files import tensors
+from vrjax.files import records, tensors
 from vrjax.files.tensors import Place, Source
 
 NONE: Mapping[str, Any] = {}
@@ -108,6 +108,35 @@ class Header(NamedTuple):
     stated: str = ""
     public: Mapping[str, Any] = NONE
     options: dict[str, Any] = {}
+
+    def said(self, cls: type, table: Mapping[str, str], public: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Fields of a config that the `config.json` states.
+
+        Args:
+            cls: the config's class.
+            table: names there -> fields of the config.
+            public: the part of the file that holds them; all of it, by default.
+
+        Raises:
+            ValueError: a value that the field cannot have; names the file and the name there.
+        """
+        public = self.public if public is None else public
+        told = {theirs: ours for theirs, ours in table.items() if theirs in public}
+        return {
+            ours: records.field(cls, ours, public[theirs], f"{self.stated}: {theirs}") for theirs, ours in told.items()
+        }
+
+    def named(self, key: str, known: tuple[str, ...]) -> bool:
+        """Whether the `config.json` says that it is of one of `known`.
+
+        Raises:
+            ValueError: it is a part's own folder, and says that it is of something else. (Beside a lone file may lie
+                the config of another one.)
+        """
+        found = self.public.get(key)
+        if found not in (None, *known) and self.source.path.is_dir():
+            raise ValueError(f"{self.stated}: {key} is {found!r:.80}, expected {' or '.join(known)}")
+        return found in known
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

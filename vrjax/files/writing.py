@@ -120,6 +120,20 @@ def folder(path: str | os.PathLike[str], *, replace: bool = False) -> Iterator[p
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def writable(path: str | os.PathLike[str], hint: str) -> None:
+    """Makes a folder and tries to write there, before the work whose result shall lie in it.
+
+    Raises:
+        OSError: it cannot be written; names it, and says `hint`.
+    """
+    try:
+        pathlib.Path(path).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"{path} cannot be written ({error.strerror or error}); {hint}") from None
+
+
 def chunks(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview]) -> None:
     """Writes a file of bytes that come part by part."""
     with atomic(path) as scratch, open(scratch, "wb") as file:

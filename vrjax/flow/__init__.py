@@ -8,6 +8,7 @@
 | `solvers` | one file a solver |
 | `guidance` | classifier-free guidance and what renormalises it |
 | `switches` | velocities chosen by noise level; two experts as phases |
+| `draws` | random numbers that a seed alone decides |
 | `constraints` | a known first frame |
 | `density` | log-probabilities of recorded transitions |
 | `varying` | types inside `shard_map` |

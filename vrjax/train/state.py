@@ -12,6 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vrjax import parallel
+from vrjax.flow import draws
 from vrjax.models import family as families
 from vrjax.parallel import processes
 from vrjax.train import lora, optim, update
@@ -70,7 +71,7 @@ def compute_dtype(config: TrainConfig) -> str:
 
 def run_key(config: TrainConfig, stream: int) -> jax.Array:
     """The key of one stream of randomness; a step's key is `fold_in(run_key(config, STEP), step)`."""
-    return jax.random.fold_in(jax.random.key(config.seed), stream)
+    return jax.random.fold_in(draws.key(config.seed), stream)
 
 
 def rules(config: TrainConfig) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32
 
 from vrjax import tasks
+from vrjax.flow import draws
 
 _WORD = re.compile(r"[^\W_]+|[^\w\s]|_")
 
@@ -47,8 +48,8 @@ def example(
 def clip_noise(clip: tasks.Clip, shape: Sequence[int], seed: int) -> np.ndarray:
     """Initial noise of a clip: it depends on the clip and the seed only, so two models are compared on equal noise."""
     label = f"{clip.meta['world']}/{clip.meta['split']}/{clip.meta['seed']}"
-    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(label.encode()))
-    return np.asarray(jax.random.normal(key, tuple(shape), jnp.float32))
+    key = jax.random.fold_in(draws.key(seed), zlib.crc32(label.encode()))
+    return np.asarray(draws.normal(key, tuple(shape)))
 
 
 def name(clip: tasks.Clip) -> str:

@@ -15,7 +15,7 @@ import jax
 from jaxtyping import Array, Float
 
 from vrjax import flow, parallel
-from vrjax.flow import solvers
+from vrjax.flow import draws, solvers
 from vrjax.models import family
 from vrjax.models.settings import Recipe
 
@@ -103,7 +103,7 @@ def run(
         layout = dits[0].layout
 
         def one(noise, seed):
-            key = jax.random.fold_in(jax.random.key(seed), 1) if solver.stochastic or edit is not None else None
+            key = jax.random.fold_in(draws.key(seed), 1) if solver.stochastic or edit is not None else None
             x = noise if layout is None else layout.video(noise)
             steps = phases(dits, inputs, recipe, taps=taps, edits=edits)
             keep = record(seed) if callable(record) else record

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 
 from vrjax import files, flow, tasks
 from vrjax.files import fingerprint
+from vrjax.flow import draws
 from vrjax.models import settings as settings_of
 from vrjax.models import wan
 from vrjax.models.embedded import conditions as embedded_conditions
@@ -123,10 +124,14 @@ class Pipeline(ABC):
 
     @functools.cached_property
     def about(self) -> dict[str, Any]:
-        """What decides a run's numbers beside its settings, as JSON: name, weights and LoRAs by their bytes, dtype."""
+        """What decides a run's numbers beside its settings, as JSON.
+
+        Name, weights and LoRAs by their bytes, dtype, and what its noise is drawn by.
+        """
         weights = [fingerprint(path)[:16] for path in self.folder.networks]
         loras = [[str(x.path), x.weight, x.expert, fingerprint(x.path)[:16], x.without_image] for x in self.loras]
-        return {"model": self.folder.name, "weights": weights, "loras": loras, "dtype": self.dtype}
+        about = {"model": self.folder.name, "weights": weights, "loras": loras, "dtype": self.dtype}
+        return about | {"noise": draws.ABOUT}
 
     @functools.cached_property
     def dits(self) -> tuple[Any, ...]:
@@ -197,7 +202,7 @@ class Pipeline(ABC):
     def noise(self, settings: Settings, seeds: Sequence[int]) -> Float[Array, "n t h w c"]:
         """The starting noise of each seed; a seed's noise does not depend on the others."""
         shape = self.latent_shape(settings)
-        return jnp.stack([jax.random.normal(jax.random.key(seed), shape) for seed in seeds])
+        return jnp.stack([draws.normal(draws.key(seed), shape) for seed in seeds])
 
     def program(
         self,
@@ -252,7 +257,7 @@ class Pipeline(ABC):
         """
         settings, first, last = self.ask(image, last_image, **options)
         inputs = self.prepare(prompt, settings, first, last)
-        start = self.noise(settings, seeds) if noise is None else jnp.asarray(noise)
+        start = self.noise(settings, seeds) if noise is None else jnp.asarray(noise, jnp.float32)
         if start.shape[1:] != self.latent_shape(settings):
             raise ValueError(
                 f"noise: shape {start.shape}, expected (n, {', '.join(map(str, self.latent_shape(settings)))})"
@@ -262,7 +267,8 @@ class Pipeline(ABC):
         if what not in self._programs:
             self._programs = dict(list(self._programs.items())[1 - PROGRAMS :])
             self._programs[what] = self.program(settings, record=record, edit=edit, taps=taps, edits=edits)
-        return self._programs[what](self.dits if dits is None else dits, inputs, start, numbers.astype(np.uint32))
+        with draws.settled(True):
+            return self._programs[what](self.dits if dits is None else dits, inputs, start, numbers.astype(np.uint32))
 
 
 class WanPipeline(Pipeline):

@@ -21,6 +21,7 @@ from jax.experimental import io_callback
 
 from vrjax import flow
 from vrjax.files import tensors, writing
+from vrjax.flow import draws
 
 FIELDS = ("x", "v", "x0", "next")
 
@@ -108,7 +109,8 @@ class Recorder:
             group = list(seeds[begin : begin + together])
             whole = group + group[-1:] * (together - len(group))  # one shape, one compilation
             try:
-                finals = np.asarray(program(dits, inputs, pipe.noise(settings, whole), np.array(whole)))
+                with draws.settled(True):
+                    finals = np.asarray(program(dits, inputs, pipe.noise(settings, whole), np.array(whole, np.uint32)))
             except Exception:
                 if self.error is not None:
                     raise self.error from None

@@ -230,7 +230,7 @@ def _fields(file: weights.Header) -> tuple[dict[str, Any], str]:
     public = file.public.get("vision_config") or file.public
     if isinstance(public, Mapping) and public.get("hidden_size") == dim:
         table = {"num_attention_heads": "heads", "layer_norm_eps": "eps", "image_size": "image_size"}
-        found |= {ours: public[theirs] for theirs, ours in table.items() if theirs in public}
+        found |= file.said(CLIPConfig, table, public)
         if public.get("hidden_act", "gelu") != "gelu":
             raise ValueError(f"{file.stated}: hidden_act is {public['hidden_act']!r}, expected 'gelu'")
     if not (found | file.options)["heads"]:

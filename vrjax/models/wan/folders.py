@@ -40,6 +40,11 @@ PUBLISHED = {  # kind, experts
 }
 SMALL = {("t2v", 1): dataclasses.replace(_WAN, shift=8.0, guidance=(6.0,), size=_SMALL)}  # instead, up to 1.3 B
 LARGER = {("i2v", 1): 5.0}  # shift of videos with more pixels than the published size has
+PIPELINES = {  # of diffusers: kinds of model that they sample
+    "WanPipeline": ("t2v", "ti2v"),
+    "WanImageToVideoPipeline": ("i2v", "flf2v", "ti2v"),
+    "WanVideoToVideoPipeline": ("t2v",),
+}
 TAKES = {"t2v": ("no", "no"), "i2v": ("must", "may"), "flf2v": ("must", "must"), "ti2v": ("may", "no")}
 
 # Step lists of distilled models that see the whole clip at once, as Wan does. Self-Forcing, CausVid and their kin are
@@ -113,20 +118,15 @@ def find(root: str | os.PathLike) -> Folder:
     parts.root = root
     (cfg, *others), count = [readers.NETWORK.open(tensors.read(x)).check().cfg for x in networks], len(networks)
 
-    extra = cfg.in_channels - cfg.out_channels
-    # Wan's 5 B model is told by its latents of 48 channels in its own layout; its config.json says so too.
-    expand = bool(index.get("expand_timesteps")) if diffusers else cfg.in_channels == cfg.out_channels == 48
-    if expand and not extra:
-        kind = "ti2v"
-    elif not extra and cfg.image_dim is None:
-        kind = "t2v"
-    elif extra - cfg.out_channels == 4 and not expand:  # four channels of mask beside the latent of the picture
-        kind = "flf2v" if cfg.image_positions is not None else "i2v"
-    else:
+    kind = readers.kind_of(cfg)
+    if diffusers and kind in ("t2v", "ti2v"):
+        kind = "ti2v" if index.get("expand_timesteps") else "t2v"
+    if not kind or index.get("expand_timesteps") and kind != "ti2v":
         raise ValueError(
             f"{root}: a transformer of {cfg.in_channels} channels in and {cfg.out_channels} out is no text-to-video or "
             "image-to-video model of Wan's (VACE, control and speech models cannot be sampled here)"
         )
+    _agree(root, networks, kind, index)
     if count == 2 and (kind not in ("t2v", "i2v") or cfg.image_dim is not None):
         raise ValueError(f"{root}: two experts of kind {kind!r}, expected 't2v' or 'i2v' without CLIP")
     published = (PUBLISHED | SMALL if cfg.dim <= 1536 else PUBLISHED)[kind, count]
@@ -146,9 +146,26 @@ def find(root: str | os.PathLike) -> Folder:
     return Folder(root, layout, networks, kind, name, cfg, published, larger, takes, scheduler, parts)
 
 
+def _agree(root: pathlib.Path, networks: tuple[pathlib.Path, ...], kind: str, index: dict[str, Any]) -> None:
+    """ValueError where the folder's own words say that it is another model than its weights are."""
+    if index and kind not in PIPELINES[name := index["_class_name"]]:
+        raise ValueError(f"{root / INDEX}: _class_name is {name!r}, but the transformer is a {kind} model")
+    for network in networks if not index else ():
+        stated = (network if network.is_dir() else network.parent) / "config.json"
+        said = tensors.read_json(stated) if stated.exists() else {}
+        if said.get("_class_name", readers.CLASSES[0]) not in readers.CLASSES:
+            raise ValueError(f"{stated}: _class_name is {said['_class_name']!r:.80}, expected {readers.CLASSES[-1]}")
+        if said.get("model_type", kind) != kind:
+            raise ValueError(f"{stated}: model_type is {said['model_type']!r:.80}, the transformer is a {kind} model")
+
+
 def _diffusers(root: pathlib.Path) -> tuple[tuple[pathlib.Path, ...], dict[str, Any]]:
     """The networks that a folder's index names, and the index."""
     index = tensors.read_json(root / INDEX)
+    if (name := index.get("_class_name")) not in PIPELINES:
+        raise ValueError(f"{root / INDEX}: _class_name is {name!r:.80}, expected one of {', '.join(PIPELINES)}")
+    if not isinstance(expand := index.get("expand_timesteps"), bool | None):
+        raise ValueError(f"{root / INDEX}: expand_timesteps is {expand!r:.80}, expected true or false")
     there = lambda part: isinstance(index.get(part), list) and index[part][:1] not in ([], [None])
     names = [part for part in ("transformer", "transformer_2") if there(part)]
     if "transformer" not in names:

@@ -55,11 +55,13 @@ _BLOCK = {
     "ffn_out": ("ffn.2", "ffn.net.2"),
     "modulation": ("modulation", "scale_shift_table"),
 }
+CLASSES = ("WanTransformer3DModel", "WanModel")  # that a config.json may name
 NAMES = weights.Names(("original", "diffusers"), _TOP, _BLOCK)
 key_of = NAMES.key
 
 _DIFFUSERS_CONFIG = {
     "num_attention_heads": "heads",
+    "patch_size": "patch",
     "in_channels": "in_channels",
     "out_channels": "out_channels",
     "text_dim": "text_dim",
@@ -86,7 +88,7 @@ _ORIGINAL_CONFIG = {
 
 def _fields(file: weights.Header) -> tuple[dict[str, Any], str]:
     """The config as the tensors' shapes have it, heads being 128 wide, or as `config.json` states it."""
-    sizes, public, options = file.sizes, file.public, file.options
+    sizes, options = file.sizes, file.options
     dim, channels, *patch = sizes["patch_embedding.kernel"].shape
     patch = tuple(options.get("patch", patch or (1, 2, 2)))
     embedded, size = len(sizes["patch_embedding.kernel"].shape) == 5, int(np.prod(patch))
@@ -107,13 +109,16 @@ def _fields(file: weights.Header) -> tuple[dict[str, Any], str]:
         "cross_norm": "blocks.norm3.scale" in sizes,
     }
     origin = f"{file.source.path} (shapes)"
-    if str(public.get("_class_name", "")).startswith("Wan"):
-        table, origin = _ORIGINAL_CONFIG | _DIFFUSERS_CONFIG | {"patch_size": "patch"}, file.stated
-        found |= {ours: public[theirs] for theirs, ours in table.items() if theirs in public}
-        if "attention_head_dim" in public:
-            found["dim"] = public["attention_head_dim"] * public["num_attention_heads"]
+    if file.named("_class_name", CLASSES):
+        said, origin = file.said(WanConfig, _ORIGINAL_CONFIG | _DIFFUSERS_CONFIG), file.stated
+        found |= said
+        wide = file.said(WanConfig, {"attention_head_dim": "dim"})
+        if wide and "heads" in said:
+            found["dim"] = wide["dim"] * said["heads"]
     if not (found | options).get("heads"):
-        raise ValueError(f"{file.source.path}: no config.json, and dim {dim} is not a multiple of 128: pass heads=")
+        raise ValueError(
+            f"{file.source.path}: no config.json states its heads, and dim {dim} is not a multiple of 128: pass heads="
+        )
     return found, origin
 
 
@@ -210,19 +215,29 @@ def save_dit(dit, path: str | os.PathLike, layout: str = "diffusers") -> None:
         writing.json(path / "config.json", public_config(cfg, layout))
 
 
+def kind_of(cfg: WanConfig) -> str:
+    """ "t2v", "i2v", "flf2v" or "ti2v", as Wan's `model_type` calls it; "" where the channels are those of none."""
+    extra = cfg.in_channels - cfg.out_channels
+    if not extra and cfg.image_dim is None:
+        return "ti2v" if cfg.in_channels == 48 else "t2v"
+    if extra - cfg.out_channels == 4:  # four channels of mask beside the latent of the picture
+        return "flf2v" if cfg.image_positions is not None else "i2v"
+    return ""
+
+
 def public_config(cfg: WanConfig, layout: str = "diffusers") -> dict:
     """The `config.json` of a layout."""
     if layout == "original":
-        kind = "i2v" if cfg.image_dim is not None else "t2v"
+        kind = kind_of(cfg)
         fields = {theirs: getattr(cfg, ours) for theirs, ours in _ORIGINAL_CONFIG.items()}
         return {"_class_name": "WanModel", "model_type": kind, **fields}
     fields = {theirs: getattr(cfg, ours) for theirs, ours in _DIFFUSERS_CONFIG.items()}
     return {
         "_class_name": "WanTransformer3DModel",
-        "patch_size": list(cfg.patch),
         "attention_head_dim": cfg.head_dim,
         "qk_norm": "rms_norm_across_heads",
         "added_kv_proj_dim": cfg.dim if cfg.image_dim is not None else None,
         "rope_max_seq_len": 1024,
         **fields,
+        "patch_size": list(cfg.patch),
     }

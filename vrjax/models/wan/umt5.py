@@ -31,7 +31,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float, Int, Shaped
 
-from vrjax.files import fingerprint, tensors, weights
+from vrjax.files import fingerprint, tensors, weights, writing
 from vrjax.files.weights import Form
 from vrjax.models.blocks.layers import rms_norm
 
@@ -86,6 +86,8 @@ def encode(
     if place is not None:
         found = {name: rows for name in set(names) if (rows := _read(place / name, folder.cfg.text_dim)) is not None}
     if set(names) - set(found):
+        if place is not None:
+            writing.writable(place, "set VRJAX_CACHE, or use --no-cache")
         encoder = load_text_encoder(path, dtype=dtype)
         if encoder.cfg.dim != folder.cfg.text_dim:
             raise ValueError(f"{path}: rows of {encoder.cfg.dim}, the transformer reads {folder.cfg.text_dim}")
@@ -338,7 +340,7 @@ key_of = NAMES.key
 
 def _fields(file: weights.Header) -> tuple[dict[str, Any], str]:
     """The config as the tensors' shapes have it, and `config.json` where they do not tell."""
-    sizes, public = file.sizes, file.public
+    sizes = file.sizes
     buckets, heads = sizes["blocks.positions"].shape
     found: dict[str, Any] = {
         "vocab": sizes["tokens"].shape[0],
@@ -350,9 +352,8 @@ def _fields(file: weights.Header) -> tuple[dict[str, Any], str]:
         "buckets": buckets,
         "param_dtype": str(sizes["blocks.q"].dtype),
     }
-    if public.get("d_model"):
-        table = {"layer_norm_epsilon": "eps", "relative_attention_max_distance": "max_distance"}
-        found |= {ours: public[theirs] for theirs, ours in table.items() if theirs in public}
+    if file.named("model_type", ("umt5",)):
+        found |= file.said(UMT5Config, {"layer_norm_epsilon": "eps", "relative_attention_max_distance": "max_distance"})
     return found, str(file.source.path)
 
 

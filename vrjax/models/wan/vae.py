@@ -284,10 +284,12 @@ def _fields(file: weights.Header) -> tuple[dict[str, Any], str]:
     Stages and blocks are those of the public models then, unless the options say otherwise.
     """
     public, path, options = file.public, file.source.path, file.options
-    if public.get("_class_name") == "AutoencoderKLWan":
-        found = {ours: public[theirs] for theirs, ours in _DIFFUSERS_CONFIG.items() if theirs in public}
-        decoder = found.get("decoder_dim") or found.get("dim", WAN_21.dim)
-        return {**found, "decoder_dim": decoder, "patch": found.get("patch") or 1}, file.stated
+    if file.named("_class_name", ("AutoencoderKLWan",)):
+        empty = [name for name in ("decoder_base_dim", "patch_size") if public.get(name, 0) is None]  # as diffusers has
+        table = {theirs: ours for theirs, ours in _DIFFUSERS_CONFIG.items() if theirs not in empty}
+        found = file.said(VAEConfig, table)
+        decoder = found.get("decoder_dim", found.get("dim", WAN_21.dim))
+        return {**found, "decoder_dim": decoder, "patch": found.get("patch", 1)}, file.stated
     (dim, pixels, *_), (widest, *_), (latent, *_) = (
         file.sizes[name].shape for name in ("encoder.conv_in.kernel", "decoder.conv_in.kernel", "post_quant.kernel")
     )
