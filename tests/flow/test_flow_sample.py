@@ -340,7 +340,7 @@ def test_a_constant_velocity_is_walked_exactly(inner):
         (lambda: check_arguments(euler(), 50, None), "grid must be a Grid"),
         (lambda: sample(plain, X, GRID, solver=sde()), "stochastic and needs key"),
         (lambda: sample(lambda x, level: x[0], X, GRID), r"return the shape of x, \(3, 2, 4\), found \(2, 4\)"),
-        (lambda: sample(plain, X, GRID, edit=lambda s, x, k: x[:1]), r"edit must return the shape of x"),
+        (lambda: sample(plain, X, GRID, edit=lambda s, x, k: x[:1]), r"edit must return the shape it is given"),
         (lambda: sample(plain, jnp.arange(3), GRID), "must be a real floating point array, found int32"),
         (lambda: Grid(np.array([1.0, 0.5, 0.5, 0.0])), "must fall strictly, found 0.5 at 1 followed by 0.5"),
         (lambda: Grid(np.array([1.2, 0.0])), "within"),

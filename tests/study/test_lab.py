@@ -11,9 +11,10 @@ import pytest
 import vrjax
 from vrjax import tasks
 from vrjax.flow import Record
-from vrjax.models import pipeline
+from vrjax.models import pipeline, wan
 from vrjax.models.embedded import shipped
 from vrjax.study import Lab, Sampled
+from vrjax.tasks import maze
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_seeds_may_be_coupled_and_few_steps_kept(lab):
 
 
 def test_mistakes(lab, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no model nowhere"):
+    with pytest.raises(FileNotFoundError, match="unknown model .nowhere., expected one of"):
         vrjax.load("nowhere")
     with pytest.raises(ValueError, match="unknown"):
         lab.sample("maze", split="exam")
@@ -84,3 +85,90 @@ def test_mistakes(lab, tmp_path):
 def test_importing_the_package_brings_no_jax():
     code = "import sys, vrjax; print('jax' in sys.modules, 'flax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == ["False"] * 2
+
+
+DRAWN = """
+###########
+#S..#.....#
+###.#.###.#
+#...#...#.#
+#.#####.#.#
+#.....#.#.#
+#.###.###.#
+#.#.......#
+#.#######.#
+#.....#..G#
+###########
+"""
+
+
+def test_a_maze_drawn_by_hand_is_a_clip_like_any(lab, tmp_path):
+    clip, task = maze.drawn(DRAWN), tasks.get("maze")
+    assert clip.answer == "RDLDRRDRRD" and task.solved(clip, clip.video) and task.score(clip, clip.video) == 1
+    assert not task.solved(clip, np.repeat(clip.video[:1], 9, 0))
+    run = lab.sample(clip, seeds=2, steps=4)
+    again = Sampled.load(run.save(tmp_path / "drawn.npz"))
+    assert (
+        again.verdicts() == run.verdicts()
+        and again.clip.meta == clip.meta
+        and repr(run).startswith("Sampled(maze drawn: ")
+    )
+
+
+@pytest.mark.parametrize(
+    "old, new, wanted",
+    [
+        ("#S..#", "#...#", "expected one start"),
+        ("#..G#", "#.GG#", "expected one goal"),
+        ("#.....#..G#", "#........G#", "there is a loop"),
+        ("#...#...#.#", "###.#...#.#", "a cell is wall"),
+        ("#.......#\n#.###", "#...#...#\n#.###", "no way leads from S to G"),
+        ("#S..#.....#", "#S..#......", "the border is open"),
+        ("###.#.###.#", "###.#.###", "expected a square"),
+        ("#S..#", "#S.x#", "found the sign 'x'"),
+    ],
+)
+def test_a_drawing_that_is_no_maze(old, new, wanted):
+    assert old in DRAWN
+    with pytest.raises(ValueError, match=wanted):
+        maze.drawn(DRAWN.replace(old, new, 1))
+
+
+def test_records_hold_every_readout_and_small_taps(run):
+    rows = run.records()
+    assert [row | {"answer": None} for row in run.verdicts()] == [
+        {name: row[name] for name in run.verdicts()[0]} | {"answer": None} for row in rows
+    ]
+    assert all(set(rows[0]) == set(row) and len(row) == len(rows[0]) for row in rows)
+    tap = np.asarray(run.trajectory.taps["block.*"]["size"])
+    assert [row["block.*/size[5]"] for row in rows] == pytest.approx(tap[..., 5].ravel().tolist())
+    assert rows[-1]["leader"] == run.clip.answer and 1 <= rows[-1]["effective"] < 1.5
+    assert all(type(value) in (int, float, str, bool, type(None)) for row in rows for value in row.values())
+
+
+def test_a_run_shows_its_scrubber(run):
+    shown = run._repr_html_()
+    case = run.case()
+    assert shown.startswith("<iframe") and len(shown) < 1e6
+    assert case.x0.shape[:2] == (2, 4) and case.noisy.shape == case.x0.shape
+    assert [[guess.kind == "right" for guess in seed] for seed in case.guesses] == [
+        [row["solved"] for row in run.verdicts() if row["seed"] == seed] for seed in (0, 1)
+    ]
+
+
+def test_public_weights_take_a_prompt(tmp_path):
+    lab = vrjax.load(wan.tiny(tmp_path / "tiny"))
+    assert repr(lab) == "Lab(Wan2.1-T2V-dim48: a prompt)" and lab.tasks() == ()
+    run = lab.sample("a red ball, qz\u00fc", seeds=2, frames=5, size=(32, 32), steps=2, guidance=1.0)
+    videos = run.decode()
+    assert videos.shape == (2, 5, 32, 32, 3) and np.isfinite(videos).all() and videos.std() > 0.1
+    assert run._repr_html_().startswith("<iframe") and run.case().x0.shape == (2, 2, 5, 32, 32, 3)
+    again = Sampled.load(run.save(tmp_path / "run.npz"))
+    np.testing.assert_array_equal(again.decode(), videos)
+    with pytest.raises(ValueError, match="a prompt has no verifier"):
+        again.verdicts()
+    with pytest.raises(ValueError, match="was trained on no task"):
+        lab.sample("maze")
+    with pytest.raises(ValueError, match="not empty"):
+        wan.tiny(tmp_path / "tiny")
+    assert len(vrjax.load(wan.tiny(tmp_path / "pair", pictures=True, experts=2)).pipe.folder.networks) == 2

@@ -14,3 +14,7 @@
 | `public` | losers and pairs of a public model |
 | `separability`, `logs` | the check before training, and the watch during it |
 """
+
+from vrjax.files import named
+
+__getattr__, __dir__ = named.lazy(__name__)

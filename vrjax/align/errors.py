@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from vrjax.flow import Level, Velocity
+from vrjax.flow import Level, Velocity, words
 from vrjax.flow.core import as_prediction
 from vrjax.train.objectives import flow_error, noisy
 
@@ -31,6 +31,8 @@ class Errors(NamedTuple):
     win_parts: Any = None
     lose_parts: Any = None
 
+    __repr__ = words.line
+
 
 class Measured(NamedTuple):
     """What a loss and the logs are made of: errors of policy and reference at the same draws, a batch of pairs."""
@@ -38,6 +40,8 @@ class Measured(NamedTuple):
     policy: Errors
     reference: Errors
     sigma: Any
+
+    __repr__ = words.line
 
     @property
     def win_gap(self) -> Array:

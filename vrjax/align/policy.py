@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 
 from vrjax import flow
 from vrjax.align import losses
+from vrjax.flow import words
 from vrjax.flow.sampling import plan_rows
 from vrjax.train import update
 from vrjax.train.state import Network, State
@@ -30,6 +31,8 @@ class Rollouts(NamedTuple):
 
     trajectory: flow.Trajectory
     conditions: Mapping[str, Any]
+
+    __repr__ = words.line
 
 
 def rollout(

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from vrjax import flow, parallel
 from vrjax.align.config import Rollout
+from vrjax.flow import words
 from vrjax.models.pipeline import denoise
 
 
@@ -29,6 +30,8 @@ class Losers(NamedTuple):
     latents: Any
     weight: Any
     distance: Any
+
+    __repr__ = words.line
 
 
 def sample_batch(

@@ -40,3 +40,6 @@ def names() -> tuple[str, ...]:
 def get(name: str) -> Benchmark:
     """The benchmark called `name`. Raises ValueError for an unknown name."""
     return cast(Benchmark, named.module(__name__, name, "benchmark"))
+
+
+__getattr__, __dir__ = named.lazy(__name__)

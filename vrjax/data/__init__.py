@@ -8,3 +8,7 @@
 | `vbvr` | VBVR's folders, read into clips and written from them |
 | `mp4` | video files, strictly |
 """
+
+from vrjax.files import named
+
+__getattr__, __dir__ = named.lazy(__name__)

@@ -15,5 +15,8 @@
 | `weights` | the network in an open file: what is particular about its files (`Network`); found, checked, read |
 """
 
+from vrjax.files import named as named
 from vrjax.files.kept import fingerprint as fingerprint
 from vrjax.files.pixels import read_image as read_image
+
+__getattr__, __dir__ = named.lazy(__name__)

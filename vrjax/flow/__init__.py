@@ -12,8 +12,10 @@
 | `constraints` | a known first frame |
 | `density` | log-probabilities of recorded transitions |
 | `varying` | types inside `shard_map` |
+| `words`, `mistakes` | records, and what is wrong with a call, in one line |
 """
 
+from vrjax.files import named
 from vrjax.flow import grids as grids
 from vrjax.flow import solvers as solvers
 from vrjax.flow.constraints import clamp_first_frame as clamp_first_frame
@@ -42,3 +44,5 @@ from vrjax.flow.solvers.unipc import unipc as unipc
 from vrjax.flow.switches import experts as experts
 from vrjax.flow.switches import interval as interval
 from vrjax.flow.switches import switch as switch
+
+__getattr__, __dir__ = named.lazy(__name__)

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from vrjax.flow import words
 from vrjax.flow.grids import Grid
 
 DEFAULT_FIELDS = ("x", "v", "x0")
+LEVELS = ("sigma", "time")
 CORE_FIELDS = ("x", "v", "x0", "next", "taps")
 
 
@@ -29,12 +31,16 @@ class Level(NamedTuple):
     sigma: Any
     time: Any
 
+    __repr__ = words.line
+
 
 class Prediction(NamedTuple):
     """What a velocity may return instead of a bare array: `v` of the shape of `x`, and a dict of named taps."""
 
     v: Any
     taps: Any = {}
+
+    __repr__ = words.line
 
 
 Velocity = Callable[[Any, Level], Any]
@@ -55,6 +61,8 @@ class Info(NamedTuple):
 
     prediction: Prediction
     extra: Mapping[str, Any] = {}
+
+    __repr__ = words.line
 
 
 class Solver(NamedTuple):
@@ -80,12 +88,23 @@ class Solver(NamedTuple):
     stochastic: bool = False
     order: int = 1
 
+    def __repr__(self) -> str:
+        return f"Solver({self.name}, order {self.order}{', stochastic' if self.stochastic else ''})"
+
+    @property
+    def name(self) -> str:
+        """Its maker's name: of one of this room, its file's."""
+        own = words.name(self.step)
+        return words.inner(self.step).__module__.rpartition(".")[2] if own.startswith("_") else own
+
 
 class Phase(NamedTuple):
     """Use `velocity` for the steps before `stop` that no earlier phase took. The last phase stops at the grid's S."""
 
     stop: int
     velocity: Velocity
+
+    __repr__ = words.line
 
 
 class Snapshot(NamedTuple):
@@ -99,6 +118,8 @@ class Snapshot(NamedTuple):
     next: Any
     taps: Any
     extra: Mapping[str, Any]
+
+    __repr__ = words.line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +150,11 @@ class Record:
             object.__setattr__(self, "steps", tuple(int(s) for s in self.steps))
             if len(set(self.steps)) != len(self.steps):
                 raise ValueError(f"Record: steps must differ from each other, found {self.steps}")
+
+    def __repr__(self) -> str:
+        steps = "every step" if self.steps is None else f"steps {words.value(self.steps)}"
+        kept = [*self.fields, *([] if self.fn is None else [words.name(self.fn)])]
+        return f"Record({steps}: {', '.join(kept) or 'nothing'})"
 
     def rows(self, grid: Grid) -> tuple[int, ...]:
         """The recorded step of each row. Raises ValueError for a step that the grid does not have."""
@@ -182,6 +208,15 @@ class Trajectory:
     solver: Solver = dataclasses.field(default=None, metadata=dict(static=True))  # type: ignore[assignment]
     record: Record = dataclasses.field(default=None, metadata=dict(static=True))  # type: ignore[assignment]
     edited: bool = dataclasses.field(default=False, metadata=dict(static=True))
+
+    def __repr__(self) -> str:
+        held = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata.get("static")}
+        told = [f"{name} {words.value(item)}" for name, item in words.filled(held).items() if name not in LEVELS]
+        kept = None if self.record is None else self.record.steps
+        run = [] if self.grid is None else [f"{self.grid.steps} steps"]
+        run += [] if self.solver is None else [self.solver.name]
+        run += [*(["edited"] if self.edited else []), *([] if kept is None else [f"{len(kept)} kept"])]
+        return f"Trajectory({'; '.join([', '.join(run), *told])})"
 
     @property
     def steps(self) -> tuple[int, ...]:

@@ -46,6 +46,10 @@ class Grid:
             value.setflags(write=False)  # a grid is hashed by its content
             object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        ends = lambda row: f"{row[0]:.4g} to {row[-1]:.4g}"
+        return f"Grid({self.steps} steps: sigma {ends(self.sigmas)}, time {ends(self.times)})"
+
     @property
     def steps(self) -> int:
         return len(self.times)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from vrjax.flow import mistakes, words
 from vrjax.flow.core import (
     CORE_FIELDS,
     Grid,
@@ -60,14 +61,19 @@ def sample(
     solver = euler() if solver is None else solver
     record = Record() if record is None else record
     check_arguments(solver, grid, key)
+    if not isinstance(record, Record):
+        raise ValueError(f"sample: record must be a Record such as Record(steps=(0, 3)), found {words.value(record)}")
+    if edit is not None:
+        mistakes.call("sample: edit", edit, "step", "x", "key")
     phases = as_phases(velocity, grid)
     x = as_state(x)
     run = _Run(grid, solver, edit, record, x, key)
-    carry = run.start(phases)
-    begin = 0
-    for phase in phases:
-        carry = run.phase(phase.velocity, carry, begin, phase.stop)
-        begin = phase.stop
+    with mistakes.axes():
+        carry = run.start(phases)
+        begin = 0
+        for phase in phases:
+            carry = run.phase(phase.velocity, carry, begin, phase.stop)
+            begin = phase.stop
     return run.finish(carry)
 
 
@@ -81,6 +87,8 @@ def check_arguments(solver: Any, grid: Any, key: Any) -> None:
         )
     if solver.stochastic and key is None:
         raise ValueError("sample: this solver is stochastic and needs key=..., found None")
+    if key is not None:
+        mistakes.key("sample: key", key)
 
 
 def as_phases(velocity: Any, grid: Grid) -> tuple[Phase, ...]:
@@ -88,15 +96,34 @@ def as_phases(velocity: Any, grid: Grid) -> tuple[Phase, ...]:
     if isinstance(velocity, Phase):
         velocity = (velocity,)
     if not isinstance(velocity, (tuple, list)):
-        if not callable(velocity):
-            raise ValueError(f"sample: velocity must be callable or a tuple of Phase, found {type(velocity).__name__}")
+        check_velocity(velocity)
         return (Phase(grid.steps, velocity),)
     if not velocity or not all(isinstance(p, Phase) for p in velocity):
         raise ValueError(f"sample: expected a tuple of at least one Phase(stop, velocity), found {velocity!r}")
     stops = [p.stop for p in velocity]
     if any(b <= a for a, b in zip([0, *stops], stops, strict=False)) or stops[-1] != grid.steps:
         raise ValueError(f"sample: phase stops must rise from above 0 and end at the {grid.steps} steps, found {stops}")
+    for phase in velocity:
+        check_velocity(phase.velocity)
     return tuple(velocity)
+
+
+def check_velocity(velocity: Any) -> None:
+    """Raises ValueError for what is no velocity; for a network whose conditions were not closed over, with the way."""
+    if callable(getattr(velocity, "velocity", None)):
+        kind = type(velocity).__name__
+        raise ValueError(
+            f"sample: found a {kind}, close its conditions over first: sample(model.velocity(text, ...), ...)"
+        )
+    network = getattr(velocity, "__self__", None)
+    if network is not None and velocity == getattr(network, "velocity", None):
+        kind = type(network).__name__
+        raise ValueError(
+            f"sample: found {kind}.velocity, call it with its conditions: sample(model.velocity(text), ...)"
+        )
+    if not callable(velocity):
+        raise ValueError(f"sample: velocity must be callable or a tuple of Phase, found {type(velocity).__name__}")
+    mistakes.call("sample: velocity", velocity, "x", "level")
 
 
 def as_state(x: Any) -> jax.Array:
@@ -138,7 +165,13 @@ def evaluator(velocity: Velocity, row: dict[str, Any], like: jax.Array):
     """`evaluate(x, end=False)` of one step: the velocity at the level where the step starts or ends, shape checked."""
 
     def evaluate(x, end: bool = False) -> Prediction:
-        out = as_prediction(velocity(x, row["end"] if end else row["start"]))
+        out = velocity(x, row["end"] if end else row["start"])
+        if callable(out):
+            found = words.name(velocity)
+            raise ValueError(
+                f"sample: {found}(x, level) returned a function; call it with its conditions: {found}(...)"
+            )
+        out = as_prediction(out)
         if jnp.shape(out.v) != like.shape:
             raise ValueError(f"sample: the velocity must return the shape of x, {like.shape}, found {jnp.shape(out.v)}")
         return Prediction(jnp.asarray(out.v).astype(like.dtype), dict(out.taps))
@@ -171,8 +204,7 @@ class _Run:
         edit_key, step_key = (None, None) if xs["keys"] is None else (xs["keys"][0], xs["keys"][1])
         if self.edit is not None:
             edited = self.edit(xs["step"], x, edit_key)
-            if jnp.shape(edited) != x.shape:
-                raise ValueError(f"sample: edit must return the shape of x, {x.shape}, found {jnp.shape(edited)}")
+            mistakes.shape("sample: edit", edited, x)
             x = jnp.asarray(edited).astype(x.dtype)
         evaluate = evaluator(velocity, xs["row"], x)
         x_next, state, info = self.solver.step(

@@ -10,8 +10,11 @@
 | `pipeline` | from a folder and a prompt to a trajectory and a video |
 """
 
+from vrjax.files import named
 from vrjax.models import wan
 from vrjax.models.blocks import attention
 from vrjax.models.embedded import conditions, shipped
 
 __all__ = ["attention", "conditions", "shipped", "wan"]
+
+__getattr__, __dir__ = named.lazy(__name__)

@@ -21,7 +21,7 @@ import jax
 from jax.sharding import Mesh
 
 from vrjax import parallel
-from vrjax.files import records
+from vrjax.files import named, records
 from vrjax.flow import Level, Prediction, Velocity
 from vrjax.parallel.layout import Layout
 
@@ -160,7 +160,7 @@ def get(name: str) -> Family:
         ValueError: there is none.
     """
     if name not in names():
-        raise ValueError(f"unknown model family {name!r}, expected one of {names()}")
+        raise ValueError(named.unknown("model family", name, names()))
     return importlib.import_module(f"{HOME}.{name}.family")  # type: ignore[return-value]
 
 

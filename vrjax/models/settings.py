@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import operator
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from vrjax import flow
+from vrjax.files import named
 from vrjax.flow import grids, solvers
 
 GRIDS = ("shifted", "wan_unipc", "wan_dpmpp", "diffusers_unipc", "diffusers_euler")
 _GRIDS = {"unipc": "wan_unipc", "dpmpp_2m": "wan_dpmpp"}  # Wan's own solvers have grids of their own
+OF_A_RUN = ("image", "last_image", "seeds", "noise", "dits", "record", "edit", "taps", "edits")  # no settings
 SCHEDULER = "scheduler/scheduler_config.json"  # in a folder of diffusers' layout
 
 
@@ -106,6 +109,11 @@ def resolve(
         ValueError: an option that does not fit the model, or a scheduler that has no counterpart.
         TypeError: an option that there is none of.
     """
+    names = [field.name for field in dataclasses.fields(Settings)]
+    for name in options.keys() - set(names):
+        raise TypeError(named.unknown("option", name, sorted({*names, *OF_A_RUN})))
+    if size is not None and np.shape(size) != (2,):
+        raise ValueError(f"size: found {size!r:.80}, expected (height, width) in pixels")
     asked = {name: value for name, value in options.items() if value is not None}
     if times is not None and asked.keys() & {"steps", "grid"}:
         raise ValueError("times: a step list takes neither steps nor grid, which it sets")
@@ -153,6 +161,23 @@ def resolve(
         check(folder, *given, out.frames)
     _ = out.recipe  # the grid checks steps, shift and times
     return out
+
+
+def seeds(given: Any) -> tuple[int, ...]:
+    """Seeds of the starting noise: a number of them is 0, 1, ... up to it, as in `--seeds 4`; a sequence is itself.
+
+    Raises:
+        ValueError: none, or one that a key of 32 bits cannot tell from others.
+    """
+    try:
+        found = tuple(range(operator.index(given))) if np.ndim(given) == 0 else tuple(map(operator.index, given))  # type: ignore[arg-type]
+    except TypeError:
+        raise ValueError(f"seeds: found {given!r:.80}, expected how many, or whole numbers such as (0, 3)") from None
+    if not found:
+        raise ValueError(f"seeds: found {given!r:.80}, expected at least one")
+    if far := [seed for seed in found if not 0 <= seed < 2**32]:
+        raise ValueError(f"seeds: found {far[0]}, expected whole numbers from 0 to 2**32 - 1")
+    return found
 
 
 def check(folder: Any, image: bool, last: bool, frames: int) -> None:

@@ -10,6 +10,7 @@
 | `processes` | several processes: how they start, agree and end |
 """
 
+from vrjax.files import named
 from vrjax.parallel.layout import Layout, as_rules, batch, place
 from vrjax.parallel.mesh import AXES, cores, mesh, run_mesh
 from vrjax.parallel.rules import DEFAULT_RULES, Rules, UnevenSharding, shardings, spec
@@ -31,3 +32,5 @@ __all__ = [
     "shardings",
     "spec",
 ]
+
+__getattr__, __dir__ = named.lazy(__name__)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Key, PyTree, UInt32
+from jaxtyping import Array, PyTree
 
 from vrjax.parallel.mesh import mesh as make_mesh
 
@@ -17,7 +17,7 @@ HOWS = ("map", "vmap", "pmap", "mesh")
 
 def over_seeds(
     fn: Callable[..., PyTree],
-    keys: Key[Array, " seeds"] | UInt32[Array, "seeds _"],
+    keys: Any,  # Key[Array, "seeds"] or UInt32[Array, "seeds 2"]: checked here, with a word of help
     how: str = "vmap",
     group: int | None = None,
     *,
@@ -51,8 +51,8 @@ def over_seeds(
         The pytree of `fn` with a leading axis of length `seeds`, in the order of `keys`.
 
     Raises:
-        ValueError: unknown `how`; no keys; `group` that does not divide the number of seeds; too few devices for
-            "pmap"; a mesh without `"seed"` or whose `"seed"` axis does not divide the number of seeds.
+        ValueError: unknown `how`; no keys, or one that is not in a row; `group` that does not divide the number of
+            seeds; too few devices for "pmap"; a mesh without `"seed"` or whose `"seed"` axis does not divide them.
 
     Example: eight seeds think together, one on each device, by pmap. The mean is over devices at every step.
 
@@ -77,7 +77,14 @@ def over_seeds(
     """
     if how not in HOWS:
         raise ValueError(f"how={how!r}: expected one of {list(HOWS)}")
-    seeds = keys.shape[0]
+    if not callable(fn):
+        raise ValueError(f"over_seeds(fn, keys): fn must be a function of one key, found {type(fn).__name__}")
+    typed = isinstance(keys, Array) and jnp.issubdtype(keys.dtype, jax.dtypes.prng_key)
+    if not hasattr(keys, "shape") or keys.ndim != (1 if typed else 2):
+        found = f"shape {keys.shape}" if hasattr(keys, "shape") else type(keys).__name__
+        found = "one key" if hasattr(keys, "shape") and keys.ndim == (0 if typed else 1) else found
+        raise ValueError(f"keys: found {found}, expected one per seed, such as jax.random.split(key, 4)")
+    seeds: int = keys.shape[0]
     if seeds == 0:
         raise ValueError("keys: found 0 seeds, expected at least 1")
     group = seeds if group is None else group

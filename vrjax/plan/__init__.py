@@ -12,3 +12,7 @@
 
 It speaks to networks through `vrjax.models.family`, and knows none by name.
 """
+
+from vrjax.files import named
+
+__getattr__, __dir__ = named.lazy(__name__)

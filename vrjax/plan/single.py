@@ -50,6 +50,12 @@ class Account:
     changes: dict[str, Any]
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        needs = f"{self.needed / GIB:.2f} of {self.hbm / GIB:.2f} GiB"
+        return (
+            f"Account({self.name}: {self.kind} on {self.topology}, {needs}, {'fits' if self.fits else 'does not fit'})"
+        )
+
     @property
     def needed(self) -> float | int:
         return max(self.moments.values())

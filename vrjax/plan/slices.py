@@ -69,6 +69,10 @@ class Plan:
     notes: tuple[str, ...] = ()
     changes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        needs = f"{self.needed / GIB:.2f} of {self.hbm / GIB:.2f} GiB a chip"
+        return f"Plan({self.name}: {self.kind} on {self.topology}, {needs}, {'fits' if self.fits else 'does not fit'})"
+
     @property
     def fits(self) -> bool:
         return bool(self.memory) and self.needed <= self.hbm

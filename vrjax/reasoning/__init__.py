@@ -5,3 +5,7 @@
 | `instruments` | looking into a run and intervening in it (Chain-of-Steps) |
 | `thoughts` | visual thoughts and who thinks them (VChain) |
 """
+
+from vrjax.files import named
+
+__getattr__, __dir__ = named.lazy(__name__)

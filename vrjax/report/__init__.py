@@ -14,4 +14,9 @@
 | `figures` | figures from the same records |
 | `sheet` | clips of a task as a picture |
 | `tables` | tables of text that may be hostile |
+| `notebook` | what a notebook shows of all this |
 """
+
+from vrjax.files import named
+
+__getattr__, __dir__ = named.lazy(__name__)

@@ -259,6 +259,11 @@ class Claim:
         if self.verdict not in (*VERDICTS, None):
             raise ValueError(f"{where}verdict: expected one of {VERDICTS} or null, found {self.verdict!r}")
 
+    def __repr__(self) -> str:
+        ends = "" if self.interval is None else f" [{self.interval[0]:.3g}, {self.interval[1]:.3g}]"
+        told = self.verdict or "numbers only"
+        return f"Claim({self.id}: {told}, {self.estimate:.3g}{ends} against {self.null:.3g}, {self.seeds} seeds)"
+
     @property
     def failed(self) -> tuple[str, ...]:
         """Why it is not tested, each in words; empty where nothing failed."""

@@ -32,10 +32,21 @@ A paper's package is `__main__ config measure… page README`. Its `config.py` d
         return command.main("paper", __doc__, job, argv, full="eight seeds", judged=verdicts.judged)
 """
 
+from typing import Any
 
-def __getattr__(name: str) -> object:
-    if name in ("Lab", "Sampled"):  # bring the models with them
-        from vrjax.study import lab
+from vrjax.files import named
 
-        return getattr(lab, name)
-    raise AttributeError(f"module 'vrjax.study' has no attribute {name!r}")
+_file, _names = named.lazy(__name__)
+_LAB = ("Lab", "Sampled")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAB:
+        return _file(name)
+    from vrjax.study import lab  # brings the models with it
+
+    return getattr(lab, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*_names(), *_LAB})

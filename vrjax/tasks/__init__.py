@@ -33,6 +33,7 @@ import importlib
 import pkgutil
 from typing import Any
 
+from vrjax.files import named
 from vrjax.tasks.ball import Ball
 from vrjax.tasks.core import BLOCK, Answer, Clip, Task
 from vrjax.tasks.entrant import Entrant
@@ -75,11 +76,14 @@ def get(name: str, **options: Any) -> Task:
         ValueError: if the task or an option is unknown, or an option's value is impossible.
     """
     if name not in names():
-        raise ValueError(f"unknown task {name!r}, expected one of {names()}")
+        raise ValueError(named.unknown("task", name, names()))
     inside = vars(importlib.import_module(f"{__name__}.{name}")).values()
     (kind,) = (c for c in inside if isinstance(c, type) and issubclass(c, Task) and c.name == name)
     known = [f.name for f in dataclasses.fields(kind)]
     for option in options:
         if option not in known:
-            raise ValueError(f"{name}: unknown option {option!r}, expected one of {known}")
+            raise ValueError(f"{name}: {named.unknown('option', option, known)}")
     return kind(**options)
+
+
+__getattr__, __dir__ = named.lazy(__name__)

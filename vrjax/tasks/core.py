@@ -27,6 +27,8 @@ from typing import Any, ClassVar, NamedTuple, SupportsIndex, TypeVar, no_type_ch
 
 import numpy as np
 
+from vrjax.files import named
+
 BLOCK = 4  # pixels per block
 TOKEN = 2  # blocks per token of the embedded models
 
@@ -79,6 +81,10 @@ class Clip(NamedTuple):
     prompt: str
     answer: str
     meta: dict[str, Any]
+
+    def __repr__(self) -> str:
+        place = " ".join(str(self.meta[name]) for name in ("world", "split", "seed") if name in self.meta)
+        return f"Clip({place}: {self.prompt!r} -> {self.answer!r}, video {np.shape(self.video)})"
 
 
 class Answer(NamedTuple):
@@ -251,7 +257,7 @@ class Task(ABC):
             TypeError: if the seed is not an integer.
         """
         if split not in self.splits:
-            raise ValueError(f"{self.name}: unknown split {split!r}, expected one of {self.splits}")
+            raise ValueError(f"{self.name}: {named.unknown('split', split, self.splits)}")
         try:
             seed = operator.index(seed)
         except TypeError:
@@ -266,10 +272,14 @@ class Task(ABC):
             raise ValueError(f"{self.name}: found no layout for split {split!r} with these options: {self}")
         answers = self.answers(layout)
         choice = rng.choice(range(len(answers)), [a.prior for a in answers])
-        film, prompt = self.film(layout, answers[choice].move), self.prompt(layout)
-        video = self.paint(film)
-        meta = {"world": self.name, "split": split, "seed": seed, "choice": choice, "layout": layout}
-        return Clip(video, video[0].copy(), prompt, answers[choice].label, meta)
+        return self.filmed(layout, choice, split=split, seed=seed)
+
+    def filmed(self, layout: Layout, choice: int = 0, **meta: Any) -> Clip:
+        """The clip of a layout, whose answer number `choice` is shown; `meta` is added to the clip's."""
+        answer = self.answers(layout)[choice]
+        video = self.paint(self.film(layout, answer.move))
+        told = {"world": self.name, **meta, "choice": choice, "layout": layout}
+        return Clip(video, video[0].copy(), self.prompt(layout), answer.label, told)
 
     def candidates(self, clip: Clip, *, pad: bool = True) -> list[np.ndarray]:
         """The films of all answers, each float32 (t, h, w, 3).

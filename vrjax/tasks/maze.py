@@ -239,3 +239,61 @@ class Maze(Task):
             if head + 1 < len(path):
                 grids["next"][f, path[head + 1][0], path[head + 1][1]] = 1
         return {"walls": np.broadcast_to(codes, (t, n, n)).copy()} | grids
+
+
+def drawn(text: str, **options: Any) -> Clip:
+    """The clip of a maze that somebody drew.
+
+        maze.drawn('''
+            ###########
+            #S..#.....#
+            ###.#.###.#
+            #...#...#.#
+            #.#####.#.#
+            #.....#.#.#
+            #.###.###.#
+            #.#.......#
+            #.#######.#
+            #.....#..G#
+            ###########
+        ''')
+
+    Args:
+        text: a square of 2 n + 1 lines for n x n cells: "#" is wall, "S" the start, "G" the goal, "." or a blank open.
+            Cells stand in the 2nd, 4th, ... line and column, passages between them.
+        **options: of the task; its `size` is the drawing's.
+
+    Raises:
+        ValueError: a drawing that is no such square, has an open border, more than one way (a loop) or none to the
+            goal, or a way too long for the film.
+    """
+    rows = [line.strip() for line in text.strip().splitlines()]
+    n, side = len(rows) // 2, len(rows)
+    if side % 2 == 0 or not 3 <= n <= 12 or any(len(row) != side for row in rows):
+        signs = sorted({len(row) for row in rows})
+        raise ValueError(f"drawn: found {side} rows of {signs} signs, expected a square of 2 n + 1, n from 3 to 12")
+    if odd := sorted(set("".join(rows)) - set("#SG. ")):
+        raise ValueError(f"drawn: found the sign {odd[0]!r}, expected #, S, G, . and blanks")
+    if {*rows[0], *rows[-1], *(row[0] + row[-1] for row in rows)} - {"#", "##"}:
+        raise ValueError("drawn: the border is open, expected # all round")
+    wall = lambda y, x: rows[y][x] == "#"
+    cells = [(y, x) for y in range(n) for x in range(n)]
+    places = {sign: [c for c in cells if rows[2 * c[0] + 1][2 * c[1] + 1] == sign] for sign in "SG#"}
+    for sign, what in (("S", "start"), ("G", "goal")):
+        if len(places[sign]) != 1 or "".join(rows).count(sign) != 1:
+            raise ValueError(f"drawn: expected one {what} ({sign}), in a cell")
+    if places["#"] or any(not wall(y, x) for y in range(2, side - 1, 2) for x in range(2, side - 1, 2)):
+        raise ValueError("drawn: a cell is wall, or a corner between four cells is open")
+    pairs = [((y, x), (y + b, x + a)) for y, x in cells for b, a in ((0, 1), (1, 0)) if (y + b, x + a) in cells]
+    edges = {(a, b) for a, b in pairs if not wall(a[0] + b[0] + 1, a[1] + b[1] + 1)}
+    maze, (start,), (goal,) = spell_maze(edges, n), places["S"], places["G"]
+    reached = paths_from(maze, start)
+    if goal not in reached:
+        raise ValueError("drawn: no way leads from S to G")
+    if len([edge for edge in edges if edge[0] in reached]) > len(reached) - 1:
+        raise ValueError("drawn: there is a loop, expected one way only")
+    task = Maze(size=n, **options)
+    if (steps := len(reached[goal]) - 1) > (reach := task.speed * (task.frames - 1)):
+        raise ValueError(f"drawn: the way has {steps} steps, the film shows {reach}")
+    layout = {"frames": task.frames, "speed": task.speed, "maze": maze, "start": list(start), "goals": [list(goal)]}
+    return task.filmed(layout, split="drawn")

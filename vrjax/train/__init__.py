@@ -14,3 +14,7 @@
 | `telling` | all that a run says: rows on disk, the line on screen (`progress`), its `page`, `loggers` elsewhere |
 | `watch`, `stopping` | who looks at the rows while it goes, and how a person stops it |
 """
+
+from vrjax.files import named
+
+__getattr__, __dir__ = named.lazy(__name__)

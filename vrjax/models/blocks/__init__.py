@@ -9,3 +9,7 @@
 | `sites` | the named sites of a stack, and what taps and edits do there |
 | `axes` | logical axis names of parameters, for the rules that place them on a mesh |
 """
+
+from vrjax.files import named
+
+__getattr__, __dir__ = named.lazy(__name__)

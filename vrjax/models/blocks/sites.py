@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from vrjax.flow import mistakes, words
 from vrjax.flow.varying import vary_as
 
 
@@ -41,7 +42,8 @@ def names(layers: int, parts: tuple[str, ...]) -> list[str]:
 
 
 def _apply(fn, h, block):
-    return fn(h, block) if getattr(fn, "wants_block", False) else fn(h)
+    with mistakes.axes():
+        return fn(h, block) if getattr(fn, "wants_block", False) else fn(h)
 
 
 class Sites:
@@ -62,6 +64,8 @@ class Sites:
         self.layers = layers
         valid = set(names(layers, parts))
         for kind, table in (("taps", taps), ("edits", edits)):
+            if not isinstance(table, Mapping):
+                raise ValueError(f"{kind}: expected a dict of functions by site, found {words.value(table)}")
             for name, fn in table.items():
                 if name not in valid:
                     inside = ", ".join(f"block.I{part}" for part in parts if part)
@@ -69,28 +73,29 @@ class Sites:
                         f"{kind}: unknown site {name!r}; valid sites: embed, block.I and block.*, {inside} "
                         f"and the same with *, where I is 0 .. {layers - 1}"
                     )
-                if not callable(fn):
-                    raise ValueError(f"{kind}: the value at {name!r} must be a function, found {type(fn).__name__}")
+                wants = ("h", "block") if getattr(fn, "wants_block", False) else ("h",)
+                mistakes.call(f"{kind}: {name}", fn, *wants)
                 if name == "embed" and getattr(fn, "wants_block", False):
                     raise ValueError(f"{kind}: 'embed' lies before the blocks, an indexed function cannot stand there")
         self._embed = taps.get("embed"), edits.get("embed")
-        self._edits: dict[str, list[tuple[Callable, np.ndarray | None]]] = {part: [] for part in parts}
+        self._edits: dict[str, list[tuple[Callable, np.ndarray | None, list[str]]]] = {part: [] for part in parts}
         self._taps: dict[str, list[tuple[str, Callable, int | None]]] = {part: [] for part in parts}
         for name, fn in edits.items():
             if name == "embed":
                 continue
             block, part = self._split(name)
             if block is None:
-                self._edits[part].append((fn, None))
+                self._edits[part].append((fn, None, [name]))
                 continue
             # The same function at several single blocks is one branch with a mask, not one branch each.
-            last = self._edits[part][-1] if self._edits[part] else (None, None)
+            last = self._edits[part][-1] if self._edits[part] else (None, None, [])
             if last[0] is fn and last[1] is not None:
                 last[1][block] = True
+                last[2].append(name)
             else:
                 mask = np.zeros(layers, bool)
                 mask[block] = True
-                self._edits[part].append((fn, mask))
+                self._edits[part].append((fn, mask, [name]))
         for name, fn in taps.items():
             if name != "embed":
                 block, part = self._split(name)
@@ -112,7 +117,7 @@ class Sites:
         if edit is not None:
             h = self._checked(edit, h, None, "embed")
         if tap is not None:
-            out["embed"] = tap(h)
+            out["embed"] = _apply(tap, h, None)
         return h
 
     @property
@@ -148,8 +153,8 @@ class Sites:
         Returns:
             the edited h.
         """
-        for fn, mask in self._edits[part]:
-            edit = lambda h, fn=fn: self._checked(fn, h, block, f"block{part}")
+        for fn, mask, where in self._edits[part]:
+            edit = lambda h, fn=fn, where=where: self._checked(fn, h, block, ", ".join(where))
             if mask is None:
                 h = edit(h)
             elif isinstance(block, int):
@@ -173,6 +178,5 @@ class Sites:
     @staticmethod
     def _checked(fn, h, block, site):
         new = _apply(fn, h, block)
-        if jnp.shape(new) != h.shape:
-            raise ValueError(f"edits: the edit at {site} returned shape {jnp.shape(new)}, expected {h.shape}")
+        mistakes.shape(f"edits: the one at {site}", new, h)
         return vary_as(jnp.asarray(new, h.dtype), h)

@@ -8,3 +8,7 @@
 
 `vrjax.models.pipeline` samples them like public models.
 """
+
+from vrjax.files import named
+
+__getattr__, __dir__ = named.lazy(__name__)

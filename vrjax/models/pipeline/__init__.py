@@ -15,7 +15,10 @@
 | `recorder` | trajectories written to disk step by step, seed by seed |
 """
 
+from vrjax.files import named
 from vrjax.models.pipeline.loras import Lora
 from vrjax.models.pipeline.pipelines import EmbeddedPipeline, Pipeline, WanPipeline, open
 
 __all__ = ["EmbeddedPipeline", "Lora", "Pipeline", "WanPipeline", "open"]
+
+__getattr__, __dir__ = named.lazy(__name__)

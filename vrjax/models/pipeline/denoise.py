@@ -15,7 +15,7 @@ import jax
 from jaxtyping import Array, Float
 
 from vrjax import flow, parallel
-from vrjax.flow import draws, solvers
+from vrjax.flow import draws, solvers, words
 from vrjax.models import family
 from vrjax.models.settings import Recipe
 
@@ -34,6 +34,8 @@ class Inputs(NamedTuple):
     given: Mapping[str, Any]
     negative: Mapping[str, Any] | None = None
     first: Any = None
+
+    __repr__ = words.line
 
 
 def phases(

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from vrjax.models.wan import lora_files, lora_keys
@@ -42,14 +43,32 @@ class Assigned(NamedTuple):
     said: str
 
 
-def assigned(given: Lora | tuple[Any, ...], folder: Any) -> Assigned:
+def all_of(given: Any, folder: Any) -> tuple[Assigned, ...]:
+    """LoRAs as a caller may write them, each with its expert: files, `Lora`s, or tuples of their fields.
+
+    Raises:
+        ValueError: something else. And as `assigned`.
+    """
+    if isinstance(given, (str, os.PathLike, Lora)) or not isinstance(given, Iterable):
+        raise ValueError(f"loras: found {given!r}, expected a list of them, such as [{given!r}]")
+    return tuple(assigned(one, folder) for one in given)
+
+
+def assigned(given: Any, folder: Any) -> Assigned:
     """A LoRA with its expert, read and held against the networks' shapes.
 
     Raises:
         FileNotFoundError: no such file. ValueError: it cannot be read or does not fit, has no expert, or its keys or
             its name speak of the other.
     """
-    lora = given if isinstance(given, Lora) else Lora(*given)
+    if isinstance(given, (str, os.PathLike)):
+        given = (given,)
+    try:
+        lora = given if isinstance(given, Lora) else Lora(*given)
+        float(lora.weight)
+        os.fspath(lora.path)
+    except (TypeError, ValueError):
+        raise ValueError(f"loras: found {given!r:.200}, expected a file, or Lora(path, weight, expert)") from None
     path = pathlib.Path(lora.path)
     if not path.exists() and not path.is_symlink():
         raise FileNotFoundError(f"{lora.path}: no such LoRA file")

@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from vrjax import files, flow, tasks
-from vrjax.files import fingerprint
+from vrjax.files import fingerprint, named
 from vrjax.flow import draws
 from vrjax.models import settings as settings_of
 from vrjax.models import wan
@@ -28,13 +28,13 @@ from vrjax.models.embedded.conditions import Codec
 from vrjax.models.pipeline import denoise
 from vrjax.models.pipeline import loras as loras_of
 from vrjax.models.pipeline.denoise import NONE, Inputs
-from vrjax.models.pipeline.loras import Lora
 from vrjax.models.settings import Settings
 from vrjax.models.wan import conditions, folders, lora_files, umt5, vae
 from vrjax.models.wan.conditions import Conditions
 from vrjax.models.wan.vae import VAEConfig, WanVAE
 
 DTYPES = ("float32", "bfloat16", "float16")
+OPTIONS = ("cache", "dtype", "loras", "mesh", "rules")  # of `open`
 PROGRAMS = 8  # compiled runs that a pipeline remembers
 
 
@@ -45,14 +45,17 @@ def open(folder: str | os.PathLike, **options: Any) -> "Pipeline":  # noqa: A001
         folder: the whole model, in diffusers' or Wan's own layout (transformers, VAE, text encoder, tokenizer, and CLIP
             where it has one); or an embedded model, with `training.json` beside its weights.
         **options:
-            loras: merged into the networks when these are loaded; `Lora`s, or tuples of their fields.
+            loras: merged into the networks when these are loaded; files, `Lora`s, or tuples of their fields.
             mesh: over which the networks are divided while they are loaded, and then seeds, tokens and weights in a
                 run; `rules`: see `vrjax.models.wan.shard`.
             dtype, cache: see `WanPipeline`.
 
     Raises:
         FileNotFoundError, ValueError: see `vrjax.models.wan.folders.find`; a LoRA for an expert that is not there.
+        TypeError: an unknown option.
     """
+    for name in options.keys() - set(OPTIONS):
+        raise TypeError(f"pipeline.open: {named.unknown('option', name, OPTIONS)}")
     embedded = (pathlib.Path(folder) / embedded_folders.TRAINING).is_file()
     return EmbeddedPipeline(folder, **options) if embedded else WanPipeline(folder, **options)
 
@@ -72,14 +75,19 @@ class Pipeline(ABC):
         folder: Any,
         *,
         dtype: str | None,
-        loras: Sequence[Lora | tuple[Any, ...]] = (),
+        loras: Any = (),
         mesh: Mesh | None = None,
         rules: Mapping[str, Any] = NONE,
         cache: str | os.PathLike | bool | None = None,
     ):
         self.folder, self.dtype, self.mesh, self._rules, self._cache = folder, dtype, mesh, rules, cache
-        self._assigned = tuple(loras_of.assigned(lora, folder) for lora in loras)
+        self._assigned = loras_of.all_of(loras, folder)
         self._programs: dict[Any, Callable] = {}
+
+    def __repr__(self) -> str:
+        loras = "" if not self.loras else f", {len(self.loras)} LoRA{'s' if len(self.loras) > 1 else ''}"
+        networks = f"{len(self.folder.networks)} networks" if len(self.folder.networks) > 1 else "1 network"
+        return f"{type(self).__name__}({self.name}: {networks}{loras}, {self.folder.root})"
 
     # ------------------------------------------------------------------------------------- what a kind of model is
 
@@ -113,7 +121,7 @@ class Pipeline(ABC):
         return settings_of.defaults(self.folder)
 
     @property
-    def loras(self) -> tuple[Lora, ...]:
+    def loras(self) -> tuple[loras_of.Lora, ...]:
         """The LoRA files, each with its expert."""
         return tuple(found.given for found in self._assigned)
 
@@ -230,7 +238,7 @@ class Pipeline(ABC):
         *,
         image: Any = None,
         last_image: Any = None,
-        seeds: Sequence[int] = (0,),
+        seeds: Any = (0,),
         noise: Float[Array | np.ndarray, "n t h w c"] | None = None,
         dits: tuple[Any, ...] | None = None,
         record: flow.Record | None = None,
@@ -246,7 +254,7 @@ class Pipeline(ABC):
         Args:
             prompt: the text.
             image, last_image: pictures, as paths or arrays (h, w, 3), for the models that take them.
-            seeds: of the starting noise; all run at once.
+            seeds: how many, or which of the starting noise; all run at once.
             noise: the starting noise itself, instead of the seeds'.
             dits: other networks of the same shape, instead of the folder's.
             record, edit, taps, edits: see `program`. By default x, v and x0 of every step are kept.
@@ -255,14 +263,17 @@ class Pipeline(ABC):
         Raises:
             ValueError: options or pictures that do not fit the model.
         """
+        if not isinstance(prompt, str):
+            raise ValueError(f"prompt: found a {type(prompt).__name__}, expected one text; each prompt is a call")
+        numbers = settings_of.seeds(seeds)
         settings, first, last = self.ask(image, last_image, **options)
         inputs = self.prepare(prompt, settings, first, last)
-        start = self.noise(settings, seeds) if noise is None else jnp.asarray(noise, jnp.float32)
+        start = self.noise(settings, numbers) if noise is None else jnp.asarray(noise, jnp.float32)
         if start.shape[1:] != self.latent_shape(settings):
             raise ValueError(
                 f"noise: shape {start.shape}, expected (n, {', '.join(map(str, self.latent_shape(settings)))})"
             )
-        numbers = np.arange(len(start)) if noise is not None else np.array([seed % 2**32 for seed in seeds])
+        numbers = np.arange(len(start)) if noise is not None else np.array(numbers)
         what = (settings, record, edit, *taps.items(), None, *edits.items())
         if what not in self._programs:
             self._programs = dict(list(self._programs.items())[1 - PROGRAMS :])

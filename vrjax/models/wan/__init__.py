@@ -6,8 +6,10 @@
 | encoders and VAE | `umt5` from the prompt on, `clip`, `vae` with `vae_layers`: each with its names and reader |
 | files | `readers` (of `WanDiT`), `lora_files`, `convert`, `convert_model` |
 | a run's inputs | `folders`: what lies in one, and how it is sampled; `conditions` of pictures |
+| to try | `tiny`: a random folder in the public layout |
 """
 
+from vrjax.files import named
 from vrjax.models.blocks.sites import indexed
 from vrjax.models.family import shard
 from vrjax.models.wan.clip import load_image_encoder
@@ -15,6 +17,7 @@ from vrjax.models.wan.dit import Context, Image, WanConfig, WanDiT, abstract
 from vrjax.models.wan.family import logical_axes
 from vrjax.models.wan.lora_files import load_lora
 from vrjax.models.wan.readers import load_dit, save_dit
+from vrjax.models.wan.tiny import tiny
 from vrjax.models.wan.umt5 import load_text_encoder
 from vrjax.models.wan.vae import load_vae
 
@@ -33,4 +36,7 @@ __all__ = [
     "logical_axes",
     "save_dit",
     "shard",
+    "tiny",
 ]
+
+__getattr__, __dir__ = named.lazy(__name__)

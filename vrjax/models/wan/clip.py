@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Shaped
 from vrjax.files import tensors, weights
 from vrjax.files.pixels import to_uint8
 from vrjax.files.weights import Form
+from vrjax.flow import words
 from vrjax.models.blocks.attention import attend
 from vrjax.models.blocks.layers import LayerNorm, Linear
 
@@ -91,6 +92,8 @@ class _Block(nnx.Module):
 
 class CLIPEncoder(nnx.Module):
     """CLIP's vision tower. See the module docstring; `CLIPConfig` states every option."""
+
+    __repr__ = words.module
 
     def __init__(self, cfg: CLIPConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg

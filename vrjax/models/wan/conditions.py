@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from vrjax.flow import words
 from vrjax.models.wan import clip as clips
 from vrjax.models.wan.dit import Image
 from vrjax.models.wan.folders import Folder
@@ -29,6 +30,8 @@ class Conditions(NamedTuple):
 
     image: Image = Image()
     first: Any = None
+
+    __repr__ = words.line
 
 
 def scaled(

@@ -22,7 +22,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from vrjax import parallel
-from vrjax.flow import Prediction
+from vrjax.flow import Prediction, words
 from vrjax.flow import cfg as cfg_of
 from vrjax.models.blocks import stack
 from vrjax.models.blocks.layers import PARTS, Block, LayerNorm, Linear, layer_norm, rotary_angles, sinusoid, spread
@@ -130,6 +130,8 @@ class Image(NamedTuple):
     channels: Any = None
     clip: Any = None
 
+    __repr__ = words.line
+
 
 class Context(NamedTuple):
     """What cross-attention reads, computed from the conditions once: see `WanDiT.context`.
@@ -142,6 +144,8 @@ class Context(NamedTuple):
     rows: tuple
     pairs: tuple | None = None
     blocks: list | None = None
+
+    __repr__ = words.line
 
 
 class ImageEmbedding(nnx.Module):
@@ -186,6 +190,9 @@ class WanDiT(nnx.Module):
         self.head_modulation = nnx.Param(jax.random.normal(keys[8], (2, cfg.dim)) / np.sqrt(cfg.dim))
         zeros = nnx.initializers.zeros_init()
         self.head = Linear(zeros, keys[8], cfg.dim, cfg.patch_size * cfg.out_channels, cfg.param_dtype)
+
+    def __repr__(self) -> str:
+        return f"WanDiT({self.cfg.layers} blocks of width {self.cfg.dim}, {words.parameters(self)})"
 
     def __call__(
         self,

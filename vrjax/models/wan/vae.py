@@ -26,6 +26,7 @@ from jaxtyping import Array, Float
 
 from vrjax.files import tensors, weights
 from vrjax.files.weights import Form
+from vrjax.flow import words
 from vrjax.models.wan.vae_layers import (
     CausalConv,
     Coder,
@@ -127,6 +128,8 @@ WAN_22 = VAEConfig(
 
 class WanVAE(nnx.Module):
     """Wan's video VAE. See the module docstring; `VAEConfig` states every option."""
+
+    __repr__ = words.module
 
     def __init__(self, cfg: VAEConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg

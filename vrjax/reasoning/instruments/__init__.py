@@ -12,3 +12,7 @@
 | `null` | the exact denoiser that knows all answers |
 | `stepping` | runs of a large model one compiled step at a time |
 """
+
+from vrjax.files import named
+
+__getattr__, __dir__ = named.lazy(__name__)

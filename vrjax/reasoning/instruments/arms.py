@@ -22,7 +22,7 @@ from jax import lax
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from vrjax.flow import Grid, Record, Solver, Trajectory, Velocity, euler, sample
+from vrjax.flow import Grid, Record, Solver, Trajectory, Velocity, euler, sample, words
 from vrjax.reasoning.instruments import ensemble, perturb
 
 
@@ -40,6 +40,8 @@ class Problem(NamedTuple):
     model: Callable[..., Velocity]
     grid: Callable[[int], Grid]
     solver: Solver = euler()
+
+    __repr__ = words.line
 
 
 COUPLINGS = ("none", "hidden", "x0", "latent", "latent_restored")

@@ -28,7 +28,7 @@ import numpy as np
 from einops import rearrange, repeat
 from jaxtyping import Array, Bool, Float, Int
 
-from vrjax.flow import Grid, Level, Prediction, Record, Solver, Trajectory, Velocity, sample
+from vrjax.flow import Grid, Level, Prediction, Record, Solver, Trajectory, Velocity, sample, words
 from vrjax.models.wan import indexed
 from vrjax.reasoning.instruments import layers, perturb
 
@@ -137,6 +137,8 @@ class Attribution(NamedTuple):
 
     margin: Float[Array, ""]
     map: Dose  # d margin / d dose
+
+    __repr__ = words.line
 
 
 def attribute(

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from vrjax.flow import words
+
 
 class Moments(NamedTuple):
     """Sufficient statistics of a set of rows: what CKA needs, at a size that does not grow with the rows."""
@@ -25,6 +27,8 @@ class Moments(NamedTuple):
     xx: Float[Array, "p p"]  # centred: sum over rows of (x - mean)(x - mean)^T
     yy: Float[Array, "q q"]
     xy: Float[Array, "p q"]
+
+    __repr__ = words.line
 
 
 def moments(x: Float[Array, "n p"], y: Float[Array, "n q"]) -> Moments:
@@ -103,6 +107,8 @@ class Divergence(NamedTuple):
 
     cka: Float[Array, "*sites steps"]  # 1 - CKA: 0 untouched, 1 destroyed; NaN where a state has no variance
     l2: Float[Array, "*sites steps"]  # relative L2 distance
+
+    __repr__ = words.line
 
 
 def divergence(

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
+from vrjax.flow import words
+
 
 def commitment(answers: Shaped[np.ndarray, "*batch s"]) -> Int[np.ndarray, "*batch"]:
     """Commitment step: the first step from which the answer never changes again, 0 ... S-1 (last axis: steps)."""
@@ -31,6 +33,8 @@ class Corrections(NamedTuple):
     stayed_wrong: int
     lost: int  # right at some step from the first readout on, wrong at the end (includes right_to_wrong)
     never: int  # instances left out: no readable step
+
+    __repr__ = words.line
 
     @property
     def net(self) -> float:

@@ -30,6 +30,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from vrjax.flow import words
+
 Features = Callable[[Any, Any], Array]
 """(parameters of the model, one instance) -> [*site, tokens, dim]."""
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -41,6 +43,8 @@ class Split(NamedTuple):
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+
+    __repr__ = words.line
 
 
 class Moments(NamedTuple):
@@ -56,12 +60,16 @@ class Moments(NamedTuple):
     xx: Float[Array, "*site dim dim"]
     xy: Float[Array, "*site dim classes"]
 
+    __repr__ = words.line
+
 
 class Probe(NamedTuple):
     """Scores of a token are `features @ weight + bias`; the largest wins. A leading axis may hold several penalties."""
 
     weight: Float[Array, "*site dim classes"]
     bias: Float[Array, "*site classes"]
+
+    __repr__ = words.line
 
 
 class Result(NamedTuple):
@@ -82,6 +90,8 @@ class Result(NamedTuple):
     penalty: np.ndarray
     confusion: np.ndarray
     probe: Probe
+
+    __repr__ = words.line
 
 
 def split(

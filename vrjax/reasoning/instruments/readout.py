@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from vrjax.flow import words
 from vrjax.reasoning.instruments.null import entropy
 
 Estimate = Float[Array, "*steps t h w c"]
@@ -99,6 +100,8 @@ class Exploration(NamedTuple):
     superposition: PerStep  # see `explore`
     residual: PerStep  # what no mixture explains, in the same units as superposition
 
+    __repr__ = words.line
+
 
 def explore(x0: Estimate, candidates: Candidates, mask: Mask | None = None) -> Exploration:
     """Exploration, commitment and superposition of an estimate against a known candidate set.
@@ -177,6 +180,8 @@ class Content(NamedTuple):
     still: PerStep
     moving: PerStep
 
+    __repr__ = words.line
+
 
 def still_and_moving(x0: Estimate, solution: Video, blank: Float[Array, "h w c"]) -> Content:
     """The two halves of "perception before action".
@@ -210,6 +215,8 @@ class Memory(NamedTuple):
 
     coefficient: PerStep  # 0: as if it had never been there; 1: the whole of it
     correlation: PerStep  # Pearson, between the trace and the hidden content, over the elements of the region
+
+    __repr__ = words.line
 
 
 def memory(x0: Estimate, present: Video, absent: Video, where: Region) -> Memory:

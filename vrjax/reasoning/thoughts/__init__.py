@@ -9,3 +9,7 @@
 | `pictures` | still images on the host |
 | `adapt` | adapters tuned on a few keyframes, then sampled with |
 """
+
+from vrjax.files import named
+
+__getattr__, __dir__ = named.lazy(__name__)

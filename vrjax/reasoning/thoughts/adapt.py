@@ -24,6 +24,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float, Key
 
+from vrjax.flow import words
 from vrjax.reasoning.thoughts import keyframes, pictures
 from vrjax.reasoning.thoughts.keyframes import VisualThoughts
 from vrjax.train import lora, objectives, update
@@ -48,6 +49,8 @@ class TuningSet(NamedTuple):
     texts: Any  # (prompts, keyframes, l, d) float32
     count: Any  # (prompts,) int32
 
+    __repr__ = words.line
+
 
 class Adapted(NamedTuple):
     """The result of tuning.
@@ -61,6 +64,8 @@ class Adapted(NamedTuple):
     adapter: lora.Adapter
     loss: Any
     kept: Any
+
+    __repr__ = words.line
 
 
 def tuning_set(

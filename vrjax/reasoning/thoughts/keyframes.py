@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from vrjax.flow import words
 from vrjax.reasoning.thoughts import pictures
 
 LIMIT = 8  # next-frame calls; the paper's chains took 2.5 on average
@@ -37,6 +38,8 @@ class FirstThought(NamedTuple):
     context_frame: str
     concise_prompt: str
 
+    __repr__ = words.line
+
 
 class NextThought(NamedTuple):
     """The next keyframe in words, and whether it is the last one.
@@ -47,6 +50,8 @@ class NextThought(NamedTuple):
 
     edit: str
     last: bool
+
+    __repr__ = words.line
 
 
 class VisualThoughts(NamedTuple):
@@ -64,6 +69,8 @@ class VisualThoughts(NamedTuple):
     concise_prompt: str
     key_frames: tuple[str, ...]
     frames: tuple[np.ndarray, ...]
+
+    __repr__ = words.line
 
     @property
     def captions(self) -> tuple[str, ...]:
@@ -84,6 +91,8 @@ class Thinking(NamedTuple):
     thoughts: VisualThoughts
     stopped: str
     calls: int
+
+    __repr__ = words.line
 
 
 @runtime_checkable

@@ -12,3 +12,7 @@ sprites, not blocks of the palette.
 | words | captions, stories, and their encoding as orthogonal rows |
 | score | what a video shows, judged against its scene's rule |
 """
+
+from vrjax.files import named
+
+__getattr__, __dir__ = named.lazy(__name__)

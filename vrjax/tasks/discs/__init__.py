@@ -10,3 +10,7 @@ path, not a video.
 | pictures | drawing clips, and reading centres back from pixels |
 | verifier | distance to the one true future, and residuals that need no reference |
 """
+
+from vrjax.files import named
+
+__getattr__, __dir__ = named.lazy(__name__)

@@ -20,6 +20,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
+from vrjax.flow import words
 from vrjax.reasoning.thoughts.keyframes import FirstThought, NextThought
 
 
@@ -40,6 +41,8 @@ class Accuracy(NamedTuple):
     still: float
     n: int
 
+    __repr__ = words.line
+
 
 class NextState(NamedTuple):
     """A trained classifier: `params` of its layers, numbers of `symbols`, the window's `reach`, held-out `accuracy`."""
@@ -48,6 +51,8 @@ class NextState(NamedTuple):
     symbols: int
     reach: int
     accuracy: Accuracy
+
+    __repr__ = words.line
 
     def __call__(self, rows: Int[np.ndarray, "*lead elements"]) -> Int[np.ndarray, "*lead elements"]:
         """The most probable next states.
