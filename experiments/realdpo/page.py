@@ -56,6 +56,12 @@ FRONT = (
     "KTO",
     BEST[verdicts.GRPO],
 )
+LEDES = {
+    "curves": "What each arm gains over compute, on validation conditions: SFT (dotted) is the rival at equal compute. "
+    "Then what GRPO's reward does, and how far moving references went.",
+    "forests": "Orange: the base, SFT and GRPO. Hollow grey squares: nulls that keep all of RealDPO but its preference "
+    "or the base's samples. Only what lies right of the dotted line beats SFT at equal compute.",
+}
 BAND = "Bands: plus and minus 1.96 standard errors over bases."
 GRPO = "Mean reward of its own samples on training conditions, 0 to 2."
 MOVED = "The reference's distance from the start, as a share of the policy's."
@@ -202,6 +208,7 @@ def write(
             subtitle="Post-training a model that has learned wrong physics, judged by the exact simulator.",
             intro=INTRO,
             scrubbers=[parts.Scrubber([case(study, measured)])],
+            ledes=LEDES,
             claims=list(found),
             curves=[below, *learning(measured)],
             forests=[above],

@@ -35,6 +35,16 @@ NOTES = (
 
 
 FRONT = ("t2v", "augmented", "text", "vchain", "tuned_short", "placebo", "tries", "linear", "nearest", "pinned", "held")
+LOOK = """Each panel is the whole film that one arm made; play the frames. The mark says whether it ends as it must and
+breaks no rule on the way. In unseen scenes an egg breaks or a duck floats, which the base believes to look otherwise:
+only the tuned adapter can have learned the look from the keyframes."""
+ALL = "Every arm that was run, on the first scenes of the first base. Choose an arm to see its film large."
+LEDES = {
+    "curves": "What tuning costs and brings: the study's own measures, and the same told apart by scenes (dotted).",
+    "forests": "Differences to the plain model (T2V) on the same scenes and noises, with 95 % intervals over bases. "
+    "Orange arms are controls: what another scene's adapter, shuffled captions or a bare keyframe do.",
+    "pictures": "The scene of the strips is the first in which something unseen happens.",
+}
 STRIPS = ("t2v", "augmented", "text", "nearest", "vchain", "placebo", "tuned_short")
 
 
@@ -76,27 +86,54 @@ def strips(one: suite.Base, tables: Mapping[str, Tables]) -> Figure:
     )
 
 
-def cases(one: suite.Base, tables: Mapping[str, Tables]) -> list[parts.Case]:
-    """The first scenes, an arm in the place of a seed."""
-    arms, out, on = [arm for arm in one.films if arm != "truth"], [], one.on
-    for i in range(min(suite.SHOWN, len(on.clips))):
-        films = np.stack([one.films[arm][i] for arm in arms])[:, None]
-        right = [bool(tables[arm]["primary"][i, 0]) for arm in arms]
-        out.append(
-            parts.Case(
-                name=f"Scene {on.seeds[i]}" + (", something unseen happens" if on.novel[i] else ""),
-                prompt=on.clips[i].prompt,
-                x0=films.repeat(4, axis=-3).repeat(4, axis=-2),
-                truth=to_uint8(on.clips[i].video).repeat(4, axis=-3).repeat(4, axis=-2),
-                seeds=[suite.label(arm) for arm in arms],
-                solved=right,
-                outcomes=["complete and lawful" if r else "wrong" for r in right],
-                world="chains",
-                note=f"The story: {on.chains[i].story}",
-                truth_label="True film",
-            )
-        )
-    return out
+def scrubbers(one: suite.Base, tables: Mapping[str, Tables]) -> list[parts.Scrubber]:
+    """The main arms beside each other, and all arms."""
+    every = [arm for arm in one.films if arm != "truth"]
+    main = [arm for arm in STRIPS if arm in every]
+    first = parts.Scrubber(
+        [case(one, tables, main, i, name) for i, name in telling(one, tables)],
+        title="The arms on one scene",
+        text=LOOK,
+        compare="The arms, from one first frame and one noise",
+    )
+    if len(every) == len(main):
+        return [first]
+    scenes = [case(one, tables, every, i, "") for i in range(min(suite.SHOWN, len(one.on.clips)))]
+    return [first, parts.Scrubber(scenes, title="All arms, scene by scene", text=ALL)]
+
+
+def telling(one: suite.Base, tables: Mapping[str, Tables]) -> list[tuple[int, str]]:
+    """Scenes to show and what they are, by a rule and not by taste: among those whose films are kept the first novel
+    one that VChain solves and the first that it does not, then the first familiar one."""
+    novel = np.asarray(one.on.novel[: suite.SHOWN], bool)
+    right = np.asarray(tables["vchain"]["primary"][: len(novel), 0], bool)
+    rules = (
+        ("Unseen, and VChain is right", novel & right),
+        ("Unseen, and VChain is wrong", novel & ~right),
+        ("Familiar", ~novel),
+    )
+    found = [(int(which.argmax()), name) for name, which in rules if which.any()]
+    return found or [(0, "")]
+
+
+def case(one: suite.Base, tables: Mapping[str, Tables], arms: Sequence[str], i: int, name: str) -> parts.Case:
+    """Scene i, an arm in the place of a seed."""
+    on = one.on
+    films = np.stack([one.films[arm][i] for arm in arms])[:, None]
+    right = [bool(tables[arm]["primary"][i, 0]) for arm in arms]
+    said = name or ("something unseen happens" if on.novel[i] else "familiar")
+    return parts.Case(
+        name=f"Scene {on.seeds[i]}: {said[:1].lower()}{said[1:]}",
+        prompt=on.clips[i].prompt,
+        x0=common.enlarged(films),
+        truth=common.enlarged(to_uint8(on.clips[i].video)),
+        seeds=[suite.label(arm) for arm in arms],
+        solved=right,
+        outcomes=["complete and lawful" if r else "wrong" for r in right],
+        world="chains",
+        note=f"The story: {on.chains[i].story}",
+        truth_label="True film",
+    )
 
 
 def trade_off(curve: Sequence[Mapping[str, Any]], study: VChain) -> parts.Curve:
@@ -164,7 +201,8 @@ def write(
             title="VChain in a world of causal chains",
             subtitle="Do visual thoughts make a video model follow cause and effect?",
             intro=INTRO,
-            scrubbers=[parts.Scrubber(cases(one, tables), title="Look at the arms")],
+            scrubbers=scrubbers(one, tables),
+            ledes=LEDES,
             claims=list(found),
             curves=curves,
             forests=[forest],

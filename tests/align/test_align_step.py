@@ -509,6 +509,10 @@ def test_a_collapse_is_seen_over_a_window_and_a_sick_state_at_once():
     fresh = logs.Watch(window=3)  # as after a kill: not lost yet, but nothing to keep
     fresh.see(0, healthy | {"win_error": 2.0})
     assert fresh.collapsed is None and "10.0 times" in fresh.sick
+    late = logs.Watch(window=20)  # a mean over the window would hide what came last
+    for i in range(20):
+        late.see(i, healthy | {"win_error": 0.2 if i < 15 else 1.2})
+    assert late.collapsed is None and "6.0 times the reference's over the last 5" in late.sick
     alone = logs.Watch(window=1)  # a loss without a reference
     alone.see(0, healthy | {"win_error": 2.0, "reference_win_error": 0.0})
     assert alone.sick is None

@@ -3,6 +3,8 @@
 import base64
 import contextlib
 import io
+import os
+import pathlib
 import shutil
 import time
 from dataclasses import replace
@@ -433,6 +435,53 @@ def test_text_stands_out_from_its_ground(browser, report, scheme):
             }"""
         )
         assert faint == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser, report, scheme):
+    """WCAG 2.2 A and AA and best practices, by axe-core: names, roles, contrast, landmarks, order of headings."""
+    try:
+        import axe_playwright_python as axe
+    except ImportError:
+        if "browser" in os.environ.get("VRJAX_REQUIRE", ""):
+            raise
+        pytest.skip("axe-playwright-python is not installed")
+    source = pathlib.Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
+    for size in ((1400, 900), (390, 844)):
+        with opened(browser, report, size, color_scheme=scheme, bypass_csp=True) as page:
+            for step in (0, 11):
+                slide(page, "step", step)
+                page.evaluate(source)
+                found = page.evaluate("axe.run()")
+                assert len(found["passes"]) > 20 and "color-contrast" in {rule["id"] for rule in found["passes"]}
+                told = [(v["id"], v["impact"], [n["html"][:90] for n in v["nodes"]][:3]) for v in found["violations"]]
+                assert [one for one in told if one[1] in ("serious", "critical", "moderate")] == [], told
+
+
+def test_arms_stand_side_by_side_and_move_together(browser, tmp_path):
+    """All arms large and by name beside the truth, one frame slider for all; no steps, so no step slider."""
+    one = samples.case(0, seeds=3, steps=2, maps=False)
+    names = ["base", "SFT", "RealDPO"]
+    case = replace(one, x0=one.x0[:, -1:], noisy=None, steps=None, sigma=None, guesses=None, events=(), seeds=names)
+    path = html.write(tmp_path, html.Page("t", scrubbers=[html.Scrubber([case], compare="Arms, one noise")]))
+    shots = """() => [...document.querySelectorAll('.seeds canvas')].map((c) => c.toDataURL())"""
+    for size, least in (((1400, 900), 200), ((390, 844), 140)):
+        with opened(browser, path, size) as page:
+            assert page.locator(".seeds .name").all_inner_texts() == names
+            assert page.locator(".outcome").all_inner_texts() == ["solved", "not solved", "solved"]
+            assert all(
+                box["width"] >= least for box in map(lambda n: n.bounding_box(), page.locator(".seeds canvas").all())
+            )
+            assert not page.is_visible("[data-ref=step]") and not page.is_visible(".screens")
+            frame = page.locator("[data-ref=frame]").bounding_box()
+            assert frame["y"] + frame["height"] < size[1]
+            before = page.evaluate(shots)
+            page.keyboard.press("Home")
+            assert place(page)["frame"] == "0"
+            assert all(a != b for a, b in zip(before, page.evaluate(shots), strict=True)) and len(before) == 4
+            no_overflow(page)
+    with opened(browser, path, ready=False, java_script_enabled=False) as page:
+        assert page.locator(".contact li").all_inner_texts() == ["base: solved", "SFT: not solved", "RealDPO: solved"]
 
 
 def test_hostile_strings_neither_run_nor_break_the_layout(browser, tmp_path):

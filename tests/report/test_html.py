@@ -20,6 +20,7 @@ from PIL import Image
 
 from vrjax.files import writing as _files
 from vrjax.report import _payload, html
+from vrjax.report.record import Published
 
 
 class Reader(HTMLParser):
@@ -270,14 +271,61 @@ def test_claims_are_shown_with_verdict_estimate_interval_null_and_n(text):
     [((0.83, 0.61, 1.05, 0.0, None, None), "null", "high"), ((-0.02, -0.04, 0.0, 0.01, 0.0, 0.02), "low", "null_high")],
 )
 def test_interval_plots_order_their_marks(marks, low, high):
-    plot = _payload._interval_plot(*marks)
     given = {
         k: v
         for k, v in zip(("estimate", "low", "high", "null", "null_low", "null_high"), marks, strict=True)
         if v is not None
     }
+    plot = _payload._interval_plot(given, min(given.values()), max(given.values()))["plot"]
     assert sorted(given, key=given.get) == sorted(given, key=lambda k: (plot[k], given[k]))
     assert plot[low] == 6 and plot[high] == 94 and 6 <= plot["zero"] <= 94
+
+
+def test_intervals_of_one_unit_share_one_scale():
+    base = replace(samples.CLAIMS[1], unit="of mazes")  # -0.02 to 0.24, null 0.14
+    narrow = replace(base, id="b", estimate=0.2, interval=(0.19, 0.21), null=0.0)
+    wide = replace(base, id="c", estimate=9.0, interval=(2.0, 16.0), null=0.0)
+    other = replace(base, id="d", unit="steps", estimate=3.0, interval=(2.0, 4.0), null=0.0)
+    first, second, third, fourth = _payload.claims([base, narrow, wide, other])
+    assert [one["apart"] for one in (first, second, third, fourth)] == [False, False, True, False]
+    bare = _payload.claims([replace(base, unit=""), replace(narrow, unit="")])
+    assert (bare[0]["from"], bare[1]["from"]) == (-0.02, 0.0)  # no unit is not one unit
+    at = lambda value: 6 + 88 * (value + 0.02) / 0.26
+    assert first["plot"]["low"] == pytest.approx(at(-0.02)) and first["plot"]["high"] == pytest.approx(
+        at(0.24), abs=0.01
+    )
+    assert second["plot"]["estimate"] == pytest.approx(at(0.2), abs=0.01)  # one number, one place
+    assert (first["from"], first["to"]) == (second["from"], second["to"]) == (-0.02, 0.24)
+    assert third["plot"]["low"] < third["plot"]["high"] == 94 and third["to"] == 16
+
+
+def test_the_verdict_of_the_full_run_stands_beside_a_quick_number():
+    full = Published(0.11, (0.02, 0.2), 8, "reproduced")
+    quick = replace(samples.CLAIMS[1], verdict=None, full=full)
+    words = " ".join("".join(Reader(html.render(html.Page("t", claims=[quick]))).words).split())
+    assert (
+        "this run: numbers only" in words
+        and "full run: reproduced" in words
+        and "0.11 [0.02, 0.2], reproduced" in words
+    )
+
+
+def test_a_control_does_not_squash_the_curve_of_interest():
+    model = html.Series("model", [0.1, 0.2, 0.3], low=[0.05, 0.15, 0.25], high=[0.15, 0.25, 0.35])
+    wild = html.Series("control", [0.0, 5.0, -7.0], role="control")
+    low, high = html.Curve("t", [model, wild]).y_range
+    assert high - low < 4 * 0.3 and low < 0.05 and high > 0.35
+    calm = html.Series("control", [0.2, 0.4, 0.3], role="control")
+    assert html.Curve("t", [model, calm]).y_range[1] > 0.4  # what is near is shown whole
+    assert html.Curve("t", [wild]).y_range[1] > 5 and html.Curve("t", [html.Series("s", [np.nan])]).y_range is None
+
+
+def test_each_report_speaks_for_itself():
+    curve = html.Curve("c", [html.Series("s", [1.0, 2.0])], sync=False)
+    page = html.Page("t", curves=[curve], alerts=["<b>stop</b>"], ledes={"curves": "Over updates & more."})
+    words = "".join(Reader(html.render(page)).words)
+    assert "Over updates & more." in words and "<b>stop</b>" in words
+    assert "their null" not in words and "amber" not in words
 
 
 @pytest.mark.parametrize(

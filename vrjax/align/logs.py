@@ -16,6 +16,7 @@ from vrjax.align import losses
 from vrjax.align.errors import Measured
 from vrjax.train import watch
 
+LAST = 5  # updates by which a state is judged before it is kept
 ROUNDING = 4 * float(jnp.finfo(jnp.float32).eps)
 
 
@@ -83,7 +84,7 @@ class Watch(watch.Watch):
 
     Loser shortcut: over the last `window` updates accuracy at least `accuracy` while the mean win gap is above 0, or
     more than half of all pairs loser-dominant. Collapse: over as many updates the winners' error is on average more
-    than `times` the reference's; while it is so over those seen yet, the state is sick and not worth keeping.
+    than `times` the reference's. While it is so over the last five, the state is sick and not worth keeping.
 
     Args:
         spec: the run's `Preference`, for `named`.
@@ -131,25 +132,29 @@ class Watch(watch.Watch):
 
     @property
     def sick(self) -> str | None:
-        """Winners' error far above the reference's, over the updates seen yet (at most the window)."""
-        if not self._rows or "reference_win_error" not in self._rows[-1]:
-            return None
-        policy, reference = self._mean("win_error"), self._mean("reference_win_error")
-        if not reference or policy <= self._times * reference:
-            return None
-        return (
-            f"the policy's error on winners is {policy / reference:.1f} times the reference's over the last "
-            f"{len(self._rows)} updates: it forgets what it knew; anchor the winner (dpop, reg_dpo) or raise beta"
-        )
+        """Winners' error far above the reference's over the last few updates."""
+        return self._lost(min(LAST, len(self._rows)))
 
     @property
     def collapsed(self) -> str | None:
-        """The same, over a whole window."""
-        return self.sick if self._full else None
+        """The same over a whole window."""
+        return self._lost(len(self._rows)) if self._full else None
+
+    def _lost(self, last: int) -> str | None:
+        if not last or "reference_win_error" not in self._rows[-1]:
+            return None
+        policy, reference = self._mean("win_error", last), self._mean("reference_win_error", last)
+        if not reference or policy <= self._times * reference:
+            return None
+        return (
+            f"the policy's error on winners is {policy / reference:.1f} times the reference's over the last {last} "
+            "updates: it forgets what it knew; anchor the winner (dpop, reg_dpo) or raise beta"
+        )
 
     @property
     def _full(self) -> bool:
         return len(self._rows) == self._rows.maxlen
 
-    def _mean(self, name: str) -> float:
-        return sum(row[name] for row in self._rows) / len(self._rows)
+    def _mean(self, name: str, last: int | None = None) -> float:
+        rows = list(self._rows)[-(last or len(self._rows)) :]
+        return sum(row[name] for row in rows) / len(rows)

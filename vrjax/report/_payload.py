@@ -198,17 +198,35 @@ def picture(part: parts.Picture) -> dict[str, str]:
     return {"title": part.title, "uri": uri, "alt": part.alt, "caption": part.caption}
 
 
-def claim(given: Claim | Mapping[str, Any]) -> dict[str, Any]:
-    """What the page shows of a claim, with the places of its marks in a small interval plot."""
-    record = given if isinstance(given, Claim) else Claim(**given)
+def claims(given: Sequence[Claim | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the page shows of claims, with the places of their marks in small interval plots.
+
+    Plots of one unit share one scale, so that they can be compared (where none is named, none is shared). A claim whose
+    marks reach over more than five times what is usual in its unit has its own, or the others would be dots.
+    """
+    records = [one if isinstance(one, Claim) else Claim(**one) for one in given]
+    marks = [_marks(record) for record in records]
+    reach = [max(one.values()) - min(one.values()) for one in marks]
+    out = []
+    for record, own, wide in zip(records, marks, reach, strict=True):
+        same = [i for i, other in enumerate(records) if other.unit == record.unit != ""] or [len(out)]
+        usual = float(np.median([reach[i] for i in same])) or math.inf
+        shared = [i for i in same if reach[i] <= 5 * usual] if wide <= 5 * usual else []
+        values = [v for i in shared for v in marks[i].values()] or list(own.values())
+        out.append(
+            {
+                "record": record,
+                "apart": len(same) > 1 and len(shared) < 2,
+                **_interval_plot(own, min(values), max(values)),
+            }
+        )
+    return out
+
+
+def _marks(record: Claim) -> dict[str, float]:
     low, high = record.interval or (record.estimate, record.estimate)
-    null_low, null_high = record.null_interval or (None, None)
-    return {
-        "record": record,
-        "low": low,
-        "high": high,
-        "plot": _interval_plot(record.estimate, low, high, record.null, null_low, null_high),
-    }
+    null = dict(zip(("null_low", "null_high"), record.null_interval or (), strict=False))
+    return {"estimate": record.estimate, "low": low, "high": high, "null": record.null, **null}
 
 
 def is_number(value: Any) -> bool:
@@ -216,20 +234,16 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
-def _interval_plot(
-    estimate: float, low: float, high: float, null: float, null_low: float | None, null_high: float | None
-) -> dict[str, float | None]:
-    """Places in 0..100 of everything given, and of zero if it is near, on a scale of their own."""
-    given = {"estimate": estimate, "low": low, "high": high, "null": null, "null_low": null_low, "null_high": null_high}
-    values = {key: value for key, value in given.items() if value is not None}
-    bottom, top = min(values.values()), max(values.values())
+def _interval_plot(values: Mapping[str, float], bottom: float, top: float) -> dict[str, Any]:
+    """Places in 0..100 of a claim's marks, and of zero if it is near, on a scale from bottom to top; and its ends."""
     if 0 < bottom < 1.5 * (top - bottom):
         bottom = 0.0  # show zero when it is close enough to mean something
     if 0 < -top < 1.5 * (top - bottom):
         top = 0.0
     span = (top - bottom) or abs(top) or 1.0
     place = lambda value: round(6 + 88 * (value - bottom) / span, 2)
-    marks: dict[str, float | None] = dict.fromkeys(given)
-    marks.update({key: place(value) for key, value in values.items()})
-    marks["zero"] = place(0.0) if bottom <= 0 <= top else None
-    return marks
+    names = ("estimate", "low", "high", "null", "null_low", "null_high")
+    marks = {name: place(values[name]) if name in values else None for name in names}
+    zero = place(0.0) if bottom <= 0 <= top else None
+    ends = {"low": values["low"], "high": values["high"], "from": bottom, "to": top}
+    return {"plot": {**marks, "zero": zero}, **ends}

@@ -104,7 +104,7 @@ def render(page: Page) -> str:
     # newlines inside script and style: the browser hashes what it parsed, which has only \n
     style = "\n" + _asset("page.css") + "\n"
     script = "\n(() => {\n" + "\n".join(map(_asset, _SCRIPTS)) + "\n})();\n"
-    claims = [_payload.claim(claim) for claim in page.claims]
+    claims = _payload.claims(page.claims)
     return environment.get_template("page.html.j2").render(
         page=page,
         paragraphs=[p.strip() for p in page.intro.split("\n\n") if p.strip()],

@@ -208,6 +208,11 @@ class Scrubber:
             raise ValueError(f"scrubber {self.title!r}: no cases")
         put(self, cases=tuple(self.cases))
 
+    @property
+    def still(self) -> bool:
+        """Whether there are no steps to move through, only frames."""
+        return all(len(case.steps or ()) < 2 for case in self.cases)
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -254,6 +259,6 @@ class Page:
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
     notes: Sequence[str] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
     alerts: Sequence[str] = ()
     ledes: Mapping[str, str] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=dict)

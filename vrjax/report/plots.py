@@ -74,7 +74,8 @@ class Curve:
     """Lines over denoising steps (or over anything else, with `sync=False`).
 
     `sync`: x counts denoising steps, so a cursor follows the scrubber and a click on the plot moves it.
-    `y_range`: (bottom, top); fitted to the data if left out.
+    `y_range`: (bottom, top). Left out, it is fitted to the lines of interest and their nulls; controls may take
+    as much room again above and below, and leave the plot where they go further.
     """
 
     title: str
@@ -91,6 +92,22 @@ class Curve:
         if self.y_range is not None and not self.y_range[0] < self.y_range[1]:
             raise ValueError(f"curve {self.title!r}: y_range must be (bottom, top), found {self.y_range}")
         put(self, series=tuple(self.series))
+        if self.y_range is None:
+            put(self, y_range=self._fitted())
+
+    def _fitted(self) -> tuple[float, float] | None:
+        ends = lambda of: [v for s in of for v in (s.y, s.low, s.high) if v is not None and np.isfinite(v).any()]
+        every = ends(self.series)
+        if not every:
+            return None
+        reach = lambda values: (min(float(np.nanmin(v)) for v in values), max(float(np.nanmax(v)) for v in values))
+        (least, most), (low, high) = reach(every), reach(ends(s for s in self.series if s.role != "control") or every)
+        room = high - low or abs(high) or 1.0
+        low, high = max(least, low - room), min(most, high + room)
+        if 0 < low < 0.6 * high:
+            low = 0.0
+        pad = 0.06 * (high - low or abs(high) or 1.0)
+        return (low - pad if low else 0.0, high + pad)
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,15 +43,12 @@ function curvePlot(mount, spec, move = null) {
   });
   const rows = (s) => (Array.isArray(s.y[0]) ? s.y : [s.y]);
   const pickRow = (s, what) => (s[what] === null ? null : Array.isArray(s[what][0]) ? s[what][Math.min(state.seed, s[what].length - 1)] : s[what]);
-  const all = spec.series.flatMap((s) => [...rows(s), ...(s.low ? (Array.isArray(s.low[0]) ? [...s.low, ...s.high] : [s.low, s.high]) : [])].flat()).filter((v) => v !== null);
-  let [bottom, top] = spec.yRange || [Math.min(...all), Math.max(...all)];
-  if (!spec.yRange) {
-    if (!all.length) [bottom, top] = [0, 1];
-    if (bottom > 0 && bottom < 0.6 * top) bottom = 0;
-    const pad = (top - bottom || Math.abs(top) || 1) * 0.06;
-    top += pad;
-    if (bottom !== 0) bottom -= pad;
-  }
+  const [bottom, top] = spec.yRange || [0, 1];
+  const clip = `clip-${(curvePlot.made = (curvePlot.made || 0) + 1)}`;
+  spec.series.forEach((s, i) => {
+    const beyond = rows(s).flat().filter((v) => v !== null && (v < bottom || v > top));
+    if (beyond.length) values[i].before(element("span", { class: "beyond" }, `leaves the plot, to ${number(beyond.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a)))}`));
+  });
   const left = Math.min(...spec.series.map((s) => s.x[0]));
   const right = Math.max(...spec.series.map((s) => s.x[s.x.length - 1]));
   const at = { x: null, y: null };
@@ -61,7 +58,7 @@ function curvePlot(mount, spec, move = null) {
     const labels = niceTicks(bottom, top, 4);
     const m = { left: 14 + 7 * Math.max(...labels.map((t) => number(t).length)) + (spec.yLabel ? 16 : 0), right: 12, top: 10, bottom: spec.xLabel ? 38 : 22 };
     at.x = (v) => m.left + ((v - left) / (right - left || 1)) * (width - m.left - m.right);
-    at.y = (v) => height - m.bottom - ((clamp(v, bottom - (top - bottom), top + (top - bottom)) - bottom) / (top - bottom)) * (height - m.top - m.bottom);
+    at.y = (v) => height - m.bottom - ((clamp(v, bottom - 9 * (top - bottom), top + 9 * (top - bottom)) - bottom) / (top - bottom)) * (height - m.top - m.bottom);
     const root = shape("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${spec.title}: ${spec.series.map((s) => s.name).join(", ")}` });
     for (const t of labels) {
       root.append(shape("line", { class: "gridline", x1: m.left, x2: width - m.right, y1: at.y(t), y2: at.y(t) }));
@@ -74,6 +71,10 @@ function curvePlot(mount, spec, move = null) {
     root.append(shape("line", { class: "axis", x1: m.left, x2: width - m.right, y1: height - m.bottom, y2: height - m.bottom }));
     if (spec.xLabel) root.append(shape("text", { class: "label", x: (m.left + width - m.right) / 2, y: height - 5, "text-anchor": "middle" }, spec.xLabel));
     if (spec.yLabel) root.append(shape("text", { class: "label", transform: `translate(12 ${(m.top + height - m.bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, spec.yLabel));
+    const inside = shape("clipPath", { id: clip });
+    inside.append(shape("rect", { x: m.left - 4, y: m.top - 4, width: width - m.left - m.right + 8, height: height - m.top - m.bottom + 8 }));
+    const plot = shape("g", { "clip-path": `url(#${clip})` });
+    root.append(inside, plot);
     const order = spec.series.map((_, i) => i).sort((a, b) => (spec.series[a].role === "model") - (spec.series[b].role === "model"));
     for (const i of order) {
       const s = spec.series[i];
@@ -83,10 +84,13 @@ function curvePlot(mount, spec, move = null) {
       if (low) {
         const area = runs(s.x.length, (k) => low[k] !== null && high[k] !== null)
           .map((run) => `M${run.map((k) => `${at.x(s.x[k]).toFixed(1)} ${at.y(high[k]).toFixed(1)}`).join("L")}L${[...run].reverse().map((k) => `${at.x(s.x[k]).toFixed(1)} ${at.y(low[k]).toFixed(1)}`).join("L")}Z`).join("");
-        root.append(shape("path", { class: `area ${names[i]}`, d: area }));
+        plot.append(shape("path", { class: `area ${names[i]}`, d: area }));
       }
-      if (rows(s).length > 1) rows(s).forEach((ys, k) => k !== state.seed && root.append(shape("path", { class: `line faint ${names[i]}`, d: path(ys) })));
-      root.append(shape("path", { class: `line ${names[i]}`, d: path(pickRow(s, "y")) }));
+      if (rows(s).length > 1) rows(s).forEach((ys, k) => k !== state.seed && plot.append(shape("path", { class: `line faint ${names[i]}`, d: path(ys) })));
+      // a point without neighbours is no line
+      const ys = pickRow(s, "y");
+      for (const [k] of runs(s.x.length, (j) => ys[j] !== null).filter((run) => run.length === 1)) plot.append(shape("circle", { class: `dot ${names[i]}`, cx: at.x(s.x[k]), cy: at.y(ys[k]), r: 4 }));
+      plot.append(shape("path", { class: `line ${names[i]}`, d: path(pickRow(s, "y")) }));
     }
     root.append(shape("g", { class: "cursor" }));
     box.replaceChildren(root);
@@ -107,7 +111,7 @@ function curvePlot(mount, spec, move = null) {
       const k = inside ? s.x.indexOf(step) : -1;
       const y = k < 0 ? null : pickRow(s, "y")[k];
       values[i].textContent = y === null || y === undefined ? "" : number(y);
-      if (y !== null && y !== undefined) group.append(shape("circle", { class: `dot ${names[i]}`, cx: at.x(step), cy: at.y(y), r: 4 }));
+      if (y !== null && y !== undefined && y >= bottom && y <= top) group.append(shape("circle", { class: `dot ${names[i]}`, cx: at.x(step), cy: at.y(y), r: 4 }));
     });
     mount.dataset.step = step === null ? "" : step;
   }

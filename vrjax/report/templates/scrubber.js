@@ -229,6 +229,7 @@ function scrubberPanel(root, spec, index) {
       return tick;
     }) : []));
     refs.otherName.textContent = chosen.other;
+    refs.seeds.style.setProperty("--panel", `${Math.round(clamp(140 * Math.sqrt(chosen.width / chosen.height), 140, 440))}px`);
     refs.seeds.hidden = chosen.seeds.length < 2 && !compare;
     refs.seeds.querySelectorAll("label, .panel").forEach((label) => label.remove());
     if (compare && truth) refs.seeds.append(element("figure", { class: "panel" }, element("canvas", { role: "img", "aria-label": chosen.truthLabel }), element("figcaption", { dir: "auto" }, chosen.truthLabel)));
