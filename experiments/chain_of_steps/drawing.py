@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from experiments.chain_of_steps import agreement, disturbed, doses, memory
-from experiments.chain_of_steps.verdicts import BESIDE, Measured, Unmeasured, stack
+from experiments.chain_of_steps.config import ChainOfSteps
+from experiments.chain_of_steps.verdicts import BESIDE, Measured, Unmeasured, gather, stack
 from vrjax.report import parts, seeds
 from vrjax.study import page as common
 from vrjax.study.tables import Tables
@@ -18,6 +19,13 @@ from vrjax.study.tables import Tables
 Read = Callable[[Tables], np.ndarray]  # a table -> [instance, ..., point]
 DRAWS = 2000  # of a band, at most: it has many points
 SHARE = (0.0, 1.0)
+
+
+def picture(study: ChainOfSteps, kept: Mapping[str, Tables]) -> list[parts.Curve | parts.Forest]:
+    """The README's picture, from kept tables."""
+    measured = gather(study, kept)
+    few = (forced_choice, redrawn, renoised, swapped, ensemble)
+    return [part for make in few if (part := make(measured, min(study.resamples, DRAWS))) is not None]
 
 
 def curves(measured: Measured, resamples: int) -> list[parts.Curve]:

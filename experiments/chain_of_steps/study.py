@@ -20,7 +20,17 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from experiments.chain_of_steps import measuring, page, primaries, real, specialists, training, trajectories, verdicts
+from experiments.chain_of_steps import (
+    drawing,
+    measuring,
+    page,
+    primaries,
+    real,
+    specialists,
+    training,
+    trajectories,
+    verdicts,
+)
 from experiments.chain_of_steps.config import ChainOfSteps
 from experiments.chain_of_steps.measuring import Model
 from vrjax.files import writing
@@ -137,4 +147,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     only = {"type": int, "nargs": "+", "metavar": "K", "help": text}
     options = {"in parts": {"--only": only, "--pilot": pilot}, **real.OPTIONS}
     full = "eight training seeds of each specialist, as registered"
-    return command.main("chain_of_steps", __doc__, job, argv, full=full, judged=verdicts.judged, options=options)
+    how = {"full": full, "judged": verdicts.judged, "drawn": drawing.picture}
+    return command.main("chain_of_steps", __doc__, job, argv, **how, options=options)

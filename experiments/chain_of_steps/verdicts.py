@@ -47,6 +47,17 @@ class Unmeasured(Exception):
     """A statistic is defined on no instance of some training seed."""
 
 
+class LeftOut(KeyError):
+    """A part that this run does not measure. Any other KeyError of a measure is a fault, and is not caught."""
+
+
+class Parted(dict):
+    """Parts by name; one that is not there was left out."""
+
+    def __missing__(self, name: str) -> Tables:
+        raise LeftOut(name)
+
+
 @dataclass(frozen=True)
 class Measured:
     """All tables.
@@ -103,8 +114,8 @@ def gather(study: ChainOfSteps, tables: Mapping[str, Tables]) -> Measured:
     of: dict[str, list[One]] = {}
     for who, ones in found.items():
         more = {name: found[name] for name in ("model", "null") if who not in (name, "null")}
-        beside = lambda i, more=more: {"dose": dose, **{name: ones.get(i, {}) for name, ones in more.items()}}
-        of[who] = [{**one, **beside(i)} for i, one in ones.items()]
+        beside = lambda i, more=more: {"dose": dose, **{name: Parted(ones.get(i, {})) for name, ones in more.items()}}
+        of[who] = [Parted({**one, **beside(i)}) for i, one in ones.items()]
     gates = _numbers([tables[f"{i}-gates"] for i in done]) if study.training else looked_at(mine)
     return Measured(of, gates, dose)
 
@@ -157,7 +168,7 @@ def claims(study: ChainOfSteps, asked: Registration, measured: Measured) -> tupl
             found[claim["id"]] = Finding(values if isinstance(read, dict) else values[""], **given)
         except Unmeasured:
             why[claim["id"]] = "its statistic is defined on no instance of some model"
-        except KeyError:
+        except LeftOut:
             why[claim["id"]] = "this run leaves out the part that it is read from"
     rows = settle(asked, found, quick=study.quick, resamples=study.resamples)
     return rows, [f"{lost.id} was not measured: {why[lost.id]}." for lost in study_claims.missing(asked, rows)]
@@ -194,7 +205,7 @@ def _beside(measured: Measured, contrast: str, name: str, how: Mapping[str, Any]
     out, label = {}, f"{contrast}, " if contrast else ""
     itself = {"model": "model, not minus null"} if "minus" in how else {}
     for who, words in (itself | BESIDE).items():
-        with contextlib.suppress(Unmeasured, KeyError):
+        with contextlib.suppress(Unmeasured, LeftOut):
             out[f"{label}{words}"] = float(stack([MEASURES[name](one) for one in measured.of.get(who, ())]).mean())
     return out
 
@@ -203,7 +214,7 @@ def controls(measured: Measured) -> dict[str, list[float]]:
     """The number of every control, of each seed that it is measured on; left out where it is not."""
     out = {}
     for what, (who, read) in CONTROLS.items():
-        with contextlib.suppress(KeyError):
+        with contextlib.suppress(LeftOut):
             if (tables := measured.of.get(who)) and np.isfinite(numbers := [read(one) for one in tables]).all():
                 out[what] = numbers
     return out
