@@ -366,6 +366,32 @@ def test_rich_table_shows_hostile_text_literally():
         c.table([], style="html")
 
 
+def test_claims_fit_a_terminal_of_eighty_columns():
+    ends = {"estimate": 0.25, "interval": (0.125, 0.375), "p": 0.01}
+    both = make("both", contrasts=(c.Contrast("over one", **ends), c.Contrast("over two", **ends)), statement=HOSTILE)
+    failed = make("gated", verdict="", checks=(c.Check("gate", "solved", 0.1, low=0.5),))
+    assert failed.verdict == "not tested"
+    out = io.StringIO()
+    page = c.brief({"runs/a": [both, failed, c.Missing("lost", "It is lost.", "primary")], "runs/[b]bare": []})
+    Console(file=out, width=80, force_terminal=False, legacy_windows=False).print(page)
+    lines = out.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines) and sum("0.25 [0.125, 0.375]" in line for line in lines) == 2
+    text = out.getvalue()
+    for found in (
+        "runs/a",
+        "over two:",
+        "[/] $m$",
+        "not tested",
+        "solved",
+        "missing",
+        "It is lost.",
+        "no claims",
+        "[b]bare",
+    ):
+        assert found in text, found
+    assert "\x1b" not in text and "\u202e" not in text
+
+
 def test_small_effects_and_estimated_nulls_show_in_the_table():
     row = make(interval=(0.01, 0.02), estimate=0.015, smallest=0.03, null=0.001, null_interval=(0.0, 0.002))
     assert "not reproduced" in c.table([row]) and r"0.001 \[0, 0.002\]" in c.table([row])

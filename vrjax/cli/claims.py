@@ -5,8 +5,9 @@ import pathlib
 
 NAME, SUMMARY = "claims", "table of what was found"
 TEXT = """\
-Gathers the claims of runs into one table: the paper's statement, the estimate with its 95 % interval, training seeds
-and test instances, the same statistic under the null model, p-value and verdict. A quick run has no verdicts. A claim
+Gathers the claims of runs: the paper's statement, the estimate with its 95 % interval, and the verdict. With --wide
+also training seeds and test instances, the same statistic under the null model, and the p-value, for a terminal of 160
+columns or more. A quick run has no verdicts. A claim
 that was registered, but that the results do not hold, is shown as missing; what was not tested stands below with the
 reason. Beside the numbers of a quick run stands what the committed full run found, where there is one.
 
@@ -16,6 +17,7 @@ there are none yet, all that it registers as missing.
 
 examples:
   vrjax claims runs/*
+  vrjax claims experiments/realdpo --wide
   vrjax claims runs/chain_of_steps --markdown > claims.md
   vrjax claims experiments/{chain_of_steps,realdpo,vchain} --markdown
 """
@@ -24,6 +26,7 @@ examples:
 def add(sub: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     sub.add_argument("runs", nargs="+", type=pathlib.Path, help="run folders, papers' folders or results files")
+    sub.add_argument("--wide", action="store_true", help="one table of all runs with more columns")
     sub.add_argument("--markdown", action="store_true", help="for a README")
 
 
@@ -38,4 +41,4 @@ def run(args: argparse.Namespace) -> None:
         told = lambda rows: claims.table(rows) if rows else "no claims\n"
         print("\n".join(f"## {tables.escape(run)}\n\n{told(rows)}" for run, rows in found.items()))
     else:
-        Console().print(claims.table(found, "rich"))
+        Console().print(claims.table(found, "rich") if args.wide else claims.brief(found))

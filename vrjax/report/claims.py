@@ -25,6 +25,7 @@ __all__ = [
     "Missing",
     "Published",
     "all_of",
+    "brief",
     "excess",
     "gather",
     "judge",
@@ -255,6 +256,38 @@ def _ends(interval: tuple[float, float] | None) -> str:
     return "[does not vary]" if interval is None else f"[{interval[0]:.3g}, {interval[1]:.3g}]"
 
 
+def brief(claims: Mapping[str, Iterable[Claim | Missing]]) -> Any:
+    """What `gather` returns, for a terminal of 80 columns: a `rich` table a run, statement, estimate and verdict."""
+    from rich.console import Group
+
+    shown = []
+    for run, some in claims.items():
+        rows = list(some)
+        body = [_lines(row) for row in rows]
+        failed = (row for row in rows if isinstance(row, Claim) and row.verdict == "not tested" and row.failed)
+        notes = [_not_tested(row) for row in failed]
+        note = ". ".join([*notes, *([] if rows else ["no claims"])])
+        head = ("claim", "estimate [95 %]", "verdict")
+        shown.append(tables.rich(head, body, note, colours=_COLOURS, title=str(run)))
+    return Group(*shown)
+
+
+def _lines(row: Claim | Missing) -> list[tuple[str, ...]]:
+    """A claim in three cells of a few lines."""
+    cells = _cells(row)
+    found: tuple[str, ...] = (cells.get("estimate [95 %]", ""),)
+    if isinstance(row, Claim) and row.contrasts:
+        found = tuple(
+            line for one in row.contrasts for line in (f"{one.name}:", f"{one.estimate:.3g} {_ends(one.interval)}")
+        )
+    said = (cells["verdict"], *([f"full run: {cells['full run']}"] if cells.get("full run") else []))
+    return [(row.id, row.statement), found, said]
+
+
+def _not_tested(row: Claim) -> str:
+    return f"{row.id} was not tested: {'; '.join(row.failed)}"
+
+
 def table(claims: Iterable[Claim | Missing] | Mapping[str, Iterable[Claim | Missing]], style: str = "markdown") -> Any:
     """The claims as a table, one row each, in the order given; hostile text in them is shown, never obeyed.
 
@@ -276,11 +309,8 @@ def table(claims: Iterable[Claim | Missing] | Mapping[str, Iterable[Claim | Miss
     chosen = (*_HEADS[style], *(["full run"] if beside else []))
     head = ("run", *chosen) if isinstance(claims, Mapping) else chosen
     rows = [[({"run": run} | _cells(row)).get(name, "") for name in head] for run, row in all_]
-    notes = [
-        f"{row.id} was not tested: {'; '.join(row.failed)}"
-        for _, row in all_
-        if isinstance(row, Claim) and row.verdict == "not tested" and row.failed
-    ]
+    failed = (row for _, row in all_ if isinstance(row, Claim) and row.verdict == "not tested" and row.failed)
+    notes = [_not_tested(row) for row in failed]
     full = {run for run, _ in all_}
     if bare := [str(run) for run in (claims if isinstance(claims, Mapping) else ()) if str(run) not in full]:
         notes.append(f"no claims: {', '.join(bare)}")

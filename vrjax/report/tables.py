@@ -32,22 +32,30 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], note: str = "")
 
 
 def rich(
-    head: Sequence[str], rows: Sequence[Sequence[str]], note: str = "", *, colours: Mapping[str, str] | None = None
+    head: Sequence[str],
+    rows: Sequence[Sequence[str | tuple[str, ...]]],
+    note: str = "",
+    *,
+    colours: Mapping[str, str] | None = None,
+    title: str = "",
 ) -> Any:
-    """A `rich.table.Table`, the note as its caption. `colours` maps whole cell texts to styles."""
+    """A `rich.table.Table`, the note as its caption. A cell may be several lines; `colours` styles it by its first."""
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(caption=Text(visible(note)) if note else None)
+    said = {"title": Text(visible(title)) if title else None, "caption": Text(visible(note)) if note else None}
+    grid: Any = Table(**said, show_lines=any(not isinstance(cell, str) for row in rows for cell in row))
     for name in head:
         grid.add_column(name, overflow="fold")
     for row in _same_length(head, rows):
         # Text, unlike str, is never read as markup.
-        grid.add_row(*(Text(visible(cell), style=(colours or {}).get(cell, "")) for cell in row))
+        cells = [(cell,) if isinstance(cell, str) else cell for cell in row]
+        style = lambda lines: (colours or {}).get(lines[0] if lines else "", "")
+        grid.add_row(*(Text("\n".join(map(visible, lines)), style=style(lines)) for lines in cells))
     return grid
 
 
-def _same_length(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+def _same_length(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
     for index, row in enumerate(rows):
         if len(row) != len(head):
             raise ValueError(f"row {index}: expected {len(head)} cells, found {len(row)}")
