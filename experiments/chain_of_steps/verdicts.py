@@ -73,6 +73,14 @@ class Measured:
     gates: Mapping[str, Sequence[float]]
     dose: str
 
+    def __post_init__(self) -> None:
+        beside = lambda name, value: Parted(value) if name in ("model", "null") else value  # parts of the same seed
+        every = {
+            who: [Parted({name: beside(name, value) for name, value in one.items()}) for one in ones]
+            for who, ones in self.of.items()
+        }
+        object.__setattr__(self, "of", every)
+
     @property
     def models(self) -> Parts:
         """Of every part, the tables of all training seeds."""
@@ -114,8 +122,8 @@ def gather(study: ChainOfSteps, tables: Mapping[str, Tables]) -> Measured:
     of: dict[str, list[One]] = {}
     for who, ones in found.items():
         more = {name: found[name] for name in ("model", "null") if who not in (name, "null")}
-        beside = lambda i, more=more: {"dose": dose, **{name: Parted(ones.get(i, {})) for name, ones in more.items()}}
-        of[who] = [Parted({**one, **beside(i)}) for i, one in ones.items()]
+        beside = lambda i, more=more: {"dose": dose, **{name: ones.get(i, {}) for name, ones in more.items()}}
+        of[who] = [{**one, **beside(i)} for i, one in ones.items()]
     gates = _numbers([tables[f"{i}-gates"] for i in done]) if study.training else looked_at(mine)
     return Measured(of, gates, dose)
 
