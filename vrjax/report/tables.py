@@ -43,8 +43,8 @@ def rich(
     from rich.table import Table
     from rich.text import Text
 
-    said = {"title": Text(visible(title)) if title else None, "caption": Text(visible(note)) if note else None}
-    grid: Any = Table(**said, show_lines=any(not isinstance(cell, str) for row in rows for cell in row))
+    grid = Table(show_lines=any(not isinstance(cell, str) for row in rows for cell in row))
+    grid.title, grid.caption = (Text(visible(said)) if said else None for said in (title, note))
     for name in head:
         grid.add_column(name, overflow="fold")
     for row in _same_length(head, rows):
