@@ -29,8 +29,9 @@ def test_a_picture_is_read_as_a_viewer_shows_it(tmp_path):
     lying = Image.fromarray(np.rot90(upright).copy())
     exif = lying.getexif()
     exif[0x0112] = 6  # turn by a quarter, clockwise
-    lying.save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(files.read_image(tmp_path / "a.png"), upright)
+    for name in ("a.png", "a.tiff", "a.webp"):
+        lying.save(tmp_path / name, exif=exif, lossless=True)
+        np.testing.assert_array_equal(files.read_image(tmp_path / name), upright)
     with pytest.raises(FileNotFoundError, match="none.png: no such picture"):
         files.read_image(tmp_path / "none.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])

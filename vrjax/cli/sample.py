@@ -134,6 +134,10 @@ def from_prompt(args: argparse.Namespace) -> None:
     fields = tuple(args.record_fields or ("x0",))
     if unknown := [name for name in fields if name not in FIELDS]:
         raise ValueError(f"--record-fields: unknown {', '.join(unknown)}, expected any of {', '.join(FIELDS)}")
+    if args.lora_without_image and not args.lora:
+        raise ValueError("--lora-without-image: there is no --lora")
+    if args.record == "none" and args.record_fields:
+        raise ValueError("--record none and --record-fields: give one of them")
     times = args.steps_list
     if args.preset is not None:
         if args.preset not in folders.PRESETS:

@@ -40,6 +40,7 @@ def _shown(picture: Any) -> UInt8[np.ndarray, "h w 3"]:
     """A picture of Pillow's as a viewer shows it. Grey of 16 bits is scaled, which Pillow's own conversion cuts off."""
     from PIL import Image, ImageOps
 
+    picture.load()  # Pillow turns TIFF itself then, and forgets the note
     picture = ImageOps.exif_transpose(picture) or picture
     if picture.mode == "F":
         raise ValueError("floating-point values, expected 8 or 16 bits a channel")

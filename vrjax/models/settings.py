@@ -117,6 +117,14 @@ def resolve(
     asked = {name: value for name, value in options.items() if value is not None}
     if times is not None and asked.keys() & {"steps", "grid"}:
         raise ValueError("times: a step list takes neither steps nor grid, which it sets")
+    whole = {name: asked[name] for name in ("steps", "frames", "fps") if name in asked}
+    for name, pair in (("size", size), ("picture", picture)):
+        whole |= {f"{name}: {side}": part for side, part in zip(("height", "width"), pair or (), strict=False)}
+    for name, value in whole.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            raise ValueError(f"{name}: found {value!r:.80}, expected a whole number of at least 1")
+    if isinstance(times, (str, bytes)):
+        raise ValueError(f"times: found {times!r:.80}, expected a list of numbers")
     count, token = len(folder.networks), tuple(factors[1] * side for side in folder.cfg.patch[1:])
     if size is None and picture is not None:
         size = fit(picture, folder.published.size, token)
@@ -144,6 +152,10 @@ def resolve(
     height, width = found.size
     asked |= {"size": (int(height), int(width)), "guidance": scales, "shift": float(asked.get("shift", found.shift))}
     if set(scales) == {1.0}:
+        if asked.get("negative"):
+            raise ValueError(
+                f"negative: guidance {scales[0]:g} reads no negative prompt; leave it out, or raise guidance"
+            )
         asked["negative"] = None
     out = dataclasses.replace(found, **asked)
 

@@ -166,8 +166,12 @@ def _diffusers(root: pathlib.Path) -> tuple[tuple[pathlib.Path, ...], dict[str, 
         raise ValueError(f"{root / INDEX}: _class_name is {name!r:.80}, expected one of {', '.join(PIPELINES)}")
     if not isinstance(expand := index.get("expand_timesteps"), bool | None):
         raise ValueError(f"{root / INDEX}: expand_timesteps is {expand!r:.80}, expected true or false")
-    there = lambda part: isinstance(index.get(part), list) and index[part][:1] not in ([], [None])
-    names = [part for part in ("transformer", "transformer_2") if there(part)]
+    names = []
+    for part in ("transformer", "transformer_2"):
+        found = index.get(part, [None, None])
+        if found is not None and not (isinstance(found, list) and len(found) == 2):
+            raise ValueError(f"{root / INDEX}: {part} is {found!r:.80}, expected a library and a class")
+        names += [part] if found and found[0] is not None else []
     if "transformer" not in names:
         raise ValueError(f"{root / INDEX}: names no transformer ({index.get('_class_name')!r})")
     for name in names:
