@@ -246,12 +246,12 @@ def plan(thing: Any) -> str:
     return f"<pre>{markup.escape(thing.table())}</pre>"
 
 
-def pipeline(thing: Any) -> str:
-    """A model's folder and how it is sampled."""
-    rows = [("folder", thing.folder.root.name)]
+def pipeline(thing: Any, more: Sequence[Sequence[Any]] = ()) -> str:
+    """A model's folder and how it is sampled; `more` rows behind the folder's."""
+    rows: list[Any] = [("folder", thing.folder.root.name), *more]
     for name in (found := thing.defaults).__dataclass_fields__:
         value = getattr(found, name)
-        rows += [] if value is None else [(name, value if isinstance(value, (int, float)) else str(value))]
+        rows += [] if value in (None, "") else [(name, value if isinstance(value, (int, float)) else str(value))]
     return table((thing.name, "by default"), rows)
 
 

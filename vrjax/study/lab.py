@@ -70,7 +70,7 @@ class Lab:
         return f"Lab({self.pipe.name}: {', '.join(self.tasks()) or 'a prompt'})"
 
     def _repr_html_(self) -> str:
-        return notebook.pipeline(self.pipe)
+        return notebook.pipeline(self.pipe, [("asked", ", ".join(self.tasks()) or "a prompt")])
 
     def tasks(self) -> tuple[str, ...]:
         """The tasks it was trained on; none for public weights."""
