@@ -547,7 +547,7 @@ def test_without_scripts_the_claims_and_tables_are_still_there(browser, report):
         for i, steps in shown:
             rows = page.locator(".contact").nth(i).locator("li").all_inner_texts()
             assert [row.split(":")[0] for row in rows] == [f"step {step}" for step in steps]
-            assert page.locator(".contact img").nth(i).evaluate("n => n.naturalWidth") == 9 * 10
+            assert page.locator(".contact img").nth(i).evaluate("n => n.naturalWidth") == 9 * (10 + 1)
         assert "right, to the goal" in page.locator(".contact").nth(0).inner_text()
         no_overflow(page)
         assert page.locator(".claim").count() == 4 and page.is_visible("text=Commitment")

@@ -155,6 +155,8 @@ def contact(part: parts.Case, compare: bool) -> dict[str, Any]:
     frames = np.unique(np.linspace(0, x0.shape[2] - 1, min(9, x0.shape[2])).round().astype(int))
     k = block_size(x0)
     shown = (x0[:, -1] if compare else x0[0][steps])[:, frames][..., ::k, ::k, :]
+    gap = max(1, shown.shape[-3] // 16)
+    shown = np.pad(shown, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
     seeds, kept, outcomes = list(part.seeds or ()), list(part.steps or ()), part.outcomes
     if compare:
         rows = [f"{name}: {outcomes[i]}" if outcomes else name for i, name in enumerate(seeds)]
