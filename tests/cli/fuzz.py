@@ -347,7 +347,11 @@ def calls(rng: random.Random, on: Bench) -> Outcome:
             continue
         if asked == "guidance":
             value = (value,) * len(got) if np.ndim(value) == 0 else value
-        same = np.array_equal(np.asarray(got), np.asarray(value)) if not isinstance(value, str) else got == value
+        same = (
+            got == value
+            if isinstance(value, str)
+            else np.allclose(np.asarray(got), np.asarray(value, float), rtol=1e-12)
+        )
         assert same, f"{shown}: {asked} is {got!r}"
     return Outcome("taken", shown)
 

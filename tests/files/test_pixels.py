@@ -34,6 +34,9 @@ def test_a_picture_is_read_as_a_viewer_shows_it(tmp_path):
         np.testing.assert_array_equal(files.read_image(tmp_path / name), upright)
     with pytest.raises(FileNotFoundError, match="none.png: no such picture"):
         files.read_image(tmp_path / "none.png")
+    grey = Image.fromarray(np.rot90(upright[..., 0]).copy())
+    grey.save(tmp_path / "grey.tiff", exif=exif)
+    np.testing.assert_array_equal(files.read_image(tmp_path / "grey.tiff")[..., 0], upright[..., 0])
     (tmp_path / "torn.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
     with pytest.raises(ValueError, match="torn.png: cannot be read as a picture"):
         files.read_image(tmp_path / "torn.png")

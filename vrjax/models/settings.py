@@ -123,6 +123,12 @@ def resolve(
     for name, value in whole.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             raise ValueError(f"{name}: found {value!r:.80}, expected a whole number of at least 1")
+    texts = {"shift": asked.get("shift"), "guidance": guidance}
+    for name, value in texts.items():
+        if isinstance(value, (str, bytes)):
+            raise ValueError(f"{name}: found {value!r:.80}, expected a number")
+    if not isinstance(asked.get("negative", ""), str):
+        raise ValueError(f"negative: found {asked['negative']!r:.80}, expected text")
     if isinstance(times, (str, bytes)):
         raise ValueError(f"times: found {times!r:.80}, expected a list of numbers")
     count, token = len(folder.networks), tuple(factors[1] * side for side in folder.cfg.patch[1:])
