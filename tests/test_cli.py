@@ -75,6 +75,8 @@ def test_help_of_a_config_lists_its_fields(capsys):
         (["sample", "maze", "--model", "nowhere"], "no model nowhere"),
         (["eval", "--model", "nowhere"], "no model nowhere"),
         (["claims", "nowhere"], "nowhere: no such run"),
+        (["sampel", "maze"], "unknown command 'sampel', did you mean 'sample'?"),
+        (["--debug", "fly"], "unknown command 'fly', expected one of preview, sample,"),
     ],
 )
 def test_expected_errors_are_one_line(argv, said, capsys, tmp_path, monkeypatch):

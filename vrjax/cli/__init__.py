@@ -95,6 +95,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    known = [module.NAME for module in COMMANDS]
+    if (asked_for := next((word for word in argv if not word.startswith("-")), known[0])) not in known:
+        from vrjax.files import named
+
+        fail(ValueError(named.unknown("command", asked_for, known)))
     # `vrjax train CONFIG --help` is the help of the config's fields, not of the command.
     later_help = argv[:1] in (["train"], ["align"]) and len(argv) > 2 and not argv[1].startswith("-")
     asked = [a for a in argv[2:] if a in ("-h", "--help")] if later_help else []
