@@ -38,8 +38,14 @@ def look(study: RealDPO) -> Exam:
     return Exam({"bounce": made}, (2, study.first))
 
 
-def score(study: RealDPO, sampler: Sampler, params: Any, what: Exam) -> Tables:
+def score(study: RealDPO, sampler: Sampler, params: Any, what: Exam, *, shown: int = 0) -> Tables:
     """Scores of all bases by name, no more than claims and tables need.
+
+    Args:
+        study, sampler, params: of the bases.
+        what: the conditions.
+        shown: of so many conditions of one disc also "paths", the first noise's positions (bases, shown, frames,
+            bodies, 2) in half precision, to look at.
 
     "<family>/error" is that of every sample, (bases, conditions, noises), in half precision (three digits);
     "<family>/motion" the mean of a condition's samples, (bases, conditions); `rmse`, `gravity`, `gain`, and the shares
@@ -51,6 +57,8 @@ def score(study: RealDPO, sampler: Sampler, params: Any, what: Exam) -> Tables:
         paths = sampler(params, clips, noises, what.seed)
         for name, values in _reduced([verifier.judge(c, p) for c, p in zip(clips, paths, strict=True)]).items():
             out[f"{family}/{name}"] = values
+        if shown and family == "bounce":
+            out["paths"] = np.asarray(paths)[:, :shown, 0].astype(np.float16)
     return out
 
 

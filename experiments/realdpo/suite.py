@@ -16,6 +16,8 @@ from vrjax.study.tables import Bench, Tables
 from vrjax.tasks.discs import verifier
 
 BASE, EXTRA = "base", "extra"
+SHOWN, LOOKED = (BASE, "SFT", "RealDPO", "RealDPO, released recipe", "RealDPO + SFT anchor"), 24
+"""Arms that the page shows side by side, and of how many test conditions their samples are kept."""
 BEST = {name: f"{name}, best validation point" for name in ("SFT", "GRPO with the verifier")}
 # Arms that are looked at on the way, on validation conditions.
 CURVE = ("SFT", "RealDPO", "RealDPO + SFT anchor", "RealDPO, released recipe", "GRPO with the verifier")
@@ -64,25 +66,23 @@ class Suite:
         """Scores of the bases, and which of their samples of real conditions are valid."""
 
         def make() -> Tables:
-            out = {f"{BASE}|{k}": v for k, v in self._score(self.params).items()}
+            out = self._score(self.params, BASE)
             out["look_rates"] = self._look(self.params)[:, None]
             return out | {"valid_losers": np.stack([m.valid for m in self.material])}
 
         return self.bench.part(part(BASE, self.study.first), make)
 
     def extra(self) -> Tables:
-        """What the page shows beside scores: samples of the first test condition, what tells winners and losers apart
-        at a glance, and the verifier's false positives."""
+        """What the page says beside scores: what tells winners and losers apart at a glance, and the verifier's false
+        positives."""
 
         def make() -> Tables:
             exam = scoring.exam(self.study)
-            first = [clips.take(np.arange(1)) for clips in exam.clips["bounce"]]
             lose = [np.stack([inputs.latents(one) for one in own.samples]) for own in self.material]
             real = [inputs.latents(own.real.truth) for own in self.material]
             couples = [pair for r, l in zip(real, lose, strict=True) for pair in zip(r, l, strict=True)]
             wrong = {f: [verifier.false_positives(c) for c in clips] for f, clips in exam.clips.items()}
             return {
-                "paths": self.sampler(self.params, first, self.study.noises, exam.seed).astype(np.float32),
                 "separable": np.asarray([" ".join(separability.check(couples).notes)]),
                 **{f"false_positives/{family}": np.asarray(rates) for family, rates in wrong.items()},
             }
@@ -94,8 +94,11 @@ class Suite:
         its looks on the way; for those in `BEST` the number of updates of the best look, (bases,)."""
         return self.bench.part(part(arm.name, self.study.first), lambda: self._arm(arm))
 
-    def _score(self, params: Any) -> Tables:
-        return scoring.score(self.study, self.sampler, params, scoring.exam(self.study))
+    def _score(self, params: Any, row: str) -> Tables:
+        """Scores on the test conditions by "<row>|<name>"."""
+        shown = LOOKED if row in SHOWN else 0
+        found = scoring.score(self.study, self.sampler, params, scoring.exam(self.study), shown=shown)
+        return {f"{row}|{name}": values for name, values in found.items()}
 
     def _look(self, params: Any) -> np.ndarray:
         """(bases,): valid share on the validation conditions."""
@@ -116,14 +119,14 @@ class Suite:
         for done, params, logged in self.train(arm, last):
             log.append(logged)
             if done in wanted:
-                out |= {f"{wanted[done]}|{k}": v for k, v in self._score(params).items()}
+                out |= self._score(params, wanted[done])
             if done in looks:
                 rate = self._look(params)
                 seen.append((done, rate))
                 if arm.name in BEST and rate.mean() > best[0]:
                     best = (float(rate.mean()), done, jax.tree.map(jnp.copy, params))  # the next update donates them
         if best[2] is not None:
-            out |= {f"{BEST[arm.name]}|{k}": v for k, v in self._score(best[2]).items()}
+            out |= self._score(best[2], BEST[arm.name])
             out["best"] = np.full(study.bases, best[1])
         if seen:
             out["looks"] = np.tile([s for s, _ in seen], (study.bases, 1))

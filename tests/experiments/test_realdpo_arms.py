@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from experiments.realdpo import arms, inputs, network, page, pairs, training, verdicts
+from experiments.realdpo import arms, inputs, network, page, pairs, suite, training, verdicts
 from experiments.realdpo.arms import Regime
 from experiments.realdpo.config import RealDPO, Tuned
 from experiments.realdpo.suite import BASE, BEST, CURVE, EXTRA
@@ -225,12 +225,13 @@ def fake(rates: dict[str, float], study: RealDPO, learns: float = 1.0) -> dict[s
         "look_rates": np.full((study.bases, 1), 0.2),
     }
     wrong = {f"false_positives/{family}": np.zeros(study.bases) for family in physics.FAMILIES}
-    paths = np.full((study.bases, 1, study.noises, physics.FRAMES, 1, 2), 0.5, np.float32)
-    measured[EXTRA] = wrong | {"paths": paths, "separable": np.asarray(["nothing"])}
+    measured[EXTRA] = wrong | {"separable": np.asarray(["nothing"])}
     for one in arms.catalogue(study):
         table = {}
         for row in [*arms.rows(one, study), *([BEST[one.name]] if one.name in BEST else [])]:
             table |= {f"{row}|{k}": v for k, v in scores(rates.get(row, rates.get(one.name, 0.5))).items()}
+            if row in suite.SHOWN:
+                table[f"{row}|paths"] = np.full((study.bases, 4, physics.FRAMES, 1, 2), 0.5, np.float16)
         if one.name in CURVE:
             table["looks"] = np.tile([3, 6], (study.bases, 1))
             table["look_rates"] = np.full((study.bases, 2), 0.3)
@@ -243,6 +244,18 @@ def fake(rates: dict[str, float], study: RealDPO, learns: float = 1.0) -> dict[s
             table["log|reward"] = np.linspace(0.5, 0.5 + 0.2 * learns, 20) * np.ones((study.bases, 1))
         measured[one.name] = table
     return measured
+
+
+def test_conditions_are_shown_by_a_rule():
+    of = lambda *right: np.array(right, bool)
+    right = {BASE: of(1, 0, 0, 0), SFT: of(1, 0, 1, 1), "RealDPO": of(1, 0, 0, 1)}
+    assert [(i, name.split(",")[0]) for i, name in page.telling(right, 4)] == [
+        (3, "RealDPO repairs what the base does wrongly"),
+        (2, "SFT repairs it"),
+        (1, "Nobody gets it right"),
+        (0, "The first condition"),
+    ]
+    assert page.telling({BASE: of(1)}, 1) == [(0, "The first condition")]
 
 
 def test_verdicts_on_a_table_with_known_answers(tmp_path):
@@ -279,6 +292,7 @@ def test_verdicts_on_a_table_with_known_answers(tmp_path):
     assert found["realdpo.grpo"].verdict == "reproduced"
     page.write(tmp_path, study, asked, measured, rows, list(found.values()), [])
     shown = (tmp_path / "report.html").read_text()
+    assert "The arms on one condition" in shown and "RealDPO + SFT anchor" in shown
     assert "GRPO learns: reward over updates" in shown and "How far references move" in shown
     lazy = fake(rates, study, learns=0.4)
     found = {c.id: c for c in verdicts.claims(study, asked, rows | verdicts.gather(study, lazy), lazy)[0]}
