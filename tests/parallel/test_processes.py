@@ -99,6 +99,7 @@ def test_it_ends_in_two_processes_that_divide_each_clip(story):
         "config.json",
         "metrics.jsonl",
         "model",
+        "report.html",
         "results.json",
         "timing.jsonl",
     ]

@@ -12,15 +12,20 @@ you make one), `reasoner_oracle` (the worlds of `vrjax.tasks`), `reasoner_learne
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from vrjax.flow import words
 from vrjax.reasoning.thoughts import pictures
 
 LIMIT = 8  # next-frame calls; the paper's chains took 2.5 on average
 MAX_TEXT = 20_000  # characters of one text: more is not a thought
+
+
+def _line(self: Any) -> str:
+    from vrjax.flow import words  # brings JAX, which prompts and pictures do without
+
+    return words.line(self)
 
 
 class FirstThought(NamedTuple):
@@ -38,7 +43,7 @@ class FirstThought(NamedTuple):
     context_frame: str
     concise_prompt: str
 
-    __repr__ = words.line
+    __repr__ = _line
 
 
 class NextThought(NamedTuple):
@@ -51,7 +56,7 @@ class NextThought(NamedTuple):
     edit: str
     last: bool
 
-    __repr__ = words.line
+    __repr__ = _line
 
 
 class VisualThoughts(NamedTuple):
@@ -70,7 +75,7 @@ class VisualThoughts(NamedTuple):
     key_frames: tuple[str, ...]
     frames: tuple[np.ndarray, ...]
 
-    __repr__ = words.line
+    __repr__ = _line
 
     @property
     def captions(self) -> tuple[str, ...]:
@@ -92,7 +97,7 @@ class Thinking(NamedTuple):
     stopped: str
     calls: int
 
-    __repr__ = words.line
+    __repr__ = _line
 
 
 @runtime_checkable
