@@ -166,9 +166,7 @@ def test_verbose_lets_the_library_speak(capsys):
     assert "unrecognized" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "argv", [[], ["dance"], ["preview", "maze", "--colour", "red"], ["preview", "maze", "--seeds", "3-1"]]
-)
+@pytest.mark.parametrize("argv", [[], ["preview", "maze", "--colour", "red"], ["preview", "maze", "--seeds", "3-1"]])
 def test_wrong_usage(argv, capsys):
     assert call(*argv) == 2
     assert "usage: vrjax" in capsys.readouterr().err

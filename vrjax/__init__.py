@@ -60,5 +60,4 @@ def __dir__() -> list[str]:
 
 
 if "IPython" in sys.modules:  # a notebook or its like: they show HTML
-    # Named in parts, so that what only shows is not taken for a source of what is measured (`files.kept.reached`).
-    importlib.import_module(f"{__name__}.report.notebook").register()
+    importlib.import_module("vrjax.report.notebook").register()

@@ -43,9 +43,7 @@ _LAB = ("Lab", "Sampled")
 def __getattr__(name: str) -> Any:
     if name not in _LAB:
         return _file(name)
-    from vrjax.study import lab  # brings the models with it
-
-    return getattr(lab, name)
+    return getattr(_file("lab"), name)  # brings the models with it; by name, as no study is made of it
 
 
 def __dir__() -> list[str]:
