@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -95,6 +96,19 @@ def test_source_follows_imports(tmp_path, monkeypatch):
     assert kept.source(module) == first != kept.source("kept_tree.a", "kept_tree.other")
     with pytest.raises(ValueError, match="kept_tree.none: no source"):
         kept.source("kept_tree.none")
+
+
+def test_a_run_of_hours_is_made_of_what_it_has_loaded(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(kept, "OURS", ("kept_long",))
+    (tmp_path / "kept_long.py").write_text("x = 1\n")
+    importlib.import_module("kept_long")
+    first = kept.source("kept_long")
+    kept.as_loaded()
+    (tmp_path / "kept_long.py").write_text("x = 2\n")  # pulled meanwhile
+    assert kept.source("kept_long") == first
+    monkeypatch.delitem(sys.modules, "kept_long")  # the next process
+    assert kept.source("kept_long") != first
 
 
 @pytest.mark.parametrize("how", ["torn", "foreign", "empty"])

@@ -20,6 +20,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import sys
 import time
 import types
 import zipfile
@@ -34,6 +35,7 @@ from vrjax.files import writing
 _SETTLED = 2_000_000_000  # ns after which a file's clock would show another write
 OURS = ("vrjax", "experiments")
 _ABOUT = "made_of"  # entry of an archive, beside the arrays
+_LOADED: dict[tuple[str, int], bytes] = {}  # source of loaded modules, by name and identity, see `as_loaded`
 
 
 def arrays(
@@ -221,7 +223,7 @@ def reached(*modules: str | types.ModuleType) -> dict[str, str]:
                 raise ValueError(f"{name}: no source of such a module")
             continue
         if path.suffix == ".py":
-            found[name], top, inside, by_name = _parsed(path.read_bytes(), str(path))
+            found[name], top, inside, by_name = _parsed(_code(name, path), str(path))
             package = name if path.name == "__init__.py" else name.rpartition(".")[0]
             wanted = top | inside if deep else top
             todo += [(other, True) for other in _absolute(wanted, package)]
@@ -231,6 +233,18 @@ def reached(*modules: str | types.ModuleType) -> dict[str, str]:
         if parent:
             todo.append((parent, False))
     return found
+
+
+def as_loaded() -> None:
+    """Remembers the source of all modules of ours that this process has loaded, as it is now: a run of hours computes
+    with that, whatever becomes of the files meanwhile, and says so of its results."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in OURS and (path := _place(name)) and path.suffix == ".py":
+            _LOADED.setdefault((name, id(module)), path.read_bytes())
+
+
+def _code(name: str, path: pathlib.Path) -> bytes:
+    return _LOADED.get((name, id(sys.modules.get(name)))) or path.read_bytes()
 
 
 def _place(name: str) -> pathlib.Path | None:

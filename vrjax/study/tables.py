@@ -55,6 +55,7 @@ def running(
         BlockingIOError: another process works in it.
     """
     began = time.monotonic()
+    kept.as_loaded()
     columns = (TextColumn("{task.description:<44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with writing.Run(folder, about, kind=kind, fresh=fresh) as run:
         for note in run.notes:
