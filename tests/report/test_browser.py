@@ -314,10 +314,11 @@ def test_a_finger_moves_through_the_steps(browser, report):
             touch("touchMove", box["x"] + 20 + share * box["width"])
         touch("touchEnd", None)
         page.wait_for_selector("[data-scrubber][data-step='6']")
-        page.touchscreen.tap(box["x"] + 30, middle)
-        page.wait_for_selector("[data-ref=playStep][aria-pressed=true]")
-        page.touchscreen.tap(box["x"] + 30, middle)
-        page.wait_for_selector("[data-ref=playStep][aria-pressed=false]")
+        assert place(page)["step"] == "6"
+        for pressed in ("true", "false"):
+            page.touchscreen.tap(box["x"] + 30, middle)
+            page.wait_for_selector(f"[data-ref=playStep][aria-pressed={pressed}]")
+            assert page.get_attribute("[data-ref=playStep]", "aria-pressed") == pressed
 
 
 def test_playing_runs_to_the_last_step_and_stops(browser, report):

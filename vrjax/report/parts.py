@@ -24,7 +24,7 @@ import numpy as np
 
 from vrjax.files.pixels import to_uint8
 from vrjax.report.guesses import Guess, ends
-from vrjax.report.plots import Array, Curve, Effect, Forest, HeatMap, Integer, Number, Role, Series, floats, put
+from vrjax.report.plots import Array, Curve, Effect, Forest, HeatMap, Integer, Number, Role, Series, floats, mapped, put
 from vrjax.report.record import Claim
 
 __all__ = ["Case", "Event", "LayerMap", "Page", "Picture", "Scrubber", "Table", "pixels"]
@@ -76,13 +76,7 @@ class LayerMap:
     columns_are_frames: bool = True
 
     def __post_init__(self) -> None:
-        values = floats(self.values, f"layer map {self.title!r}: values", (4, 6))
-        for axis, given in ((2, self.rows), (3, self.columns)):
-            if given is not None and len(given) != values.shape[axis]:
-                raise ValueError(f"layer map {self.title!r}: {len(given)} labels for axis {axis} of {values.shape}")
-        if np.isinf(values).any() or np.isnan(values).all():
-            raise ValueError(f"layer map {self.title!r}: values are infinite, or all of them are NaN")
-        put(self, values=values)
+        put(self, values=mapped(self.values, f"layer map {self.title!r}", (4, 6), self.rows, self.columns))
 
 
 @dataclass(frozen=True)

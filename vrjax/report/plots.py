@@ -26,6 +26,21 @@ def floats(values: Array, name: str, ndim: tuple[int, ...]) -> np.ndarray:
     return array
 
 
+def mapped(
+    values: Array, where: str, ndim: tuple[int, ...], rows: Sequence[Any] | None, columns: Sequence[Any] | None
+) -> np.ndarray:
+    """The values of a map, NaN where it has none, whose first or third axis are rows and the next one columns; there
+    are as many labels as rows and columns, where there are any."""
+    array = floats(values, f"{where}: values", ndim)
+    first = 0 if array.ndim == 2 else 2
+    for axis, (what, given) in enumerate((("row", rows), ("column", columns)), first):
+        if given is not None and len(given) != array.shape[axis]:
+            raise ValueError(f"{where}: {len(given)} {what} labels for shape {array.shape}")
+    if np.isinf(array).any() or np.isnan(array).all():
+        raise ValueError(f"{where}: values are infinite, or all of them are NaN")
+    return array
+
+
 def put(record: object, **values: object) -> None:
     """Sets fields of a frozen record while it is built."""
     for key, value in values.items():
@@ -132,14 +147,7 @@ class HeatMap:
     step_axis: Literal["x", "y"] | None = None
 
     def __post_init__(self) -> None:
-        where = f"map {self.title!r}"
-        values = floats(self.values, f"{where}: values", (2,))
-        for axis, given in enumerate((self.rows, self.columns)):
-            if given is not None and len(given) != values.shape[axis]:
-                raise ValueError(f"{where}: {len(given)} {('row', 'column')[axis]} labels for shape {values.shape}")
-        if np.isinf(values).any() or np.isnan(values).all():
-            raise ValueError(f"{where}: values are infinite, or all of them are NaN")
-        put(self, values=values)
+        put(self, values=mapped(self.values, f"map {self.title!r}", (2,), self.rows, self.columns))
 
 
 @dataclass(frozen=True)
