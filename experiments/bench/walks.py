@@ -2,7 +2,7 @@
 
     python experiments/bench/walks.py                            # train, align and the main study of this tree
     python experiments/bench/walks.py --model FOLDER             # and `sample --prompt` with a Wan model's folder
-    python experiments/bench/walks.py --root OLD -m vrjax.cli train configs/smoke.py --root /tmp/r     # any command
+    python experiments/bench/walks.py --root OLD -m vrjax.cli train configs/smoke.py --root walked     # any command
 
 The command runs in a process of its own under `sys.setprofile`. What is counted:
 
