@@ -2,16 +2,19 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 import tiny
 
 from configs.realdpo import full
-from experiments.realdpo import arms, network, suite
+from experiments.realdpo import arms, network, shipped, suite
 from experiments.realdpo import study as realdpo
 from vrjax.files import writing
+from vrjax.flow import Level
 from vrjax.report import claims
 from vrjax.study import registration
+from vrjax.tasks.discs import physics
 
 STUDY = dataclasses.replace(
     tiny.realdpo(),
@@ -97,6 +100,22 @@ def test_bases_differ_and_weights_are_checked(study):
     assert network.count(network.stack(study, [one, two])) > 1000
     with pytest.raises(ValueError, match="expected"):
         network.stack(dataclasses.replace(study, dim=32), [one, two])
+
+
+def test_the_shipped_base_has_learned_to_move_discs():
+    study = shipped.study()
+    dit = network.Network(network.base_config(study, study.first), {}).build(
+        jax.tree.map(lambda leaf: leaf[0], shipped.params()), {}
+    )
+    rows = network.rows(physics.make("bounce", 32, split="val", seed=study.first))
+    noise = np.random.default_rng(0).standard_normal(rows["latent"].shape, np.float32)
+    towards = noise - rows["latent"]
+
+    def move(x, text, image):
+        return dit.velocity(text, image)(x, Level(np.float32(0.5), np.float32(500))).v
+
+    found = jax.jit(jax.vmap(move))((rows["latent"] + noise) / 2, rows["text"], rows["image"])
+    assert np.square(found - towards).mean() < 0.2 * np.square(towards).mean()  # an untrained one: 1
 
 
 def test_errors_are_one_line(tmp_path, study, capsys):
