@@ -44,6 +44,8 @@ from vrjax.models import pipeline, wan
 from vrjax.models.wan import dit as dits
 from vrjax.models.wan import umt5, vae
 
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # made-up folders may look like models' ids
+
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 TOLD = (ValueError, OSError, TypeError, ImportError, FloatingPointError)  # of Python's doors, with words in them
 

@@ -9,7 +9,7 @@ import pathlib
 import re
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 _EXPECTED: tuple[type[Exception], ...] = (ValueError, OSError, FloatingPointError, ImportError)
@@ -24,23 +24,49 @@ def add_config(sub: argparse.ArgumentParser) -> None:
 
 def add_encoding(sub: argparse.ArgumentParser, frames: int, pixels: tuple[int, int]) -> None:
     """What a public model makes of clips: the model, their size, and how arrays are stored."""
-    sub.add_argument("--model", type=pathlib.Path, required=True, help="model folder")
+    add_model(sub, "model folder, or its id on the Hugging Face hub", required=True)
     sub.add_argument("--frames", type=positive, default=frames, help=f"of every clip, 4 n + 1 ({frames})")
     sub.add_argument("--size", type=size, default=pixels, metavar="HxW", help=f"pixels ({pixels[0]}x{pixels[1]})")
     sub.add_argument("--dtype", default="bfloat16", help="of stored arrays: bfloat16, float16, float32 (bfloat16)")
 
 
-def model_folder(given: pathlib.Path | None, task: str = "") -> pathlib.Path:
-    """The model asked for (a folder, else the name of a shipped one), or the shipped one that knows a task best."""
+def add_model(sub: Any, text: str, **options: Any) -> None:
+    """`--model`, and whether the hub may be asked for it."""
+    sub.add_argument("--model", type=pathlib.Path, help=text, **options)
+    sub.add_argument(
+        "--download", action="store_true", help="fetch what the hub's cache lacks of --model (else asked at a terminal)"
+    )
+
+
+def offered(yes: bool) -> Callable[[Any], bool]:
+    """Answers what the hub offers, after listing it: yes where `--download` said so, or a person at the terminal."""
+
+    def answer(offer: Any) -> bool:
+        print(offer.table(), flush=True)
+        if yes or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return yes
+        return input("download? [y/N] ").strip().lower() in ("y", "yes")
+
+    return answer
+
+
+def model_folder(given: pathlib.Path | None, task: str = "", *, download: bool = False) -> pathlib.Path:
+    """The model asked for (a folder, the name of a shipped one, an id of the hub), or the shipped one that knows a task
+    best."""
     from vrjax.models.embedded import shipped
+    from vrjax.models.wan import folders
 
     if given is None:
+        if download:
+            raise ValueError("--download: there is no --model")
         return shipped.path(shipped.knowing(task))
-    if given.exists():
-        return given
-    if str(given) in shipped.names():
+    if not given.exists() and str(given) in shipped.names():
         return shipped.path(str(given))
-    raise FileNotFoundError(f"no model {given}: expected a folder such as runs/worlds/model, or a shipped model's name")
+    if (found := folders.resolve(given, allow=offered(download))).exists():
+        return found
+    raise FileNotFoundError(
+        f"no model {given}: expected a folder such as runs/worlds/model, a shipped model's name, or an id OWNER/NAME"
+    )
 
 
 def overridden(kind: type, config: Any, arguments: list[str], **tyro_options: Any) -> Any:

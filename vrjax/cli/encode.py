@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from vrjax.cli.common import add_encoding, positive
+from vrjax.cli.common import add_encoding, offered, positive
 
 NAME, SUMMARY = "encode", "clips as latents and text rows, for training"
 TEXT = """\
@@ -32,6 +32,6 @@ def run(args: argparse.Namespace) -> None:
     from vrjax.data import latents
     from vrjax.models import pipeline
 
-    pipe = pipeline.open(args.model)
+    pipe = pipeline.open(args.model, download=offered(args.download))
     options = {"frames": args.frames, "size": args.size, "dtype": args.dtype, "limit": args.limit}
     print(latents.encode(pipe, args.root, args.folder, **options))

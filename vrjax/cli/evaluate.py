@@ -5,7 +5,7 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from vrjax.cli.common import model_folder, positive
+from vrjax.cli.common import add_model, model_folder, positive
 
 NAME, SUMMARY = "eval", "solved-rate of a model, world by world"
 TEXT = """\
@@ -22,11 +22,7 @@ examples:
 
 def add(sub: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    sub.add_argument(
-        "--model",
-        type=pathlib.Path,
-        help="model folder or shipped name (the one that knows a world best)",
-    )
+    add_model(sub, "model folder, shipped name or id on the Hugging Face hub (the one that knows a world best)")
     sub.add_argument("--worlds", nargs="+", help="which worlds (those that the model was trained on)")
     sub.add_argument("--splits", nargs="+", default=["test"], help="which splits, or all but train: `all` (test)")
     sub.add_argument("--clips", type=positive, default=100, help="clips per world and split (100)")
@@ -49,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
 
     options = {"steps": args.steps, "shift": args.shift, "group": args.group, "seed": args.seed}
     rows, found = [], []
-    for path, names in asked(args.model, args.worlds).items():
+    for path, names in asked(args.model, args.worlds, args.download).items():
         pipe = EmbeddedPipeline(path)
         judge = Evaluator(lambda dit: dit, pipe.folder.cfg, factor=pipe.folder.codec.factor, **options)
         for name in names:
@@ -66,13 +62,15 @@ def run(args: argparse.Namespace) -> None:
     Console().print(tables.rich(("world", "split", "model", "solved [95 %]", "score", "n"), rows, "", colours={}))
 
 
-def asked(model: pathlib.Path | None, worlds: Sequence[str] | None) -> dict[pathlib.Path, list[str]]:
+def asked(
+    model: pathlib.Path | None, worlds: Sequence[str] | None, download: bool = False
+) -> dict[pathlib.Path, list[str]]:
     """The worlds that each model's folder is judged on."""
     from vrjax import tasks
     from vrjax.models.embedded import folders, shipped
 
-    if model is not None:
-        path = model_folder(model)
+    if model is not None or download:
+        path = model_folder(model, download=download)
         return {path: list(worlds or folders.find(path).tasks or tasks.names())}
     out: dict[pathlib.Path, list[str]] = {}
     for name in worlds or shipped.taught():

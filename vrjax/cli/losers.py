@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from vrjax.cli.common import SAMPLING, add_encoding
+from vrjax.cli.common import SAMPLING, add_encoding, offered
 
 NAME, SUMMARY = "losers", "samples beside real clips, for preference training"
 TEXT = """\
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
 
     if args.count < 0:
         raise ValueError(f"--count must not be negative, found {args.count}")
-    pipe = pipeline.open(args.model)
+    pipe = pipeline.open(args.model, download=offered(args.download))
     shape = {"frames": args.frames, "size": args.size}
     if args.count:
         options = shape | {"steps": args.steps, "guidance": args.guidance}

@@ -11,7 +11,18 @@ import threading
 import time
 from typing import Any
 
-from vrjax.cli.common import NETWORKS, SAMPLING, SETTINGS, axes, cores_for, floats, numbers, positive
+from vrjax.cli.common import (
+    NETWORKS,
+    SAMPLING,
+    SETTINGS,
+    add_model,
+    axes,
+    cores_for,
+    floats,
+    numbers,
+    offered,
+    positive,
+)
 
 NAME, SUMMARY = "sample", "videos from a prompt or of a world's clip, with their denoising steps"
 TEXT = """\
@@ -24,7 +35,7 @@ With the name of a world: one clip of it from several noise seeds with an embedd
 report.html, trajectory.npz (sigma, time, x, v, x0 in latents), one .mp4 per seed, results.json with the scores.
 
 examples:
-  vrjax sample --model Wan2.1-T2V-1.3B --prompt "a cat on the moon" --out runs/cat
+  vrjax sample --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers --download --prompt "a cat on the moon" --out runs/cat
   vrjax sample --model Wan2.2-I2V-A14B --prompt "the ball rolls to the exit" --image maze.png --size 480x832 --seeds 4
   vrjax sample --model Wan2.2-I2V-A14B --prompt "..." --image a.png --lora high=vbvr_high.safetensors \\
                --lora low=vbvr_low.safetensors:0.8 --record 0-9,19,39 --record-fields x0 v
@@ -56,9 +67,7 @@ _MAY_CHANGE = ("seeds", "mesh")  # a run may go on with more seeds, or elsewhere
 def add(sub: argparse.ArgumentParser) -> None:
     """The command's arguments. Those of the other mode must be left out, so that none is ignored."""
     sub.add_argument("world", nargs="?", help="name of a world (maze, tictactoe, ...), where there is no --prompt")
-    sub.add_argument(
-        "--model", type=pathlib.Path, help="model folder (for a world: the shipped one that knows it best)"
-    )
+    add_model(sub, "model folder, or its id on the Hugging Face hub (for a world: the shipped one that knows it best)")
     sub.add_argument("--steps", type=positive, help="steps (the model's; for a world 20)")
     sub.add_argument("--shift", type=float, help="shift of the noise grid (the model's; for a world 3)")
     sub.add_argument("--out", type=pathlib.Path, help="run folder (runs/sample-...)")
@@ -147,6 +156,7 @@ def from_prompt(args: argparse.Namespace) -> None:
         times = folders.PRESETS[args.preset]
     pipe = pipeline.open(
         args.model,
+        download=offered(args.download),
         dtype=args.dtype,
         loras=[(*given, bool(args.lora_without_image)) for given in args.lora or ()],
         cache=False if args.no_cache else None,

@@ -28,7 +28,7 @@ def _run(args: argparse.Namespace, held: contextlib.ExitStack) -> None:
     world, split, number = tasks.get(args.world), args.split or "test", args.clip or 0
     seeds = [0, 1, 2, 3] if args.noise is None else args.noise
     clip = world.make(number, split=split)
-    path = model_folder(args.model, world.name)
+    path = model_folder(args.model, world.name, download=args.download)
     pipe = EmbeddedPipeline(path)
     options = {"steps": args.steps, "shift": args.shift, "frames": len(clip.video)}
     settings = pipe.settings(picture=clip.first_frame.shape[:2], **options)

@@ -5,6 +5,7 @@
 | `writing` | files and folders that appear whole or not at all; a run's: `Run` (lock, config, resume), `Rows`; `slug` |
 | `records` | configs from JSON, strictly |
 | `given` | files of others: what stands in place of what the name says; text; weights of a folder |
+| `hub` | models by their ids: in the Hugging Face hub's cache, or downloaded when that is allowed |
 | `kept` | results reused only when all they came from is the same: `fingerprint` of files, `source` of an instrument |
 | `named` | a folder whose files are found by name: every extension point |
 | `pixels` | floats in [-1, 1] and 8-bit; still pictures: `read_image`, `decode`, `png` |

@@ -7,6 +7,8 @@ captions = given.lines("train_data/prompt.txt")             # one a line, whatev
 import os
 import pathlib
 import re
+from collections.abc import Iterable
+from typing import Any
 
 _MAX_TEXT = 1 << 27  # bytes; the index of a large model has some megabytes
 
@@ -87,17 +89,28 @@ def weights(folder: pathlib.Path) -> pathlib.Path:
     Raises:
         FileNotFoundError: none. ValueError: several, which are named.
     """
-    there = sorted(file for file in folder.iterdir() if not hidden(file))
-    indexes = {file: _VARIANT.sub("", file.name) for file in there if _INDEX.search(file.name)}
-    single = {file: file.name for file in there if file.suffix == ".safetensors" and not _SHARD.search(file.name)}
-    names = set(single.values())
-    plain = [file for file, name in single.items() if not (_VARIANT.search(name) and _VARIANT.sub("", name) in names)]
-    whole = [file for file, name in indexes.items() if file.name == name]
-    found = whole or [file for file in plain if not _VARIANT.search(file.name)] or list(indexes) or plain
+    return folder / chosen((file.name for file in folder.iterdir()), folder)
+
+
+def chosen(names: Iterable[str], folder: Any) -> str:
+    """Which of a folder's files `weights` is, by their names alone; raises as it does, with `folder` in the message."""
+    there = sorted(name for name in names if not name.startswith("."))
+    indexes = {name: _VARIANT.sub("", name) for name in there if _INDEX.search(name)}
+    single = [name for name in there if name.endswith(".safetensors") and not _SHARD.search(name)]
+    plain = [name for name in single if not (_VARIANT.search(name) and _VARIANT.sub("", name) in single)]
+    whole = [name for name, bare in indexes.items() if name == bare]
+    found = whole or [name for name in plain if not _VARIANT.search(name)] or list(indexes) or plain
     if not found:
-        shards = [file.name for file in there if file.suffix == ".safetensors"]
+        shards = [name for name in there if name.endswith(".safetensors")]
         why = f": {shards[0]} is a part, whose .index.json is missing" if shards else ""
         raise FileNotFoundError(f"{folder}: no *.safetensors file in this folder{why}")
     if len(found) > 1:
-        raise ValueError(f"{folder}: {len(found)} candidates, expected one: {', '.join(f.name for f in found[:4])}")
+        raise ValueError(f"{folder}: {len(found)} candidates, expected one: {', '.join(found[:4])}")
     return found[0]
+
+
+def parts(names: Iterable[str], index: str) -> list[str]:
+    """The files whose names say that they are parts of an index (`m.safetensors.index.json`: `m-00001-of-00002…`)."""
+    stem, variant = index.partition(".safetensors")[0], _VARIANT.search(index)
+    stem += f".{variant[1]}" if variant else ""
+    return sorted(name for name in names if _SHARD.search(name) and _SHARD.sub("", name) == stem)

@@ -31,6 +31,7 @@ from vrjax.flow import words
 from vrjax.models import family, pipeline
 from vrjax.models import settings as settings_of
 from vrjax.models.embedded import conditions, shipped
+from vrjax.models.wan import folders
 from vrjax.reasoning.instruments import readout
 from vrjax.report import guesses, notebook, parts
 from vrjax.tasks import Clip
@@ -41,19 +42,20 @@ SHOWN = 8  # steps of a codec with weights that are decoded for the HTML view
 COLUMNS = 64  # numbers of a tap that become columns of the records
 
 
-def load(model: str | os.PathLike[str] = "worlds", **options: Any) -> "Lab":
+def load(model: str | os.PathLike[str] = "worlds", *, download: Any = False, **options: Any) -> "Lab":
     """A model with what it can be asked.
 
     Args:
         model: name of a shipped one, name of a task (the shipped one that knows it best), or a folder: of a model that
-            was trained here, or of public weights.
+            was trained here, or of public weights. These have ids on the hub, too ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers").
+        download: whether what the hub's cache lacks of an id is fetched, see `vrjax.files.hub.find`.
         **options: of `vrjax.models.pipeline.open`, such as `mesh` and `loras`.
 
     Raises:
         FileNotFoundError, ValueError: no such model, or a folder that holds none.
     """
     name = shipped.knowing(str(model)) if str(model) in tasks.names() else str(model)
-    folder = shipped.path(name) if name in shipped.names() else pathlib.Path(model)
+    folder = shipped.path(name) if name in shipped.names() else folders.resolve(model, allow=download)
     if not folder.exists():
         known = named.unknown("model", str(model), (*shipped.names(), *shipped.taught()))
         raise FileNotFoundError(f"{known}, or a folder; no folder of that name is here")

@@ -6,7 +6,6 @@
 
 import functools
 import os
-import pathlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -38,12 +37,13 @@ OPTIONS = ("cache", "dtype", "loras", "mesh", "rules")  # of `open`
 PROGRAMS = 8  # compiled runs that a pipeline remembers
 
 
-def open(folder: str | os.PathLike, **options: Any) -> "Pipeline":  # noqa: A001 (pipeline.open, like PIL.Image.open)
+def open(folder: str | os.PathLike, *, download: Any = False, **options: Any) -> "Pipeline":  # noqa: A001
     """A model's folder; its JSON and headers are read, its weights are not.
 
     Args:
         folder: the whole model, in diffusers' or Wan's own layout (transformers, VAE, text encoder, tokenizer, and CLIP
-            where it has one); or an embedded model, with `training.json` beside its weights.
+            where it has one); or an embedded model, with `training.json` beside its weights. Or its id on the hub, or a
+            folder of the hub's cache: `download` says whether what is lacking is fetched (`vrjax.files.hub.find`).
         **options:
             loras: merged into the networks when these are loaded; files, `Lora`s, or tuples of their fields.
             mesh: over which the networks are divided while they are loaded, and then seeds, tokens and weights in a
@@ -56,7 +56,8 @@ def open(folder: str | os.PathLike, **options: Any) -> "Pipeline":  # noqa: A001
     """
     for name in options.keys() - set(OPTIONS):
         raise TypeError(f"pipeline.open: {named.unknown('option', name, OPTIONS)}")
-    embedded = (pathlib.Path(folder) / embedded_folders.TRAINING).is_file()
+    folder = folders.resolve(folder, allow=download)
+    embedded = (folder / embedded_folders.TRAINING).is_file()
     return EmbeddedPipeline(folder, **options) if embedded else WanPipeline(folder, **options)
 
 

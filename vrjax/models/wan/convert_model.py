@@ -18,7 +18,6 @@ from vrjax.models import settings
 from vrjax.models.wan import clip, convert, folders
 
 _FILE = 2**26  # bytes of the largest file of a tokenizer that is copied
-_TOKENIZERS = ("tokenizer", "google/umt5-xxl")
 _COMFY = {
     "transformer": "diffusion_models",
     "vae": "vae",
@@ -53,7 +52,7 @@ def model(
         path = found.parts[kind]
         heads = {"heads": _heads(path)} if kind == "image_encoder" and _heads(path) else {}
         others[kind] = convert.open_part(path, layout, **heads)
-    tokenizer = next((found.root / name for name in _TOKENIZERS if (found.root / name).is_dir()), None)
+    tokenizer = next((found.root / name for name in folders.TOKENIZERS if (found.root / name).is_dir()), None)
     with writing.folder(target) as scratch:
         for name, part in zip(_network_folders(found, layout), networks, strict=True):
             _put(part, scratch, name, shard)
@@ -62,7 +61,7 @@ def model(
             _put(part, scratch, _place(kind, layout), shard)
             say(convert.described(part, pathlib.Path(target) / _place(kind, layout)))
         if layout != "comfy" and tokenizer is not None:
-            _copy(tokenizer, scratch / _TOKENIZERS[0 if layout == "diffusers" else 1])
+            _copy(tokenizer, scratch / folders.TOKENIZERS[0 if layout == "diffusers" else 1])
         if layout == "diffusers":
             _descriptions(found, scratch, tokenizer is not None)
     for line in _lost(found, layout, tokenizer is not None):

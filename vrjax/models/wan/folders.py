@@ -7,12 +7,15 @@ own `generate.py`, `wan/configs` and README (for the 1.3 B model, whose README a
 script's default).
 """
 
+import contextlib
 import dataclasses
+import fnmatch
 import os
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
-from vrjax.files import tensors
+from vrjax.files import given, hub, tensors
 from vrjax.flow import grids
 from vrjax.models.settings import SCHEDULER, Settings
 from vrjax.models.wan import clip, readers, umt5, vae
@@ -20,6 +23,10 @@ from vrjax.models.wan.dit import WanConfig
 
 FILES = {"vae": vae.FILES, "text_encoder": umt5.FILES, "image_encoder": clip.FILES}  # beside the transformers
 INDEX = "model_index.json"  # of diffusers' layout
+EXPERTS = ("high_noise_model", "low_noise_model")  # of Wan's own
+TOKENIZERS = ("tokenizer", "google/umt5-xxl")  # folders, of diffusers' layout and of Wan's own
+_STEM = "diffusion_pytorch_model"
+_SINGLE = f"{_STEM}.safetensors"
 
 NEGATIVE = (
     "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，JPEG压缩残留，"
@@ -185,16 +192,98 @@ def _diffusers(root: pathlib.Path) -> tuple[tuple[pathlib.Path, ...], dict[str, 
 
 def _original(root: pathlib.Path) -> tuple[pathlib.Path, ...]:
     """The networks of a folder in Wan's own layout."""
-    pair = (root / "high_noise_model", root / "low_noise_model")
+    pair = tuple(root / name for name in EXPERTS)
     if any(part.is_dir() for part in pair):
         missing = [part for part in pair if not part.is_dir()]
         if missing:
             raise FileNotFoundError(f"{missing[0]}: missing, while its fellow expert is there")
         return pair
-    names = ("diffusion_pytorch_model.safetensors.index.json", "diffusion_pytorch_model.safetensors")
+    names = (f"{_SINGLE}.index.json", _SINGLE)
     networks = tuple(root / name for name in names if (root / name).is_file())[:1]
     if not networks:
         raise ValueError(
-            f"{root}: not a folder of Wan weights: no model_index.json, no high_noise_model/, no {names[1]}"
+            f"{root}: not a folder of Wan weights: no model_index.json, no high_noise_model/, no {_SINGLE}"
         )
     return networks
+
+
+# --------------------------------------------------------------------------------------------- from names to a folder
+
+
+def resolve(model: str | os.PathLike, *, allow: Any = False) -> pathlib.Path:
+    """The folder of a model: itself, one of the hub's cache, or an id of the hub, see `vrjax.files.hub.find`."""
+    return hub.find(model, hub.Reader(reads, lacks), allow=allow)
+
+
+def reads(names: Iterable[str]) -> list[str]:
+    """Of the names of a repository's files, those that are read: JSON, and one form of each network's weights.
+
+    Previews, variants (`.fp16`) and second copies in other formats are left out. Nothing, where there are no weights.
+    """
+    folders: dict[str, list[str]] = {}
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        folders.setdefault(folder, []).append(file)
+    root, diffusers = folders.get("", []), INDEX in folders.get("", [])
+    networks = ("transformer", "transformer_2", *FILES) if diffusers else EXPERTS if EXPERTS[0] in folders else ("",)
+    out, scheduler = [], SCHEDULER.rpartition("/")[0]
+    for folder in networks:
+        files = folders.get(folder, [])
+        with contextlib.suppress(FileNotFoundError):
+            file = given.chosen([name for name in files if folder or name.startswith(_STEM)], folder)
+            about = [name for name in ("config.json", "training.json") if name in files]
+            out += [f"{folder}/{name}".lstrip("/") for name in (file, *given.parts(files, file), *about)]
+    if not out:
+        return []
+    if diffusers:
+        out += [INDEX, *(f"{scheduler}/{name}" for name in folders.get(scheduler, ()) if name.endswith(".json"))]
+    else:
+        out += [next(iter(found)) for patterns in FILES.values() if (found := _fitting(root, patterns))]
+    out += [f"{folder}/{name}" for folder in TOKENIZERS for name in folders.get(folder, ())]
+    return sorted(set(out))
+
+
+def lacks(root: pathlib.Path) -> list[str]:
+    """What a folder lacks of a whole model, by the names of files; a link that leads nowhere is a lacking file."""
+    if (root / INDEX).is_file():
+        index = tensors.read_json(root / INDEX)
+        known = {"vae": ["vae"], "text_encoder": ["text_encoder"]} | index  # even where the index does not name them
+        said = [part for part, what in known.items() if isinstance(what, list) and what and what[0] is not None]
+        networks = [part for part in ("transformer", "transformer_2", *FILES) if part in said]
+        others = [SCHEDULER] if "scheduler" in said else []
+        others += [f"{part}/config.json" for part in networks if part != "text_encoder"]  # whose shapes tell all
+        return [*_torn(root, networks), *_absent(root, [*others, f"{TOKENIZERS[0]}/tokenizer.json"])]
+    if (root / "training.json").is_file():  # an embedded model
+        return _torn(root, [""])
+    pair = any((root / part).is_dir() for part in EXPERTS)
+    lacking = _torn(root, EXPERTS if pair else [""], _STEM)
+    names = [path.name for path in root.glob("*") if path.exists()]
+    for kind in ("vae", "text_encoder"):
+        lacking += [] if _fitting(names, FILES[kind]) else [FILES[kind][0]]
+    return [*lacking, *_absent(root, [f"{TOKENIZERS[1]}/tokenizer.json"])]
+
+
+def _fitting(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """The names that fit the first pattern that any fits."""
+    return next((found for pattern in patterns if (found := sorted(fnmatch.filter(names, pattern)))), [])
+
+
+def _absent(root: pathlib.Path, names: Iterable[str]) -> list[str]:
+    return [name for name in names if not (root / name).exists()]
+
+
+def _torn(root: pathlib.Path, folders: Iterable[str], stem: str = "") -> list[str]:
+    """What the networks of these folders lack: a config, weights, parts that their index names."""
+    out = []
+    for folder in folders:
+        files = [path.name for path in (root / folder).glob(f"{stem}*") if path.exists()]
+        try:
+            file = root / folder / given.chosen(files, root / folder)
+        except FileNotFoundError:
+            out.append(f"{folder}/{_SINGLE}".lstrip("/"))
+            continue
+        if file.suffix == ".json":
+            table = tensors.read_json(file).get("weight_map")
+            shards = sorted({str(name) for name in table.values()}) if isinstance(table, dict) else []
+            out += _absent(root, [f"{folder}/{name}".lstrip("/") for name in shards])
+    return out
