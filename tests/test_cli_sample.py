@@ -1,13 +1,17 @@
 """`vrjax sample --prompt`: the run folder of a tiny model, going on with a run, and misuse in one line."""
 
+import contextlib
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from tests.models import tiny_wan
 from vrjax import cli
-from vrjax.cli import common, sample
+from vrjax.cli import common, progress, sample, sample_films
 from vrjax.data import mp4
 from vrjax.files import pixels
 from vrjax.models import pipeline
@@ -82,6 +86,118 @@ def test_a_run_and_more_of_it(model, tmp_path, capsys):
     assert "holds a run with another config: shift (was 5.0, now 4.0)" in capsys.readouterr().err
     assert call(*given, "--shift", 4, "--fresh") == 0
     assert not (out / "seed-6.mp4").exists() and (out / "seed-5.mp4").stat().st_mtime_ns != before
+
+
+LONGER = ["--size", "16x32", "--frames", 5, "--steps", 7, "--guidance", 2, "--record", "all"]
+LONGER += ["--record-fields", "x0", "next"]
+
+
+def made(out):
+    """All that a run leaves of its numbers."""
+    kept = {p.relative_to(out): p.read_bytes() for pattern in ("*.mp4", "*.npy") for p in out.rglob(pattern)}
+    return {name: content for name, content in kept.items() if not name.name.startswith(".")}
+
+
+class Cut(Exception):
+    """What ends a run in the middle."""
+
+
+@pytest.fixture
+def cut(monkeypatch):
+    """cut(seed, step): the run ends as soon as that step has been told of; cut() lets it be."""
+    step_done, at = progress.Progress.step, []
+
+    def step(self, seed, step):
+        step_done(self, seed, step)
+        if at == [seed, step]:
+            raise Cut
+
+    monkeypatch.setattr(progress.Progress, "step", step)
+    monkeypatch.setattr(recorder, "SHARE", 1e9)  # the state of every step is kept
+    return lambda *where: at.__setitem__(slice(None), where)
+
+
+def test_a_run_that_was_cut_off_goes_on(model, tmp_path, cut, monkeypatch, capsys):
+    """At any step, any number of times, while seeds are computed together, and between sampling and decoding."""
+    given = ["--model", model, "--prompt", PROMPT, *LONGER, "--seeds", 2, "--together", 2]
+    assert call(*given, "--out", tmp_path / "whole") == 0
+    assert not list((tmp_path / "whole" / "trajectory").glob(".*"))
+    said = capsys.readouterr().out
+    order = [
+        "text encoder: ",
+        "loading: ",
+        "compiling: ",
+        "sampling: ",
+        "decoding seed 1: ",
+        "decoding steps of seed 0",
+    ]
+    assert [said.index(phase) for phase in order] == sorted(said.index(phase) for phase in order)
+
+    out = tmp_path / "cut"
+    state = out / "trajectory" / recorder.STATE
+    for seed, step, begins in [(0, 0, None), (1, 0, None), (0, 3, 1), (1, 3, 3), (1, 6, 4)]:
+        cut(seed, step)
+        with pytest.raises(Cut):
+            call(*given, "--out", out)
+        said = capsys.readouterr().out
+        assert (f"seeds 0, 1: on from step {begins}" in said) if begins else ("on from" not in said)
+        assert state.exists() == ((seed, step) != (0, 0)) and not (out / "seed-0.mp4").exists()
+    cut()
+    write = mp4.write
+    monkeypatch.setattr(mp4, "write", lambda *_, **__: (_ for _ in ()).throw(Cut))
+    with pytest.raises(Cut):  # nothing is left to sample, and what was sampled is kept
+        call(*given, "--out", out)
+    assert "on from step 7" in capsys.readouterr().out and not state.exists()
+    monkeypatch.setattr(mp4, "write", write)
+    monkeypatch.setattr(pipeline.Pipeline, "dits", property(lambda _: pytest.fail("loaded for decoding alone")))
+    assert call(*given, "--out", out) == 0
+    assert "seed 1: sampled already, not yet decoded" in capsys.readouterr().out
+    whole = made(tmp_path / "whole")
+    assert len(whole) == 2 + 2 * 7 + 2 * 3 and made(out) == whole
+
+
+def test_a_state_is_of_one_run(model, tmp_path, cut, capsys):
+    """A kept state of another prompt, or one that is torn, is not gone on from."""
+    given = ["--model", model, "--prompt", PROMPT, *LONGER]
+    out = tmp_path / "cut"
+    state = out / "trajectory" / recorder.STATE
+    cut(0, 4)
+    with pytest.raises(Cut):
+        call(*given, "--prompt", "a red ball", "--out", out)
+    other = state.read_bytes()
+    cut(0, 1)
+    with pytest.raises(Cut):
+        call(*given, "--out", out, "--fresh")
+    for found, said in ((other[:-9], "not used ("), (other, "not used (made with another config.prompt)")):
+        state.write_bytes(found)
+        cut(*((0, 1) if found != other else ()))
+        with pytest.raises(Cut) if found != other else contextlib.nullcontext():
+            call(*given, "--out", out)
+        assert said in capsys.readouterr().out
+    assert call(*given, "--out", tmp_path / "whole") == 0
+    assert made(out) == made(tmp_path / "whole")
+
+
+def test_a_killed_process_is_gone_on_with(model, tmp_path, capsys):
+    given = ["--model", model, "--prompt", PROMPT, *LONGER, "--dtype", "bfloat16", "--solver", "dpmpp_2m"]
+    given = [str(part) for part in given]
+    script = """if True:
+        import os, signal, sys
+        from vrjax import cli
+        from vrjax.cli import progress
+        from vrjax.models.pipeline import recorder
+        recorder.SHARE = 1e9
+        progress.Progress.step = lambda self, seed, step: step == 4 and os.kill(os.getpid(), signal.SIGKILL)
+        cli.main(sys.argv[1:])
+    """
+    argv = [sys.executable, "-c", script, "sample", *given, "--out", str(tmp_path / "cut")]
+    assert subprocess.run(argv, env=os.environ | {"JAX_PLATFORMS": "cpu"}).returncode == -9
+    assert (tmp_path / "cut" / "trajectory" / recorder.STATE).exists()
+    for name in ("cut", "whole"):
+        assert call(*given, "--out", tmp_path / name) == 0
+        said = capsys.readouterr().out
+        assert "on from step 5" in said if name == "cut" else "on from" not in said
+    assert made(tmp_path / "cut") == made(tmp_path / "whole")
 
 
 def test_two_experts_a_picture_and_a_step_list(pair, tmp_path, capsys):
@@ -167,5 +283,5 @@ def test_words_of_the_command_line():
 
 def test_a_page_stays_small():
     frames = np.zeros((81, 480, 832, 3), np.uint8)
-    assert sample.smaller(frames).shape == (25, 120, 208, 3)
-    assert sample.smaller(frames[:5, :16, :32]).shape == (5, 16, 32, 3)
+    assert sample_films.smaller(frames).shape == (25, 120, 208, 3)
+    assert sample_films.smaller(frames[:5, :16, :32]).shape == (5, 16, 32, 3)

@@ -20,7 +20,22 @@ from tests.flow.flow_oracles import (
     ours,
     sigmas_of,
 )
-from vrjax.flow import Grid, Level, Record, Solver, ab2, dpmpp_2m, euler, grids, heun, sample, sde, solvers, unipc
+from vrjax.flow import (
+    Grid,
+    Level,
+    Phase,
+    Record,
+    Solver,
+    ab2,
+    dpmpp_2m,
+    euler,
+    grids,
+    heun,
+    sample,
+    sde,
+    solvers,
+    unipc,
+)
 
 KEY = jax.random.key(7)
 SOLVERS = [euler(), heun(), ab2(), dpmpp_2m(), unipc(), unipc(3, variant="bh1"), sde(), sde("dance_grpo")]
@@ -190,3 +205,24 @@ def test_solvers_are_found_by_name():
 def test_bad_options(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=IDS)
+def test_goes_on_from_any_step(solver):
+    """With what `Snapshot` shows of a step, in the program that also begins: the same bits, over the end of a phase."""
+    grid = grids.shifted(6, shift=3.0)
+    half = lambda x, level: 0.5 * velocity(x, level)
+    record = Record(fn=lambda seen: (seen.next, seen.state))
+
+    @jax.jit
+    def run(x, resume):
+        phases = (Phase(4, velocity), Phase(6, half))
+        return sample(phases, x, grid, solver=solver, key=KEY, record=record, resume=resume)
+
+    x = jnp.asarray(START, jnp.float32)
+    whole = run(x, (0, solver.init(x)))
+    for step in range(6):
+        x_there, state = jax.tree.map(lambda a, at=step: a[at], whole.stats)
+        np.testing.assert_array_equal(run(x_there, (step + 1, state)).final, whole.final)
+    plain = sample((Phase(4, velocity), Phase(6, half)), x, grid, solver=solver, key=KEY).final
+    np.testing.assert_allclose(whole.final, plain, rtol=1e-5, atol=1e-6)

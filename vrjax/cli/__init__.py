@@ -3,14 +3,14 @@
 | file | command |
 | --- | --- |
 | `preview` | look at a task: clips, prompts, answers |
-| `sample`, with `sample_world` | videos, and every step on the way |
+| `sample`, with `sample_films`, `sample_world` | videos, and every step on the way |
 | `encode`, `losers` | data for training and for preferences |
 | `train`, `align` | training, and training on preferences |
 | `evaluate` | solved-rate, task by task |
 | `plan` | what a run needs of a pod |
 | `convert` | public weights from layout to layout |
 | `claims` | what was found |
-| `common` | what commands share: kinds of arguments, the model asked for, errors as one line |
+| `common`, `progress` | what commands share: kinds of arguments, the model asked for, errors as one line; the bar |
 """
 
 import argparse

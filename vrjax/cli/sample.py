@@ -6,9 +6,6 @@ import hashlib
 import json
 import pathlib
 import re
-import sys
-import threading
-import time
 from typing import Any
 
 from vrjax.cli.common import (
@@ -29,7 +26,8 @@ TEXT = """\
 With --prompt: samples a public Wan model (Wan 2.1 and 2.2: text to video, image to video, first and last frame, TI2V;
 diffusers' or Wan's own folder); writes a run folder: seed-N.mp4, trajectory/seed-N/ (chosen steps and fields as .npy,
 written while the run goes on), x0/seed-N/step-S.mp4 (what the model believed at that step), report.html, config.json.
-What is not given is as the model's authors publish it. The same command goes on with an interrupted run.
+What is not given is as the model's authors publish it. The same command goes on with an interrupted run, from the
+last step that it kept, to the same video bit for bit; finished videos are written first, those of the steps after.
 
 With the name of a world: one clip of it from several noise seeds with an embedded model. Every step is kept:
 report.html, trajectory.npz (sigma, time, x, v, x0 in latents), one .mp4 per seed, results.json with the scores.
@@ -126,6 +124,7 @@ def run(args: argparse.Namespace) -> None:
 def from_prompt(args: argparse.Namespace) -> None:
     """A public model's videos, what it believed on the way, and a report: samples what is not yet there."""
     from vrjax import parallel
+    from vrjax.cli import sample_films
     from vrjax.files import writing
     from vrjax.models import pipeline
     from vrjax.models.pipeline.recorder import FIELDS
@@ -173,14 +172,12 @@ def from_prompt(args: argparse.Namespace) -> None:
             print(f"{out}: {note}")
         for note in pipe.notes:
             print(note)
-        todo = [seed for seed in seeds if not (out / f"seed-{seed}.mp4").exists()]
-        done = len(seeds) - len(todo)
+        done = sum((out / f"seed-{seed}.mp4").exists() for seed in seeds)
         print(summary + (f"; {done} of {len(seeds)} seeds are there" if done else ""))
-        if todo:
-            inputs = pipe.prepare(args.prompt, settings, *pictures)
-            together = args.together or (1 if pipe.mesh is None else pipe.mesh.shape["seed"])
-            _sample(pipe, settings, inputs, todo, together, steps, fields, out)
-        _report(out, config, settings, seeds)
+        together = args.together or (1 if pipe.mesh is None else pipe.mesh.shape["seed"])
+        job = sample_films.Job(pipe, settings, out, seeds, steps, fields, config=opened.config)
+        job.run(lambda: pipe.prepare(args.prompt, settings, *pictures), together)
+        sample_films.report(out, config, settings, seeds)
     print(f"{out / 'report.html'}")
 
 
@@ -221,92 +218,6 @@ def _config(args: Any, pipe: Any, settings: Any, seeds: list[int], steps: Any, f
     }
 
 
-def _sample(pipe: Any, settings: Any, inputs: Any, seeds: list[int], together: int, steps: Any, fields: Any, out: Any):
-    """Writes each seed when its group is done."""
-    from vrjax.data import mp4
-    from vrjax.models.pipeline import recorder as recorders
-
-    line = Progress(len(seeds) * settings.steps)
-    recorder = recorders.Recorder(
-        out / "trajectory",
-        grid=settings.recipe.grid,
-        steps=steps,
-        fields=fields if steps else (),
-        shape=pipe.latent_shape(settings),
-        on_step=line.step,
-    )
-    size = recorder.bytes_per_seed / 2**30
-    print(f"recording {', '.join(recorder.fields) or 'nothing'} of {len(steps)} steps: {size:.3g} GiB a seed")
-    with line:
-        for seed, folder, final in recorder.stream(pipe, settings, inputs, seeds, together=together):
-            kept = recorders.read(folder)
-            for row, step in enumerate(steps):
-                if (x0 := believed(kept, row)) is not None:
-                    file = out / "x0" / f"seed-{seed}" / f"step-{step:03d}.mp4"
-                    mp4.write(file, pipe.decode(x0), fps=settings.fps, codec=mp4.PLAYED)
-            # Last: a seed is done.
-            mp4.write(out / f"seed-{seed}.mp4", pipe.decode(final), fps=settings.fps, codec=mp4.PLAYED)
-
-
-def believed(kept: dict[str, Any], row: int) -> Any:
-    """The data estimate of a recorded row, or None where it was not kept."""
-    if "x0" in kept["fields"]:
-        return kept["x0"][row]
-    if {"x", "v"} <= set(kept["fields"]):
-        return kept["x"][row] - kept["sigma"][kept["steps"][row]].astype("f4") * kept["v"][row]
-    return None
-
-
-def _report(out: pathlib.Path, config: dict[str, Any], settings: Any, seeds: list[int]) -> None:
-    """report.html and results.json from the videos that are there."""
-    import numpy as np
-
-    from vrjax.data import mp4
-    from vrjax.report import claims, html
-
-    steps = [
-        step
-        for step in config["record"]["steps"]
-        if (out / "x0" / f"seed-{seeds[0]}" / f"step-{step:03d}.mp4").exists()
-    ]
-    shown = steps or [settings.steps - 1]
-    name = lambda seed, step: out / "x0" / f"seed-{seed}" / f"step-{step:03d}.mp4"
-    rows = [
-        [smaller(mp4.decode(name(seed, step) if steps else out / f"seed-{seed}.mp4")[0]) for step in shown]
-        for seed in seeds
-    ]
-    case = html.Case(
-        config["model"],
-        config["prompt"],
-        np.stack([np.stack(row) for row in rows]),
-        steps=shown,
-        sigma=settings.recipe.grid.sigmas[shown],
-        seeds=[f"seed {seed}" for seed in seeds],
-        note="" if steps else "Only the finished video was kept: --record names steps.",
-    )
-    claims.write(out / "results.json", [], details={"kind": "sample", **config})
-    intro = "What the model believed the finished video to be, at the recorded steps of denoising."
-    page = html.Page(
-        f"{config['model']}: {config['prompt']:.80}", intro=intro, scrubbers=[html.Scrubber([case])], config=config
-    )
-    html.write(out, page)
-
-
-def smaller(frames: Any, side: int = 208, count: int = 25) -> Any:
-    """A video for the page: at most `count` frames, spread evenly, with at most `side` pixels a side, as 8-bit."""
-    import numpy as np
-    from PIL import Image
-
-    from vrjax.report.parts import pixels
-
-    frames = pixels(frames[np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(int))])
-    factor = side / max(frames.shape[1:3])
-    if factor >= 1:
-        return frames
-    size = round(frames.shape[2] * factor), round(frames.shape[1] * factor)
-    return np.stack([np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BOX)) for frame in frames])
-
-
 def _summary(pipe: Any, settings: Any, seeds: int) -> str:
     h, w = settings.size
     scales = ", ".join(f"{scale:g}" for scale in settings.guidance)
@@ -320,38 +231,3 @@ def _summary(pipe: Any, settings: Any, seeds: int) -> str:
 def _slug(text: str) -> str:
     words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
     return words or hashlib.sha256(text.encode()).hexdigest()[:8]
-
-
-class Progress:
-    """Steps done by all seeds: a live line on a terminal, a plain line now and then elsewhere."""
-
-    EVERY = 20.0  # seconds between plain lines
-
-    def __init__(self, total: int):
-        self._total, self._seen = total, set()
-        self._lock, self._live, self._printed = threading.Lock(), None, time.monotonic()
-
-    def __enter__(self) -> "Progress":
-        if sys.stdout.isatty():
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._live = Progress(*columns)
-            self._task = self._live.add_task("loading and compiling", total=self._total)
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def step(self, seed: int, step: int) -> None:
-        """One step of one seed is done."""
-        with self._lock:
-            self._seen.add((seed, step))
-            done, now = len(self._seen), time.monotonic()
-            if self._live is not None:
-                self._live.update(self._task, completed=done, description=f"seed {seed}")
-            elif now - self._printed >= self.EVERY:
-                self._printed = now
-                print(f"step {done}/{self._total}", flush=True)

@@ -179,6 +179,13 @@ def versions() -> dict[str, str]:
     return found
 
 
+def device() -> str:
+    """What computes, such as "8 x TPU v5 (tpu)"."""
+    import jax
+
+    return f"{jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
+
+
 class Run(contextlib.AbstractContextManager["Run"]):
     """The folder of one run, locked while this object is open; `config.json` in it says what the run is.
 
@@ -269,10 +276,7 @@ class Run(contextlib.AbstractContextManager["Run"]):
                 self.notes.append(f"goes on with another {', '.join(changed)}")
             if moved := differences(stored.get("versions", {}), here):
                 self.notes.append(f"goes on with other versions, bits may differ: {', '.join(moved)}")
-        import jax
-
-        device = f"{jax.device_count()} x {jax.devices()[0].device_kind} ({jax.default_backend()})"
-        whole = {"schema": SCHEMA, "kind": self._kind, "config": self.config, "versions": here, "device": device}
+        whole = {"schema": SCHEMA, "kind": self._kind, "config": self.config, "versions": here, "device": device()}
         json(self.folder / "config.json", whole)
 
     def _with_defaults(self, old: dict[str, Any]) -> dict[str, Any]:

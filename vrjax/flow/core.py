@@ -108,7 +108,10 @@ class Phase(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What `Record.fn` is shown at a step: arrays of one example, before anything is stored."""
+    """What `Record.fn` is shown at a step: arrays of one example, before anything is stored.
+
+    `next` and `state`, the solver's, are what the step after this one needs: see `resume` of `sample`.
+    """
 
     step: Any
     level: Level
@@ -118,6 +121,7 @@ class Snapshot(NamedTuple):
     next: Any
     taps: Any
     extra: Mapping[str, Any]
+    state: Any = None
 
     __repr__ = words.line
 

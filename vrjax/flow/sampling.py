@@ -36,6 +36,7 @@ def sample(
     key: Any = None,
     edit: Callable[[Any, Any, Any], Any] | None = None,
     record: Record | None = None,
+    resume: tuple[Any, Any] | None = None,
 ) -> Trajectory:
     """Carry `x` from the first level of `grid` to the last and return the trajectory.
 
@@ -53,6 +54,9 @@ def sample(
         edit: `edit(step, x, key) -> x`, applied to the state before the network sees it at `step`, a traced int32;
             `key` is None if `sample` got none.
         record: what to keep, by default x, v and x0 of every step.
+        resume: (first step, solver's state there), to go on with a run from `x`, as a `Snapshot` of the step before
+            has them. The step may be traced: one program begins (step 0, `solver.init(x)`) and goes on anywhere, with
+            equal bits. It has no reverse derivative. Rows of the steps before hold NaN.
 
     Raises:
         ValueError: for phases that do not end at the grid's last step, a missing key, steps or fields that do not
@@ -67,7 +71,7 @@ def sample(
         mistakes.call("sample: edit", edit, "step", "x", "key")
     phases = as_phases(velocity, grid)
     x = as_state(x)
-    run = _Run(grid, solver, edit, record, x, key)
+    run = _Run(grid, solver, edit, record, x, key, resume)
     with mistakes.axes():
         carry = run.start(phases)
         begin = 0
@@ -182,7 +186,8 @@ def evaluator(velocity: Velocity, row: dict[str, Any], like: jax.Array):
 class _Run:
     """One call of `sample`: its static choices, and the pieces of the scan. The carry is (x, solver state, buffers)."""
 
-    def __init__(self, grid, solver, edit, record, x, key):
+    def __init__(self, grid, solver, edit, record, x, key, resume):
+        self.first, self.state = (None, solver.init(x)) if resume is None else resume
         self.grid, self.solver, self.edit, self.record, self.x = grid, solver, edit, record, x
         self.rows = plan_rows(grid, solver)
         self.kept = record.rows(grid)
@@ -212,7 +217,7 @@ class _Run:
         )
         return x, x_next, state, info
 
-    def observe(self, x, x_next, info: Info, xs) -> dict[str, Any]:
+    def observe(self, x, x_next, state, info: Info, xs) -> dict[str, Any]:
         """What the record wants of one step, by name."""
         level, v = xs["row"]["start"], info.prediction.v
         everything = {"x": x, "v": v, "x0": x - level.sigma * v, "next": x_next, **info.extra}
@@ -232,6 +237,7 @@ class _Run:
                 level=level,
                 taps=taps,
                 extra=info.extra,
+                state=state,
                 **{f: everything[f] for f in ("x", "v", "x0", "next")},
             )
             out["stats"] = self.record.fn(snapshot)
@@ -239,14 +245,13 @@ class _Run:
 
     def start(self, phases):
         """The first carry. Buffers are sized from an abstract step of each phase; no step is run."""
-        x = self.x
-        state = self.solver.init(x)
+        x, state = self.x, self.state
         xs = jax.tree.map(lambda a: a[0], self.xs(0, 1))
 
         def abstract(velocity):
             def one(x, state, xs):
                 seen, x_next, after, info = self.advance(velocity, x, state, xs)
-                return (x_next, after), self.observe(seen, x_next, info, xs)
+                return (x_next, after), self.observe(seen, x_next, after, info, xs)
 
             return jax.eval_shape(one, x, state, xs)
 
@@ -269,7 +274,7 @@ class _Run:
         def body(carry, xs):
             x, state, buffers = carry
             seen, x_next, after, info = self.advance(velocity, x, state, xs)
-            out = self.observe(seen, x_next, info, xs)
+            out = self.observe(seen, x_next, after, info, xs)
             write = lambda buffer, a: vary_as(
                 lax.dynamic_update_index_in_dim(buffer, jnp.asarray(a, buffer.dtype), xs["slot"], 0), buffer
             )
@@ -277,8 +282,15 @@ class _Run:
                 buffers = {**buffers, **_written(buffers, out, write)}
             return (vary_as(x_next, x), jax.tree.map(vary_as, after, state), buffers), None
 
-        carry, _ = lax.scan(body, carry, self.xs(begin, stop))
-        return carry
+        xs = self.xs(begin, stop)
+        if self.first is None:
+            return lax.scan(body, carry, xs)[0]
+
+        def at(step, carry):
+            row = jax.tree.map(lambda a: lax.dynamic_index_in_dim(a, step - begin, keepdims=False), xs)
+            return body(carry, row)[0]
+
+        return lax.fori_loop(jnp.clip(self.first, begin, stop), stop, at, carry)
 
     def finish(self, carry) -> Trajectory:
         x, _, buffers = carry

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-from jaxtyping import Array, Float
 
 from vrjax import flow, parallel
 from vrjax.flow import draws, solvers, words
@@ -88,8 +87,10 @@ def run(
     edit: Callable | None = None,
     taps: Mapping[str, Callable] = NONE,
     edits: Mapping[str, Callable] = NONE,
-) -> Callable[[tuple[Any, ...], Inputs, Float[Array, "n ..."], Any], flow.Trajectory]:
-    """`(dits, inputs, noise (n, ...), seeds (n,)) -> Trajectory` of n seeds of one example, to be compiled.
+) -> Callable[..., flow.Trajectory]:
+    """`(dits, inputs, noise (n, ...), seeds (n,), resume=None) -> Trajectory`: n seeds of one example, to be compiled.
+
+    With `resume`, the first step and the solver's state of each seed, `noise` is the state there, see `flow.sample`.
 
     Seeds are mapped under the axis name "seed", on one device and on the mesh of `dits[0].layout`. Many examples are
     `parallel.batch(layout, functools.partial(run(recipe), dits))(inputs, noise, seeds)`.
@@ -101,16 +102,20 @@ def run(
     """
     solver = solvers.get(recipe.solver)
 
-    def together(dits, inputs, noise, seeds):
+    def together(dits, inputs, noise, seeds, resume=None):
         layout = dits[0].layout
+        first, states = (None, None) if resume is None else resume
 
-        def one(noise, seed):
+        def one(noise, seed, state):
             key = jax.random.fold_in(draws.key(seed), 1) if solver.stochastic or edit is not None else None
             x = noise if layout is None else layout.video(noise)
             steps = phases(dits, inputs, recipe, taps=taps, edits=edits)
             keep = record(seed) if callable(record) else record
-            return flow.sample(steps, x, recipe.grid, solver=solver, key=key, edit=edit, record=keep)
+            if layout is not None:
+                state = jax.tree.map(lambda a: layout.video(a) if a.shape == x.shape else a, state)
+            begin = None if resume is None else (first, state)
+            return flow.sample(steps, x, recipe.grid, solver=solver, key=key, edit=edit, record=keep, resume=begin)
 
-        return parallel.batch(layout, one, axis_name="seed")(noise, seeds)
+        return parallel.batch(layout, one, axis_name="seed")(noise, seeds, states)
 
     return together

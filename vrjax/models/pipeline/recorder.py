@@ -6,13 +6,19 @@
 
 The run calls the host at every step with what it made. Rows go into a `.npy` file that is mapped into memory; a
 seed's folder gets its name when all its rows are there.
+
+A recorder that is told what the run is made of also keeps the newest state of the seeds that are being computed, all of
+it or nothing, in one file; the next `stream` of the same goes on from there, with the same compiled program.
 """
 
+import contextlib
+import json
 import os
 import pathlib
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -21,9 +27,11 @@ from jax.experimental import io_callback
 
 from vrjax import flow
 from vrjax.files import tensors, writing
-from vrjax.flow import draws
+from vrjax.flow import draws, solvers
 
 FIELDS = ("x", "v", "x0", "next")
+STATE = ".state.safetensors"  # of the seeds that are being computed
+SHARE = 0.05  # of a run's time that may go into writing states
 
 
 class Recorder:
@@ -35,7 +43,10 @@ class Recorder:
         steps: which steps are kept, rising; their rows stand in this order.
         fields: any of `x`, `v`, `x0`, `next`, see `flow.Record`; () keeps nothing, and only tells of steps.
         shape: of a state.
-        on_step: called with (seed, step) after each step of each seed, from a thread of the run.
+        on_step: called with (seed, step) after each step of each seed, from a thread of the run; for steps that an
+            interrupted run has made, before.
+        about: what the run is made of, as JSON, beside its seeds; None: no state is kept.
+        say: told where a run goes on, or why it cannot.
 
     Raises:
         ValueError: unknown fields, or steps that the grid does not have.
@@ -50,16 +61,21 @@ class Recorder:
         fields: Sequence[str],
         shape: Sequence[int],
         on_step: Callable[[int, int], None] | None = None,
+        about: Mapping[str, Any] | None = None,
+        say: Callable[[str], None] = print,
     ):
         unknown = [name for name in fields if name not in FIELDS]
         if unknown:
             raise ValueError(f"record: unknown fields {unknown}, expected any of {', '.join(FIELDS)}")
         self.steps = flow.Record(steps=tuple(steps)).rows(grid)
         self.fields, self.grid, self.shape = tuple(fields), grid, tuple(shape)
-        self._folder, self._on_step = pathlib.Path(folder), on_step
+        self._folder, self._on_step, self._about, self._say = pathlib.Path(folder), on_step, about, say
         self._rows = {step: row for row, step in enumerate(self.steps)}
         self._files: dict[int, dict[str, np.memmap]] = {}
         self._seen: dict[int, set[int]] = {}
+        self._states: dict[int, tuple[int, list[np.ndarray]]] = {}  # until all seeds of the group tell of one step
+        self._made_of: dict[str, Any] = {}
+        self._free = 0.0  # when the next state may be written
         self._lock = threading.Lock()
         self.error: BaseException | None = None
 
@@ -72,7 +88,9 @@ class Recorder:
         """What to hand to `flow.sample`; `seed` may be traced. The record must not leave the compiled function."""
 
         def tell(snapshot: flow.Snapshot) -> tuple:
-            io_callback(self._take, None, seed, snapshot.step, {name: getattr(snapshot, name) for name in self.fields})
+            state = [] if self._about is None else jax.tree.leaves((snapshot.next, snapshot.state))
+            arrays = {name: getattr(snapshot, name) for name in self.fields}
+            io_callback(self._take, None, seed, snapshot.step, arrays, state)
             return ()
 
         return flow.Record(steps=(), fn=tell)
@@ -85,6 +103,7 @@ class Recorder:
         seeds: Sequence[int],
         *,
         together: int | None = None,
+        phase: Callable[[str], contextlib.AbstractContextManager] = contextlib.nullcontext,
         **instruments: Any,
     ) -> Iterator[tuple[int, pathlib.Path, np.ndarray]]:
         """Seeds in turn, `together` of them at the same time, each with the folder of its record and its final latent.
@@ -94,6 +113,7 @@ class Recorder:
             settings, inputs: see `Pipeline.settings` and `Pipeline.prepare`.
             seeds: of the starting noise.
             together: seeds computed at once, over which a collective over "seed" is taken. All, by default.
+            phase: entered with the name of what is done next: "loading", "compiling", "sampling".
             **instruments: `edit`, `taps`, `edits`, see `Pipeline.program`.
 
         Raises:
@@ -103,24 +123,64 @@ class Recorder:
         together = len(seeds) if together is None else min(together, len(seeds))
         if len(seeds) % together and (instruments.get("edit") is not None or instruments.get("edits")):
             raise ValueError(f"together={together} does not divide the {len(seeds)} seeds that edits may couple")
-        dits, run = pipe.dits, pipe.program(settings, record=self.record, **instruments)
-        program = jax.jit(lambda *given: run(*given).final)
+        init = jax.vmap(solvers.get(settings.recipe.solver).init)
+        with phase("loading"):
+            dits = pipe.dits
+        run, program = pipe.program(settings, record=self.record, **instruments), None
         for begin in range(0, len(seeds), together):
             group = list(seeds[begin : begin + together])
             whole = group + group[-1:] * (together - len(group))  # one shape, one compilation
+            with draws.settled(True):
+                x = pipe.noise(settings, whole)
+                given = (dits, inputs, x, np.array(whole, np.uint32), (np.int32(0), init(x)))
+                if program is None:
+                    with phase("compiling"):
+                        program = jax.jit(lambda *given: run(*given).final).lower(*given).compile()
+                given = (*given[:2], *self._resumed(whole, x, given[-1]))
             try:
-                with draws.settled(True):
-                    finals = np.asarray(program(dits, inputs, pipe.noise(settings, whole), np.array(whole, np.uint32)))
+                with phase("sampling"), draws.settled(True):
+                    finals = np.asarray(program(*given))
             except Exception:
                 if self.error is not None:
                     raise self.error from None
                 raise
             if not np.isfinite(finals).all():
                 raise FloatingPointError(f"seeds {group}: the latents are not finite; try --dtype float32")
-            for seed, final in zip(group, finals, strict=False):
-                yield seed, self.finish(seed, final), final
+            done = [(seed, self.finish(seed, final), final) for seed, final in zip(group, finals, strict=False)]
+            (self._folder / STATE).unlink(missing_ok=True)
+            yield from done
 
-    def _take(self, seed: Any, step: Any, arrays: dict[str, Any]) -> None:
+    def _resumed(self, seeds: list[int], x: Any, start: tuple[Any, Any]) -> tuple[Any, Any, tuple[Any, Any]]:
+        """The arguments of a group of seeds: where an interrupted run of the same left them, or those of its start."""
+        numbers, path = np.array(seeds, np.uint32), self._folder / STATE
+        self._made_of = {**(self._about or {}), "seeds": seeds}
+        self._states.clear()
+        if self._about is None or not path.exists():
+            return x, numbers, start
+        try:
+            found = tensors.read(path)
+            then = json.loads(found.metadata["made_of"])
+            if changed := writing.differences(then, self._made_of):
+                raise ValueError(f"made with another {', '.join(change.split(' ')[0] for change in changed)}")
+            leaves = [np.array(found[str(i)]) for i in range(len(found.shapes))]
+            step, shapes = int(found.metadata["step"]), [a.shape for a in jax.tree.leaves((x, start[1]))]
+            if [a.shape for a in leaves] != shapes or not 0 < step <= self.grid.steps:
+                raise ValueError("torn")
+            for seed in dict.fromkeys(seeds) if self._rows else ():
+                self._open(seed, again=True)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._files.clear()
+            self._say(f"{path}: not used ({error}); from the first step")
+            return x, numbers, start
+        self._say(f"seed{'s' * (len(set(seeds)) > 1)} {', '.join(map(str, dict.fromkeys(seeds)))}: on from step {step}")
+        for seed in dict.fromkeys(seeds):
+            self._seen[seed] = set(range(step))
+            for made in range(step if self._on_step is not None else 0):
+                self._on_step(seed, made)  # type: ignore[misc]
+        x, state = jax.tree.unflatten(jax.tree.structure((x, start[1])), leaves)
+        return x, numbers, (np.int32(step), state)
+
+    def _take(self, seed: Any, step: Any, arrays: dict[str, Any], state: Sequence[Any] = ()) -> None:
         seed, step = int(seed), int(step)
         try:
             with self._lock:
@@ -129,22 +189,47 @@ class Recorder:
                     files = self._files.get(seed) or self._open(seed)
                     for name, array in arrays.items():
                         files[name][self._rows[step]] = np.asarray(array)
+                if state:
+                    self._keep(seed, step, state)
             if self._on_step is not None:
                 self._on_step(seed, step)
         except BaseException as error:  # the run would hide what it was
             self.error = self.error or error
             raise
 
-    def _open(self, seed: int) -> dict[str, np.memmap]:
-        part = self._part(seed)
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        shape = (len(self.steps), *self.shape)
-        make = np.lib.format.open_memmap
-        self._files[seed] = {
-            name: make(part / f"{name}.npy", mode="w+", dtype=np.float32, shape=shape) for name in self.fields
-        }
-        return self._files[seed]
+    def _keep(self, seed: int, step: int, state: Sequence[Any]) -> None:
+        """Writes the state after a step, when all seeds of the group have told of it, unless one was written just now.
+
+        Its rows are on the disk before it is.
+        """
+        if not self._states and time.monotonic() < self._free:
+            return
+        self._states[seed] = step, [np.array(a) for a in state]
+        seeds = self._made_of["seeds"]
+        if set(self._states) < set(seeds) or len({at for at, _ in self._states.values()}) > 1:
+            return
+        began = time.monotonic()
+        for file in [file for files in self._files.values() for file in files.values()]:
+            file.flush()
+        leaves = {str(i): np.stack([self._states[s][1][i] for s in seeds]) for i in range(len(state))}
+        about = {"made_of": json.dumps(self._made_of), "step": str(step + 1)}
+        shapes = {name: (a.shape, a.dtype) for name, a in leaves.items()}
+        tensors.write(self._folder / STATE, shapes, leaves.values(), about)
+        self._states.clear()
+        self._free = time.monotonic() + (time.monotonic() - began) / SHARE
+
+    def _open(self, seed: int, again: bool = False) -> dict[str, np.memmap]:
+        """A seed's files: new ones, or those of an interrupted run; ValueError where these do not fit."""
+        part, shape = self._part(seed), (len(self.steps), *self.shape)
+        if not again:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+        make, mode = np.lib.format.open_memmap, "r+" if again else "w+"
+        files = {name: make(part / f"{name}.npy", mode=mode, dtype=np.float32, shape=shape) for name in self.fields}
+        if wrong := [name for name, file in files.items() if file.shape != shape or file.dtype != np.float32]:
+            raise ValueError(f"{part / wrong[0]}.npy does not fit")
+        self._files[seed] = files
+        return files
 
     def _part(self, seed: int) -> pathlib.Path:
         return self._folder / f".seed-{seed}.part"
