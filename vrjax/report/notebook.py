@@ -96,56 +96,58 @@ def bounded(case: Any, pixels: int = PIXELS) -> tuple[Any, str]:
 
     In this order, as far as it takes: x_t, steps, seeds, frames, and then the videos are made smaller.
     """
+    held = dict(zip(("seeds", "steps", "frames"), np.shape(case.x0), strict=False))
+    counts, shrink, noisy = _fitting(case, held, pixels)
+    left_out = case.noisy is not None and not noisy
+    if counts == held and shrink == 1 and not left_out:
+        return case, ""
+    said = [f"{counts[name]} of {held[name]} {name}" for name in ORDER if counts[name] < held[name]]
+    said += ["without x_t"] if left_out else []
+    said += [f"videos at 1/{shrink} of their size"] if shrink > 1 else []
+    small = _part(case, {name: thinned(held[name], counts[name]) for name in held}, shrink, noisy)
+    return small, f"Shown in part, to keep the notebook small: {', '.join(said)}. The object itself holds all of it."
+
+
+ORDER = {"steps": STEPS, "seeds": SEEDS, "frames": FRAMES}
+
+
+def _fitting(case: Any, held: Mapping[str, int], pixels: int) -> tuple[dict[str, int], int, bool]:
+    """How many seeds, steps and frames there is room for, the divisor of the videos' sides, and whether x_t stays."""
     from vrjax.report import _payload
 
-    seeds, steps, frames, height, width = np.shape(case.x0)[:5]
+    height, width = np.shape(case.x0)[3:5]
     block = math.gcd(*(_payload.block_size(v) for v in (case.x0, case.truth, case.noisy) if v is not None))
-    room = pixels // (height * width // block**2)
-    noisy = case.noisy is not None and 2 * seeds * steps * frames <= room
-    keep = {"steps": STEPS, "seeds": SEEDS, "frames": FRAMES}
-    counts = {"steps": steps, "seeds": seeds, "frames": frames}
-    for name in keep:
+    room, counts, shrink = pixels // (height * width // block**2), dict(held), 1
+    for name, least in ORDER.items():
         others = math.prod(count for other, count in counts.items() if other != name)
-        counts[name] = min(counts[name], max(keep[name], room // others))
-    shrink = 1
+        counts[name] = min(counts[name], max(least, room // others))
     while math.prod(counts.values()) > room * shrink**2 and min(height, width) // (2 * shrink) >= SIDE:
         shrink *= 2
-    if (counts["seeds"], counts["steps"], counts["frames"], shrink) == (seeds, steps, frames, 1) and (
-        noisy or case.noisy is None
-    ):
-        return case, ""
-    at = {name: thinned(n, counts[name]) for name, n in (("steps", steps), ("seeds", seeds), ("frames", frames))}
-    cut = lambda video: video[np.ix_(at["seeds"], at["steps"], at["frames"])][..., ::shrink, ::shrink, :]
-    said = [
-        f"{len(at[name])} of {n} {name}"
-        for name, n in (("seeds", seeds), ("steps", steps), ("frames", frames))
-        if len(at[name]) < n
-    ]
-    said += [] if noisy or case.noisy is None else ["without x_t"]
-    said += [f"videos at 1/{shrink} of their size"] if shrink > 1 else []
-    pick = lambda row, name: None if row is None else [row[i] for i in at[name]]
-    each = lambda rows: [[rows[seed][step] for step in at["steps"]] for seed in at["seeds"]]
-    ours = lambda y: y[at["seeds"]] if y is not None and y.ndim == 2 else y
+    return counts, shrink, case.noisy is not None and 2 * math.prod(held.values()) <= room
+
+
+def _part(case: Any, at: Mapping[str, list[int]], shrink: int, noisy: bool) -> Any:
+    """The case at these seeds, steps and frames, its videos' sides divided by `shrink`."""
+    seeds, steps, frames = at["seeds"], at["steps"], at["frames"]
+    smaller = lambda films: films[..., ::shrink, ::shrink, :]
+    film = lambda films: smaller(films[np.ix_(seeds, steps, frames)])
+    pick = lambda row, places: None if row is None else [row[i] for i in places]
+    ours = lambda y: y[seeds] if y is not None and y.ndim == 2 else y
     thin = lambda one: replace(one, y=ours(one.y), low=ours(one.low), high=ours(one.high))
-    place: dict[int | None, int | None] = {None: None, **{seed: i for i, seed in enumerate(at["seeds"])}}
-    small = replace(
+    place: dict[int | None, int | None] = {None: None, **{seed: i for i, seed in enumerate(seeds)}}
+    return replace(
         case,
-        x0=cut(case.x0),
-        truth=None if case.truth is None else case.truth[at["frames"]][..., ::shrink, ::shrink, :],
-        noisy=cut(case.noisy) if noisy else None,
-        steps=pick(case.steps, "steps"),
-        sigma=pick(case.sigma, "steps"),
-        **{name: pick(getattr(case, name), "seeds") for name in SEEDED},
-        guesses=None if case.guesses is None else each(case.guesses),
-        maps=[replace(one, values=one.values[np.ix_(at["seeds"], at["steps"])]) for one in case.maps],
+        x0=film(case.x0),
+        truth=None if case.truth is None else smaller(case.truth[frames]),
+        noisy=film(case.noisy) if noisy else None,
+        steps=pick(case.steps, steps),
+        sigma=pick(case.sigma, steps),
+        **{name: pick(getattr(case, name), seeds) for name in SEEDED},
+        guesses=None if case.guesses is None else [pick(case.guesses[seed], steps) for seed in seeds],
+        maps=[replace(one, values=one.values[np.ix_(seeds, steps)]) for one in case.maps],
         curves=[replace(one, series=[thin(series) for series in one.series]) for one in case.curves],
-        events=[
-            replace(one, seed=None if one.seed is None else place[one.seed])
-            for one in case.events
-            if one.seed in (None, *place)
-        ],
+        events=[replace(one, seed=place[one.seed]) for one in case.events if one.seed in place],
     )
-    return small, f"Shown in part, to keep the notebook small: {', '.join(said)}. The object itself holds all of it."
 
 
 # ------------------------------------------------------------------------------------------------------------- shows
