@@ -96,7 +96,7 @@ def bounded(case: Any, pixels: int = PIXELS) -> tuple[Any, str]:
 
     In this order, as far as it takes: x_t, steps, seeds, frames, and then the videos are made smaller.
     """
-    held = dict(zip(("seeds", "steps", "frames"), np.shape(case.x0), strict=False))
+    held: dict[str, int] = dict(zip(("seeds", "steps", "frames"), np.shape(case.x0), strict=False))
     counts, shrink, noisy = _fitting(case, held, pixels)
     left_out = case.noisy is not None and not noisy
     if counts == held and shrink == 1 and not left_out:
@@ -108,7 +108,7 @@ def bounded(case: Any, pixels: int = PIXELS) -> tuple[Any, str]:
     return small, f"Shown in part, to keep the notebook small: {', '.join(said)}. The object itself holds all of it."
 
 
-ORDER = {"steps": STEPS, "seeds": SEEDS, "frames": FRAMES}
+ORDER: Mapping[str, int] = {"steps": STEPS, "seeds": SEEDS, "frames": FRAMES}
 
 
 def _fitting(case: Any, held: Mapping[str, int], pixels: int) -> tuple[dict[str, int], int, bool]:
