@@ -13,7 +13,7 @@ class Case:
     Attributes:
         name: the row's name in the table.
         work: "forward", "train", "guided" (sampling, two branches, every step recorded), "single" (sampling, one seed)
-            or "ensemble" (sampling, all seeds coupled).
+            or "ensemble" (sampling, all seeds coupled); of Wan 2.1's VAE, "encode" or "decode".
         heads, head_dim, ffn_dim, layers: shape of the transformer.
         latent: (t, h, w, c) of one example; patches are 1 x 2 x 2.
         text: (rows, width) of the text.
@@ -23,6 +23,8 @@ class Case:
         scale: guidance scale.
         shift: of the noise grid.
         dtype: of weights and matrix products, "float32" or "bfloat16".
+        video: (frames, h, w) of the VAE's clip.
+        width: channels of the VAE's first stage; 96 in the public one.
         axis: mesh axis over which vrjax divides the work where the CPU's cores are devices; None: it stays on one.
     """
 
@@ -40,7 +42,14 @@ class Case:
     scale: float = 5.0
     shift: float = 3.0
     dtype: str = "float32"
+    video: tuple[int, int, int] = (33, 128, 128)
+    width: int = 96
     axis: str | None = None
+
+    @property
+    def vae(self) -> bool:
+        """Whether the VAE works, not the transformer."""
+        return self.work in ("encode", "decode")
 
     @property
     def dim(self) -> int:
@@ -52,8 +61,14 @@ class Case:
         return t * h * w // 4
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The inputs, float32: `x`, `noise` (seeds or batch first), `text`, `negative`; equal on both sides."""
+        """The inputs, float32, equal on both sides: `x`, `noise` (seeds or batch first), `text`, `negative`; of the
+        VAE `video` or `z`, a normalised latent.
+        """
         rng = np.random.default_rng(0)
+        if self.vae:
+            frames, h, w = self.video
+            video = rng.uniform(-1, 1, (frames, h, w, 3)).astype(np.float32)
+            return {"video": video, "z": rng.standard_normal((frames // 4 + 1, h // 8, w // 8, 16)).astype(np.float32)}
         n = max(self.seeds if self.work == "ensemble" else 1, self.batch)
         draw = lambda *shape: rng.standard_normal(shape).astype(np.float32)
         return {
@@ -106,6 +121,11 @@ def cpu() -> tuple[Case, ...]:
         Case("train_step_embedded", "train", batch=32, **tiny),
         Case("guided_loop_embedded", "guided", axis="data", **tiny),
     )
+
+
+def vae() -> tuple[Case, ...]:
+    """Wan 2.1's VAE on a small clip, random weights in float32; half a minute a pair of rows."""
+    return (Case("vae_encode", "encode"), Case("vae_decode", "decode"))
 
 
 def gpu() -> tuple[Case, ...]:

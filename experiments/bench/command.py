@@ -6,6 +6,7 @@
     python -m experiments.bench --profile train_step      where a row's time goes on both sides, a minute
     python -m experiments.bench --rows recording recorded_bytes compiling --pairs 11       vrjax alone, half a minute
     python -m experiments.bench --rows preference_1 preference_3 preference_stored         two minutes
+    python -m experiments.bench --rows vae_encode vae_decode        the VAE, minutes
     python -m experiments.bench --rows memory             Wan 1.3B's shapes in float32: 6 GB on disk, 6 GB of memory
     python -m experiments.bench --rows memory --layers 2  the same in seconds
 
@@ -30,6 +31,7 @@ Rows beside PyTorch, all of them by default (CPU: float32, a model of width 256 
     ensemble_8_vs_single   time of ensemble_8 / (8 times single), both vrjax
     mfu_forward            operations a second of `forward` (`vrjax.models.wan.flops`) / those of the best sgemm of the
                            same run and library: a share, not a ratio to PyTorch
+    vae_encode, vae_decode Wan 2.1's VAE, 33 frames of 128 x 128, beside AutoencoderKLWan; where they are named
 With --gpu the rows are those of Wan 2.1 T2V-1.3B in bfloat16: `gemm_bf16` (8192 x 8192), `forward` and `guided_loop`
 (4 steps) at 480p x 81 frames, `single` and `ensemble_8` at 240p x 17 frames. Before them every implementation of
 attention and its gradients are compared with float64.
@@ -135,8 +137,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     cores = options.cores or allowed
     beside = {case.name: case for case in (cases.gpu() if options.gpu else cases.cpu())}
-    known = [*beside, *cases.COSTS]
     names = options.rows or ([] if options.profile else list(beside))
+    beside |= {case.name: case for case in cases.vae()}
+    known = [*beside, *cases.COSTS]
     chosen = [beside[name] for name in names if name in beside]
     try:
         if not 1 <= options.rounds <= options.pairs:

@@ -4,10 +4,10 @@
     python -m experiments.bench.kills --kills 5 --model FOLDER --steps 8 --size 128x128
 
 The command runs once without interruption. Then it is started again and again with another folder, each time as a
-process of its own that gets SIGKILL at a moment drawn evenly from the time that the whole run took: while it imports,
-loads, compiles, samples, decodes, writes. A run that ends before its moment has its videos, trajectories and believed
-videos compared byte by byte with those of the uninterrupted one, and a new folder is begun. Exit status 1 where
-anything differs, or a run fails.
+process of its own that gets SIGKILL: every other time at a moment drawn evenly from what the whole run took (while it
+imports, loads, compiles), else from what it took after it had compiled (while it samples, decodes, writes). A run that
+ends before its moment has its videos, trajectories and believed videos compared byte by byte with those of the
+uninterrupted one, and a new folder is begun. Exit status 1 where anything differs, or a run fails.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import time
 from collections.abc import Sequence
 
 PROMPT = "a red ball"
+COMPILED = "compiling: "  # what the command says then
 
 
 def command(options: argparse.Namespace, model: pathlib.Path, out: pathlib.Path) -> list[str]:
@@ -31,14 +32,19 @@ def command(options: argparse.Namespace, model: pathlib.Path, out: pathlib.Path)
     return [sys.executable, "-m", "vrjax.cli", *map(str, given)]
 
 
-def start(argv: Sequence[str], log: pathlib.Path, limit: float | None = None) -> int | None:
-    """Exit status of a process, or None where it was killed after `limit` seconds."""
+def start(argv: Sequence[str], log: pathlib.Path, limit: float | None = None, after: str = "") -> int | None:
+    """Exit status of a process; None where it was killed `limit` seconds after it had said `after`."""
     with open(log, "ab") as said:
+        begin, since = said.tell(), None if after else time.monotonic()
         process = subprocess.Popen(argv, stdout=said, stderr=said, start_new_session=True)
         try:
-            return process.wait(limit)
-        except subprocess.TimeoutExpired:
-            return None
+            while process.poll() is None:
+                time.sleep(0.01)
+                if since is None and after in log.read_bytes()[begin:].decode(errors="replace"):
+                    since = time.monotonic()
+                if limit is not None and since is not None and time.monotonic() - since > limit:
+                    return None
+            return process.returncode
         finally:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -76,29 +82,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         if status := start(command(options, model, root / "whole"), root / "whole.log"):
             print(f"the run itself fails with status {status}:\n{(root / 'whole.log').read_text()[-2000:]}")
             return 1
-        # The same again with what the first has left in caches: what the runs to be killed will take.
-        began = time.monotonic()
-        start(command(options, model, root / "again"), root / "again.log")
-        whole, took = made(root / "whole"), time.monotonic() - began
-        print(f"{len(whole)} files in {took:.1f} s without interruption", flush=True)
+        # The same again, with what the first has left in caches: as the runs to be killed will be.
+        times = []
+        for mark in (COMPILED, ""):
+            began = time.monotonic()
+            start(command(options, model, root / f"again{mark[:1]}"), root / "again.log", 0 if mark else None, mark)
+            times.append(time.monotonic() - began)
+        whole = made(root / "whole")
+        print(f"{len(whole)} files in {times[1]:.1f} s without interruption, compiled after {times[0]:.1f}", flush=True)
         kills, runs, wrong = 0, 0, int(made(root / "again") != whole)
         while kills < options.kills or status is None:
             out, log = root / f"run-{runs}", root / f"run-{runs}.log"
-            limit = rng.uniform(0, took) if kills < options.kills else None
-            status = start(command(options, model, out), log, limit)
+            late = kills % 2 == 0
+            limit = rng.uniform(0, max(times[1] - late * times[0], 0.1)) if kills < options.kills else None
+            status = start(command(options, model, out), log, limit, COMPILED if late else "")
             if status is None:
                 kills += 1
-                print(f"kill {kills} after {limit:.1f} s", flush=True)
+                print(f"kill {kills}, {limit:.1f} s after it had {'compiled' if late else 'begun'}", flush=True)
                 continue
             found = made(out)
             different = sorted(name for name in {*whole, *found} if whole.get(name) != found.get(name))
             said = log.read_text(errors="replace")
             wrong += bool(status or different)
-            went_on, verdict = (
-                said.count(": on from step"),
-                f"differs: {', '.join(different)}" if different else "equal",
-            )
-            print(f"run {runs}: status {status}, went on {went_on} times from a kept state; {verdict}", flush=True)
+            how = f"status {status}, went on {said.count(': on from step')} times from a kept state"
+            print(f"run {runs}: {how}; {f'differs: {different}' if different else 'equal'}", flush=True)
             runs += 1
     print(f"{kills} kills, {runs} runs finished, {wrong} of them wrong")
     return int(wrong > 0)

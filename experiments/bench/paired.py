@@ -128,6 +128,8 @@ def measure(
 
 def weights(case: Case) -> str:
     """The folder of the random weights of a case's model: cases of one shape share it."""
+    if case.vae:
+        return f"vae-{case.width}"
     return "-".join(
         str(n) for n in (case.heads, case.head_dim, case.ffn_dim, case.layers, case.latent[-1], case.text[1])
     )

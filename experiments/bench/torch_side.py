@@ -29,7 +29,10 @@ def initialise(case: Case, folder: pathlib.Path) -> None:
 
     torch.manual_seed(0)
     with torch.device(device()):
-        model = diffusers.WanTransformer3DModel(**case.diffusers())
+        if case.vae:
+            model = diffusers.AutoencoderKLWan(base_dim=case.width)
+        else:
+            model = diffusers.WanTransformer3DModel(**case.diffusers())
     model.save_pretrained(folder)
 
 
@@ -79,6 +82,8 @@ def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.n
     diffusers = library("diffusers")
     load_file = library("safetensors.torch").load_file
 
+    if case.vae:
+        return _vae(case, load_file(folder / "diffusion_pytorch_model.safetensors"))
     dtype = getattr(torch, case.dtype)
     with torch.device(device()):
         model: Any = diffusers.WanTransformer3DModel(**case.diffusers())
@@ -154,6 +159,27 @@ def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.n
         return numpy(state)
 
     return loop
+
+
+def _vae(case: Case, weights: Any) -> Callable[[], np.ndarray]:
+    """Encoding or decoding a clip, latents normalised as diffusers' pipelines do it."""
+    torch = library("torch")
+    with torch.device(device()):
+        model: Any = library("diffusers").AutoencoderKLWan(base_dim=case.width)
+        mean, std = (torch.tensor(model.config[name]).view(-1, 1, 1, 1) for name in ("latents_mean", "latents_std"))
+    model.load_state_dict(weights)
+    arrays = {k: torch.from_numpy(v).to(device()).permute(3, 0, 1, 2)[None] for k, v in case.arrays().items()}
+
+    @torch.inference_mode()
+    def run():
+        if case.work == "encode":
+            out = (model.encode(arrays["video"]).latent_dist.mode() - mean) / std
+        else:
+            out = model.decode(arrays["z"] * std + mean, return_dict=False)[0]
+        wait()
+        return out.permute(0, 2, 3, 4, 1).cpu().numpy()
+
+    return run
 
 
 def watch(call: Callable[[], Any], calls: int) -> dict[str, tuple[float, float]]:

@@ -64,7 +64,16 @@ def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.n
 
     from vrjax import flow, parallel
     from vrjax.models import wan
+    from vrjax.models.wan import conditions
     from vrjax.train import objectives
+
+    if case.vae:  # as pipelines use it
+        vae, arrays = wan.load_vae(folder), case.arrays()
+        chunk = conditions.chunk_of(arrays["z"].shape, vae.cfg)
+        encode = jax.jit(lambda vae, video: vae.encode(video, chunk=chunk))
+        decode = jax.jit(lambda vae, z: vae.decode(z, chunk=chunk))
+        run, given = (encode, arrays["video"]) if case.work == "encode" else (decode, arrays["z"])
+        return lambda: np.asarray(run(vae, given))[None]
 
     dit = wan.load_dit(folder)
     on_cpu = jax.default_backend() == "cpu"

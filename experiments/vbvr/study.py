@@ -1,12 +1,13 @@
-"""VBVR-Bench with any model of ours: videos as its evaluation kit expects them, the kit's scores, three control rows.
+"""VBVR-Bench with any model of ours: videos as its evaluation kit expects them, the kit's scores, four control rows.
 
     python -m experiments.vbvr --bench VBVR-Bench --model Wan2.2-I2V-A14B --evalkit VBVR-EvalKit
     python -m experiments.vbvr --bench VBVR-Bench --model Wan2.2 --lora high=a.safetensors --lora low=b.safetensors
     python -m experiments.vbvr --bench worlds-bench --worlds          the shipped small model, on a tree of our worlds
 
-Writes `runs/<name>/`: `videos/<row>/{split}/{task}/{00000}.mp4` for the model and for ground truth, frozen first and
-frozen final frame; `scores/` (the kit's own files); `results.json` and the table. The kit is run unchanged, in its own
-environment; its entry point, commit and versions stand in the table's note. The same command goes on after a kill.
+Writes `runs/<name>/`: `videos/<row>/{split}/{task}/{00000}.mp4`, H.264 without loss at the true videos' size, for the
+model, for ground truth, frozen first and frozen final frame, and for ground truth made as small as the model's videos;
+`scores/` (the kit's own files); `results.json` and the table. The kit is run unchanged, in its own environment; its
+entry point, commit and versions stand in the table's note. The same command goes on after a kill.
 """
 
 import argparse
@@ -29,10 +30,12 @@ from vrjax.study.tables import running
 
 Make = Callable[[Any], np.ndarray]
 """A benchmark's clip -> a video (t, h, w, 3) in [-1, 1]."""
+Size = Callable[[Any], tuple[int, int]]
+"""A benchmark's clip -> (h, w) of its video."""
 
 
-def public(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str, Make, dict[str, Any]]:
-    """A public Wan model: its name, how it makes a video, and what decides the numbers."""
+def public(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str, Make, Size, dict[str, Any]]:
+    """A public Wan model: its name, how it makes a video, of which size, and what decides the numbers."""
     from vrjax import flow
     from vrjax.models import pipeline
 
@@ -51,11 +54,15 @@ def public(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str
         video = pipe.decode(np.asarray(pipe.sample(clip.prompt, record=flow.Record(steps=()), **run).final))[0]
         return video[: args.frames or clip.meta["vbvr"]["frames"] or None]
 
+    def size_of(clip: Any) -> tuple[int, int]:
+        sides = clip.first_frame.shape[:2]
+        return pipe.settings(picture=sides, frames=benchmark.frames(clip, pipe, args.frames), **chosen).size
+
     about = pipe.about | {"frames": args.frames, "options": chosen, "defaults": dataclasses.asdict(pipe.defaults)}
-    return args.name or pipe.name, make, about
+    return args.name or pipe.name, make, size_of, about
 
 
-def worlds(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str, Make, dict[str, Any]]:
+def worlds(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str, Make, Size, dict[str, Any]]:
     """An embedded model, for trees that `vbvr.write` made of procedural worlds."""
     from vrjax import files, flow
     from vrjax.models.embedded import shipped
@@ -65,18 +72,24 @@ def worlds(args: argparse.Namespace, found: Sequence[bench.Sample]) -> tuple[str
     pipe, record = EmbeddedPipeline(path), flow.Record(steps=())
     chosen = {name: getattr(args, name) or getattr(pipe.defaults, name) for name in ("steps", "shift")}
 
-    def make(clip: Any) -> np.ndarray:
+    def size_of(clip: Any) -> tuple[int, int]:
         meta = clip.meta["vbvr"]
         upscale = meta["metadata"].get("parameters", {}).get("upscale")
         if not isinstance(upscale, int) or "world" not in clip.meta:
             raise ValueError(f"{meta['folder']}: not a clip of a procedural world, which --worlds needs")
-        (clip,) = vbvr.read(meta["folder"], size=tuple(side // upscale for side in meta["size"]))
+        h, w = meta["size"]
+        return h // upscale, w // upscale
+
+    def make(clip: Any) -> np.ndarray:
+        meta = clip.meta["vbvr"]
+        (clip,) = vbvr.read(meta["folder"], size=size_of(clip))
         name = f"{args.seed}/{meta['task']}/{meta['index']}"
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
         given = {"image": clip.first_frame, "frames": meta["frames"], "seeds": [seed]}
         return pipe.decode(pipe.sample(clip.prompt, **given, record=record, **chosen).final)[0]
 
-    return args.name or "worlds", make, {"model": str(path.name), "weights": files.fingerprint(path), **chosen}
+    about = {"model": str(path.name), "weights": files.fingerprint(path), **chosen}
+    return args.name or "worlds", make, size_of, about
 
 
 # ----------------------------------------------------------------------------------------------------------------- run
@@ -87,9 +100,10 @@ def run(args: argparse.Namespace, console: Console) -> None:
     found = bench.read(args.bench, tasks=args.tasks, limit=args.limit)
     if args.evalkit is not None:
         bench.kit_of(args.evalkit, args.evalkit_python)  # a wrong kit is said before hours of sampling
-    row, make, about = (worlds if args.worlds else public)(args, found)
-    if row in bench.CONTROLS or row.startswith(("checkpoint-", ".")) or pathlib.PurePath(row).name != row:
-        raise ValueError(f"--name {row!r}: expected a plain folder name that is not one of {', '.join(bench.CONTROLS)}")
+    row, make, size_of, about = (worlds if args.worlds else public)(args, found)
+    beside = [*bench.CONTROLS, bench.THROUGH]
+    if row in beside or row.startswith(("checkpoint-", ".")) or pathlib.PurePath(row).name != row:
+        raise ValueError(f"--name {row!r}: expected a plain folder name that is not one of {', '.join(beside)}")
     folder = args.out / f"vbvr-{row}"
     about |= {"kind": "vbvr", "row": row, "seed": args.seed, "samples": [s.file for s in found]}
     videos = folder / "videos"
@@ -100,15 +114,18 @@ def run(args: argparse.Namespace, console: Console) -> None:
             progress.update(task, description=f"{row}: {sample.task[:30]} {sample.index}")
             if not (videos / row / sample.file).is_file():
                 (clip,) = vbvr.read(sample.folder, max_frames=1)  # `frames` still counts them all
-                where: dict[str, Any] = {"upscale": None if args.worlds else 1}
+                where: dict[str, Any] = {} if args.worlds else {"size": tuple(clip.meta["vbvr"]["size"])}
                 vbvr.write_prediction(videos / row, sample.split, sample.task, sample.index, make(clip), **where)
             progress.advance(task)
         bench.controls(progress.track(found, description="control rows"), videos)
+        alike: dict[str, Any] = {"upscale": None} if args.worlds else {}
+        there = progress.track(found, description="the truth at the model's size")
+        bench.through(there, videos, size_of, frames=args.frames, **alike)
     console.print(f"{len(found)} videos in {videos / row}, control rows beside them")
     if args.evalkit is None:
         console.print("no scores: run it again with --evalkit PATH (github.com/Video-Reason/VBVR-EvalKit)")
         return
-    rows = [row, *bench.CONTROLS]
+    rows = [row, *beside]
     scored = bench.evaluate(
         args.evalkit, videos, args.bench, folder / "scores", rows=rows, python=args.evalkit_python, say=console.print
     )

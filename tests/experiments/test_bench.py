@@ -68,6 +68,22 @@ def test_a_row_beside_diffusers(monkeypatch):
 
 
 @pytest.mark.parity
+@pytest.mark.parametrize("work", ["encode", "decode"])
+def test_the_vae_beside_diffusers(work, tmp_path):
+    """The same numbers from the sides that are timed, on a clip that vrjax takes a frame at a time."""
+    from experiments.bench import torch_side, vrjax_side
+
+    case = cases.Case(f"vae_{work}", work, video=(9, 16, 32), width=8)
+    torch_side.initialise(case, tmp_path)
+    ours, theirs = (side.build(case, tmp_path, False)() for side in (vrjax_side, torch_side))
+    assert ours.shape == ((1, 3, 2, 4, 16) if work == "encode" else (1, 9, 16, 32, 3))
+    assert 0 <= paired.compare(case, ours, theirs) < 1e-4 and {c.name for c in cases.vae()} == {
+        "vae_encode",
+        "vae_decode",
+    }
+
+
+@pytest.mark.parity
 def test_attention_is_compared_before_a_gpu_is_timed(monkeypatch):
     from experiments.bench import torch_side, vrjax_side
 

@@ -42,6 +42,8 @@ def test_worlds(place, capsys):
         root / "data" / "In-Domain_50" / "G-1_maze_data-generator" / "00000" / "ground_truth.mp4"
     )
     assert film.shape == truth.shape and frames == count
+    through, _, _ = mp4.decode(folder / "videos" / bench.THROUGH / files[0].relative_to(folder / "videos" / "worlds"))
+    assert np.abs(through.astype(float) - truth).mean() < 2  # cells of the world's size are left as they are
     stamps = [p.stat().st_mtime_ns for p in files]
     scored = [*command, "--evalkit", str(kit), "--evalkit-python", str(python)]
     assert experiment.main(scored) == 0
@@ -50,7 +52,11 @@ def test_worlds(place, capsys):
     details = results["details"] if "details" in results else results
     text = json.dumps(details)
     assert details["kit"]["entry"] == "run_evaluation.py" and len(details["kit"]["commit"]) == 40
-    assert [line["row"] for line in details["rows"]] == ["worlds", *bench.CONTROLS] and "normalised" in text
+    assert [line["row"] for line in details["rows"]] == [
+        "worlds",
+        *bench.CONTROLS,
+        bench.THROUGH,
+    ] and "normalised" in text
     assert details["kit"]["commit"] in (folder / "table.md").read_text()
     assert experiment.main([*command, "--seed", "1"]) == 2
     assert "holds a run with another config: seed" in capsys.readouterr().err
@@ -67,8 +73,12 @@ def test_a_public_model(place, capsys, monkeypatch, tmp_path):
     command += ["--size", "16x16", "--steps", "2", "--name", "tiny"]
     assert experiment.main(command) == 0, capsys.readouterr().err
     (file,) = (tmp_path / "runs" / "vbvr-tiny" / "videos" / "tiny").rglob("*.mp4")
-    _, count, _ = mp4.decode(bench.read(root / "data", tasks=["O-1"])[0].folder / "ground_truth.mp4")
+    truth, count, _ = mp4.decode(bench.read(root / "data", tasks=["O-1"])[0].folder / "ground_truth.mp4")
     film, frames, _ = mp4.decode(file)
-    assert frames == count and film.shape[1:] == (16, 16, 3) and np.ptp(film) > 0
+    assert frames == count and film.shape[1:] == truth.shape[1:] and np.ptp(film) > 0
+    (through,) = (tmp_path / "runs" / "vbvr-tiny" / "videos" / bench.THROUGH).rglob("*.mp4")
+    blurred, frames, _ = mp4.decode(through)  # 16 x 16 pixels are left of it, and shown as large as the truth
+    assert frames == count and blurred.shape == truth.shape
+    assert 5 < np.abs(blurred.astype(float) - truth).mean() < np.abs(film[:, ::-1].astype(float) - truth).mean()
     assert experiment.main(["--bench", str(root / "data")]) == 2 and "--model DIR" in capsys.readouterr().err
     assert experiment.main([*command, "--name", "ground-truth"]) == 2

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from vrjax.files.weights import attributes
 from vrjax.models import wan
-from vrjax.models.wan import vae, vae_layers
+from vrjax.models.wan import conditions, vae, vae_layers
 
 FOLDER = pathlib.Path(__file__).parent / "fixtures"
 CASES = ("21", "22")
@@ -258,3 +258,16 @@ def test_errors(case, tmp_path):
         wan.load_vae(tmp_path / "a.safetensors")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         wan.load_vae(tmp_path / "nowhere")
+
+
+def test_how_many_frames_at_a_time(case, monkeypatch):
+    """By shapes alone: all of a clip whose widest array stays in a cache, else a latent frame; the same video."""
+    of = lambda frames, h, w, cfg=vae.WAN_21: conditions.chunk_of(
+        ((frames - 1) // 4 + 1, h // cfg.space_factor, w // cfg.space_factor, cfg.latent_channels), cfg
+    )
+    assert of(5, 64, 64) is None and of(33, 128, 128) == of(81, 480, 832) == of(81, 480, 832, vae.WAN_22) == 1
+    _, model, io = case
+    assert conditions.chunk_of(io["z"].shape, model.cfg) is None
+    monkeypatch.setattr(conditions, "CACHE", 0)
+    assert conditions.chunk_of(io["z"].shape, model.cfg) == 1
+    np.testing.assert_allclose(decode(model, io["z"]), decode(model, io["z"], chunk=1), atol=1e-5)

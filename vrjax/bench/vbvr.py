@@ -1,7 +1,9 @@
 """VBVR-Bench: control rows, the public evaluation kit run unchanged, and scores between the controls.
 
     vbvr.controls(bench, folder / "videos")            # three rows of videos that no model made
-    found = vbvr.evaluate(kit, folder / "videos", bench, folder / "scores", rows=["my-model", *vbvr.CONTROLS])
+    vbvr.through(bench, folder / "videos", lambda clip: (480, 832))      # a fourth: what the model's size leaves
+    rows = ["my-model", *vbvr.CONTROLS, vbvr.THROUGH]
+    found = vbvr.evaluate(kit, folder / "videos", bench, folder / "scores", rows=rows)
     rows = vbvr.summary(found.scores)
 
 The kit (github.com/Video-Reason/VBVR-EvalKit) is a clone of the user's, with an environment of its own: OpenCV 5 breaks
@@ -10,9 +12,11 @@ gives each video the score of its task's rules alone. Its commit and its environ
 
 Those rules look at the end of a video: a still picture of the final frame scores like the true video, and a still first
 frame does well on some tasks. So every table has three control rows, and a score between them,
-(score - frozen first frame) / (ground truth - frozen first frame).
+(score - frozen first frame) / (ground truth - frozen first frame). A fourth, the truth made as small as the model's
+videos and written as they are, is what a perfect model would score at its size and through its files.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -27,8 +31,10 @@ import numpy as np
 from vrjax.data import mp4, vbvr
 from vrjax.files.pixels import read_image, to_float
 from vrjax.files.writing import atomic
+from vrjax.tasks import Clip
 
 TRUTH, FIRST, FINAL = CONTROLS = ("ground-truth", "frozen-first-frame", "frozen-final-frame")
+THROUGH = "ground-truth-at-model-size"
 ENTRY = "run_evaluation.py"
 TESTED = "275472f"  # the commit whose interface this was written against
 SPLIT_NAMES = {"In-Domain_50": "In_Domain", "Out-of-Domain_50": "Out_of_Domain"}  # folders, the kit's names
@@ -90,8 +96,7 @@ def read(bench: str | os.PathLike, *, tasks: Sequence[str] | None = None, limit:
         seen[split, task] = seen.get((split, task), 0) + 1
         if limit is None or seen[split, task] <= limit:
             out.append(Sample(folder, split, task, int(name)))
-    missing = [wanted for wanted in tasks or () if not any(_begins(s.task, wanted) for s in out)]
-    if missing:
+    if missing := [wanted for wanted in tasks or () if not any(_begins(s.task, wanted) for s in out)]:
         raise ValueError(f"{bench}: no task begins with {', '.join(missing)}")
     return out
 
@@ -116,19 +121,39 @@ def controls(found: Iterable[Sample], folder: str | os.PathLike) -> None:
     for sample in found:
         truth = sample.folder / "ground_truth.mp4"
         stills = {FIRST: sample.folder / "first_frame.png", FINAL: sample.folder / "final_frame.png"}
-        for needed in (truth, *stills.values()):
-            if not needed.is_file():
-                raise FileNotFoundError(f"{needed}: missing, the control rows need it")
+        if missing := [path for path in (truth, *stills.values()) if not path.is_file()]:
+            raise FileNotFoundError(f"{missing[0]}: missing, the control rows need it")
         if not (root / TRUTH / sample.file).is_file():
             _copy(truth, root / TRUTH / sample.file)
-        todo = {row: still for row, still in stills.items() if not (root / row / sample.file).is_file()}
-        if not todo:
+        if not (todo := {row: still for row, still in stills.items() if not (root / row / sample.file).is_file()}):
             continue
         _, frames, fps = mp4.decode(truth, max_frames=1)
         for row, still in todo.items():
             pixels = to_float(read_image(still, formats=("PNG",)))
             film = np.broadcast_to(pixels, (frames, *pixels.shape))
-            mp4.write(root / row / sample.file, film, fps=max(1, round(fps)))
+            mp4.write(root / row / sample.file, film, fps=max(1, round(fps)), codec=mp4.LOSSLESS)
+
+
+def through(
+    found: Iterable[Sample],
+    folder: str | os.PathLike,
+    size: Callable[[Clip], tuple[int, int]],
+    *,
+    frames: int | None = None,
+    **options: Any,
+) -> None:
+    """Writes the control row `folder/ground-truth-at-model-size/...`, of `size(clip)`; keeps what is there.
+
+    At most `frames` are kept, where the model's videos are cut too. It is written with the options of
+    `vrjax.data.vbvr.write_prediction` that the model's videos are written with; by default at the true video's size.
+    """
+    root = pathlib.Path(folder) / THROUGH
+    for sample in found:
+        if not (root / sample.file).is_file():
+            (clip,) = vbvr.read(sample.folder, max_frames=1)
+            (small,) = vbvr.read(sample.folder, size=size(clip))
+            where = options or {"size": tuple(clip.meta["vbvr"]["size"])}
+            vbvr.write_prediction(root, sample.split, sample.task, sample.index, small.video[:frames], **where)
 
 
 def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
@@ -165,8 +190,10 @@ def kit_of(path: str | os.PathLike, python: str | os.PathLike | None = None) -> 
             f"{chosen}: missing; the kit runs in an environment of its own: python -m venv {root / '.venv'} && "
             f"{root / '.venv' / 'bin' / 'pip'} install numpy==1.26.4 opencv-python-headless==4.10.0.84 pillow tqdm"
         )
-    script = f"import sys, json, {', '.join(_MODULES)}; print(json.dumps([sys.version.split()[0]] + "
-    script += f"[m.__version__ for m in ({', '.join(_MODULES)},)]))"
+    names = ", ".join(_MODULES)
+    script = (
+        f"import sys, json, {names}; print(json.dumps([sys.version.split()[0], *(m.__version__ for m in ({names},))]))"
+    )
     asked = subprocess.run([chosen, "-c", script], capture_output=True, text=True, env=_environment(), check=False)
     if asked.returncode:
         last = asked.stderr.strip().splitlines()[-1:] or ["no message"]
@@ -186,11 +213,9 @@ def kit_of(path: str | os.PathLike, python: str | os.PathLike | None = None) -> 
 
 def _commit(root: pathlib.Path) -> str:
     def git(*words: str) -> str | None:
-        try:
+        with contextlib.suppress(OSError):
             done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
-        except OSError:
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
+            return done.stdout.strip() if done.returncode == 0 else None
 
     top = git("rev-parse", "--show-toplevel")
     if top is None or pathlib.Path(top).resolve() != root.resolve():  # a folder inside another project's clone
@@ -232,24 +257,17 @@ def evaluate(
     out.mkdir(parents=True, exist_ok=True)
     for row in rows:
         _results(out, row).unlink(missing_ok=True)
-    command = [
-        str(pathlib.Path(about["python"]).absolute()),
-        ENTRY,
-        "--models_base",
-        str(pathlib.Path(videos).resolve()),
-    ]
-    command += ["--models", *rows, "--gt_base", str(pathlib.Path(bench).resolve())]
-    command += ["--output_dir", str(out), "--device", "cpu"]
+    whole = lambda path: str(pathlib.Path(path).resolve())
+    command = [str(pathlib.Path(about["python"]).absolute()), ENTRY, "--models_base", whole(videos), "--models", *rows]
+    command += ["--gt_base", whole(bench), "--output_dir", str(out), "--device", "cpu"]
     say(f"evaluation kit {about['commit'][:12]}: {' '.join(command)}")
-    with open(out / "log.txt", "w", encoding="utf-8") as log:
-        done = subprocess.run(
-            command, cwd=about["path"], stdout=log, stderr=subprocess.STDOUT, env=_environment(), check=False
-        )
+    where = out / "log.txt"
+    with open(where, "w", encoding="utf-8") as log:
+        streams = {"stdout": log, "stderr": subprocess.STDOUT}
+        done = subprocess.run(command, cwd=about["path"], env=_environment(), check=False, **streams)
     if done.returncode:
-        last = (out / "log.txt").read_text("utf-8", errors="replace").strip().splitlines()[-1:] or ["no message"]
-        raise ValueError(
-            f"{about['path']}: the kit stopped with status {done.returncode}: {last[0]} ({out / 'log.txt'})"
-        )
+        last = where.read_text("utf-8", errors="replace").strip().splitlines()[-1:] or ["no message"]
+        raise ValueError(f"{about['path']}: the kit stopped with status {done.returncode}: {last[0]} ({where})")
     return Evaluation({row: read_scores(_results(out, row)) for row in rows}, about)
 
 
@@ -282,8 +300,7 @@ def read_scores(path: str | os.PathLike) -> list[Score]:
         raise ValueError(f"{path}: the kit wrote no results for this row (see log.txt beside it)") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not results of the evaluation kit ({type(error).__name__}: {error})") from None
-    wrong = [score for score in out if not 0 <= score.score <= 1]
-    if wrong or not out:
+    if (wrong := [score for score in out if not 0 <= score.score <= 1]) or not out:
         what = f"{wrong[0].task} {wrong[0].index} scores {wrong[0].score}" if wrong else "no samples"
         raise ValueError(f"{path}: {what}, expected scores from 0 to 1")
     return out
@@ -309,8 +326,7 @@ def summary(scores: Mapping[str, list[Score]], *, resamples: int = 2000, seed: i
     Raises:
         ValueError: rows with different videos, or a control that is missing.
     """
-    lost = [row for row in CONTROLS if row not in scores]
-    if lost:
+    if lost := [row for row in CONTROLS if row not in scores]:
         raise ValueError(f"scores: the control rows {', '.join(lost)} are missing")
     keys = {row: {(s.split, s.task, s.index): s for s in found} for row, found in scores.items()}
     first = sorted(keys[TRUTH])

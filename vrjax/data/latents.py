@@ -59,7 +59,7 @@ def encoders(pipe: Any, *, frames: int, size: tuple[int, int]) -> tuple[Encoder,
         raise ValueError(
             f"{pipe.name}: only clips of text-to-video and two-expert image-to-video models are encoded for training"
         )
-    chunk = conditions.chunk_of(pipe.latent_shape(pipe.settings(frames=frames, size=size)))
+    chunk = conditions.chunk_of(pipe.latent_shape(pipe.settings(frames=frames, size=size)), pipe.vae_config)
     run = jax.jit(lambda vae, video: vae.encode(video, chunk=chunk))
     vae = fingerprint(pipe.folder.parts["vae"])
     words = fingerprint(pipe.folder.parts["text_encoder"])

@@ -1,46 +1,79 @@
-"""Reading and writing video files, strictly: every frame there, or an error that names the file."""
+"""Reading and writing video files, strictly: every frame there, or an error that names the file.
+
+Written files say what their numbers mean: matrix, primaries, transfer and range. H.264 for players is BT.709, limited
+range, with colours at half the resolution: the colour of a line one pixel wide is about halved. MPEG-4 part 2 is what
+VBVR has and what OpenCV reads, which takes every file for BT.601 whatever it says; so that is its matrix, and said.
+What rules will judge is written without loss, as RGB: equal pixels come out of every reader, OpenCV's too.
+"""
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import av.codec
 import av.error
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
 
 from vrjax.files import given
 from vrjax.files.pixels import to_uint8
 from vrjax.files.writing import atomic
 
+BT709, BT601, RGB = 1, 6, 0  # code points of matrices in ISO/IEC 23091-2; 1 is BT.709 among primaries and transfers too
+
+
+class Codec(NamedTuple):
+    """How frames are written: FFmpeg's options and pixel format, and the matrix from RGB."""
+
+    options: dict[str, str]
+    pixels: str = "yuv420p"
+    matrix: int = BT709
+
+
 CODECS = {
     # Constant finest quantiser, what VBVR's own generators write (fourcc mp4v); every OpenCV and FFmpeg reads it.
-    "mpeg4": {"flags": "+qscale", "global_quality": str(2 * 118)},
+    "mpeg4": Codec({"flags": "+qscale", "global_quality": str(2 * 118)}, matrix=BT601),
     # Browsers play this one.
-    "libx264": {"crf": "10"},
+    "libx264": Codec({"crf": "10"}),
+    "libx264rgb": Codec({"qp": "0"}, "rgb24", RGB),
 }
 PLAYED = "libx264" if "libx264" in av.codec.codecs_available else "mpeg4"  # an FFmpeg without GPL parts lacks it
+LOSSLESS = "libx264rgb"
 
 
 def encode(path: str | os.PathLike, pixels: np.ndarray, *, fps: int, codec: str = "mpeg4") -> None:
     """Write uint8 (t, h, w, 3) as an mp4 file with exactly t frames. Equal pixels give equal bytes.
 
     Raises:
-        ValueError: an unknown codec, another shape, or sides that the codec cannot take (libx264: odd ones).
+        ValueError: an unknown codec or one that FFmpeg lacks here, another shape, or sides that the codec cannot take
+            (libx264: odd ones).
     """
     if codec not in CODECS:
         raise ValueError(f"codec={codec!r}: expected one of {list(CODECS)}")
+    if codec not in av.codec.codecs_available:
+        raise ValueError(f"codec={codec!r}: this FFmpeg was built without it; expected one with x264 (pip install av)")
     if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8 or 0 in pixels.shape:
         raise ValueError(f"{path}: video is {pixels.dtype} {pixels.shape}, expected uint8 (t, h, w, 3), t >= 1")
     if codec == "libx264" and (pixels.shape[1] % 2 or pixels.shape[2] % 2):
         raise ValueError(f"{path}: libx264 needs even sides, found frames of {pixels.shape[1]} x {pixels.shape[2]}")
+    options, kind, matrix = CODECS[codec]
     with av.open(os.fspath(path), "w", format="mp4") as container:
-        stream = container.add_stream(codec, rate=fps, options=CODECS[codec])
+        stream = container.add_stream(codec, rate=fps, options=options)
         assert isinstance(stream, av.VideoStream)
-        stream.height, stream.width, stream.pix_fmt = pixels.shape[1], pixels.shape[2], "yuv420p"
-        stream.codec_context.thread_count = 1
+        stream.height, stream.width, stream.pix_fmt = pixels.shape[1], pixels.shape[2], kind
+        context = stream.codec_context
+        context.thread_count = 1
+        context.colorspace, context.color_primaries, context.color_trc = matrix, BT709, BT709
+        context.color_range = ColorRange.JPEG if matrix == RGB else ColorRange.MPEG
         for frame in pixels:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+            shown = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            if matrix != RGB:
+                to = Colorspace.ITU709 if matrix == BT709 else Colorspace.ITU601
+                ranges = {"src_color_range": ColorRange.JPEG, "dst_color_range": ColorRange.MPEG}
+                tags = {"dst_color_primaries": BT709, "dst_color_trc": BT709}
+                shown = shown.reformat(format=kind, dst_colorspace=to, **ranges, **tags)
+            container.mux(stream.encode(shown))
         container.mux(stream.encode(None))
 
 

@@ -335,7 +335,8 @@ class WanPipeline(Pipeline):
         """Videos in [-1, 1] of latents, one after another, on the host; large ones a latent frame at a time."""
         latents = np.asarray(latents)
         shape = latents.shape[-4:]
-        videos = [np.asarray(_decode(self.vae, z, conditions.chunk_of(shape))) for z in latents.reshape(-1, *shape)]
+        chunk = conditions.chunk_of(shape, self.vae.cfg)
+        videos = [np.asarray(_decode(self.vae, z, chunk)) for z in latents.reshape(-1, *shape)]
         return np.stack(videos).reshape(*latents.shape[:-4], *videos[0].shape)
 
 
