@@ -16,6 +16,7 @@ import pytest
 from flax import nnx
 
 from vrjax import cli, tasks
+from vrjax.cli import common, usual
 from vrjax.models import wan
 from vrjax.models.pipeline import EmbeddedPipeline
 from vrjax.report import claims
@@ -59,10 +60,36 @@ def test_every_help_has_examples(name, capsys):
     assert "examples:" in shown and shown.count(f"vrjax {name}") >= 3
 
 
-def test_help_of_a_config_lists_its_fields(capsys):
-    assert call("train", CONFIG, "--help") == 0
+@pytest.mark.parametrize(
+    ("command", "config"),
+    [("train", "chain_of_steps/worlds"), ("train", "pods/wan_14b_lora"), ("align", "realdpo/wan")],
+)
+def test_help_of_a_config_is_short_and_each_of_its_lines_works(command, config, capsys, monkeypatch):
+    from vrjax.plan import slices
+
+    monkeypatch.setenv("COLUMNS", "100")
+    path = CONFIG.parents[1] / f"{config}.py"
+    assert call(command, path, "--help") == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) <= 60 and max(map(len, shown)) <= 100 + len(str(path)) and shown[0].startswith("usage: vrjax")
+    given = slices.load(path)[0]
+    names = tuple(name for group in type(given).USUAL.values() for name in group)
+    rows = list(usual.fields(given, names))
+    assert len(rows) >= len(names) - 2 and all(words for _, _, words in rows)  # one without adapters has none to set
+    for name, value, _ in rows:
+        (line,) = [line for line in shown if line.startswith(f"  {usual.flag(name)} ")]
+        assert " ".join(value) in line
+    words = [word for name, value, _ in rows for word in (usual.flag(name), *value)]
+    assert common.overridden(type(given), given, words) == given
+    assert call(command, path, "--optim.lr", "0.5", "--help") == 0
+    assert "--optim.lr 0.5" in capsys.readouterr().out
+    assert {"--root", "--fresh", "--log"} <= {line.split()[0] for line in shown if line.startswith("  --")}
+
+
+def test_help_of_every_field_is_there_when_asked(capsys):
+    assert call("train", CONFIG, "--help-all") == 0
     shown = capsys.readouterr().out
-    assert "--optim.lr" in shown and "--model.dim" in shown and "--seed" in shown
+    assert "--optim.muon-scale" in shown and "--model.text-dim" in shown and shown.count("\n") > 120
 
 
 @pytest.mark.parametrize(

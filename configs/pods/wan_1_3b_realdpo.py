@@ -1,6 +1,8 @@
 """RealDPO on Wan 2.1 T2V 1.3B: adapters, 3 stored losers, the base as reference, 480p x 81 frames, 16 chips of v5p.
 
-Command:  vrjax plan configs/pods/wan_1_3b_realdpo.py --topology v5p:2x2x4
+Commands: vrjax plan configs/pods/wan_1_3b_realdpo.py --topology v5p:2x2x4
+          vrjax losers REALS --model MODEL --pairs realdpo_pairs --size 480x832 --frames 81
+          vrjax align configs/pods/wan_1_3b_realdpo.py --start PATH --pairs realdpo_pairs --distributed --root SHARED
 Memory:   30.4 of 95.74 GiB a chip: base 1.32, adapters with average and moments 2.61, activations 5.67, temporaries
           20.7
 Time:     at least 3.24 s an update of 4 pairs (matrix units; HBM alone 0.90 s, network 0.08 s)

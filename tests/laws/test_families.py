@@ -122,7 +122,7 @@ def test_shard(row, of, model, given):
 def test_round_trip(of, model, tmp_path):
     of.save(model, tmp_path / "model")
     loaded = of.load(tmp_path / "model")
-    assert loaded.cfg == model.cfg
+    assert loaded.cfg == model.cfg == of.read_config(tmp_path / "model")
     chex.assert_trees_all_equal(loaded, model)
     with pytest.raises((FileNotFoundError, ValueError), match="nowhere"):
         of.load(tmp_path / "nowhere")

@@ -90,7 +90,7 @@ def test_a_kind_is_a_file(monkeypatch, tmp_path):
         plans.make(other, "v5e:2x2")
     (tmp_path / "others.py").write_text(
         f"import {Other.__module__} as home\nConfig = home.Other\nlatent = lambda config: None\n"
-        "from vrjax.plan.jobs.training import estimate, examples\n"
+        "from vrjax.plan.jobs.training import estimate, examples, wanting\n"
         "def job(config, mesh, latent): return 1 / 0\n"
     )
     monkeypatch.setattr(sys.modules[__name__], "Other", Other, raising=False)
@@ -219,7 +219,7 @@ def test_command(tmp_path, monkeypatch, capsys):
     """Exit status, table, JSON, overrides and the suggestion, with the compiler replaced."""
     calls = []
 
-    def make(config, where, *, latent=None, changes=None):
+    def make(config, where, *, latent=None, changes=None, phase=None):
         calls.append((config, where, latent))
         size = 12.0 if changes else 8.0 if config.steps == 7 else 17.0
         return a_plan(size * GIB, 15.75 * GIB, changes=changes or {}, flops=dict(formula=1, compiled=1, xla=1))

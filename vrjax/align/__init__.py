@@ -11,6 +11,7 @@
 | `policy` | policy gradients on the stochastic sampler: GRPO |
 | `bank`, `stored` | fixed draws, and a frozen reference's errors on them |
 | `pairs`, `preprocess`, `cache`, `data` | RealDPO's folders, pixels, encoded pairs, their checks |
+| `ready` | what a run lacks before it begins |
 | `public` | losers and pairs of a public model |
 | `separability`, `logs` | the check before training, and the watch during it |
 """

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import ClassVar, Literal
 
 from vrjax.align import losses, references
 from vrjax.train.config import Ema, Objective, Optim, TrainConfig, Validate
@@ -112,6 +112,13 @@ class Rollout:
 @dataclass(frozen=True, kw_only=True)
 class AlignConfig(TrainConfig):
     """One preference run. Everything of `TrainConfig` holds; `start` names the model that is post-trained."""
+
+    USUAL: ClassVar[dict[str, tuple[str, ...]]] = {
+        **TrainConfig.USUAL,
+        "data": ("pairs", *TrainConfig.USUAL["data"]),
+        "loss": ("preference.loss", "preference.beta", "preference.anchor", "preference.losers", "reference.kind")
+        + ("rollout.source", "rollout.steps"),
+    }
 
     preference: Preference = Preference()
     """Loss."""

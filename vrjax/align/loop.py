@@ -9,12 +9,12 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from vrjax.align import data, logs, step, stored
+from vrjax.align import data, logs, ready, step, stored
 from vrjax.align.config import AlignConfig
 from vrjax.data.batches import Shuffled, pipeline
 from vrjax.train import loop as training
 
-Config = AlignConfig
+Config, wanting = AlignConfig, ready.wanting
 
 
 def run(
@@ -26,7 +26,7 @@ def run(
     `logs.LoserShortcut`, once, when winners get worse while the accuracy rises, and `Diverged` for a collapse: winners'
     error several times the reference's over a window of updates. No state from there on is saved or exported.
     """
-    return training.run(config, root=root, fresh=fresh, prepare=prepare, log=log)
+    return training.run(config, root=root, fresh=fresh, prepare=prepare, wanting=wanting, log=log)
 
 
 def prepare(made: training.Made) -> training.Parts:

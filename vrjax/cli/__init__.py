@@ -10,6 +10,7 @@
 | `plan` | what a run needs of a pod |
 | `convert` | public weights from layout to layout |
 | `claims` | what was found |
+| `usual` | the short help of a config |
 | `common`, `progress` | what commands share: kinds of arguments, the model asked for, errors as one line; the bar |
 """
 
@@ -21,7 +22,7 @@ import sys
 from collections.abc import Sequence
 
 from vrjax.cli import align, claims, convert, encode, evaluate, losers, plan, preview, sample, train
-from vrjax.cli.common import explained, fail
+from vrjax.cli.common import explained, fail, local
 
 # Heavy imports (jax, flax, orbax) happen inside the commands: `vrjax --help` answers at once.
 
@@ -81,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, rest = _parse(parser, [a for a in argv if a not in ("--debug", "--verbose")])
     args.overrides, args.debug = rest, debug
     try:
+        local(args)
         args.run(args)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -102,7 +104,7 @@ def _parse(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[argparse.N
         fail(ValueError(named.unknown("command", asked_for, known)))
     # `vrjax train CONFIG --help` is the help of the config's fields, not of the command.
     later_help = argv[:1] in (["train"], ["align"]) and len(argv) > 2 and not argv[1].startswith("-")
-    asked = [a for a in argv[2:] if a in ("-h", "--help")] if later_help else []
+    asked = [a for a in argv[2:] if a in ("-h", "--help", "--help-all")] if later_help else []
     args, rest = parser.parse_known_args([a for a in argv if a not in asked] if asked else argv)
     rest += asked
     if rest and not getattr(args, "takes_overrides", False):

@@ -38,6 +38,16 @@ def add_model(sub: Any, text: str, **options: Any) -> None:
     )
 
 
+def local(args: argparse.Namespace) -> None:
+    """Raises ValueError for an address where an argument is a path."""
+    from vrjax.files import given
+
+    for name, value in vars(args).items():
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, pathlib.Path):
+                given.local(path, "--" + name.replace("_", "-"))
+
+
 def offered(yes: bool) -> Callable[[Any], bool]:
     """Answers what the hub offers, after listing it: yes where `--download` said so, or a person at the terminal."""
 
@@ -72,14 +82,17 @@ def model_folder(given: pathlib.Path | None, task: str = "", *, download: bool =
 def overridden(kind: type, config: Any, arguments: list[str], **tyro_options: Any) -> Any:
     """The config with fields set on the command line.
 
-    `--mesh NAME SIZE ...` replaces the whole mesh, whatever axes the config names; everything else is tyro's.
+    `--mesh NAME SIZE ...` replaces the whole mesh, whatever axes the config names, and `--help-all` lists all fields;
+    everything else is tyro's. Fields of an optional part that the config has (`--lora.rank`) follow without its name.
 
     Raises:
         ValueError: a mesh without pairs of a name and a whole number.
     """
     import tyro
 
-    rest = list(arguments)
+    rest = ["--help" if word == "--help-all" else word for word in arguments]
+    if not any(word.startswith("lora:") for word in rest):
+        tyro_options["config"] = (tyro.conf.AvoidSubcommands,)
     while "--mesh" in rest:
         at = rest.index("--mesh")
         end = next((i for i in range(at + 1, len(rest)) if rest[i].startswith("--")), len(rest))
@@ -196,6 +209,27 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 
 
+class Phases:
+    """What a long command does now, in a line that turns and counts the seconds, where stderr is a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __call__(self, name: str) -> None:
+        """This begins; "" ends the line."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        if name and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+            self._bar.add_task(name, total=None)
+            self._bar.start()
+
+
 def explained(error: BaseException) -> str | None:
     """What a person can do something about, in one line; None for a fault of ours, whose traceback is to be seen."""
     text = str(error)
@@ -203,9 +237,11 @@ def explained(error: BaseException) -> str | None:
         where = "this machine" if isinstance(error, MemoryError) else "the device"
         return f"out of memory on {where}: smaller or fewer videos at once, --dtype bfloat16, or --mesh ({text:.200})"
     if isinstance(error, (RuntimeError, AssertionError)) and _starting(error):
+        from vrjax.parallel.mesh import INSTALL
+
         asked = f"JAX_PLATFORMS={os.environ['JAX_PLATFORMS']}: " if os.environ.get("JAX_PLATFORMS") else ""
         why = f" ({text:.200})" if text else ""
-        return f"{asked}JAX finds no such device; install its plugin, or unset JAX_PLATFORMS to take what is there{why}"
+        return f"{asked}JAX finds no such device; {INSTALL}, or unset JAX_PLATFORMS to take what is there{why}"
     if not isinstance(error, _EXPECTED):
         return None
     if isinstance(error, OSError) and error.strerror:

@@ -5,7 +5,7 @@ import os
 import pathlib
 from typing import Any
 
-from vrjax.cli.common import add_config, latent_shape, overridden
+from vrjax.cli.common import Phases, add_config, latent_shape, overridden
 
 NAME, SUMMARY = "plan", "what a run needs of a TPU slice, without one"
 TEXT = """\
@@ -14,7 +14,8 @@ holds, operations, collectives, and a lower bound in seconds. Know before you qu
 libtpu wheel (pip install 'vrjax[plan]') and a minute or two.
 
 A config is a file whose config() returns a TrainConfig (all weights, or LoRA), an AlignConfig or a SampleConfig. Every
-field of it can be set on the command line. TOPOLOGY and LATENT in the file are the defaults of --topology and --latent.
+field of it can be set on the command line (CONFIG --help-all lists them). TOPOLOGY and LATENT in the file are the
+defaults of --topology and --latent.
 
 topologies: v5e:2x2 to v5e:16x16 (15.75 GiB a chip), v6e:2x2 to v6e:16x16 (31.25 GiB), v5p:2x2x1 to v5p:16x16x24 (95.74)
 
@@ -58,12 +59,16 @@ def run(args: argparse.Namespace) -> None:
     if args.overrides:
         config = overridden(type(config), config, args.overrides, prog=f"vrjax plan {args.config}")
     alone = single.is_single(topology)
-    plan: Any = (single.account if alone else plans.make)(config, topology, latent=latent)
+    phase = Phases()
+    if alone:
+        plan: Any = single.account(config, topology, latent=latent)
+    else:
+        plan = plans.make(config, topology, latent=latent, phase=phase)
     print(plan.table())
     better = None
     if not plan.fits and args.tries and not alone:
         print(f"\nlooking for a change that fits (at most {args.tries} compilations)")
-        better = plans.advise(config, plan, latent=latent, tries=args.tries)
+        better = plans.advise(config, plan, latent=latent, tries=args.tries, phase=phase)
         if better is None:
             print("none was found: take a larger slice, or a smaller batch")
         else:

@@ -7,7 +7,9 @@ import os
 import pathlib
 import sys
 import traceback
+from typing import NoReturn
 
+from vrjax.cli import usual
 from vrjax.cli.common import add_config, cores_for, explained, fail, overridden, positive
 
 NAME, SUMMARY = "train", "train a config, or go on with it"
@@ -15,7 +17,7 @@ TEXT = """\
 Trains a config to its end, in runs/<name>/. The same command goes on with a killed run, bit for bit.
 
 A config is a Python file with a function config() that returns a TrainConfig. Every field of it can be
-set on the command line (`vrjax train configs/chain_of_steps/worlds.py --help` lists them).
+set on the command line: `vrjax train CONFIG --help` lists the usual ones, --help-all all of them.
 
 examples:
   vrjax train configs/chain_of_steps/smoke.py
@@ -36,11 +38,7 @@ def add(sub: argparse.ArgumentParser, room: str = "train", text: str = TEXT) -> 
     """The arguments of a command that trains what `vrjax.<room>.loop` prepares; `text` is its help."""
     add_config(sub)
     sub.set_defaults(room=room, text=text)
-    sub.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
-    sub.add_argument("--fresh", action="store_true", help="forget an earlier run of this name and start over")
-    sub.add_argument(
-        "--log", action="append", default=[], choices=("tensorboard", "wandb"), help="log there too (extra `log`)"
-    )
+    _options(sub)
     several = sub.add_argument_group("several processes", "Each runs this command; see the end of the text above.")
     several.add_argument("--distributed", action="store_true", help="be one process of the TPU slice or Slurm job")
     several.add_argument("--coordinator", metavar="HOST:PORT", help="address of the first process, if not found")
@@ -48,6 +46,18 @@ def add(sub: argparse.ArgumentParser, room: str = "train", text: str = TEXT) -> 
     several.add_argument("--process", type=int, metavar="I", help="which one this is, from 0")
     several.add_argument(
         "--heartbeat", type=positive, default=60, metavar="S", help="seconds after which a silent one is lost (60)"
+    )
+    several.add_argument(
+        "--wait", type=positive, default=300, metavar="S", help="seconds to wait for the others at the start (300)"
+    )
+
+
+def _options(sub: argparse.ArgumentParser) -> None:
+    """Of a run in one process."""
+    sub.add_argument("--root", type=pathlib.Path, default=pathlib.Path("runs"), help="where run folders are (runs)")
+    sub.add_argument("--fresh", action="store_true", help="forget an earlier run of this name and start over")
+    sub.add_argument(
+        "--log", action="append", default=[], choices=("tensorboard", "wandb"), help="log there too (extra `log`)"
     )
 
 
@@ -62,6 +72,10 @@ def run(args: argparse.Namespace) -> None:
     config = configs.load(args.config, room.Config)
     if args.overrides:
         said = {"prog": f"vrjax {args.command} {args.config}", "description": args.text}
+        if asked := {"-h", "--help"} & set(args.overrides):
+            config = overridden(room.Config, config, [word for word in args.overrides if word not in asked], **said)
+            print(usual.text(config, said["prog"], args.text, _options))
+            return
         config = overridden(room.Config, config, args.overrides, **said)
 
     together = args.distributed or args.coordinator is not None
@@ -69,9 +83,13 @@ def run(args: argparse.Namespace) -> None:
     if config.mesh and not together:
         cores_for(config.mesh)
     elif together:
-        processes.start(args.coordinator, args.processes, args.process, heartbeat=args.heartbeat)
+        try:
+            options = {"heartbeat": args.heartbeat, "wait": args.wait}
+            processes.start(args.coordinator, args.processes, args.process, **options)
+        except TimeoutError as error:
+            _end(error, args.debug)
     try:
-        loop.run(config, root=args.root, fresh=args.fresh, prepare=room.prepare, log=args.log)
+        loop.run(config, root=args.root, fresh=args.fresh, prepare=room.prepare, wanting=room.wanting, log=args.log)
     except loop.Stopped as stopped:
         if processes.first():
             print(stopped)
@@ -79,11 +97,15 @@ def run(args: argparse.Namespace) -> None:
     except Exception as error:
         if not together or not processes.several():
             raise
-        # At once: the usual way out waits for the other processes, which may be waiting for this one.
-        if args.debug or explained(error) is None:
-            traceback.print_exc()
-        with contextlib.suppress(SystemExit):
-            fail(error)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(2)
+        _end(error, args.debug)
+
+
+def _end(error: Exception, debug: bool) -> NoReturn:
+    """At once: the usual way out waits for the other processes, which may be waiting for this one."""
+    if debug or explained(error) is None:
+        traceback.print_exception(error)
+    with contextlib.suppress(SystemExit):
+        fail(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(2)

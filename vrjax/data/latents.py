@@ -48,14 +48,14 @@ def encoders(pipe: Any, *, frames: int, size: tuple[int, int]) -> tuple[Encoder,
         size: (height, width) in pixels.
 
     Raises:
-        ValueError: sizes that do not fit the model, or one whose condition is more than channels (CLIP rows, a
-            re-imposed first frame).
+        ValueError: sizes that do not fit the model, or one whose condition is more than channels (CLIP rows). A TI2V
+            model is trained as the text-to-video model that it is without a picture.
     """
     import jax
 
     from vrjax.models.wan import conditions
 
-    if pipe.folder.kind not in ("t2v", "i2v") or pipe.folder.cfg.image_dim is not None:
+    if pipe.folder.kind not in ("t2v", "i2v", "ti2v") or pipe.folder.cfg.image_dim is not None:
         raise ValueError(
             f"{pipe.name}: only clips of text-to-video and two-expert image-to-video models are encoded for training"
         )

@@ -22,6 +22,7 @@ _STRANGERS = (
     (rb"<Error>|<\?xml[^>]*>\s*<Error>", "an error that a server sent in place of the file; download it again"),
 )  # fmt: skip
 
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/")
 _INDEX = re.compile(r"\.safetensors\.index(\.[\w-]+)?\.json$")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 _VARIANT = re.compile(r"\.(fp16|bf16|fp32|non_ema|ema)(?=\.(safetensors|json)$)")
@@ -46,6 +47,19 @@ def refuse(path: str | os.PathLike) -> None:
     for pattern, words in _STRANGERS:
         if re.match(pattern, head, re.DOTALL):
             raise ValueError(f"{path}: {words}")
+
+
+def local(path: str | os.PathLike, what: str) -> None:
+    """Nothing, where a path may be one of this machine.
+
+    Raises:
+        ValueError: an address (`gs://bucket/runs`, which pathlib would make the folder `gs:` here); says what of.
+    """
+    if found := _ADDRESS.match(os.fspath(path)):
+        raise ValueError(
+            f"{what} {path}: an address ({found[1]}:), expected a folder of a file system that every host mounts "
+            "(buckets by gcsfuse or s3fs, NFS, Filestore); a model of the Hugging Face hub is OWNER/NAME"
+        )
 
 
 def hidden(path: pathlib.Path) -> bool:
@@ -89,7 +103,11 @@ def weights(folder: pathlib.Path) -> pathlib.Path:
     Raises:
         FileNotFoundError: none. ValueError: several, which are named.
     """
-    return folder / chosen((file.name for file in folder.iterdir()), folder)
+    try:
+        return folder / chosen((file.name for file in folder.iterdir()), folder)
+    except FileNotFoundError as error:
+        inside = sorted({file.parent.name for file in folder.glob("*/*.safetensors") if not hidden(file)})
+        raise FileNotFoundError(f"{error}; there is in {', '.join(inside)}" if inside else str(error)) from None
 
 
 def chosen(names: Iterable[str], folder: Any) -> str:

@@ -28,6 +28,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from vrjax.files import given
 from vrjax.files.records import from_dict
 
 try:
@@ -218,6 +219,7 @@ class Run(contextlib.AbstractContextManager["Run"]):
         made: Sequence[str] = ("*",),
         other: str = "--out",
     ):
+        given.local(folder, "run folder")
         self.folder, self.notes = pathlib.Path(folder), []
         self._cls = type(config) if dataclasses.is_dataclass(config) else None
         self.config = to_dict(config) if self._cls else _json.loads(_json.dumps(config))

@@ -78,6 +78,10 @@ class Family(Protocol):
         """A network from its public files. Raises ValueError or FileNotFoundError that names the file."""
         ...
 
+    def read_config(self, path: Any) -> Any:
+        """The config of what `load` would read, and as it raises; from headers and JSON alone."""
+        ...
+
     def save(self, model: Any, folder: Any) -> None:
         """Writes what `load` reads, into a folder that does not exist yet or is empty."""
         ...

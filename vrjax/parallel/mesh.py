@@ -10,6 +10,7 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh
 
+INSTALL = "pip install 'vrjax[tpu]' or 'vrjax[gpu]'"
 AXES = ("seed", "data", "fsdp", "context", "tensor")
 """Mesh axes from the outermost (rarest communication) to the innermost (most communication, nearest neighbours)."""
 
@@ -104,6 +105,13 @@ def mesh(shape: Mapping[str, int] | None = None, *, devices: Sequence[Any] | Non
     )
 
 
+def found() -> str:
+    """The devices that there are, in words; of a CPU, also what accelerators need."""
+    devices = jax.devices()
+    words = f"{len(devices)} ({devices[0].device_kind})"
+    return words if devices[0].platform != "cpu" else f"{words}; accelerators need {INSTALL}"
+
+
 def run_mesh(shape: Mapping[str, int]) -> Mesh:
     """The mesh of a run on the first devices that its sizes need, see `mesh`; one device where they name no axes.
 
@@ -118,7 +126,7 @@ def run_mesh(shape: Mapping[str, int]) -> Mesh:
         return mesh(shape)
     count = math.prod(shape.values())
     if count > len(jax.devices()):
-        raise ValueError(f"mesh {dict(shape)} needs {count} devices, found {len(jax.devices())}")
+        raise ValueError(f"mesh {dict(shape)} needs {count} devices, found {found()}")
     return mesh(shape, devices=jax.devices()[:count])
 
 

@@ -22,8 +22,12 @@ other; unset them.
 """
 
 import contextlib
+import functools
 import json
 import os
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,6 +39,11 @@ from jax.sharding import Sharding
 HEARTBEAT = 60
 """Seconds without a sign of life after which a process counts as lost."""
 
+WAIT = 300
+"""Seconds that a process waits for the others at the start."""
+
+_FIRST, _AGAIN = 3.0, 30.0  # seconds after which a waiting process says so, and says so again
+_NEVER = 10**8  # seconds: JAX's own end of waiting kills the process
 _MESSAGE = 1 << 16  # bytes of a message from the first process: one size, so one compiled program
 
 
@@ -48,8 +57,13 @@ def start(
     process: int | None = None,
     *,
     heartbeat: int = HEARTBEAT,
+    wait: float | int = WAIT,
+    say: Callable[[str], None] = functools.partial(print, flush=True),
 ) -> None:
     """Joins this process to the others of its run. Call it before anything else touches JAX.
+
+    It says within seconds that it waits, and for whom. After a `TimeoutError` the process had best end (`os._exit`):
+    JAX goes on waiting in a thread.
 
     Args:
         coordinator: address `host:port` of the first process, by which all find each other.
@@ -57,10 +71,13 @@ def start(
         process: which one this is, from 0. What is None is taken from JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and
             JAX_PROCESS_ID, else from the cluster (see the module's docstring).
         heartbeat: see `HEARTBEAT`; also how long an ending process waits for the others.
+        wait: see `WAIT`.
+        say: is told of the waiting.
 
     Raises:
         ValueError: the cluster is not one that JAX knows and something was not said.
-        RuntimeError: the other processes cannot be reached, or JAX is in use already.
+        TimeoutError: the others did not come; says what is known of the coordinator.
+        RuntimeError: JAX is in use already.
     """
     coordinator = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
     count, index = os.environ.get("JAX_NUM_PROCESSES"), os.environ.get("JAX_PROCESS_ID")
@@ -72,20 +89,67 @@ def start(
             f"--coordinator, --processes and --process belong together, found {coordinator}, {processes}, {process}"
         )
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    options = {
+        "coordinator_address": coordinator,
+        "num_processes": processes,
+        "process_id": process,
+        # told everything, JAX must not ask a cluster's metadata server, which may not be there
+        "cluster_detection_method": None if coordinator is None else "deactivate",
+        "heartbeat_timeout_seconds": heartbeat,
+        "shutdown_timeout_seconds": heartbeat,
+        "initialization_timeout": _NEVER,
+    }
+    me = "this process" if process is None else f"process {process} of {processes}"
     try:
-        jax.distributed.initialize(
-            coordinator_address=coordinator,
-            num_processes=processes,
-            process_id=process,
-            # told everything, JAX must not ask a cluster's metadata server, which may not be there
-            cluster_detection_method=None if coordinator is None else "deactivate",
-            heartbeat_timeout_seconds=heartbeat,
-            shutdown_timeout_seconds=heartbeat,
-        )
+        _join(lambda: jax.distributed.initialize(**options), me, coordinator, process == 0, wait, say)
     except ValueError as error:
         raise ValueError(
             f"no known cluster ({error}); say --coordinator HOST:PORT --processes N --process I"
         ) from error
+
+
+def _join(
+    initialize: Callable[[], None], me: str, coordinator: str | None, leads: bool, wait: float | int, say: Callable
+) -> None:
+    """Runs `initialize` in a thread, which alone can be given up."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            initialize()
+        except BaseException as error:
+            failed.append(error)
+
+    def whom() -> str:
+        if coordinator is None:
+            return "the other processes of the cluster"
+        return "the other processes" if leads else f"the coordinator {coordinator} ({_reached(coordinator)})"
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    ends, again = time.monotonic() + wait, _FIRST
+    while thread.is_alive() and (left := ends - time.monotonic()) > 0:
+        thread.join(min(left, again))
+        if thread.is_alive() and left > again:
+            say(f"{me}: waiting for {whom()}; gives up in {left - again:.0f} s (--wait)")
+        again = _AGAIN
+    if thread.is_alive():
+        raise TimeoutError(
+            f"{me}: waited {wait:g} s in vain for {whom()}; every process must be started, with the same --coordinator "
+            "and --processes, the first one must be reached by the others, without a proxy; --wait is how long"
+        )
+    if failed:
+        raise failed[0]
+
+
+def _reached(address: str) -> str:
+    """Whether somebody listens at an address, in words."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return "it answers, but not all processes have come"
 
 
 def several() -> bool:
@@ -124,6 +188,21 @@ def from_first(fn: Callable[[], Any]) -> Any:
     if "error" in heard:
         raise (OSError if heard["os"] else ValueError)(f"the first process: {heard['error']}")
     return heard["value"]
+
+
+def in_all(fn: Callable[[], Any]) -> None:
+    """Calls `fn` in every process. What it raises in one ends all.
+
+    Raises:
+        ValueError, OSError: from `fn`; ValueError in the processes in which it did not raise.
+    """
+    failure: Exception | None = None
+    try:
+        fn()
+    except (ValueError, OSError) as error:
+        failure = error
+    if any_of(failure is not None):
+        raise failure or ValueError("another process found a fault, and says which")
 
 
 def any_of(flag: bool) -> bool:

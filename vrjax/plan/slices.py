@@ -113,7 +113,12 @@ class Plan:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
-def make(config: Any, topology_name: str, *, latent: Latent | None = None, changes: Any = None) -> Plan:
+Phase = Callable[[str], None]
+
+
+def make(
+    config: Any, topology_name: str, *, latent: Latent | None = None, changes: Any = None, phase: Phase = lambda _: None
+) -> Plan:
     """Compiles a run's step for a slice and accounts for it.
 
     Args:
@@ -121,22 +126,35 @@ def make(config: Any, topology_name: str, *, latent: Latent | None = None, chang
         topology_name: see `vrjax.plan.topology`.
         latent: (t, h, w, c) of a clip's latent; by default a config's own, or that of its procedural worlds.
         changes: noted in the plan.
+        phase: told of what is done now, and of "" when all is.
 
     Raises:
         ValueError: an unknown kind of config or topology, a mesh that does not take the slice's chips, shapes that do
             not fit, or a program that XLA:TPU refuses for another reason than memory.
         ImportError: libtpu is not installed.
     """
+    try:
+        return _make(config, topology_name, latent, changes, phase)
+    finally:
+        phase("")
+
+
+def _make(config: Any, topology_name: str, latent: Latent | None, changes: Any, phase: Phase) -> Plan:
     kind = jobs.of(config)
     chip, _ = topology.parse(topology_name)
+    phase(f"asking libtpu for {topology_name}")
     mesh = mesh_on(config.mesh, topology_name)
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as raised, attention.target("tpu"):
         warnings.simplefilter("always")
+        phase(f"tracing the step of {config.name}")
         job = kind.job(config, mesh, latent or kind.latent(config))
-        compiled, needed = _compile(job.lower())
+        lowered = job.lower()
+        phase(f"compiling it for {topology_name} (a minute or two)")
+        compiled, needed = _compile(lowered)
     notes = list(dict.fromkeys(str(w.message) for w in raised if issubclass(w.category, parallel.UnevenSharding)))
     seconds = time.perf_counter() - started
+    notes += [f"to run it here: {line}" for line in kind.wanting(config)]
     base = Plan(
         name=config.name,
         kind=job.kind,
@@ -150,11 +168,18 @@ def make(config: Any, topology_name: str, *, latent: Latent | None = None, chang
         notes=tuple(notes),
         changes=dict(changes or {}),
     )
+    phase("reading the compiled program")
     return base if compiled is None else _accounted(base, chip, job, compiled)
 
 
 def advise(
-    config: Any, plan: Plan, *, latent: Latent | None = None, tries: int = 3, say: Callable[[str], None] = print
+    config: Any,
+    plan: Plan,
+    *,
+    latent: Latent | None = None,
+    tries: int = 3,
+    say: Callable[[str], None] = print,
+    phase: Phase = lambda _: None,
 ) -> Plan | None:
     """A plan that fits where `plan` does not: the best of a few changes, each compiled; None if none of them does.
 
@@ -163,12 +188,13 @@ def advise(
         plan: that does not fit.
         tries: most programs to compile.
         say: told of each try.
+        phase: see `make`.
     """
     chip, _ = topology.parse(plan.topology)
 
     def compile(new: Any, changes: dict[str, Any]) -> Plan:
         say(f"trying {advice.words(changes)} ...")
-        found = make(new, plan.topology, latent=latent, changes=changes)
+        found = make(new, plan.topology, latent=latent, changes=changes, phase=phase)
         say(f"  {found.needed / GIB:.2f} of {found.hbm / GIB:.2f} GiB")
         return found
 

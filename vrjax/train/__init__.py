@@ -8,6 +8,7 @@
 | `objectives` | losses, noise levels, condition dropout |
 | `state` | what changes during training, where it lives, how a network is made of it |
 | `loop` | `run(config)`; `Parts`, where another kind of training hooks in (`vrjax.align.loop`) |
+| `ready` | what a run lacks before it begins: start, data, devices |
 | `optim`, `ema`, `lora` | transforms of pytrees: the optimiser, the moving average, adapters |
 | `checkpoints` | complete or not there at all, restorable on another mesh |
 | `evaluate` | solved-rates by sampling |

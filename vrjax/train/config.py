@@ -4,7 +4,7 @@ import math
 import pathlib
 import runpy
 from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from vrjax.files import records, tensors
 from vrjax.models import family
@@ -131,6 +131,18 @@ class Lora:
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """One training run. Equal configs on equal devices end in equal bits, however often a run is killed."""
+
+    USUAL: ClassVar[dict[str, tuple[str, ...]]] = {
+        "run": ("name", "steps", "seed", "start"),
+        "data": ("data.cache", "data.batch", "accumulate"),
+        "loss": ("objective.times", "objective.shift", "objective.drop"),
+        "optimiser": ("optim.kind", "optim.lr", "optim.warmup", "optim.weight_decay", "ema.decay"),
+        "adapters": ("lora.rank", "lora.alpha"),
+        "network": ("model.dim", "model.layers", "model.remat"),
+        "validation, checkpoints": ("validate.every", "validate.final_clips", "checkpoint.every"),
+        "devices": ("mesh", "dtype"),
+    }
+    """Of the short help: title to fields."""
 
     name: str
     """The run folder is runs/<name>."""

@@ -14,15 +14,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vrjax import parallel
-from vrjax.data import latents, worlds
+from vrjax.data import worlds
 from vrjax.data.batches import Shuffled, pipeline
 from vrjax.files import writing
-from vrjax.models import family
 from vrjax.parallel import processes
 from vrjax.report import claims
+from vrjax.train import ready, stopping
 from vrjax.train import state as states
 from vrjax.train import step as steps
-from vrjax.train import stopping
 from vrjax.train.checkpoints import Checkpoints
 from vrjax.train.config import TrainConfig
 from vrjax.train.evaluate import solved_rates
@@ -30,7 +29,7 @@ from vrjax.train.progress import clock
 from vrjax.train.telling import Telling
 from vrjax.train.watch import Watch
 
-Config = TrainConfig
+Config, wanting = TrainConfig, ready.wanting
 MADE = ("metrics.jsonl", "timing.jsonl", "results.json", "report.html", "checkpoints", "model", "adapter.safetensors")
 MADE += ("tensorboard", "wandb", "wandb-id")
 MAY_CHANGE = ("mesh", "rules", "model.sequence")  # where arrays live: a run may go on elsewhere, equal but for rounding
@@ -76,12 +75,16 @@ def prepare(made: Made) -> Parts:
     return Parts(made.state, update, batches(made.network.config, made.rows))
 
 
+_prepare = prepare  # also a parameter's name
+
+
 def run(
     config: TrainConfig,
     *,
     root: str | pathlib.Path = "runs",
     fresh: bool = False,
     prepare: Callable[[Made], Parts] = prepare,
+    wanting: Callable[[Any], list[str]] | None = None,
     log: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Trains `config` in `root/<name>` to its end and exports the moving average to `root/<name>/model`.
@@ -97,6 +100,8 @@ def run(
         root: where run folders are.
         fresh: forget an earlier run of this name.
         prepare: what kind of training it is; see `vrjax.align.loop` for another.
+        wanting: what it lacks before it begins, see `vrjax.train.ready`. By default of a config's start and data; of
+            other parts than `prepare`'s, whose data may be any, of its start.
         log: where else its values go: "tensorboard", "wandb".
 
     Returns:
@@ -106,7 +111,8 @@ def run(
         Diverged: a value is not finite, the loss has exploded, or what watches the run calls it collapsed; the last
             good checkpoint is kept, and nothing is exported.
         Stopped: on SIGINT or SIGTERM, after saving.
-        ValueError: a folder with another config, an impossible config, data that is not finite.
+        ValueError: a folder with another config, an impossible config, data that is not finite; before anything is
+            loaded or compiled: start, data or devices that the config does not fit, all in one line.
         OSError: files that cannot be written, a full disk among them; the last good checkpoint is kept.
         processes.Lost: another process of the run has ended.
     """
@@ -129,6 +135,8 @@ def run(
             if jax.process_index() == 0:
                 print(f"{config.name} is finished; see {folder / 'results.json'} (start over with --fresh)")
             return claims.read_details(folder / "results.json")
+        lacks = wanting or (ready.wanting if prepare is _prepare else ready.start)
+        processes.in_all(lambda: ready.refuse(config, lacks))
         return Loop(config, folder, prepare, log).run()
 
 
@@ -140,13 +148,15 @@ def folder_of(config: TrainConfig, root: str | pathlib.Path, fresh: bool) -> wri
 
 def _same_everywhere(config: TrainConfig, first: dict[str, Any], folder: pathlib.Path) -> None:
     """Raises in all processes what is wrong in any: another config, or a folder that is not shared."""
-    wrong = ""
-    if changed := writing.differences(first, writing.to_dict(config)):
-        wrong = f"process {jax.process_index()} has another config than the first: {', '.join(changed)}"
-    elif not (folder / "config.json").exists():
-        wrong = f"process {jax.process_index()} does not see {folder}: --root must be a folder that all processes share"
-    if processes.any_of(bool(wrong)):
-        raise ValueError(wrong or "another process has another config or another --root")
+
+    def same() -> None:
+        me = f"process {jax.process_index()}"
+        if changed := writing.differences(first, writing.to_dict(config)):
+            raise ValueError(f"{me} has another config than the first: {', '.join(changed)}")
+        if not (folder / "config.json").exists():
+            raise ValueError(f"{me} does not see {folder}: --root must be a folder that all processes share")
+
+    processes.in_all(same)
 
 
 class Loop:
@@ -325,18 +335,11 @@ def results_of(config: TrainConfig, solved: dict[str, dict[str, float]]) -> dict
 
 def batches(config: TrainConfig, rows: tuple[int, ...]) -> Any:
     """The iterator of batches: procedural worlds, or encoded clips."""
-    spec, of = config.data, family.of(config.model)
-    # The pipelines make what the worlds and Wan's pipelines have; what the family has no use for is not looked at.
-    text_len, text_dim = of.conditions(config.model, (1, 1, 1, of.channels(config.model))).get("text", (1, 1))
+    spec = config.data
     if spec.cache is not None:
-        clips = latents.Cached(spec.cache, text_len=text_len)
-        row = clips[0]
-        shapes = of.conditions(config.model, row["latent"].shape)
-        found = {name: row[name].shape[-1] for name in ("latent", *shapes) if name in row}
-        wanted = {"latent": of.channels(config.model), **{name: shape[-1] for name, shape in shapes.items()}}
-        if found != wanted:
-            raise ValueError(f"{clips.folder}: channels of its clips are {found}, the config's model has {wanted}")
-        return pipeline(Shuffled(clips, config.seed, "clips"), batch=spec.batch, rows=rows)
+        return pipeline(Shuffled(ready.clips(config), config.seed, "clips"), batch=spec.batch, rows=rows)
+    # The pipelines make what the worlds and Wan's pipelines have; what the family has no use for is not looked at.
+    text_len, text_dim = ready.text_shape(config)
     return worlds.pipeline(
         spec.mix,
         batch=spec.batch,

@@ -102,6 +102,18 @@ def fresh_weights(config: TrainConfig) -> dict:
     return _pure(families.of(config.model).init(config.model, run_key(config, FRESH)))
 
 
+def fits_start(config: TrainConfig) -> None:
+    """Reads the headers of the weights that a config starts from, if it does.
+
+    Raises:
+        FileNotFoundError, ValueError: they are not there, cannot be read, or are another model's.
+    """
+    if config.start is not None:
+        of = families.of(config.model)
+        found, wanted = of.abstract(of.read_config(config.start)), of.abstract(config.model)
+        _same_shapes(_pure(found), _pure(wanted), config.start)
+
+
 def make(config: TrainConfig, mesh: Mesh) -> tuple[Network, State, State]:
     """The network, a fresh state laid out on the mesh, and the state's shardings (a `State` of `NamedSharding`).
 
@@ -111,9 +123,9 @@ def make(config: TrainConfig, mesh: Mesh) -> tuple[Network, State, State]:
     start: Any = None
     if config.start is not None:
         weights = like.params if config.lora is None else network.base
+        fits_start(config)
         with _on_host(mesh):
             start = _pure(families.of(config.model).load(config.start))
-        _same_shapes(start, weights, config.start)
         start = jax.tree.map(lambda x, to: processes.from_host(np.asarray(x, to.dtype), to.sharding), start, weights)
     state = jax.jit(functools.partial(_init, config), out_shardings=shardings)(start)
     return replace(network, base={} if config.lora is None else start), state, shardings

@@ -113,7 +113,11 @@ def _write(path, tree, **metadata):
     tensors.write(path, {name: (x.shape, x.dtype) for name, x in arrays.items()}, arrays.values(), metadata)
 
 
-def load(path):
+def read_config(path):
     source = tensors.read(pathlib.Path(path) / "model.safetensors")
-    like = abstract(records.from_dict(Config, json.loads(source.metadata["config"]), str(path)))
+    return records.from_dict(Config, json.loads(source.metadata["config"]), str(path))
+
+
+def load(path):
+    source, like = tensors.read(pathlib.Path(path) / "model.safetensors"), abstract(read_config(path))
     return jax.tree_util.tree_map_with_path(lambda at, _: jnp.asarray(source[jax.tree_util.keystr(at)]), like)

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from flax import nnx
 
+from vrjax.files import tensors
 from vrjax.flow import Level, Prediction, Velocity
 from vrjax.models.blocks import axes
 from vrjax.models.blocks import sites as blocks_sites
@@ -54,6 +55,11 @@ def logical_axes(cfg: WanConfig) -> dict:
 def init(cfg: WanConfig, key: jax.Array) -> WanDiT:
     """Random weights from a key."""
     return WanDiT(cfg, rngs=nnx.Rngs(params=key))
+
+
+def read_config(path: str | os.PathLike) -> WanConfig:
+    """Of a network's folder or file, without reading its weights."""
+    return readers.NETWORK.open(tensors.read(path)).check().cfg
 
 
 def save(model: WanDiT, folder: str | os.PathLike) -> None:

@@ -67,6 +67,10 @@ class Kind(Protocol):
         """How many clips, or groups of clips, the mesh may divide."""
         ...
 
+    def wanting(self, config: Any) -> list[str]:
+        """What the run itself would lack on this machine, but for its devices; a plan does without."""
+        ...
+
     def job(self, config: Any, mesh: Mesh, latent: Latent) -> Job:
         """The program, on a mesh whose devices need not be here."""
         ...

@@ -2,14 +2,14 @@
 
 from jax.sharding import Mesh
 
-from vrjax.align import losses, step
+from vrjax.align import losses, ready, step
 from vrjax.align.config import AlignConfig
 from vrjax.plan.jobs import Job, Latent, training
 from vrjax.plan.jobs.training import estimate, examples, latent
 
-__all__ = ["Config", "estimate", "examples", "forwards", "job", "latent"]
+__all__ = ["Config", "estimate", "examples", "forwards", "job", "latent", "wanting"]
 
-Config = AlignConfig
+Config, wanting = AlignConfig, ready.wanting
 
 
 def job(config: AlignConfig, mesh: Mesh, latent: Latent) -> Job:

@@ -108,6 +108,11 @@ def examples(config: SampleConfig) -> int:
     return config.seeds
 
 
+def wanting(config: SampleConfig) -> list[str]:
+    """Nothing: its config names no files."""
+    return []
+
+
 def kind(config: SampleConfig) -> str:
     """What the run is, for people."""
     return f"sampling, {config.steps} steps" + ("" if config.branches == 1 else ", guided")

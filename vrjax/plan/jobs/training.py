@@ -37,6 +37,13 @@ def examples(config: TrainConfig) -> int:
     return config.data.batch // config.accumulate
 
 
+def wanting(config: TrainConfig) -> list[str]:
+    """See `vrjax.train.ready`."""
+    from vrjax.train import ready
+
+    return ready.wanting(config)
+
+
 def job(config: TrainConfig, mesh: Mesh, latent: Latent) -> Job:
     """The update; operations are three times those of a forward pass."""
     return update(config, mesh, latent, step.abstract, kind="flow matching", forwards=3.0)
