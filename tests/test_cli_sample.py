@@ -6,15 +6,16 @@ import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 from tests.models import tiny_wan
 from vrjax import cli
-from vrjax.cli import common, progress, sample, sample_films
+from vrjax.cli import common, memory, progress, sample, sample_films
 from vrjax.data import mp4
 from vrjax.files import pixels
-from vrjax.models import pipeline
+from vrjax.models import pipeline, wan
 from vrjax.models.pipeline import recorder
 from vrjax.models.wan import folders
 from vrjax.report import claims
@@ -53,6 +54,7 @@ def test_a_run_and_more_of_it(model, tmp_path, capsys):
     given += ["--record", "0,2", "--record-fields", "x0", "x", "v", "--seed", 5]
     assert call(*given, "--seeds", 2, "--together", 2) == 0
     said = capsys.readouterr().out
+    assert "memory by account: " in said
     assert "2 videos of 5 frames, 16x32; 3 unipc steps on diffusers_unipc, shift 5; guidance 3" in said
     names = {p.name for p in out.iterdir() if not p.name.startswith(".")}
     assert names == {"config.json", "results.json", "report.html", "seed-5.mp4", "seed-6.mp4", "trajectory", "x0"}
@@ -214,6 +216,39 @@ def test_two_experts_a_picture_and_a_step_list(pair, tmp_path, capsys):
     np.testing.assert_array_equal(*finals)
     assert recorder.read(tmp_path / "few" / "trajectory" / "seed-0")["fields"] == []
     assert not (tmp_path / "few" / "x0").exists() and (tmp_path / "few" / "report.html").exists()
+
+
+def test_without_loss(model, tmp_path, capsys):
+    """Finished videos are the decoded latents, 8-bit, bit for bit; the file is another one, and the config says so."""
+    given = ["--model", model, "--prompt", PROMPT, *SMALL, "--record", "none", "--out", tmp_path / "run"]
+    assert call(*given, "--lossless") == 0
+    final = recorder.read(tmp_path / "run" / "trajectory" / "seed-0")["final"]
+    film = pixels.to_uint8(pipeline.open(model).decode(final))
+    np.testing.assert_array_equal(mp4.decode(tmp_path / "run" / "seed-0.mp4")[0], film)
+    assert call(*given) == 2 and "video (was 'lossless'" in capsys.readouterr().err
+
+
+def test_memory_is_said_before_loading(model, pair, monkeypatch, capsys):
+    """Weights as they will lie in memory, more for more seeds, frames and experts; one line where it is too much."""
+    pipe = pipeline.open(model)
+    needs = lambda pipe, frames=5, together=1, **more: memory.needs(
+        pipe, pipe.settings(size=(16, 32), frames=frames, **more), together
+    )
+    one = needs(pipe)
+    assert one["text encoder"] == sum(p.size * 4 for p in jax.tree.leaves(wan.load_text_encoder(model)))
+    held = sum(p.nbytes for p in jax.tree.leaves(pipe.dits))
+    assert held < one["sampling"] and held < one["decoding"] and needs(pipe, 9)["decoding"] > one["decoding"]
+    assert needs(pipe, together=3)["sampling"] > one["sampling"] > needs(pipe, guidance=1)["sampling"]
+    experts = needs(pipeline.open(pair), picture=(16, 32))
+    assert experts["sampling"] > one["sampling"] + 0.8 * held
+    settings = pipe.settings(size=(16, 32), frames=5)
+    monkeypatch.setattr(memory, "machine", lambda: ("this machine", 1000))
+    said = memory.lines(pipe, settings, 1)
+    assert len(said) == 2 and said[0].startswith("memory by account: ") and "warning: " in said[1]
+    monkeypatch.setattr(memory, "machine", lambda: ("this machine", 1e15))
+    assert len(memory.lines(pipe, settings, 1)) == 1
+    monkeypatch.undo()
+    assert memory.machine()[1] > 2**28
 
 
 @pytest.mark.parametrize(

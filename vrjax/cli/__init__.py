@@ -11,7 +11,7 @@
 | `convert` | public weights from layout to layout |
 | `claims` | what was found |
 | `usual` | the short help of a config |
-| `common`, `progress` | what commands share: kinds of arguments, the model asked for, errors as one line; the bar |
+| `common`, `progress`, `memory` | what commands share: kinds of arguments, errors as one line; the bar; memory needed |
 """
 
 import argparse

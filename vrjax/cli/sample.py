@@ -54,7 +54,7 @@ _WORLD = ("split", "clip", "noise")
 _PROMPT = (
     *(name for name in SETTINGS if name not in _BOTH),
     *("image", "last_image", "steps_list", "preset", "seed", "seeds", "together", "lora", "record", "record_fields"),
-    *("lora_without_image", "dtype", "no_cache", "mesh"),
+    *("lora_without_image", "dtype", "no_cache", "mesh", "lossless"),
 )
 
 RECORDED = 8  # steps kept where none are named, first and last among them
@@ -96,6 +96,9 @@ def add(sub: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--mesh", nargs="+", metavar=("AXIS", "N"), help="divide the transformers over devices: fsdp 4 context 2 (one)"
     )
+    group.add_argument(
+        "--lossless", action="store_true", default=None, help="finished videos without loss (H.264, RGB), for rules"
+    )
     group.add_argument("--no-cache", action="store_true", default=None, help="encode the prompt anew")
 
     group = sub.add_argument_group("of a world")
@@ -124,7 +127,7 @@ def run(args: argparse.Namespace) -> None:
 def from_prompt(args: argparse.Namespace) -> None:
     """A public model's videos, what it believed on the way, and a report: samples what is not yet there."""
     from vrjax import parallel
-    from vrjax.cli import sample_films
+    from vrjax.cli import memory, sample_films
     from vrjax.files import writing
     from vrjax.models import pipeline
     from vrjax.models.pipeline.recorder import FIELDS
@@ -165,6 +168,8 @@ def from_prompt(args: argparse.Namespace) -> None:
     settings, *pictures = pipe.ask(args.image, args.last_image, times=times, **asked)
     steps, summary = recorded(args.record, settings.steps), _summary(pipe, settings, len(seeds))
     config = _config(args, pipe, settings, seeds, steps, fields) | {"mesh": mesh}
+    if args.lossless:
+        config["video"] = "lossless"
     out = args.out or pathlib.Path("runs") / f"sample-{pipe.name}-{_slug(args.prompt)}"
     opened = writing.Run(out, config, kind="sample", fresh=args.fresh, may_change=_MAY_CHANGE, made=_MADE)
     with opened:
@@ -175,7 +180,11 @@ def from_prompt(args: argparse.Namespace) -> None:
         done = sum((out / f"seed-{seed}.mp4").exists() for seed in seeds)
         print(summary + (f"; {done} of {len(seeds)} seeds are there" if done else ""))
         together = args.together or (1 if pipe.mesh is None else pipe.mesh.shape["seed"])
-        job = sample_films.Job(pipe, settings, out, seeds, steps, fields, config=opened.config)
+        for line in () if pipe.mesh is not None or done == len(seeds) else memory.lines(pipe, settings, together):
+            print(line)
+        job = sample_films.Job(
+            pipe, settings, out, seeds, steps, fields, config=opened.config, lossless=bool(args.lossless)
+        )
         job.run(lambda: pipe.prepare(args.prompt, settings, *pictures), together)
         sample_films.report(out, config, settings, seeds)
     print(f"{out / 'report.html'}")

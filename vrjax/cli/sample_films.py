@@ -17,6 +17,7 @@ class Job:
         seeds: whose videos it holds.
         steps, fields: what is recorded.
         config: what decides the numbers.
+        lossless: how finished videos are written, see `vrjax.data.mp4`.
     """
 
     def __init__(
@@ -29,8 +30,10 @@ class Job:
         fields: Sequence[str],
         *,
         config: dict[str, Any],
+        lossless: bool = False,
     ):
         self.pipe, self.settings, self.out, self.seeds, self.steps = pipe, settings, out, list(seeds), tuple(steps)
+        self._lossless = lossless
         self._fields, self._config = tuple(fields) if steps else (), config
 
     def run(self, inputs: Callable[[], Any], together: int) -> None:
@@ -87,7 +90,7 @@ class Job:
     def _finish(self, line: Progress, seed: int, final: Any) -> None:
         """The finished video of a seed."""
         with line.phase(f"decoding seed {seed}"):
-            self._write(self._film(seed), final)
+            self._write(self._film(seed), final, self._lossless)
 
     def _look(self, line: Progress, seed: int, kept: dict[str, Any]) -> None:
         """What the model believed at the recorded steps, where it is not there yet."""
@@ -99,10 +102,11 @@ class Job:
             for file, row in rows.items():
                 self._write(file, believed(kept, row))
 
-    def _write(self, path: pathlib.Path, latent: Any) -> None:
+    def _write(self, path: pathlib.Path, latent: Any, lossless: bool = False) -> None:
         from vrjax.data import mp4
 
-        mp4.write(path, self.pipe.decode(latent), fps=self.settings.fps, codec=mp4.PLAYED)
+        codec = mp4.LOSSLESS if lossless else mp4.PLAYED
+        mp4.write(path, self.pipe.decode(latent), fps=self.settings.fps, codec=codec)
 
 
 def believed_file(out: pathlib.Path, seed: int, step: int) -> pathlib.Path:

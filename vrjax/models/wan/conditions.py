@@ -101,10 +101,14 @@ def chunk_of(latent: tuple[int, ...], cfg: VAEConfig) -> int | None:
         latent: shape of the latent.
         cfg: of the VAE.
     """
+    return None if widest(latent, cfg) <= CACHE else 1
+
+
+def widest(latent: tuple[int, ...], cfg: VAEConfig) -> int:
+    """Bytes of the VAE's widest array for a latent (t, h, w, ...) that is taken at once, in float32."""
     t, h, w = latent[:3]
     frames, across = 1 + cfg.time_factor * (t - 1), cfg.space_factor // cfg.patch
-    width = max(cfg.dim, cfg.decoder_dim) * cfg.multipliers[0]
-    return None if 4 * frames * h * w * across**2 * width <= CACHE else 1
+    return 4 * frames * h * w * across**2 * max(cfg.dim, cfg.decoder_dim) * cfg.multipliers[0]
 
 
 def make(
