@@ -141,7 +141,10 @@ def test_a_mesh_is_replaced_as_a_whole():
     [
         (MemoryError("Unable to allocate 9 GiB"), "out of memory on this machine: .*9 GiB"),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 7 bytes"), "out of memory on the device: .*--mesh"),
-        (RuntimeError("Unable to initialize backend 'tpu': no libtpu.so"), "JAX finds no such device; .*no libtpu.so"),
+        (
+            RuntimeError("Unable to initialize backend 'tpu': no libtpu.so"),
+            r"JAX finds no such device; pip install 'vrjax\[tpu\]' or 'vrjax\[gpu\]', .*no libtpu.so",
+        ),
         (OSError(28, "No space left on device", "a.npy"), "No space left on device: a.npy"),
         (ValueError("two\nlines"), "two lines"),
         (UnicodeEncodeError("ascii", "σ", 0, 1, "no"), "ascii"),
