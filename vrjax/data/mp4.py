@@ -23,7 +23,7 @@ from vrjax.files.writing import atomic
 BT709, BT601, RGB = 1, 6, 0  # code points of matrices in ISO/IEC 23091-2; 1 is BT.709 among primaries and transfers too
 
 
-class Codec(NamedTuple):
+class Coding(NamedTuple):
     """How frames are written: FFmpeg's options and pixel format, and the matrix from RGB."""
 
     options: dict[str, str]
@@ -33,10 +33,10 @@ class Codec(NamedTuple):
 
 CODECS = {
     # Constant finest quantiser, what VBVR's own generators write (fourcc mp4v); every OpenCV and FFmpeg reads it.
-    "mpeg4": Codec({"flags": "+qscale", "global_quality": str(2 * 118)}, matrix=BT601),
+    "mpeg4": Coding({"flags": "+qscale", "global_quality": str(2 * 118)}, matrix=BT601),
     # Browsers play this one.
-    "libx264": Codec({"crf": "10"}),
-    "libx264rgb": Codec({"qp": "0"}, "rgb24", RGB),
+    "libx264": Coding({"crf": "10"}),
+    "libx264rgb": Coding({"qp": "0"}, "rgb24", RGB),
 }
 PLAYED = "libx264" if "libx264" in av.codec.codecs_available else "mpeg4"  # an FFmpeg without GPL parts lacks it
 LOSSLESS = "libx264rgb"
