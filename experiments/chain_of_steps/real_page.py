@@ -23,9 +23,10 @@ def decode(pipe: Any, clips: Sequence[Any], partners: dict[int, Any], folder: pa
         for each in clip.runs(partners[id(clip)]):
             target = folder / "videos" / each.name / sample.file
             if not target.is_file():
-                film = pipe.decode(clip.final(each.name))
-                root = folder / "videos" / each.name
-                vbvr.write_prediction(root, sample.split, sample.task, sample.index, film, upscale=1)
+                film, root = pipe.decode(clip.final(each.name)), folder / "videos" / each.name
+                (given,) = vbvr.read(sample.folder, max_frames=1)
+                size = tuple(given.meta["vbvr"]["size"])  # of the true video, in which the kit's rules measure
+                vbvr.write_prediction(root, sample.split, sample.task, sample.index, film, size=size)
         where = folder / "steps" / sample.split / sample.task / f"{sample.index:05d}_steps"
         for step in spread(options.decode, clip.stepper.grid.steps):
             if not (where / f"step_{step:03d}.mp4").is_file():

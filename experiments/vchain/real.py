@@ -165,7 +165,9 @@ def run(
                     if adapter is not None:
                         dits = (lora_files.merge(pipe.dit, [(lora_files.load_lora(adapter), 1.0)]),)
                     found = pipe.sample(prompt, dits=dits, seeds=[options.seed], record=Record(steps=()), **chosen)
-                    mp4.write(path, np.clip(pipe.decode(found.final)[0], -1, 1), fps=pipe.defaults.fps)
+                    mp4.write(
+                        path, np.clip(pipe.decode(found.final)[0], -1, 1), fps=pipe.defaults.fps, codec=mp4.PLAYED
+                    )
 
                 kept.file(out / arm / f"{case}.mp4", of, sample, say=here.progress.console.print)
                 here.progress.advance(task)

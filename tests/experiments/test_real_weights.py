@@ -122,7 +122,8 @@ def test_the_study(place, capsys, monkeypatch, tmp_path):
             == names
         )
     film, frames, _ = mp4.decode(folder / "videos" / "clean" / names[0])
-    assert frames == FRAMES and film.shape[1:3] == SIZE
+    truth, _, _ = mp4.decode(next(iter(bench.read(root / "data"))).folder / "ground_truth.mp4", max_frames=1)
+    assert frames == FRAMES and film.shape[1:3] == truth.shape[1:3] != SIZE  # the size that the rules measure in
     steps = folder / "steps" / names[0].removesuffix(".mp4")
     assert sorted(p.name for p in pathlib.Path(f"{steps}_steps").iterdir()) == ["step_000.mp4", "step_003.mp4"]
 
