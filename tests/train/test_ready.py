@@ -204,7 +204,7 @@ def test_who_is_waited_for(said, whom, monkeypatch):
 
 def test_a_plan_turns_on_a_terminal(monkeypatch):
     """Its phases, in order, each ended; nothing where stderr is no terminal."""
-    from vrjax.cli.common import Phases
+    from vrjax.cli.progress import Phases
 
     config, told = tiny.config(mesh={}, validate=QUIET), []
     job = types.SimpleNamespace(lower=lambda: None, kind="", tokens=1)

@@ -209,27 +209,6 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 
 
-class Phases:
-    """What a long command does now, in a line that turns and counts the seconds, where stderr is a terminal."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def __call__(self, name: str) -> None:
-        """This begins; "" ends the line."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-        if name and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
-            self._bar.add_task(name, total=None)
-            self._bar.start()
-
-
 def explained(error: BaseException) -> str | None:
     """What a person can do something about, in one line; None for a fault of ours, whose traceback is to be seen."""
     text = str(error)

@@ -5,7 +5,8 @@ import os
 import pathlib
 from typing import Any
 
-from vrjax.cli.common import Phases, add_config, latent_shape, overridden
+from vrjax.cli.common import add_config, latent_shape, overridden
+from vrjax.cli.progress import Phases
 
 NAME, SUMMARY = "plan", "what a run needs of a TPU slice, without one"
 TEXT = """\

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 
 class Progress:
@@ -65,3 +66,24 @@ class Progress:
     def _describe(self, name: str) -> None:
         if self._live is not None:
             self._live.update(self._task, description=name)
+
+
+class Phases:
+    """What a long command does now, in a line that turns and counts the seconds, where stderr is a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __call__(self, name: str) -> None:
+        """This begins; "" ends the line."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        if name and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+            self._bar.add_task(name, total=None)
+            self._bar.start()
