@@ -21,11 +21,11 @@ DRAWS = 2000  # of a band, at most: it has many points
 SHARE = (0.0, 1.0)
 
 
-def picture(study: ChainOfSteps, kept: Mapping[str, Tables]) -> list[parts.Curve | parts.Forest]:
-    """The README's picture, from kept tables."""
-    measured = gather(study, kept)
-    few = (forced_choice, redrawn, renoised, swapped, ensemble)
-    return [part for make in few if (part := make(measured, min(study.resamples, DRAWS))) is not None]
+def picture(study: ChainOfSteps, kept: Mapping[str, Tables]) -> list[Sequence[parts.Curve | parts.Forest]]:
+    """The README's picture, from kept tables: rows of two curves, and the ensemble's doses."""
+    measured, few = gather(study, kept), (forced_choice, redrawn, renoised, swapped, ensemble)
+    drawn = [part for make in few if (part := make(measured, min(study.resamples, DRAWS))) is not None]
+    return [drawn[i : i + 2] for i in range(0, len(drawn), 2)]
 
 
 def curves(measured: Measured, resamples: int) -> list[parts.Curve]:
@@ -131,16 +131,16 @@ def redrawn(measured: Measured, draws: int) -> parts.Curve | None:
         return None
     x = mine[0]["at"][order].astype(float)
 
-    def line(name: str, read: Callable[[Tables, int], np.ndarray], role: parts.Role = "model") -> parts.Series:
+    def line(name: str, read: Callable[[Tables, int], np.ndarray]) -> parts.Series:
         each = [seeds.interval(stack([read(t, int(i)) for t in mine]), resamples=draws) for i in order]
         low, high = (np.array([e.interval[k] for e in each], float) for k in (0, 1))
         hold = lambda end: np.where(np.isfinite(end), end, np.nan)
-        return parts.Series(name, np.array([e.value for e in each], float), x, hold(low), hold(high), role)
+        return parts.Series(name, np.array([e.value for e in each], float), x, hold(low), hold(high))
 
     try:
         lines = [
             line("both doors agree, minus chance", lambda t, i: memory.agreement(t, "emptied", i)),
-            line("and the own colour is lost", lambda t, i: memory.lost(t, "emptied", i), "control"),
+            line("the colour that was there is lost", lambda t, i: memory.lost(t, "emptied", i)),
         ]
     except Unmeasured:  # at some step no run can be read
         return None
@@ -150,6 +150,7 @@ def redrawn(measured: Measured, draws: int) -> parts.Curve | None:
         "The frames in which the object stands at the entrance are emptied at one step. Where both doors agree "
         "afterwards, the rest of the video knew the colour; where it is another colour, they chose anew together.",
         x_label="step at which the entry is emptied",
+        y_range=SHARE,
         sync=False,
     )
 

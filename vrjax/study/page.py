@@ -39,18 +39,24 @@ def write(folder: pathlib.Path, page: parts.Page, drawn: Mapping[str, Drawn] | N
             figures.save(strip, folder / "figures" / f"steps_{name}.png")
 
 
-def draw(path: pathlib.Path, *drawn: Drawn, **how: Any) -> pathlib.Path:
-    """One picture of one part of a page, or of several under each other; figures that are drawn already are taken as
-    they are. `how` goes to the drawing of curves."""
-    if len(drawn) == 1:
-        return figures.save(_figure(drawn[0], how), path)
+def draw(path: pathlib.Path, *drawn: Drawn | Sequence[Drawn], **how: Any) -> pathlib.Path:
+    """One picture of one part of a page, or of several under each other, those of a sequence side by side; figures that
+    are drawn already are taken as they are. `how` goes to the drawing of curves."""
+    rows = [part if isinstance(part, Sequence) else [part] for part in drawn]
+    if [len(row) for row in rows] == [1]:
+        return figures.save(_figure(rows[0][0], how), path)
     with tempfile.TemporaryDirectory() as scratch:
-        files = [figures.save(_figure(part, how), pathlib.Path(scratch) / f"{i}.png") for i, part in enumerate(drawn)]
-        images = [Image.open(file).convert("RGB") for file in files]
-    canvas, top = Image.new("RGB", (max(i.width for i in images), sum(i.height for i in images)), "white"), 0
-    for image in images:
-        canvas.paste(image, (0, top))
-        top += image.height
+        file = pathlib.Path(scratch) / "one.png"
+        load = lambda part: Image.open(figures.save(_figure(part, how), file)).convert("RGB")
+        images = [[load(part) for part in row] for row in rows]
+    size = max(sum(i.width for i in row) for row in images), sum(max(i.height for i in row) for row in images)
+    canvas, top = Image.new("RGB", size, "white"), 0
+    for row in images:
+        left = 0
+        for image in row:
+            canvas.paste(image, (left, top))
+            left += image.width
+        top += max(image.height for image in row)
     with writing.atomic(path) as out:
         canvas.save(out, optimize=True)
     return path
