@@ -32,18 +32,28 @@ def test_what_was_not_measured_is_not_drawn():
 
 
 def test_forced_choice_stands_beside_the_believer():
-    right = np.zeros((2, 6, 2, STEPS), bool)
+    right = np.zeros((3, 6, 2, STEPS), bool)
     right[..., 2:] = True
     right[1, :3, :, 1] = True  # of the second seed's clips half are right a step earlier
+    right[2, :3, :, 1] = right[2, :, 0, 1] = True  # and of the third's three quarters
     table = [{"right": r, "believer_right": np.zeros_like(r)} for r in right]
     (curve,) = drawing.curves(measured({"maze/paths": table}), 50)
     model, null = curve.series
-    assert model.y.tolist() == [0, 0.25, 1, 1, 1] and null.y.tolist() == [0] * 5
+    np.testing.assert_allclose(model.y, [0, 5 / 12, 1, 1, 1])
+    assert null.y.tolist() == [0] * 5
     assert (model.role, null.role) == ("model", "null")
     assert np.isfinite(null.high).all() and (null.high > 0).all()  # none of 12 is no proof of none
     exact = {"maze/trajectories": [{"solved": r} for r in right]}
     (curve,) = drawing.curves(measured({"maze/paths": table} | exact), 50)
     assert [s.name for s in curve.series][-1] == "model, read exactly"
+
+
+def test_two_seeds_have_a_mean_and_no_band():
+    """Student's t with one degree of freedom says nothing; a control of two seeds is drawn as a line."""
+    rows = np.random.default_rng(0).random((3, 6, 2, STEPS))
+    two, three = (common.band("noise", list(rows[:n]), 50, "control") for n in (2, 3))
+    np.testing.assert_allclose(two.y, rows[:2].mean((0, 1, 2)))
+    assert two.low is None and two.high is None and (three.low < three.y).all() and (three.y < three.high).all()
 
 
 def test_clips_without_a_region_are_left_out():
