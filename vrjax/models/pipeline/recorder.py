@@ -5,8 +5,8 @@
         ...                                            # folder/seed-7/x0.npy (3, t, h, w, c), index.json
 
 The run calls the host at every step with all that it made, whatever of it is kept: runs that record differently are one
-program, and equal bit for bit. Rows go into a `.npy` file that is mapped into memory; a seed's folder gets its name when
-all its rows are there.
+program, and equal bit for bit. Rows go into a `.npy` file that is mapped into memory; a seed's folder gets its name
+when all its rows are there.
 
 A recorder that is told what the run is made of also keeps the newest state of the seeds that are being computed, all of
 it or nothing, in one file; the next `stream` of the same goes on from there, with the same compiled program.
