@@ -46,6 +46,7 @@ LEDES = {
     "pictures": "The scene of the strips is the first in which something unseen happens.",
 }
 STRIPS = ("t2v", "augmented", "text", "nearest", "vchain", "placebo", "tuned_short")
+SHOWN = 6  # scenes of which every arm is shown
 
 
 def drawn(study: VChain, tables: Mapping[str, Tables]) -> list[common.Drawn]:
@@ -74,7 +75,7 @@ def strips(one: suite.Base, tables: Mapping[str, Tables]) -> Figure:
 
     The scene is chosen by a rule: the first in which a novel kind changes, else the first.
     """
-    i = int(one.on.novel[: suite.SHOWN].argmax())
+    i = int(one.on.novel[: suite.KEPT].argmax())
     arms = [arm for arm in STRIPS if arm in one.films]
     right = [bool(tables[arm]["primary"][i, 0]) for arm in arms]
     return figures.film_strip(
@@ -98,14 +99,14 @@ def scrubbers(one: suite.Base, tables: Mapping[str, Tables]) -> list[parts.Scrub
     )
     if len(every) == len(main):
         return [first]
-    scenes = [case(one, tables, every, i, "") for i in range(min(suite.SHOWN, len(one.on.clips)))]
+    scenes = [case(one, tables, every, i, "") for i in range(min(SHOWN, len(one.on.clips)))]
     return [first, parts.Scrubber(scenes, title="All arms, scene by scene", text=ALL)]
 
 
 def telling(one: suite.Base, tables: Mapping[str, Tables]) -> list[tuple[int, str]]:
     """Scenes to show and what they are, by a rule and not by taste: among those whose films are kept the first novel
     one that VChain solves and the first that it does not, then the first familiar one."""
-    novel = np.asarray(one.on.novel[: suite.SHOWN], bool)
+    novel = np.asarray(one.on.novel[: suite.KEPT], bool)
     right = np.asarray(tables["vchain"]["primary"][: len(novel), 0], bool)
     rules = (
         ("Unseen, and VChain is right", novel & right),

@@ -36,7 +36,7 @@ from vrjax.study.tables import Bench, Tables
 from vrjax.tasks import Clip
 from vrjax.tasks.chains import rules, score, words
 
-SHOWN = 6  # scenes whose videos are kept for looking at
+KEPT = 24  # scenes whose videos are kept for looking at: VChain is right on few novel ones
 SHARES = ("primary", "completion", "no_violation")
 METRICS = (*SHARES, "order", "states", "appearance", "readable", "motion", "distinct")
 
@@ -152,7 +152,7 @@ class Base:
         on: its scenes.
         model: the learned reasoner's.
         shown: whether the films that the page shows are kept.
-        films: these, uint8 (SHOWN, t, h, w, 3) of each arm's first noise.
+        films: these, uint8 (KEPT, t, h, w, 3) of each arm's first noise.
     """
 
     bench: Bench
@@ -170,7 +170,7 @@ class Base:
         videos = functools.cache(lambda: self._make(part))
         flat = self.bench.part(f"base{self.seed}-{part}", lambda: self._billed(part, videos))
         if self.shown and part != "curve":
-            films = lambda: {arm: pictures.to_uint8(video[:SHOWN, 0]) for arm, video in videos().items()}
+            films = lambda: {arm: pictures.to_uint8(video[:KEPT, 0]) for arm, video in videos().items()}
             self.films |= self.bench.part(f"films-base{self.seed}-{part}", films, packed=False)
         return unflat(flat)
 

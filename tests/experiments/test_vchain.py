@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import pathlib
+import types
 
 import jax
 import numpy as np
 import pytest
 from flax import nnx
 
-from experiments.vchain import arms, base, config, looks, search, suite, thoughts, verdicts
+from experiments.vchain import arms, base, config, looks, page, search, suite, thoughts, verdicts
 from experiments.vchain import study as experiment
 from vrjax.flow import Level
 from vrjax.models import wan
@@ -440,3 +441,17 @@ def test_the_shipped_base_is_the_quick_study_s():
         sum(f.stat().st_size for f in experiment.SHIPPED.iterdir()) < 2_000_000
         and values("vchain", "full").base == study.base
     )
+
+
+def test_scenes_are_chosen_by_a_rule():
+    """A novel scene that VChain solves, one that it does not, a familiar one: among all whose films are kept."""
+    novel = np.array([True, False, True] + [True] * suite.KEPT)
+    right = np.zeros((len(novel), 3), bool)
+    right[0, 1] = True  # another noise than the one that is shown
+    one = types.SimpleNamespace(on=types.SimpleNamespace(novel=novel))
+    told = lambda: [i for i, _ in page.telling(one, {"vchain": {"primary": right}})]
+    assert told() == [0, 1]
+    right[suite.KEPT - 1, 0] = True
+    assert told() == [suite.KEPT - 1, 0, 1]
+    right[suite.KEPT - 1, 0], right[suite.KEPT, 0] = False, True  # its films are not kept
+    assert told() == [0, 1]
