@@ -1,0 +1,1 @@
+from vrjax.bench.mbench.formulas import *
