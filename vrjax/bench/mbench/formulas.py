@@ -1,13 +1,14 @@
 """The five metrics of MBench that need joints alone, by the definitions of its public code, as pure functions.
 
-A clip is `(t, 22, 3)` in metres at 20 frames a second: the metrics are sums over frames and not over seconds, so a clip of
-another rate must be resampled first. `up_axis` says which axis is height. The public pipeline turns its z-up joints into
-y-up ones and goes on to read index 2, which then points forward or back; `columns` gives the numbers of both readings.
+A clip is `(t, 22, 3)` in metres at 20 frames a second: thresholds and values are per frame and not per second, so a
+clip of another rate must be resampled first. `up_axis` says which axis is height. The public pipeline turns its z-up
+joints into y-up ones and goes on to read index 2, which then points forward or back; `columns` gives both numbers.
 
 All five are exactly 0 for a frozen pose. A mask of frames (`length`) stands for cutting the clip, so that clips of many
 lengths are one program.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -16,7 +17,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-JOINTS, ROOT, FEET = 22, 0, (10, 11)  # of the SMPL-X body; the feet are its toe joints, left and right
+from vrjax.motion.kinematics import FEET, JOINTS
+from vrjax.motion.rotations import Real
+from vrjax.motion.rotations import length as norm
+
 NAMES = ("Jitter_Degree", "Dynamic_Degree", "Foot_Sliding", "Ground_Penetration", "Foot_Floating")
 CORRECT, OFFICIAL = COLUMNS = ("correct axis", "official path")
 
@@ -28,15 +32,15 @@ SHORTEST = 4  # frames of a flight that is judged
 PEAKS = 2  # directions that a flight may take back
 TINY = 1e-6
 
-Clip3D = Float[Array, "t joints 3"] | Float[np.ndarray, "t joints 3"]
+Joints = Float[Real, "t joints 3"]
 Scalar = Float[Array, ""] | np.floating
 
 
-def metrics(joints: Clip3D, up_axis: int = 2, *, length: Int[Array, ""] | int | None = None) -> dict[str, Scalar]:
+def metrics(joints: Joints, up_axis: int = 2, *, length: Int[Array, ""] | int | None = None) -> dict[str, Scalar]:
     """Jitter, dynamics, sliding, penetration and floating of one clip.
 
-    Inside `jit`, `vmap` and `grad` it is an ordinary function in the dtype of the joints. Called with arrays it computes
-    in float64: contacts are comparisons, and a published number should not hang on the last bit of a float32.
+    Inside `jit`, `vmap` and `grad` it is an ordinary function in the dtype of the joints. Called with arrays it
+    computes in float64: contacts are comparisons, and a published number should not hang on a float32's last bit.
 
     Args:
         joints: positions, (t, 22, 3), in metres at 20 frames a second; floor at height 0.
@@ -45,7 +49,7 @@ def metrics(joints: Clip3D, up_axis: int = 2, *, length: Int[Array, ""] | int | 
 
     Returns:
         Jitter_Degree: mean of |p[t+2] - 2 p[t+1] + p[t]| over frames and joints, plus that about the root, m/frame².
-        Dynamic_Degree: mean of |p[t+1] - p[t]|, plus that about the root, m/frame; the only one of which more is better.
+        Dynamic_Degree: mean of |p[t+1] - p[t]|, plus that about the root, m/frame; of this alone more is better.
         Foot_Sliding: mean horizontal step of a foot in contact, m/frame, mean of the two feet.
         Ground_Penetration: mean depth of the feet where they lie more than 5 mm under the floor, m.
         Foot_Floating: share of frames with a foot that is carried along, plus flights that are stuck or that shake.
@@ -61,7 +65,7 @@ def metrics(joints: Clip3D, up_axis: int = 2, *, length: Int[Array, ""] | int | 
     return {name: np.float64(value) for name, value in found.items()}
 
 
-def columns(joints: Clip3D, up_axis: int = 2, *, length: Any = None) -> dict[str, dict[str, Scalar]]:
+def columns(joints: Joints, up_axis: int = 2, *, length: Any = None) -> dict[str, dict[str, Scalar]]:
     """`metrics` in both readings: {"correct axis": ..., "official path": ...}. Published numbers may be either."""
     return {
         CORRECT: metrics(joints, up_axis, length=length),
@@ -69,7 +73,35 @@ def columns(joints: Clip3D, up_axis: int = 2, *, length: Any = None) -> dict[str
     }
 
 
-def official(joints: Clip3D, up_axis: int = 2) -> Clip3D:
+def batch(
+    clips: Sequence[Joints], up_axis: int = 2, *, length: int | None = None
+) -> dict[str, dict[str, Float[np.ndarray, " n"]]]:
+    """`columns` of many clips of any lengths, one program for all of them: (n,) numbers instead of one.
+
+    Args:
+        clips: positions, each (t, 22, 3).
+        up_axis: the axis of height of all of them.
+        length: frames that the program is made for; the longest clip's by default.
+
+    Raises:
+        ValueError: as `metrics`; no clips, or one that is longer.
+    """
+    if not clips:
+        raise ValueError("clips: expected at least one, found none")
+    counts = np.array([_checked(clip, up_axis, None) for clip in clips])
+    longest = int(counts.max()) if length is None else length
+    if counts.max() > longest:
+        raise ValueError(f"clips: expected at most {longest} frames, found {counts.max()}")
+    pad = lambda clip: np.pad(np.asarray(clip, np.float64), ((0, longest - len(clip)), (0, 0), (0, 0)), mode="edge")
+    padded = np.stack([pad(clip) for clip in clips])
+    with jax.enable_x64(True):
+        return {
+            CORRECT: jax.device_get(_compiled_batch(padded, up_axis, counts)),
+            OFFICIAL: jax.device_get(_compiled_batch(official(padded, up_axis), 2, counts)),
+        }
+
+
+def official(joints: Joints, up_axis: int = 2) -> Joints:
     """The y-up joints that the public pipeline hands to its metrics, which read their index 2 as height.
 
     Args:
@@ -86,7 +118,7 @@ def official(joints: Clip3D, up_axis: int = 2) -> Clip3D:
     return use.stack([-joints[..., 0], joints[..., 2], joints[..., 1]], -1)
 
 
-def frozen(joints: Clip3D) -> Clip3D:
+def frozen(joints: Joints) -> Joints:
     """The control row that games four of the five: the first frame, held."""
     use = jnp if isinstance(joints, jax.Array) else np
     return use.broadcast_to(joints[:1], joints.shape)
@@ -95,8 +127,8 @@ def frozen(joints: Clip3D) -> Clip3D:
 def _checked(joints: Any, up_axis: Any, length: Any) -> Any:
     """The number of frames that count."""
     shape = np.shape(joints)
-    if len(shape) != 3 or shape[1:] != (JOINTS, 3) or shape[0] < 3:
-        raise ValueError(f"joints: expected (t, {JOINTS}, 3) with at least 3 frames, found {shape}")
+    if len(shape) != 3 or shape[1:] != (len(JOINTS), 3) or shape[0] < 3:
+        raise ValueError(f"joints: expected (t, {len(JOINTS)}, 3) with at least 3 frames, found {shape}")
     if up_axis not in (0, 1, 2):
         raise ValueError(f"up_axis: expected 0, 1 or 2, found {up_axis!r}")
     known = shape[0] if length is None else length
@@ -113,16 +145,16 @@ def _checked(joints: Any, up_axis: Any, length: Any) -> Any:
 def _metrics(joints: Float[Array, "t joints 3"], up_axis: int, length: Any) -> dict[str, Float[Array, ""]]:
     times = jnp.arange(joints.shape[0])
     p = joints[jnp.minimum(times, length - 1)]  # padding may hold anything
-    local = p - p[:, ROOT][:, None]
+    local = p - p[:, 0][:, None]
     height, flat = p[:, FEET, up_axis], [axis for axis in range(3) if axis != up_axis]
     steps = _forward(p[:, FEET], length)
     valid = (times < length)[:, None]
-    contact = valid & ((_norm(steps) < STILL) | (height < LOW))
+    contact = valid & ((norm(steps) < STILL) | (height < LOW))
     below = valid & (height < -SUNK)
-    slid = jnp.sum(_norm(steps[..., flat]) * contact, 0) / (jnp.sum(contact, 0, dtype=p.dtype) + TINY)
+    slid = jnp.sum(norm(steps[..., flat]) * contact, 0) / (jnp.sum(contact, 0, dtype=p.dtype) + TINY)
     return {
-        "Jitter_Degree": sum(_mean(_norm(jnp.diff(x, 2, axis=0)), length - 2) for x in (p, local)),
-        "Dynamic_Degree": sum(_mean(_norm(jnp.diff(x, axis=0)), length - 1) for x in (p, local)),
+        "Jitter_Degree": sum(_mean(norm(jnp.diff(x, 2, axis=0)), length - 2) for x in (p, local)),
+        "Dynamic_Degree": sum(_mean(norm(jnp.diff(x, axis=0)), length - 1) for x in (p, local)),
         "Foot_Sliding": jnp.mean(slid),
         "Ground_Penetration": -jnp.sum(jnp.where(below, height, 0)) / jnp.maximum(jnp.sum(below), 1),
         "Foot_Floating": _floating(p, local, contact, valid, length),
@@ -130,12 +162,7 @@ def _metrics(joints: Float[Array, "t joints 3"], up_axis: int, length: Any) -> d
 
 
 _compiled = jax.jit(_metrics, static_argnums=1)
-
-
-def _norm(x: Float[Array, "*batch 3"]) -> Float[Array, "*batch"]:
-    """Euclidean, with gradient 0 at 0."""
-    square = jnp.sum(x * x, -1)
-    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+_compiled_batch = jax.jit(jax.vmap(_metrics, (0, None, 0)), static_argnums=1)
 
 
 def _mean(values: Float[Array, "t joints"], frames: Any) -> Float[Array, ""]:
@@ -152,10 +179,10 @@ def _forward(x: Float[Array, "t *joints 3"], length: Any) -> Float[Array, "t *jo
 def _floating(p: Any, local: Any, contact: Any, valid: Any, length: Any) -> Float[Array, ""]:
     """Frames with a bad contact, half the frames in which a flight is stuck, and all frames of flights that shake,
     over the clip's."""
-    root = _norm(_forward(p[:, ROOT], length))[:, None]
-    ratio = _norm(_forward(local[:, FEET], length)) / (root + TINY)  # 1 for a planted foot, 0 for one that is carried
+    root = norm(_forward(p[:, 0], length))[:, None]
+    ratio = norm(_forward(local[:, FEET], length)) / (root + TINY)  # 1 for a planted foot, 0 for one that is carried
 
-    moves = _norm(_forward(p[:, FEET], length)) > MOVES
+    moves = norm(_forward(p[:, FEET], length)) > MOVES
     bad = moves & ((ratio < CARRIED) | (ratio > RACING)) & (root >= RESTING)
     flagged = valid[:, 0] & jnp.where(contact.all(1), bad.all(1), (contact & bad).any(1))
 
@@ -191,13 +218,13 @@ def _count(what: Bool[Array, "t n"], first: Int[Array, "t n"], last: Int[Array, 
 def _bearing(x: Float[Array, "t 3"], first: Int[Array, " t"], last: Int[Array, " t"]) -> Float[Array, " t"]:
     """What grows with the angle between the way from `first` to here and the way from `first` to `last`.
 
-    The public code takes arccos of the product of both ways over (norm + 1e-6), which for a straight flight hangs on the
-    last bits. This is twice 1 minus that product, up to what is constant in a flight, as a sum of small positive terms:
-    the same order, in float32 too.
+    The public code takes arccos of the product of both ways, each over its norm + 1e-6, which for a straight flight
+    hangs on the last bits. This is twice 1 minus that product, up to what is constant in a flight, as a sum of positive
+    terms: the same order, in float32 too.
     """
     here, whole = x - x[first], x[last] - x[first]
-    size = _norm(here)[:, None]
-    apart = here / (size + TINY) - whole / (_norm(whole)[:, None] + TINY)
+    size = norm(here)[:, None]
+    apart = here / (size + TINY) - whole / (norm(whole)[:, None] + TINY)
     return jnp.sum(apart * apart, -1) + (TINY * (2 * size + TINY) / (size + TINY) ** 2)[:, 0]
 
 
