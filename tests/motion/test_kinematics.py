@@ -83,7 +83,6 @@ def test_aim():
     close(rotations.rotate(turn, unit(bone)), unit(to_bone))
     moved = np.asarray(rotations.rotate(turn, side))
     close((np.cross(to_bone, to_side) * moved).sum(1), 0, 1e-5)
-    assert (
-        np.sum(moved * to_side - unit(to_bone) * (unit(to_bone) * to_side).sum(1, keepdims=True) * moved, 1) > 0
-    ).all()
+    rest_of_side = to_side - unit(to_bone) * (unit(to_bone) * to_side).sum(1, keepdims=True)
+    assert (np.sum(moved * rest_of_side, 1) > 0).all()
     close(np.linalg.det(np.asarray(turn)), 1.0, 1e-5)

@@ -1,16 +1,22 @@
 """Bodies: rotations, kinematics, and the forms in which motions are kept. Pure JAX; knows no model.
 
-    rows = motion.to_276(joints, root, body, transl)        # (T + 1) frames -> (T, 276), canonical
+    rows = motion.to_276(joints, root, body, transl)        # T + 1 frames -> (T, 276), canonical
     moved = motion.from_276(rows, path="velocity")          # Motion(joints, root, body, transl)
+    rows = motion.resample(rows, 30)                        # 30 frames a second -> 20
     motion.rot6d(matrix), motion.matrix(rot6d)
 
-Metres, radians, frames at 20 a second, z up, y forward; a bodies' frame of rest is SMPL's (x left, y up, z forward).
-Functions are written for one motion, and `jax.vmap` makes batches.
+Metres, radians, 20 frames a second, z up, y forward; a body's own frame is SMPL's (x left, y up, z forward). Functions
+are written for one motion, and `jax.vmap` makes batches.
 
 | module | what is in it |
 | --- | --- |
 | `rotations` | matrices, 6-D, quaternions, axis-angle |
 | `kinematics` | 22 joints, forward kinematics, exact inverse kinematics of limbs with two bones |
+| `canonical` | where a motion begins; moving joints and parameters alike |
+| `rep276` | ViMoGen's 276 numbers a frame and both of their inverses |
+| `reference` | the 138 numbers of its second branch, and their corruption |
+| `smoothing`, `resampling` | over time: a short Gaussian; other frame rates |
+| `camera` | from a camera's space to the world, and into the picture |
 | `shapes` | checks of shapes in one line |
 """
 
@@ -18,6 +24,9 @@ from vrjax.files import named
 from vrjax.motion.kinematics import JOINTS as JOINTS
 from vrjax.motion.kinematics import PARENTS as PARENTS
 from vrjax.motion.kinematics import Motion as Motion
+from vrjax.motion.rep276 import from_276 as from_276
+from vrjax.motion.rep276 import to_276 as to_276
+from vrjax.motion.resampling import resample as resample
 from vrjax.motion.rotations import matrix as matrix
 from vrjax.motion.rotations import rot6d as rot6d
 
