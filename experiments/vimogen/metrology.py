@@ -8,7 +8,6 @@ planted in all of them with a size that is known, and a metric should grow with 
 and not be won by a pose that never moves.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

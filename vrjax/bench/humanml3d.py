@@ -4,7 +4,7 @@
     scores = {name: humanml3d.evaluate(features, key) for name, features in rows.items()}   # "ground-truth" among them
     lines = humanml3d.summary(scores)
 
-An evaluator puts texts and motions into one space. The numbers of papers are made by one set of weights, text_mot_match,
+An evaluator puts texts and motions into one space. Papers' numbers are made by one set of weights, text_mot_match,
 which is known to rank some generated motions above real ones; numbers of two evaluators belong in two tables. The
 functions compute in float64 on the host: a Fréchet distance is a small difference of large traces.
 """

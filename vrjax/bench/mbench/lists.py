@@ -1,41 +1,23 @@
 """MBench's files: the list of what is evaluated, the motions, and the three result files of its public code."""
 
+import collections
+import json
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vrjax.bench.mbench import answers, formulas
 from vrjax.files import given, writing
-from vrjax.files.records import load
-from vrjax.motion import files
+from vrjax.motion import annotations
+from vrjax.motion.annotations import Evaluated as Item
 
 LIST = "MBench_eval_info.json"
 BODY = ("Body_Penetration", "Pose_Quality")
 DIMENSIONS = (*formulas.NAMES, *BODY, *answers.ASKED)
 HIGHER = ("Dynamic_Degree", *answers.ASKED)  # of these more is better
-
-
-class Item(NamedTuple):
-    """One line of the list: a motion is evaluated in one dimension.
-
-    Attributes:
-        dimension: one of `DIMENSIONS`.
-        id: of the motion, 0 to 449; several items share it.
-        prompt: the text, or the action of a choice.
-        category: as the list has it.
-        motion_duration: in frames at 20 a second.
-        distractors: the wrong choices, where there are any.
-    """
-
-    dimension: str
-    id: int
-    prompt: str
-    category: str
-    motion_duration: int
-    distractors: tuple[str, ...] = ()
 
 
 class Score(NamedTuple):
@@ -63,14 +45,12 @@ def read(path: str | os.PathLike, *, dimensions: Sequence[str] = DIMENSIONS) -> 
         raise ValueError(f"dimensions: expected some of {', '.join(DIMENSIONS)}, found {wrong[0]!r}")
     path = pathlib.Path(path)
     path = path / LIST if path.is_dir() else path
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected MBench's {LIST}")
-    rows = load(given.text(path), path)
-    if not isinstance(rows, list) or not rows:
-        raise ValueError(f"{path}: expected a list of items, found {type(rows).__name__}")
-    items = [_item(path, number, row) for number, row in enumerate(rows)]
-    if twice := [item for item, count in _counted((i.dimension, i.id) for i in items).items() if count > 1]:
-        raise ValueError(f"{path}: {twice[0][0]} of motion {twice[0][1]} stands there twice")
+    items = annotations.read_mbench_eval(path)
+    if strange := [item for item in items if item.dimension not in DIMENSIONS]:
+        raise ValueError(f"{path}: expected one of {', '.join(DIMENSIONS)}, found {strange[0].dimension!r:.100}")
+    counts = collections.Counter((item.dimension, item.id) for item in items)
+    if twice := [f"{dimension} of motion {number}" for (dimension, number), n in counts.items() if n > 1]:
+        raise ValueError(f"{path}: {twice[0]} stands there twice")
     return [item for item in items if item.dimension in dimensions]
 
 
@@ -112,7 +92,7 @@ def write_results(
             "prompt": score.item.prompt,
             "dimension": score.item.dimension,
             "id": score.item.id,
-            **({"auxiliary_info": list(score.item.distractors)} if score.item.distractors else {}),
+            **({"auxiliary_info": list(score.item.auxiliary_info)} if score.item.auxiliary_info else {}),
             "category": score.item.category,
             "motion_duration": score.item.motion_duration,
             "evaluation_file": score.file,
