@@ -99,6 +99,8 @@ def test_the_protocol_replicates_and_sums_up(features):
     assert mine["fid"] == pytest.approx(np.mean(values)) and len(set(values)) == 4
     assert mine["fid interval"] == pytest.approx(1.96 * np.std(values) / 2)
     assert mine["multimodality"] > 1
+    head, body = humanml3d.cells([real, mine])
+    assert body[0][1] == "1.000 ± 0.000" and body[0][-2:] == ["-", "4"] and len(body[1]) == len(head)
 
     asked = []
     anew = humanml3d.evaluate(lambda n: asked.append(n) or rows["mine"], key, repeats=3, pairs=50)

@@ -78,6 +78,8 @@ def test_one_clip_alone_and_cut_by_its_length(clips):
     whole = mbench.metrics(x)
     assert all(isinstance(value, np.float64) for value in whole.values())
     np.testing.assert_allclose(list(whole.values()), list(mbench_loops.metrics(x).values()), atol=1e-12)
+    constant = jax.jit(lambda: jnp.float32(mbench.metrics(x)["Jitter_Degree"]))
+    assert float(constant()) == pytest.approx(whole["Jitter_Degree"], rel=1e-6)
     x[31:] = np.nan
     for name, value in mbench.metrics(x, length=31).items():
         np.testing.assert_allclose(value, mbench_loops.metrics(x[:31])[name], atol=1e-12)

@@ -39,9 +39,14 @@ def test_walks_stand_still_on_the_floor_and_go_where_they_should(walk):
 
 
 def test_a_planted_slide_and_a_planted_depth_are_read_as_they_were_planted(found):
-    """A slide is what every standing foot does in a frame; a depth what a standing toe lies under the floor."""
+    """A slide is what every standing foot does in a frame; a depth what a standing toe lies under the floor.
+
+    The metric takes lifting and landing toes under 2 cm for standing ones: it reads about four fifths of the slide, on
+    top of what it reads of feet that do not slide at all.
+    """
     slides = found["slide"]["Foot_Sliding"] - found["none"]["Foot_Sliding"]
-    np.testing.assert_allclose(slides, metrology.DEFECTS["slide"][1], rtol=0.15)
+    np.testing.assert_allclose(slides, metrology.DEFECTS["slide"][1], rtol=0.25)
+    assert found["none"]["Foot_Sliding"][0] > 0.005
     depth = found["sink"]["Ground_Penetration"]
     assert all(0.5 * d < value <= d for d, value in zip(metrology.DEFECTS["sink"][1], depth, strict=True))
     walk = metrology.walks()[0]
@@ -72,6 +77,9 @@ def test_what_the_table_says(verdicts):
     wins = {name for name, verdict in verdicts.items() if verdict.frozen_wins}
     assert {"Jitter_Degree", "Foot_Sliding"} <= wins and not wins & {"Dynamic_Degree", "path error", "keyframe error"}
     assert verdicts["Jitter_Degree"].reacts.get("rate") == "better"
+    floating, sliding = verdicts["Foot_Floating"], verdicts["Foot_Sliding"]
+    assert floating.values == (0.0,) * 4 and floating.reacts.get("glide") == "worse"  # a hovering body is not floating
+    assert sliding.reacts.get("hover") == "better" and sliding.reacts.get("sink") == "worse"
     assert not verdicts["end-effector error"].reacts.get("sink") == "better"
 
 

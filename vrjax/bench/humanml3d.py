@@ -13,7 +13,7 @@ import dataclasses
 import math
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -230,7 +230,10 @@ class Score:
     multimodality: float | None
 
 
-MEASURES = tuple(field.name for field in dataclasses.fields(Score))[1:]
+HEADS = {
+    **{"top1": "R@1 ↑", "top2": "R@2 ↑", "top3": "R@3 ↑", "fid": "FID ↓", "mm_dist": "MM-Dist ↓"},
+    **{"diversity": "Diversity →", "multimodality": "MultiModality ↑"},  # → : the nearer to real motions' the better
+}
 
 
 def evaluate(
@@ -290,10 +293,18 @@ def summary(scores: Mapping[str, list[Score]]) -> list[dict[str, Any]]:
         if not found or [score.repeat for score in found] != wanted or len(set(wanted)) != len(wanted):
             raise ValueError(f"scores: {row} has other replications than {TRUTH} ({len(found)} and {len(wanted)})")
         line: dict[str, Any] = {"row": row, "n": len(found)}
-        for name in MEASURES:
+        for name in HEADS:
             values = [getattr(score, name) for score in found]
             known = None not in values
             line[name] = float(np.mean(values)) if known else None
             line[f"{name} interval"] = float(1.96 * np.std(values) / math.sqrt(len(values))) if known else None
         lines.append(line)
     return lines
+
+
+def cells(lines: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Head and body of the table, as text."""
+    said = lambda line, name: "-" if line[name] is None else f"{line[name]:.3f} ± {line[f'{name} interval']:.3f}"
+    return ["row", *HEADS.values(), "n"], [
+        [line["row"], *(said(line, name) for name in HEADS), str(line["n"])] for line in lines
+    ]

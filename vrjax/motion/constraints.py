@@ -7,9 +7,9 @@ the motion lacks is refused. Positions are compared where they are: nothing is a
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from vrjax.motion.kinematics import FEET
@@ -112,7 +112,7 @@ def _ground(up_axis: int) -> np.ndarray:
 
 def _at(joints: Any, frames: Any) -> Array:
     """Joints at frames; JAX alone would clamp a frame that is not there."""
-    if not isinstance(frames, jax.core.Tracer):
+    if not isinstance(frames, Tracer):
         wrong = [int(i) for i in np.ravel(frames) if not 0 <= i < joints.shape[0]]
         if wrong:
             raise ValueError(f"frames: expected 0 to {joints.shape[0] - 1}, found {wrong[0]}")

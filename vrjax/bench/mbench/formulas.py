@@ -8,13 +8,14 @@ All five are exactly 0 for a frozen pose. A mask of frames (`length`) stands for
 lengths are one program.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from vrjax.motion.kinematics import FEET, JOINTS
@@ -36,7 +37,7 @@ Joints = Float[Real, "t joints 3"]
 Scalar = Float[Array, ""] | np.floating
 
 
-def metrics(joints: Joints, up_axis: int = 2, *, length: Int[Array, ""] | int | None = None) -> dict[str, Scalar]:
+def metrics(joints: Joints, up_axis: int = 2, *, length: Int[Array, ""] | int | None = None) -> Mapping[str, Scalar]:
     """Jitter, dynamics, sliding, penetration and floating of one clip.
 
     Inside `jit`, `vmap` and `grad` it is an ordinary function in the dtype of the joints. Called with arrays it
@@ -58,14 +59,14 @@ def metrics(joints: Joints, up_axis: int = 2, *, length: Int[Array, ""] | int | 
         ValueError: not 22 joints, fewer than 3 frames, no such axis, or positions that are not finite.
     """
     frames = _checked(joints, up_axis, length)
-    if any(isinstance(x, jax.core.Tracer) for x in (joints, length)):
+    if any(isinstance(x, Tracer) for x in (joints, length)):
         return _metrics(jnp.asarray(joints), up_axis, frames)
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), jax.ensure_compile_time_eval():  # constants of a traced function are arrays too
         found = jax.device_get(_compiled(np.asarray(joints, np.float64), up_axis, frames))
     return {name: np.float64(value) for name, value in found.items()}
 
 
-def columns(joints: Joints, up_axis: int = 2, *, length: Any = None) -> dict[str, dict[str, Scalar]]:
+def columns(joints: Joints, up_axis: int = 2, *, length: Any = None) -> dict[str, Mapping[str, Scalar]]:
     """`metrics` in both readings: {"correct axis": ..., "official path": ...}. Published numbers may be either."""
     return {
         CORRECT: metrics(joints, up_axis, length=length),
@@ -132,11 +133,11 @@ def _checked(joints: Any, up_axis: Any, length: Any) -> Any:
     if up_axis not in (0, 1, 2):
         raise ValueError(f"up_axis: expected 0, 1 or 2, found {up_axis!r}")
     known = shape[0] if length is None else length
-    if not isinstance(known, jax.core.Tracer):
+    if not isinstance(known, Tracer):
         known = int(known)
         if not 3 <= known <= shape[0]:
             raise ValueError(f"length: expected 3 to {shape[0]} frames, found {known}")
-        if not isinstance(joints, jax.core.Tracer) and not np.isfinite(np.asarray(joints)[:known]).all():
+        if not isinstance(joints, Tracer) and not np.isfinite(np.asarray(joints)[:known]).all():
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(np.asarray(joints)[:known]))[0])
             raise ValueError(f"joints: expected finite positions, found {np.asarray(joints)[where]} at {where}")
     return known
@@ -152,9 +153,10 @@ def _metrics(joints: Float[Array, "t joints 3"], up_axis: int, length: Any) -> d
     contact = valid & ((norm(steps) < STILL) | (height < LOW))
     below = valid & (height < -SUNK)
     slid = jnp.sum(norm(steps[..., flat]) * contact, 0) / (jnp.sum(contact, 0, dtype=p.dtype) + TINY)
+    shaken, moved = ([norm(jnp.diff(x, order, axis=0)) for x in (p, local)] for order in (2, 1))
     return {
-        "Jitter_Degree": sum(_mean(norm(jnp.diff(x, 2, axis=0)), length - 2) for x in (p, local)),
-        "Dynamic_Degree": sum(_mean(norm(jnp.diff(x, axis=0)), length - 1) for x in (p, local)),
+        "Jitter_Degree": _mean(shaken[0], length - 2) + _mean(shaken[1], length - 2),
+        "Dynamic_Degree": _mean(moved[0], length - 1) + _mean(moved[1], length - 1),
         "Foot_Sliding": jnp.mean(slid),
         "Ground_Penetration": -jnp.sum(jnp.where(below, height, 0)) / jnp.maximum(jnp.sum(below), 1),
         "Foot_Floating": _floating(p, local, contact, valid, length),
