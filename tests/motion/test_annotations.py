@@ -50,8 +50,8 @@ def test_prompts_and_what_is_evaluated(tmp_path):
 
 
 WRONG = {
-    "expected a list of entries": (annotations.read_vimogen, {"clips": []}),
-    "holds list, expected a list of entries|holds nothing": (annotations.read_vimogen, []),
+    "holds dict, expected a list of entries": (annotations.read_vimogen, {"clips": []}),
+    "holds nothing, expected a list of entries": (annotations.read_vimogen, []),
     "entry 1 is str, expected an object": (annotations.read_vimogen, [CLIP, "walk"]),
     "entry 0 has no 'motion_path'": (annotations.read_vimogen, [{k: v for k, v in CLIP.items() if k != "motion_path"}]),
     "entry 0 motion_path is 3, expected str": (annotations.read_vimogen, [CLIP | {"motion_path": 3}]),
