@@ -167,11 +167,11 @@ def test_batches_gradients_and_degenerate_poses():
 def test_a_wrong_shape_is_one_line():
     joints = public()["joints"]
     for wrong in (joints[:, :21], joints[:1], joints[None]):
-        with pytest.raises((ValueError, TypeError), match="joints"):
+        with pytest.raises(ValueError, match="to_263: joints has"):
             motion.to_263(wrong)
     with pytest.raises(ValueError, match=r"target_offsets has shape \(24, 3\), expected \(22, 3\)"):
         motion.to_263(joints, target_offsets=np.zeros((24, 3), np.float32))
-    with pytest.raises(ValueError, match=r"rows has shape \(4, 276\), expected \(4, 263\)|frames, 263"):
+    with pytest.raises(ValueError, match=r"rows has shape \(4, 276\), expected \(frames, 263\)"):
         motion.from_263(np.zeros((4, 276), np.float32))
 
 

@@ -19,6 +19,7 @@ are written for one motion, and `jax.vmap` makes batches.
 | `smoothing`, `resampling` | over time: a short Gaussian; other frame rates |
 | `camera` | from a camera's space to the world, and into the picture |
 | `rep263`, `axes` | HumanML3D's 263 numbers a frame and the way back; which way is up |
+| `representations` | these two behind one protocol, and where to add another |
 | `files`, `smpl` | motion files, joints and text embeddings; SMPL's parameters |
 | `bvh`, `bvh_text` | skeletons that move, for Blender and others; their text |
 | `annotations` | the lists of ViMoGen-228K and MBench |

@@ -64,8 +64,8 @@ def rotations(found: Smpl, *, first_order: bool = False) -> tuple[Float[Array, "
     return rot.matrix_from_axis_angle(orient, first_order=first_order), body
 
 
-def parameters(root: Float[Real, "T 3 3"], body: Float[Real, "T J 3 3"], transl: Float[Real, "T 3"]) -> Smpl:
-    """The parameters of a motion's rotations, body (T, 21, 3, 3); angles from 0 to pi.
+def parameters(root: Float[Real, "..."], body: Float[Real, "..."], transl: Float[Real, "..."]) -> Smpl:
+    """The parameters of root (T, 3, 3), body (T, 21, 3, 3) and transl (T, 3), in metres; angles from 0 to pi.
 
     Raises:
         ValueError: shapes that do not fit.
