@@ -17,6 +17,7 @@ are written for one motion, and `jax.vmap` makes batches.
 | `reference` | the 138 numbers of its second branch, and their corruption |
 | `smoothing`, `resampling` | over time: a short Gaussian; other frame rates |
 | `camera` | from a camera's space to the world, and into the picture |
+| `program` | procedural motion with text and exact contacts |
 | `shapes` | checks of shapes in one line |
 """
 
