@@ -124,7 +124,7 @@ def pose(targets: Targets) -> Motion:
 
 def _limb(ends, lengths, pole, rest_bone, rest_pole):
     """Rotations in the world of a limb's two bones, whose hinge is square to the plane that the pole spans."""
-    middle, end = two_bone(*ends, *lengths, pole)
+    middle, end = two_bone(ends[0], ends[1], lengths[0], lengths[1], pole)
     hinge, rest = jnp.cross(pole, ends[1] - ends[0]), np.cross(rest_pole, rest_bone)
     bone = jnp.asarray(rest_bone)
     return aim(bone, rest, middle - ends[0], hinge), aim(bone, rest, end - middle, hinge)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from vrjax.motion.kinematics import Motion
 from vrjax.motion.program import curves, verbs
 from vrjax.motion.program.body import ANKLE_HEIGHT, HIP_WIDTH, OFFSETS, SHIN, THIGH, Targets, pose, root_rotation
-from vrjax.motion.rotations import rotate
+from vrjax.motion.rotations import Real, rotate
 
 FPS = 20
 STEP = 0.5  # seconds of a step at normal speed
@@ -34,12 +34,12 @@ class Script(NamedTuple):
         upper_side: 0 left, 1 right.
     """
 
-    lower: Int[Array, "*n"]
-    side: Int[Array, "*n"]
-    speed: Int[Array, "*n"]
-    count: Int[Array, "*n"]
-    upper: Int[Array, "*n"]
-    upper_side: Int[Array, "*n"]
+    lower: Int[Real, "*n"]
+    side: Int[Real, "*n"]
+    speed: Int[Real, "*n"]
+    count: Int[Real, "*n"]
+    upper: Int[Real, "*n"]
+    upper_side: Int[Real, "*n"]
 
 
 class Style(NamedTuple):
@@ -120,8 +120,9 @@ def direct(script: Script, style: Style, frames: int) -> Performance:
     ankles, foot_yaw, foot_pitch, contacts = jax.tree.map(lambda a, b: jnp.where(walking, a, b), stepping, standing)
 
     pitch = row["lean"] + row["pitch"] * style.size * peak
-    weight = jnp.where(row["tuck"] > 0, 1.0, jnp.where(row["kick_up"] > 0, peak, 0.0))
-    aside = 0.8 * HIP_WIDTH * weight * jnp.where(script.side == 0, 1.0, -1.0) - 0.025 * gait
+    # Over the foot that carries: stepping to the right while the left one swings, hopping to the side, kicking away.
+    carried = jnp.where(row["tuck"] > 0, 1.0, 0.0) - jnp.where(row["kick_up"] > 0, peak, 0.0)
+    aside = 0.8 * HIP_WIDTH * carried * jnp.where(script.side == 0, 1.0, -1.0) - 0.025 * gait
     place = place + _offset(yaw, jnp.stack([aside, -row["back"] * peak], -1))
     height = ANKLE_HEIGHT + 0.985 * (THIGH + SHIN) - OFFSETS[1, 1]
     height = height - row["crouch"] - row["dip"] * style.size * peak - drop + up
@@ -231,7 +232,7 @@ def _hands(row, script, style, time, tact, duration, pace, apart) -> Array:
     return jnp.where(row["apart"] > 0, _arc(HANGING, ARMS_OUT, apart[:, None, None]), hands)
 
 
-def _arc(start: Array | np.ndarray, end: Array | np.ndarray, amount: Array) -> Array:
+def _arc(start: Real, end: Real, amount: Array) -> Array:
     """From one place of a hand to another, outward around the shoulder where it is lifted past it."""
     outward = jnp.array([0.3, 0.0, 0.0]) * jnp.abs(end[1] - start[1])
-    return start + amount * (end - start) + 4 * amount * (1 - amount) * outward
+    return jnp.asarray(start) + amount * (end - start) + 4 * amount * (1 - amount) * outward

@@ -53,10 +53,10 @@ def scripts(split: str) -> Script:
             speeds = range(3) if lower.paced else (1,)
             counts = range(1, 4 if lower.counted else 2)
             for side, speed, count, hand in np.ndindex(len(sides), len(speeds), len(counts), 2 if upper.sided else 1):
-                script = Script(*(np.int32(x) for x in (i, side, speeds[speed], counts[count], j, hand)))
-                if set_of(script) == split:
-                    rows.append(script)
-    return Script(*(np.array(column) for column in zip(*rows, strict=True)))
+                row = (i, side, speeds[speed], counts[count], j, hand)
+                if set_of(Script(*(np.asarray(x, np.int32) for x in row))) == split:
+                    rows.append(row)
+    return Script(*np.array(rows, np.int32).T)
 
 
 @functools.cache
@@ -103,7 +103,7 @@ def script(
         _index("upper action", upper, [row.name for row in verbs.UPPER]),
         _index("side", upper_side, verbs.SIDES),
     )
-    return Script(*(np.int32(x) for x in found))
+    return Script(*(np.asarray(x, np.int32) for x in found))
 
 
 def _index(what: str, word: str, known: Sequence[str]) -> int:

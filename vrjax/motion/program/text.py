@@ -37,12 +37,10 @@ def caption(script: Script, paraphrase: int = 0, *, long: bool = False) -> str:
     """
     if not 0 <= paraphrase < verbs.PARAPHRASES:
         raise ValueError(f"caption: paraphrase must be 0 to {verbs.PARAPHRASES - 1}, found {paraphrase}")
-    s = Script(*(int(x) for x in script))
-    parts = (
-        _first(s.lower, s.side, s.speed, s.count, paraphrase, long),
-        _second(s.upper, s.upper_side, paraphrase, long),
-    )
-    return " ".join(part for part in parts if part).replace(" ,", ",")
+    lower, side, speed, count, upper, upper_side = (int(x) for x in script)
+    first = _first(lower, side, speed, count, paraphrase, long)
+    second = _second(upper, upper_side, paraphrase, long)
+    return f"{first} {second}".strip().replace(" ,", ",")
 
 
 def vocabulary() -> tuple[str, ...]:
@@ -89,7 +87,7 @@ def _tables(long: bool) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
     """The vocabulary of both styles, and the numbers of the first and second parts of captions in this one."""
     shapes = ((len(verbs.LOWER), 2, 3, 3, verbs.PARAPHRASES), (len(verbs.UPPER), 2, verbs.PARAPHRASES))
     first = lambda i, style: _first(i[0], i[1], i[2], i[3] + 1, i[4], style).split()
-    second = lambda i, style: _second(*i, style).split()
+    second = lambda i, style: _second(i[0], i[1], i[2], style).split()
     texts = {
         (part, style): {i: make(i, style) for i in np.ndindex(*shape)}
         for (part, make, shape), style in itertools.product(
