@@ -78,7 +78,7 @@ def measure(joints: Float[Real, "t 22 3"]) -> Facts:
     before = jnp.sum(ankles * ahead[:, None], -1)
     trunk = j[:, 12] - j[:, 0]
     left = unit(j[:, 16] - j[:, 17])
-    up = j[:, 12] - j[:, 3]
+    up = (j[:, 13] + j[:, 14]) / 2 - j[:, 9]
     up = unit(up - jnp.sum(up * left, -1, keepdims=True) * left)
     arms = j[:, 20:22] - j[:, 16:18]
     outward = jnp.sum(arms * left[:, None], -1) * jnp.array([1.0, -1.0])
@@ -173,12 +173,12 @@ def _upper(f: Facts) -> dict[str, Array]:
     forward = runs(ahead > 0.75)
     back = runs((ahead < -0.1) & (up > 0.2))
     return {
-        "none": jnp.all(jnp.max(up, 0) < -0.8),
+        "none": jnp.all(jnp.max(up, 0) < -0.76),
         "wave": (jnp.min(up, 0) > 0.2) & (swings >= 3) & other_low,
         "raise": jnp.all((runs(up > 0.7) > 0) & (jnp.min(up, 0) < 0.0)),
         "clap": jnp.all((jnp.min(ahead, 0) > 0.4) & (jnp.max(up, 0) < 0.3)) & (runs(f.palms < 0.35) >= 3),
         "punch": (forward >= 2) & (back == 0) & other_low & (jnp.min(ahead, 0) > 0.2),
-        "hips": jnp.all((jnp.max(up, 0) < -0.55) & (jnp.min(up, 0) > -0.8)),
+        "hips": jnp.all((jnp.max(up, 0) < -0.55) & (jnp.min(up, 0) > -0.76)),
         "reach": jnp.all(jnp.min(ahead, 0) > 0.75),
         "throw": (runs(ahead > 0.6) > 0) & (back > 0) & other_low,
     }
