@@ -25,7 +25,7 @@ def clip() -> Motion:
 
 
 def aligned(joints, to):
-    """Joints moved and turned about z so that in frame 0 the pelvis and the line of the hips are where `to` has them."""
+    """Joints moved and turned about z so that frame 0 has pelvis and line of hips where `to` has them."""
     sideways = lambda j: np.arctan2(*(j[0, 2] - j[0, 1])[1::-1])
     joints, to = np.float64(joints), np.float64(to)
     turn = Rotation.from_euler("z", sideways(to) - sideways(joints)).as_matrix()

@@ -23,6 +23,7 @@ are written for one motion, and `jax.vmap` makes batches.
 | `files`, `smpl` | motion files, joints and text embeddings; SMPL's parameters |
 | `bvh`, `bvh_text` | skeletons that move, for Blender and others; their text |
 | `annotations` | the lists of ViMoGen-228K and MBench |
+| `program` | procedural motion with text and exact contacts |
 | `shapes` | checks of shapes in one line |
 """
 

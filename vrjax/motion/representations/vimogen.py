@@ -1,4 +1,4 @@
-"""ViMoGen's 276 numbers (`vrjax.motion.rep276`), where the motion is; joints by their velocities, as MBench reads them."""
+"""ViMoGen's 276 numbers (`vrjax.motion.rep276`), where the motion is; joints by their velocities, as in MBench."""
 
 from jaxtyping import Array, Float
 
