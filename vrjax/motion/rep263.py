@@ -110,9 +110,10 @@ def from_263(rows: Float[Real, "..."]) -> Float[Array, "t 22 3"]:
         Positions in metres, y up, from (0, height, 0) with the identity as heading, a frame for each row.
 
     Raises:
-        ValueError: another shape.
+        ValueError: another shape, or no rows.
     """
-    expect("from_263", rows=(rows, ("frames", WIDTH)))
+    if not expect("from_263", rows=(rows, ("frames", WIDTH)))["frames"]:
+        raise ValueError("from_263: rows has no frames, expected at least 1")
     rows = jnp.asarray(rows)
     yaw = 2 * jnp.concatenate([jnp.zeros(1, rows.dtype), jnp.cumsum(rows[:-1, 0])])
     back = about("y", -yaw)
