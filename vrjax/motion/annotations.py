@@ -216,7 +216,8 @@ def _read(path: str | os.PathLike, make: Callable[[_Fields], Entry]) -> list[Ent
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error!s:.80})") from None
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{path}: holds {type(entries).__name__}, expected a list of entries")
+        found = "nothing" if entries == [] else type(entries).__name__
+        raise ValueError(f"{path}: holds {found}, expected a list of entries")
     out = []
     for i, entry in enumerate(entries):
         try:

@@ -135,7 +135,7 @@ def write_bvh(
         raise ValueError(
             f"write_bvh: parents {tuple(parents)}, expected {count}, the root's -1 first, each before its own"
         )
-    if fps <= 0:
+    if not 0 < fps < np.inf:
         raise ValueError(f"write_bvh: fps={fps}, expected a positive number")
     bones = _own_offsets(joints, root, body, parents) if offsets is None else shapes["offsets"][0]
     if _z_up(up_axis):
@@ -145,7 +145,9 @@ def write_bvh(
     lines, order = ["HIERARCHY"], []
     bvh_text.describe(0, "", names, parents, bones, lines, order)
     lines += ["MOTION", f"Frames: {len(joints)}", f"Frame Time: {1 / fps:.9g}"]
-    lines += [bvh_text.numbers(row) for row in np.concatenate([joints[:, 0], angles[:, order].reshape(*frames, -1)], 1)]
+    lines += [
+        bvh_text.row_text(row) for row in np.concatenate([joints[:, 0], angles[:, order].reshape(*frames, -1)], 1)
+    ]
     writing.text(path, "\n".join(lines) + "\n")
 
 

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 ORDER = "ZXY"  # of the rotations that are written: Blender's and most programs' own
 _TIP = 0.1  # metres from a last joint to its tip, which the format wants
-_MOST = 1000  # joints of a file
+_MOST, _MOST_POSES = 500, 1 << 24  # joints of a file; joints times frames
 _CHANNELS = tuple(f"{axis}{kind}" for kind in ("position", "rotation") for axis in "XYZ")
 
 
@@ -35,6 +35,8 @@ def parse(text: str) -> tuple[list[Joint], np.ndarray, float]:
     if not seconds > 0:
         raise ValueError(f"Frame Time: {motion[2]:.40}, expected seconds")
     words, width = parts[1][motion.end() :].split(), sum(len(joint.channels) for joint in skeleton)
+    if frames * len(skeleton) > _MOST_POSES:
+        raise ValueError(f"{frames} frames of {len(skeleton)} joints, expected at most {_MOST_POSES} of both")
     if not frames or len(words) != frames * width:
         raise ValueError(f"{len(words)} numbers, expected {frames} frames of {width} (torn?)")
     try:
@@ -58,7 +60,8 @@ def _skeleton(text: str) -> list[Joint]:
         if not word:
             continue
         current = above[-1] if above else None
-        if word in ("ROOT", "JOINT") and named is None and (word == "ROOT") == (not joints) and current != -2:
+        starts = word == "ROOT" and not joints or word == "JOINT" and current not in (None, -2)
+        if starts and named is None:
             if not rest or len(joints) == _MOST:
                 raise ValueError(f"{word} {rest:.40}: expected a name, and at most {_MOST} joints")
             named = len(joints)
@@ -133,7 +136,7 @@ def describe(
     order.append(joint)
     inner, turns = indent + "  ", " ".join(f"{axis}rotation" for axis in ORDER)
     lines += [f"{indent}{'JOINT' if joint else 'ROOT'} {names[joint]}", indent + "{"]
-    lines.append(f"{inner}OFFSET {numbers(offsets[joint] if joint else np.zeros(3))}")
+    lines.append(f"{inner}OFFSET {row_text(offsets[joint] if joint else np.zeros(3))}")
     lines.append(f"{inner}CHANNELS " + (f"3 {turns}" if joint else f"6 Xposition Yposition Zposition {turns}"))
     children = [child for child, parent in enumerate(parents) if parent == joint]
     for child in children:
@@ -141,10 +144,10 @@ def describe(
     if not children:
         length = np.linalg.norm(offsets[joint])
         tip = _TIP * offsets[joint] / length if length else np.array([0, _TIP, 0])
-        lines += [f"{inner}End Site", inner + "{", f"{inner}  OFFSET {numbers(tip)}", inner + "}"]
+        lines += [f"{inner}End Site", inner + "{", f"{inner}  OFFSET {row_text(tip)}", inner + "}"]
     lines.append(indent + "}")
 
 
-def numbers(row: np.ndarray) -> str:
+def row_text(row: np.ndarray) -> str:
     """Micrometres, and millionths of a degree."""
     return " ".join(f"{x:.6f}" for x in row)

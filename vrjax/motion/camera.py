@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from vrjax.motion.canonical import Placement, canonicalise, place
 from vrjax.motion.kinematics import Motion
 from vrjax.motion.rep276 import encode, from_276
-from vrjax.motion.rotations import Real, inverse, matrix, rot6d, rotate
+from vrjax.motion.rotations import Real, compose, inverse, matrix, rot6d, rotate
 
 TO_WORLD = np.array([[-1.0, 0, 0], [0, 0, -1], [0, -1, 0]], np.float32)
 """OpenCV's camera axes in a world with z up: the camera looks along -y."""
@@ -61,12 +61,12 @@ def camera_to_world(
 
 def camera_motion(motion: Motion) -> Motion:
     """A motion in OpenCV's camera space in a world with z up, not yet canonical."""
-    return place(motion, jnp.asarray(TO_WORLD), jnp.zeros(3))
+    return place(motion, TO_WORLD, jnp.zeros(3))
 
 
 def extrinsic(placement: Placement) -> Float[Array, "9"]:
     """The camera's nine numbers in a world that `canonicalise` moved by `placement`."""
-    turn = jnp.matmul(placement.rotation, jnp.asarray(TO_VIEW), precision="highest")
+    turn = compose(placement.rotation, TO_VIEW)
     return jnp.concatenate([rot6d(turn), -rotate(inverse(turn), placement.shift)])
 
 

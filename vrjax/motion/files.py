@@ -199,7 +199,7 @@ def check_rate(path: str | os.PathLike, fps: float, expected: float | None) -> f
     """The rate itself; ValueError where it is off the expected one by more than a part in a thousand."""
     if expected is not None and abs(fps - expected) > 1e-3 * expected:
         raise ValueError(
-            f"{path}: {fps:g} frames a second, expected {expected:g}; read it with fps=None and resample its motion"
+            f"{path}: {fps:g} frames a second, expected {expected:g}: read it with fps=None, then motion.resample"
         )
     return fps
 

@@ -50,23 +50,23 @@ _ABOVE = _above()
 
 
 def to_263(
-    joints: Float[Real, "F J 3"],
+    joints: Float[Real, "..."],
     *,
-    target_offsets: Float[Real, "J 3"] | None = None,
+    target_offsets: Float[Real, "..."] | None = None,
     unwrap: bool = False,
-) -> Float[Array, "F-1 263"]:
+) -> Float[Array, "t 263"]:
     """The features of a motion, which is brought onto the floor (its lowest joint of all frames), to the origin (the
     root of frame 0) and to face +z in frame 0.
 
     Args:
-        joints: (F, 22, 3), metres, y up (`axes.y_up` turns z-up ones), 20 frames a second, at least two frames.
-        target_offsets: (22, 3), the bones of a skeleton onto which the motion is brought first, each along its rest
+        joints (T + 1, 22, 3): metres, y up (`axes.y_up` turns z-up ones), 20 frames a second, at least two frames.
+        target_offsets (22, 3): the bones of a skeleton onto which the motion is brought first, each along its rest
             direction (`skeleton` makes them of a pose): every bone keeps its swing, and the root is scaled by the ratio
             of the lower legs. None: no retargeting. HumanML3D's own features retarget to the pose of its clip 000021.
         unwrap: keeps the sign of the yaw where the heading passes -z, which the public features turn round.
 
     Returns:
-        One row a frame but the last. Frame 0's heading is the identity, so `from_263` gives joints in the frame above.
+        One row a frame but the last. Frame 0's heading is the identity, so `from_263` gives the moved joints.
 
     Raises:
         ValueError: another shape, or fewer than two frames.
@@ -97,22 +97,23 @@ def to_263(
     return jnp.concatenate([block.reshape(len(steps), -1).astype(joints.dtype) for block in blocks], axis=1)
 
 
-def from_263(rows: Float[Real, "T W"]) -> Float[Array, "T 22 3"]:
-    """Joints of features (T, 263): the heading and the root by summing up their velocities, the rest by position.
+def from_263(rows: Float[Real, "..."]) -> Float[Array, "t 22 3"]:
+    """Joints of features: the heading and the root by summing up their velocities, the rest by position.
 
     This is the public `recover_from_ric`, from which HumanML3D's metrics are taken: it reads neither the rotations nor
     the joints' velocities.
 
     Args:
-        rows: features that are not normalised.
+        rows (T, 263): features that are not normalised.
 
     Returns:
         Positions in metres, y up, from (0, height, 0) with the identity as heading, a frame for each row.
 
     Raises:
-        ValueError: another shape.
+        ValueError: another shape, or no rows.
     """
-    expect("from_263", rows=(rows, ("frames", WIDTH)))
+    if not expect("from_263", rows=(rows, ("frames", WIDTH)))["frames"]:
+        raise ValueError("from_263: rows has no frames, expected at least 1")
     rows = jnp.asarray(rows)
     yaw = 2 * jnp.concatenate([jnp.zeros(1, rows.dtype), jnp.cumsum(rows[:-1, 0])])
     back = about("y", -yaw)
@@ -122,8 +123,9 @@ def from_263(rows: Float[Real, "T W"]) -> Float[Array, "T 22 3"]:
     return jnp.concatenate([root[:, None], others.at[..., ::2].add(root[:, None, ::2])], axis=1)
 
 
-def skeleton(pose: Float[Real, "J 3"]) -> Float[Array, "J 3"]:
-    """The bones of one pose (metres, whatever it does) along their rest directions: `target_offsets` of `to_263`."""
+def skeleton(pose: Float[Real, "..."]) -> Float[Array, "22 3"]:
+    """The bones of one pose (22, 3), whatever it does, along their rest directions: `target_offsets` of `to_263`."""
+    expect("skeleton", pose=(pose, (JOINTS, 3)))
     return jnp.zeros((JOINTS, 3)).at[1:].set(length(_bones(jnp.asarray(pose)))[:, None] * _REST)
 
 

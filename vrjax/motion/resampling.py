@@ -90,7 +90,8 @@ def _places(times: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
     return low, (times - low).astype(np.float32)
 
 
-def _between(x: Array, times: np.ndarray) -> Array:
+def _between(x: Real, times: np.ndarray) -> Array:
+    x = jnp.asarray(x)
     low, part = _places(times, x.shape[0])
-    part = part.reshape(-1, *[1] * (x.ndim - 1)).astype(x.dtype)
+    part = jnp.asarray(part.reshape(-1, *[1] * (x.ndim - 1)), x.dtype)
     return (1 - part) * x[low] + part * x[np.minimum(low + 1, x.shape[0] - 1)]

@@ -64,8 +64,8 @@ def rotations(found: Smpl, *, first_order: bool = False) -> tuple[Float[Array, "
     return rot.matrix_from_axis_angle(orient, first_order=first_order), body
 
 
-def parameters(root: Float[Real, "T 3 3"], body: Float[Real, "T J 3 3"], transl: Float[Real, "T 3"]) -> Smpl:
-    """The parameters of a motion's rotations, body (T, 21, 3, 3); angles from 0 to pi.
+def parameters(root: Float[Real, "..."], body: Float[Real, "..."], transl: Float[Real, "..."]) -> Smpl:
+    """The parameters of root (T, 3, 3), body (T, 21, 3, 3) and transl (T, 3), in metres; angles from 0 to pi.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -147,9 +147,16 @@ def write(path: str | os.PathLike, found: Smpl) -> None:
     poses = np.zeros((len(parts["transl"]), 165), np.float32)
     poses[:, :3], poses[:, 3:66] = parts["global_orient"], parts["body_pose"]
     betas = np.zeros(16, np.float32) if found.betas is None else files.finite(path, "betas", found.betas)
-    about = {"gender": np.array(found.gender or "neutral"), "surface_model_type": np.array("smplx")}
     with writing.atomic(path) as scratch, open(scratch, "wb") as file:
-        np.savez(file, poses=poses, trans=parts["transl"], betas=betas, mocap_frame_rate=np.array(fps), **about)
+        np.savez(
+            file,
+            poses=poses,
+            trans=parts["transl"],
+            betas=betas,
+            gender=np.array(found.gender or "neutral"),
+            surface_model_type=np.array("smplx"),
+            mocap_frame_rate=np.array(fps),
+        )
 
 
 def _first(path: str | os.PathLike, found: dict[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray:
