@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from vrjax.bench import mbench
-from vrjax.motion import constraints
+from vrjax.motion import Motion, constraints, representations
 
 FPS = 20
 STEP = 0.5  # seconds between the landings of the two feet
@@ -195,6 +195,32 @@ def _followed(clips: np.ndarray, truths: np.ndarray) -> dict[str, np.ndarray]:
         }
 
     return jax.tree.map(np.asarray, one(clips, truths))
+
+
+def round_trips(motions: Motion) -> dict[str, dict[str, float]]:
+    """What becomes of motions that are kept in a representation: name -> largest change of every metric, and `joints`,
+    the largest distance in metres of a joint from where it was, once place and direction are what they were.
+
+    Args:
+        motions: several of them, on a leading axis, z up.
+    """
+    before = np.asarray(motions.joints[:, :-1], np.float64)
+    values = mbench.batch(list(before))[mbench.COLUMNS[0]]
+    out = {}
+    for name in representations.names():
+        found = representations.get(name)
+        after = np.asarray(jax.jit(jax.vmap(lambda m, f=found: f.decode(f.encode(m))))(motions), np.float64)
+        again = mbench.batch(list(after))[mbench.COLUMNS[0]]
+        out[name] = {metric: float(np.abs(again[metric] - values[metric]).max()) for metric in mbench.NAMES}
+        back = [_placed(a, b) for a, b in zip(after, before, strict=True)]
+        out[name]["joints"] = float(np.linalg.norm(np.stack(back) - before, axis=-1).max())
+    return out
+
+
+def _placed(found: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Joints moved and turned about the vertical so that pelvis and hips of frame 0 are where others have them."""
+    heading = lambda x: np.degrees(np.arctan2(*(x[0, 2] - x[0, 1])[1::-1]))
+    return (found - found[0, 0]) @ _about_up(heading(like) - heading(found)).T + like[0, 0]
 
 
 # -------------------------------------------------------------------------------------------------------------- judging

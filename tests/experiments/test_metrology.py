@@ -1,9 +1,11 @@
 """The metrology of motion: defects of known size, and what metrics make of them."""
 
+import jax
 import numpy as np
 import pytest
 
 from experiments.vimogen import metrology
+from vrjax.motion import program, representations
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +93,17 @@ def test_every_metric_meets_every_defect_and_the_table_has_them_all(found, verdi
             assert value.shape == ((3,) if name in metrology.DEFECTS else (1,)) and np.isfinite(value).all()
     head, body = metrology.cells(list(verdicts.values()))
     assert len(body) == len(metrology.OWN) and all(len(row) == len(head) for row in body)
+
+
+def test_representations_keep_motions_and_their_dynamics():
+    """What reads heights may change: HumanML3D's rows put the lowest joint on the floor."""
+
+    @jax.vmap
+    def performed(key):
+        return program.perform(key, program.draw(key, split="S"), frames=41).motion
+
+    found = metrology.round_trips(jax.jit(performed)(jax.random.split(jax.random.key(0), 3)))
+    assert set(found) == set(representations.names())
+    for changes in found.values():
+        assert changes["joints"] < 1e-4 and changes["Jitter_Degree"] < 1e-4 and changes["Dynamic_Degree"] < 1e-4
+    assert max(found["vimogen"].values()) < 1e-4
