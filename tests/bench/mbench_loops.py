@@ -20,7 +20,8 @@ def forward(x):
     return np.concatenate([x[1:] - x[:-1], x[-1:] - x[-2:-1]])
 
 
-def metrics(joints, up=2):
+def metrics(joints, up=2, most=2):
+    """`most`: peaks of a flight that does not shake yet."""
     p = np.asarray(joints, np.float64)
     t = len(p)
     local = p - p[:, :1]
@@ -36,11 +37,11 @@ def metrics(joints, up=2):
         "Dynamic_Degree": sum(size(x[1:] - x[:-1]).mean() for x in (p, local)),
         "Foot_Sliding": sum(sum(way) / (len(way) + 1e-6) for way in ways) / 2,
         "Ground_Penetration": float(np.mean(deep)) if deep else 0.0,
-        "Foot_Floating": floating(feet, root, standing) / t,
+        "Foot_Floating": floating(feet, root, standing, most) / t,
     }
 
 
-def floating(feet, root, standing):
+def floating(feet, root, standing, most):
     size = lambda x: np.linalg.norm(x, axis=-1)
     t, pace = len(root), size(forward(root))
     moved, about = size(forward(feet)), size(forward(feet - root[:, None]))
@@ -68,6 +69,6 @@ def floating(feet, root, standing):
             way = feet[first : last + 1, 0] - feet[first, 0]
             way = way / (size(way)[:, None] + 1e-6)
             angle = np.degrees(np.arccos(np.clip(way @ way[-1], -1, 1)))
-            if len(find_peaks(angle[1:])[0]) > 2:
+            if len(find_peaks(angle[1:])[0]) > most:
                 total += last - first + 1
     return total
