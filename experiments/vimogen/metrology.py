@@ -136,7 +136,7 @@ def _grown(walk: Walk, factor: float) -> np.ndarray:
 
 # Defect -> its unit, three strengths, and the walk that has it.
 DEFECTS = {
-    "slide": ("m a frame", (0.002, 0.004, 0.008), lambda walk, s: joints(walk, slide=s)),
+    "slide": ("m a frame", (0.004, 0.008, 0.016), lambda walk, s: joints(walk, slide=s)),
     "glide": ("of the way", (0.25, 0.5, 1.0), lambda walk, s: joints(walk, glide=s)),
     "sink": ("m", (0.02, 0.04, 0.08), lambda walk, s: _moved(walk, by=(0, 0, -s))),
     "hover": ("m", (0.03, 0.06, 0.12), lambda walk, s: _moved(walk, by=(0, 0, s))),

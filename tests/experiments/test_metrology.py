@@ -1,11 +1,14 @@
 """The metrology of motion: defects of known size, and what metrics make of them."""
 
+import pathlib
+
 import jax
 import numpy as np
 import pytest
 
 from experiments.vimogen import metrology
 from vrjax.motion import program, representations
+from vrjax.report import tables
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,8 @@ def test_what_the_table_says(verdicts):
     monotone = {name for name, verdict in verdicts.items() if verdict.monotone}
     assert monotone >= {"Jitter_Degree", "Dynamic_Degree", "Foot_Sliding", "Ground_Penetration", "path error"}
     assert monotone >= {"keyframe error", "end-effector error"}
+    assert not verdicts["Ground_Penetration, official path"].monotone
+    assert verdicts["foot skate ratio"].values[0] == verdicts["foot skate ratio"].values[2]  # blind under 0.2 m/s
     wins = {name for name, verdict in verdicts.items() if verdict.frozen_wins}
     assert {"Jitter_Degree", "Foot_Sliding"} <= wins and not wins & {"Dynamic_Degree", "path error", "keyframe error"}
     assert verdicts["Jitter_Degree"].reacts.get("rate") == "better"
@@ -91,8 +96,13 @@ def test_every_metric_meets_every_defect_and_the_table_has_them_all(found, verdi
         assert set(values) == set(metrology.OWN)
         for value in values.values():
             assert value.shape == ((3,) if name in metrology.DEFECTS else (1,)) and np.isfinite(value).all()
-    head, body = metrology.cells(list(verdicts.values()))
-    assert len(body) == len(metrology.OWN) and all(len(row) == len(head) for row in body)
+
+
+def test_the_readme_has_this_table(verdicts):
+    page = pathlib.Path(metrology.__file__).with_name("README.md").read_text("utf-8")
+    assert tables.markdown(*metrology.cells(list(verdicts.values()))) in page
+    for name, (unit, strengths, _) in metrology.DEFECTS.items():
+        assert f"| {name} | {unit} | {', '.join(map(str, strengths))} |" in page
 
 
 def test_representations_keep_motions_and_their_dynamics():
