@@ -102,7 +102,7 @@ def batch(
         }
 
 
-def official(joints: Joints, up_axis: int = 2) -> Joints:
+def official(joints: Float[Real, "*clips 3"], up_axis: int = 2) -> Float[Real, "*clips 3"]:
     """The y-up joints that the public pipeline hands to its metrics, which read their index 2 as height.
 
     Args:
