@@ -131,7 +131,7 @@ def test_captions_of_a_public_folder(tmp_path):
     assert [(item.name, item.line) for item in items] == [("000001", 0), ("000001", 1), ("000001", 2), ("M000002", 0)]
     assert items[1].tokens == ("he/PRON", "walk/VERB", "on/ADP") and (items[1].start, items[1].end) == (1.0, 4.5)
     assert (items[2].start, items[2].end) == (0.0, 0.0)
-    rows = np.arange(120)[:, None]
+    rows = np.arange(120.0)[:, None]
     np.testing.assert_array_equal(humanml3d.part(items[1], rows), rows[20:90])
     assert humanml3d.part(items[0], rows) is rows
     assert humanml3d.part(items[0], rows[:39]) is None and humanml3d.part(items[0], np.zeros((200, 1))) is None

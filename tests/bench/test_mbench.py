@@ -4,12 +4,12 @@ import json
 
 import jax
 import jax.numpy as jnp
-import mbench_loops
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.bench import mbench_loops
 from vrjax.bench import mbench
 
 LENGTH = 48  # all clips here are of one program

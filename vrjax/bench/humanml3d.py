@@ -28,7 +28,7 @@ SHORTEST, LONGEST, FPS = 40, 199, 20  # frames of the motions that it keeps
 TRUTH = "ground-truth"
 SPLITS = ("train", "val", "test", "train_val", "all")
 
-Points = Float[np.ndarray | jax.Array, "n d"]
+Points = Float[np.ndarray | jax.Array, "_n _d"]  # of any sizes: which fit is said in one line
 
 
 class Item(NamedTuple):

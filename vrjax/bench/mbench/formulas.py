@@ -33,7 +33,7 @@ SHORTEST = 4  # frames of a flight that is judged
 PEAKS = 2  # directions that a flight may take back
 TINY = 1e-6
 
-Joints = Float[Real, "t joints 3"]
+Joints = Float[Real, "_t _joints 3"]  # of any sizes: what is expected is said in one line
 Scalar = Float[Array, ""] | np.floating
 
 
