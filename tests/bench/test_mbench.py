@@ -1,6 +1,7 @@
 """MBench: the five metrics against loops in float64 and the public code's own numbers; lists, answers, tables."""
 
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +53,32 @@ def test_the_five_metrics_are_those_of_loops_in_float64(clips, up):
             values = np.array([one[name] for one in wanted])
             np.testing.assert_allclose(found[column][name], values, rtol=0, atol=1e-12, err_msg=f"{column} {name}")
             assert len(np.unique(values)) > 10, f"{name} is hardly tested by these clips"
+
+
+# The public code (repository at bf891de) run in float64 on two clips of tests/motion/fixtures, z-up and as its script
+# turns them; values in the order of `mbench.NAMES`.
+PUBLIC = {
+    ("joints_floor", "correct axis"): (0.02109354491115737, 0.09184983604669748, 0.04506315890332027, 0.0, 1 / 12),
+    ("joints_floor", "official path"): (
+        *(0.02109354491115737, 0.09184983604669748, 0.050507348482271786, 0.4939487218856812, 0.2),
+    ),
+    ("noisy_joints", "correct axis"): (
+        *(0.031002927730494557, 0.09387403580061802, 0.03414245372277787, 0.005239217542111874, 1 / 6),
+    ),
+    ("noisy_joints", "official path"): (
+        *(0.031002927730494557, 0.09387403580061802, 0.05088555312332081, 0.5279281819860141, 0.1),
+    ),
+}
+
+
+def test_the_public_code_says_the_same():
+    with np.load(pathlib.Path(__file__).parents[1] / "motion/fixtures/clip_zup.npz", allow_pickle=False) as recorded:
+        clips = {name: recorded[name] for name in ("joints_floor", "noisy_joints")}
+        turned = recorded["mbench_joints_yup"]
+    np.testing.assert_allclose(mbench.official(clips["joints_floor"]), turned, atol=1e-7)
+    for (name, column), wanted in PUBLIC.items():
+        found = mbench.columns(clips[name])[column]
+        np.testing.assert_allclose([found[metric] for metric in mbench.NAMES], wanted, rtol=0, atol=1e-12)
 
 
 def test_flights_that_shake_are_among_these_clips(clips):

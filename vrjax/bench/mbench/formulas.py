@@ -63,7 +63,7 @@ def metrics(joints: Joints, up_axis: int = 2, *, length: Int[Array, ""] | int | 
         return _metrics(jnp.asarray(joints), up_axis, frames)
     with jax.enable_x64(True), jax.ensure_compile_time_eval():  # constants of a traced function are arrays too
         found = jax.device_get(_compiled(np.asarray(joints, np.float64), up_axis, frames))
-    return {name: np.float64(value) for name, value in found.items()}
+    return {name: np.float64(found[name]) for name in NAMES}
 
 
 def columns(joints: Joints, up_axis: int = 2, *, length: Any = None) -> dict[str, Mapping[str, Scalar]]:
@@ -96,10 +96,11 @@ def batch(
     pad = lambda clip: np.pad(np.asarray(clip, np.float64), ((0, longest - len(clip)), (0, 0), (0, 0)), mode="edge")
     padded = np.stack([pad(clip) for clip in clips])
     with jax.enable_x64(True):
-        return {
-            CORRECT: jax.device_get(_compiled_batch(padded, up_axis, counts)),
-            OFFICIAL: jax.device_get(_compiled_batch(official(padded, up_axis), 2, counts)),
+        found = {
+            CORRECT: _compiled_batch(padded, up_axis, counts),
+            OFFICIAL: _compiled_batch(official(padded, up_axis), 2, counts),
         }
+        return {column: {name: np.asarray(values[name]) for name in NAMES} for column, values in found.items()}
 
 
 def official(joints: Float[Real, "*clips 3"], up_axis: int = 2) -> Float[Real, "*clips 3"]:
@@ -158,7 +159,7 @@ def _metrics(joints: Float[Array, "t joints 3"], up_axis: int, length: Any) -> d
         "Jitter_Degree": _mean(shaken[0], length - 2) + _mean(shaken[1], length - 2),
         "Dynamic_Degree": _mean(moved[0], length - 1) + _mean(moved[1], length - 1),
         "Foot_Sliding": jnp.mean(slid),
-        "Ground_Penetration": -jnp.sum(jnp.where(below, height, 0)) / jnp.maximum(jnp.sum(below), 1),
+        "Ground_Penetration": jnp.sum(jnp.where(below, -height, 0)) / jnp.maximum(jnp.sum(below), 1),
         "Foot_Floating": _floating(p, local, contact, valid, length),
     }
 
