@@ -66,7 +66,7 @@ class Seen(NamedTuple):
 def measure(joints: Float[Real, "t 22 3"]) -> Facts:
     """The facts of a motion at 20 frames a second, z up."""
     j = jnp.asarray(joints)
-    side = unit((j[:, 1] - j[:, 2]).at[:, 2].set(0.0))  # to the left
+    side = unit((j[:, 1] - j[:, 2]) * jnp.array([1.0, 1.0, 0.0]))  # to the left
     ahead = jnp.stack([side[:, 1], -side[:, 0], jnp.zeros_like(side[:, 0])], -1)
     leg = jnp.mean(length(j[:, 1] - j[:, 4]) + length(j[:, 4] - j[:, 7]))
     arm = jnp.mean(length(j[:, 16] - j[:, 18]) + length(j[:, 18] - j[:, 20]))
@@ -88,7 +88,7 @@ def measure(joints: Float[Real, "t 22 3"]) -> Facts:
         leftward=jnp.mean(jnp.sum(way * side[:-1], -1)) * FPS,
         turning=jnp.mean(turn) * FPS,
         hips=(jnp.mean(j[:, 1:3, 2], -1) - floor) / leg,
-        behind=-jnp.mean(before, -1) / leg,
+        behind=jnp.mean(before, -1) / leg,
         pitch=jnp.arctan2(jnp.sum(trunk * ahead, -1), trunk[:, 2]),
         roll=jnp.arctan2(jnp.sum(trunk * side, -1), trunk[:, 2]),
         toes=j[:, 10:12, 2] - floor,
