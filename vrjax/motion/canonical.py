@@ -83,5 +83,5 @@ def canonicalise(
     turned = rotate(rotation, motion.joints)
     shift = -turned[0, 0]
     if floor:
-        shift = shift.at[2].set(-jnp.min(turned[..., 2]))
+        shift = jnp.stack([shift[0], shift[1], -jnp.min(turned[..., 2])])
     return place(motion, rotation, shift, rest_pelvis=rest_pelvis), Placement(rotation, shift)
