@@ -23,9 +23,9 @@ def close(a, b, atol=1e-5):
     np.testing.assert_allclose(a, b, rtol=0, atol=atol)
 
 
-def clip() -> Motion:
-    """The recorded clip's 31 frames, its rotations by the public first-order form."""
-    turn = lambda name: rotations.matrix_from_axis_angle(Z[name].reshape(31, -1, 3), first_order=True)
+def clip(first_order: bool = True) -> Motion:
+    """The recorded clip's 31 frames, its rotations by the public first-order form or exactly."""
+    turn = lambda name: rotations.matrix_from_axis_angle(Z[name].reshape(31, -1, 3), first_order=first_order)
     return Motion(jnp.asarray(Z["joints"]), turn("global_orient")[:, 0], turn("body_pose"), jnp.asarray(Z["transl"]))
 
 
@@ -58,7 +58,8 @@ def test_recorded_placement():
 def test_recorded_inverses():
     for path in rep276.PATHS:
         found = FROM_276(Z["rep_floor"], path=path)
-        close(rotations.axis_angle(found.root), Z["inv_global_orient"])
+        # The public turns are no exact rotations (axes divided by angle + 1e-6): integrated, they drift apart.
+        close(rotations.axis_angle(found.root), Z["inv_global_orient"], 1e-5 if path == "velocity" else 3e-5)
         close(rotations.axis_angle(found.body).reshape(30, 63), Z["inv_body_pose"])
         close(found.transl, Z["inv_transl"])
         close(found.joints, Z["inv_joints"])
