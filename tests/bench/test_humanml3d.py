@@ -79,7 +79,7 @@ def test_diversity_and_multimodality_are_mean_distances_of_pairs(features):
     many = np.stack([line[:30, 0] * scale for scale in (1.0, 0.0, 3.0)])[..., None]
     expected = np.mean([abs(a - b) for a in range(30) for b in range(30)]) * 4 / 3
     draws = [humanml3d.multimodality(many, key=jax.random.key(k)) for k in range(200)]
-    assert np.mean(draws) == pytest.approx(expected, rel=0.05) and len(set(draws)) > 100
+    assert np.mean(draws) == pytest.approx(expected, rel=0.05) and len(set(draws)) > 50
     assert humanml3d.multimodality(many) == humanml3d.multimodality(many)
     assert humanml3d.diversity(text, 100) == humanml3d.diversity(text, pairs=100, key=jax.random.key(0))
 

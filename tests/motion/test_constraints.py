@@ -28,8 +28,8 @@ def test_errors_are_the_distances_that_were_planted(joints):
 
 
 def test_the_skate_ratio_counts_steps_on_the_floor(joints):
-    x = np.abs(joints) * 0.02
-    x[:, [10, 11], 2] *= 3
+    x = np.abs(joints) * np.float32(0.005)
+    x[:, [10, 11], 2] *= 8
     toes = np.float64(x[:, [10, 11]])
     down = [(i, f) for i in range(29) for f in (0, 1) if toes[i, f, 2] < 0.05 and toes[i + 1, f, 2] < 0.05]
     skates = [np.linalg.norm(toes[i + 1, f] - toes[i, f]) * 20 > 0.2 for i, f in down]

@@ -73,7 +73,7 @@ def path_error(
 
 
 def foot_skate_ratio(
-    joints: Float[Real, "t n 3"], *, fps: float = 20.0, up_axis: int = 2, feet: tuple[int, ...] = FEET
+    joints: Float[Real, "t n 3"], *, fps: float | int = 20, up_axis: int = 2, feet: tuple[int, ...] = FEET
 ) -> Float[Array, ""]:
     """Of the steps in which a toe is on the floor, the share in which it moves: from 0 to 1, and 0 for feet in the air.
 

@@ -23,7 +23,7 @@ def evaluate(
     motions: str | os.PathLike | Mapping[int, formulas.Joints],
     *,
     up_axis: int,
-    fps: float = 20.0,
+    fps: float | int = 20,
     answers: Mapping[str, Answers] | None = None,
 ) -> list[Score]:
     """Scores of one row: what joints tell is computed, the rest is asked of `answers`.
@@ -44,7 +44,7 @@ def evaluate(
     if lacking := sorted(asked - set(answers)):
         raise ValueError(f"answers: {', '.join(lacking)} missing; or read the items with dimensions=mbench.NAMES")
     numbers = sorted({item.id for item in items if item.dimension in formulas.NAMES})
-    clips = [_motion(motions, number, fps) for number in numbers]
+    clips = [_motion(motions, number, float(fps)) for number in numbers]
     found = formulas.batch(clips, up_axis) if clips else {}
     places = {number: place for place, number in enumerate(numbers)}
     out = []
