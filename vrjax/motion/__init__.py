@@ -24,6 +24,7 @@ are written for one motion, and `jax.vmap` makes batches.
 | `bvh`, `bvh_text` | skeletons that move, for Blender and others; their text |
 | `annotations` | the lists of ViMoGen-228K and MBench |
 | `program` | procedural motion with text and exact contacts |
+| `constraints` | keyframe, path and end-effector error; how often feet skate |
 | `shapes` | checks of shapes in one line |
 """
 
