@@ -17,7 +17,7 @@ def clip() -> Motion:
     """The recorded clip, turning half a turn on its way, away from the origin."""
     data = recorded("clip_zup")
     matrices = lambda v: Rotation.from_rotvec(v.reshape(-1, 3)).as_matrix().reshape(len(v), -1, 3, 3)
-    yaw = Rotation.from_euler("z", np.linspace(2, 5.5, len(data["transl"]))).as_matrix()
+    yaw = Rotation.from_euler("z", np.linspace(2, 5.5, len(data["transl"]))[:, None]).as_matrix()
     turn = lambda points: np.einsum("tij,t...j->t...i", yaw, points) + np.array([1.0, -2, 0.5])
     joints, root = turn(data["joints"]), yaw @ matrices(data["global_orient"])[:, 0]
     transl = joints[:, 0] - data["smplx_root"]
