@@ -16,6 +16,8 @@ from vrjax.motion.kinematics import Motion
 from vrjax.motion.rep276 import encode, from_276
 from vrjax.motion.rotations import Real, compose, inverse, matrix, rot6d, rotate
 
+Number = float | int | Array
+
 TO_WORLD = np.array([[-1.0, 0, 0], [0, 0, -1], [0, -1, 0]], np.float32)
 """OpenCV's camera axes in a world with z up: the camera looks along -y."""
 TO_VIEW = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]], np.float32)
@@ -39,9 +41,9 @@ class Seen(NamedTuple):
 def camera_to_world(
     rows: Float[Real, "t 276"],
     *,
-    focal_length: float | None = None,
-    width: float | None = None,
-    height: float | None = None,
+    focal_length: Number | None = None,
+    width: Number | None = None,
+    height: Number | None = None,
 ) -> Seen:
     """Rows in a camera's space as rows in a canonical world with a floor, as many.
 
@@ -70,7 +72,7 @@ def extrinsic(placement: Placement) -> Float[Array, "9"]:
     return jnp.concatenate([rot6d(turn), -rotate(inverse(turn), placement.shift)])
 
 
-def intrinsic(focal_length: float | None, width: float | None, height: float | None) -> Float[Array, "3 3"]:
+def intrinsic(focal_length: Number | None, width: Number | None, height: Number | None) -> Float[Array, "3 3"]:
     """`[[f, 0, width / 2], [0, f, height / 2], [0, 0, 1]]`, in pixels; the identity where nothing is given.
 
     Raises:

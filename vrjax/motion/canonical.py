@@ -37,7 +37,7 @@ def facing(hips: Float[Real, "2 3"]) -> Float[Array, "3 3"]:
         hips: left and right hip in a frame whose z points up.
     """
     hips = jnp.asarray(hips)
-    across = (hips[1] - hips[0]).at[2].set(0.0)
+    across = (hips[1] - hips[0]) * jnp.array([1.0, 1.0, 0.0], hips.dtype)
     x = jnp.where(jnp.any(unit(across) != 0), unit(across), jnp.eye(3, dtype=across.dtype)[0])
     z = jnp.eye(3, dtype=across.dtype)[2]
     return jnp.stack([x, jnp.cross(z, x), z])
@@ -83,5 +83,5 @@ def canonicalise(
     turned = rotate(rotation, motion.joints)
     shift = -turned[0, 0]
     if floor:
-        shift = shift.at[2].set(-jnp.min(turned[..., 2]))
+        shift = jnp.stack([shift[0], shift[1], -jnp.min(turned[..., 2])])
     return place(motion, rotation, shift, rest_pelvis=rest_pelvis), Placement(rotation, shift)

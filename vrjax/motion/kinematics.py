@@ -112,7 +112,7 @@ def two_bone(
 
 
 def aim(
-    bone: Float[Real, "*n 3"], side: Float[Real, "*n 3"], to_bone: Float[Real, "*n 3"], to_side: Float[Real, "*n 3"]
+    bone: Float[Real, "*m 3"], side: Float[Real, "*m 3"], to_bone: Float[Real, "*n 3"], to_side: Float[Real, "*n 3"]
 ) -> Float[Array, "*n 3 3"]:
     """The rotation that brings one direction exactly to another, and a second one as near as it then can.
 

@@ -16,7 +16,7 @@ from vrjax.motion.rotations import Real, slerp
 
 
 def resample(
-    rows: Float[Real, "t d"], fps: float, to: float = FPS, *, path: str = "velocity", public: bool = False
+    rows: Float[Real, "t d"], fps: float | int, to: float | int = FPS, *, path: str = "velocity", public: bool = False
 ) -> Float[Array, "s d"]:
     """Rows (T, 276) at another frame rate.
 
@@ -43,7 +43,7 @@ def resample(
     return encode(at_times(motion, _times(count + 1, ratio)))
 
 
-def resample_joints(joints: Float[Real, "t *n"], fps: float, to: float = FPS) -> Float[Array, "s *n"]:
+def resample_joints(joints: Float[Real, "t *n"], fps: float | int, to: float | int = FPS) -> Float[Array, "s *n"]:
     """Positions at another frame rate: N frames become floor((N - 1) to / fps) + 1.
 
     Args:
@@ -73,7 +73,7 @@ def at_times(motion: Motion, times: Float[np.ndarray, " s"]) -> Motion:
     return Motion(_between(motion.joints, times), turn(motion.root), turn(motion.body), _between(motion.transl, times))
 
 
-def _ratio(where: str, fps: float, to: float) -> Fraction:
+def _ratio(where: str, fps: float | int, to: float | int) -> Fraction:
     for name, rate in (("fps", fps), ("to", to)):
         if not (np.isfinite(rate) and rate > 0):
             raise ValueError(f"{where}: {name} must be a positive number of frames a second, found {rate}")

@@ -18,7 +18,7 @@ def bump(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
     return (4 * x * (1 - x)) ** 2
 
 
-def pulse(phase: Float[Array, "*n"], hold: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def pulse(phase: Float[Array, "*n"], hold: Float[Array, ""]) -> Float[Array, "*n"]:
     """Up and down once in the phase from 0 to 1: 1 while within `hold / 2` of a half, 0 before 0.1 and after 0.9."""
     edge = 0.4 - hold / 2
     return rise((phase - 0.1) / edge) * rise((0.9 - phase) / edge)

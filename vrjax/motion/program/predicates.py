@@ -66,7 +66,7 @@ class Seen(NamedTuple):
 def measure(joints: Float[Real, "t 22 3"]) -> Facts:
     """The facts of a motion at 20 frames a second, z up."""
     j = jnp.asarray(joints)
-    side = unit((j[:, 1] - j[:, 2]).at[:, 2].set(0.0))  # to the left
+    side = unit((j[:, 1] - j[:, 2]) * jnp.array([1.0, 1.0, 0.0]))  # to the left
     ahead = jnp.stack([side[:, 1], -side[:, 0], jnp.zeros_like(side[:, 0])], -1)
     leg = jnp.mean(length(j[:, 1] - j[:, 4]) + length(j[:, 4] - j[:, 7]))
     arm = jnp.mean(length(j[:, 16] - j[:, 18]) + length(j[:, 18] - j[:, 20]))
@@ -88,7 +88,7 @@ def measure(joints: Float[Real, "t 22 3"]) -> Facts:
         leftward=jnp.mean(jnp.sum(way * side[:-1], -1)) * FPS,
         turning=jnp.mean(turn) * FPS,
         hips=(jnp.mean(j[:, 1:3, 2], -1) - floor) / leg,
-        behind=-jnp.mean(before, -1) / leg,
+        behind=jnp.mean(before, -1) / leg,
         pitch=jnp.arctan2(jnp.sum(trunk * ahead, -1), trunk[:, 2]),
         roll=jnp.arctan2(jnp.sum(trunk * side, -1), trunk[:, 2]),
         toes=j[:, 10:12, 2] - floor,
@@ -141,6 +141,7 @@ def _lower(f: Facts) -> tuple[dict[str, Array], dict[str, Array]]:
     kicks = runs((f.kicks > 0.3) & (f.toes > 0.25))
     at_rest = still & straight & planted
     back = jnp.max(f.behind)
+    leaps = still & straight & (runs(flying) > 0)
     walks = grounded & upright & (jnp.abs(f.leftward) < 0.2)
     found = {
         "stand": at_rest & upright & erect & (feet_apart == 0),
@@ -155,12 +156,11 @@ def _lower(f: Facts) -> tuple[dict[str, Array], dict[str, Array]]:
         "sit": at_rest & (dips == 1) & (back >= 0.22),
         "bow": at_rest & upright & (bows > 0),
         "bend": at_rest & upright & (bends > 0) & (bends[::-1] == 0),
-        "jump": still & straight & (runs(flying) > 0) & (jnp.max(jnp.min(f.toes, -1)) > 0.1) & (feet_apart == 0),
-        "hop": still & straight & (runs(flying) > 0) & one_foot,
+        "jump": leaps & (jnp.max(jnp.min(f.toes, -1)) > 0.1) & (feet_apart == 0) & ~jnp.any(one_foot),
+        "hop": leaps & one_foot,
         "kick": still & straight & grounded & (kicks > 0) & (kicks[::-1] == 0),
-        "jumping_jack": still & straight & (feet_apart > 0) & (runs(flying) > feet_apart),
+        "jumping_jack": leaps & (feet_apart > 0) & (runs(flying) > feet_apart),
     }
-    found["jump"] = found["jump"] & ~jnp.any(one_foot)
     count = {"squat": dips, "bow": bows, "bend": bends, "jump": runs(flying), "hop": runs(flying)}
     return found, count | {"kick": kicks, "jumping_jack": feet_apart}
 
