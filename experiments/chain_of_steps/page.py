@@ -62,7 +62,9 @@ CAPTIONS = {
 # ---------------------------------------------------------------------------------------------------------- the clips
 
 
-def case(suite: Suite, shown: Tables, table: Tables, *, steps: int, shift: float, note: str) -> parts.Case:
+def case(
+    suite: Suite, shown: Tables, table: Tables, *, steps: int, shift: float, first: int = 0, note: str
+) -> parts.Case:
     """The one clip of a suite with all its seeds, ready for the scrubber.
 
     Args:
@@ -70,14 +72,17 @@ def case(suite: Suite, shown: Tables, table: Tables, *, steps: int, shift: float
         shown: of `trajectories.showcase`: `x0` [1, seed, step, t, h, w, 3] latents, `energy` where there are blocks.
         table: of `trajectories.measure` for the clip: `effective` [1, seed, step].
         steps, shift: of the grid.
+        first: the seed that the scrubber opens with; the others follow.
         note: why this clip.
     """
-    task, clip, latents = suite.task, suite.clips[0], np.asarray(shown["x0"][0])
+    task, clip = suite.task, suite.clips[0]
+    order = sorted(range(len(shown["x0"][0])), key=lambda seed: (seed != first, seed))
+    latents, noise = np.asarray(shown["x0"][0])[order], np.asarray(suite.rows["noise"][0])[order]
     answers, sigmas = suite.answers(latents[None]), grids.shifted(steps, shift=shift).sigmas
     told = looks(task, clip, latents) if isinstance(task, Entrant) else drawn(suite, answers[0])
     curves = []
     if "effective" in table:
-        held = [parts.Series("effective number", table["effective"][0])]
+        held = [parts.Series("effective number", table["effective"][0][order])]
         caption = "How many of the possible answers the estimate mixes (1: committed)."
         curves.append(parts.Curve("Candidates held", held, caption))
     if isinstance(task, Entrant):
@@ -88,7 +93,7 @@ def case(suite: Suite, shown: Tables, table: Tables, *, steps: int, shift: float
     maps = []
     if "energy" in shown:
         caption = "Mean length of the token vectors after each block, per frame; every block on its own scale."
-        maps.append(parts.LayerMap("Layers", shown["energy"][0], caption, relative="row"))
+        maps.append(parts.LayerMap("Layers", shown["energy"][0][order], caption, relative="row"))
     ends = suite.solved(answers)[0, :, -1]
     return parts.Case(
         name=f"{NAMES.get(task.name, task.name)} {clip.meta['seed']}",
@@ -96,8 +101,9 @@ def case(suite: Suite, shown: Tables, table: Tables, *, steps: int, shift: float
         x0=common.enlarged(latents),
         # Where several answers are right, one of them beside the guess would call the others wrong.
         truth=clip.video if (np.asarray(suite.rows["prior"][0]) > 0).sum() == 1 else None,
-        noisy=common.enlarged(states(suite.rows["noise"][0], latents, sigmas)),
+        noisy=common.enlarged(states(noise, latents, sigmas)),
         sigma=sigmas[:-1],
+        seeds=[f"seed {seed}" for seed in order],
         solved=ends.tolist(),
         guesses=guesses(suite, latents, told),
         other="other path" if task.name.startswith("maze") else "another answer",

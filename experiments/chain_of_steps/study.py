@@ -102,28 +102,31 @@ def shown(bench: Bench, study: ChainOfSteps, pair: Mapping[str, Model], measured
         model, table = pair[specialist], one[f"{world}/trajectories"]
         first = study.skipped * study.block
         suite = subjects.suite(world, study.split, study.trajectories, study.noises, model.cfg, first=first)
-        for i, note in telling(table, study.shown):
+        for i, seed, note in telling(table, study.shown):
             few, name = suite.only([i]), f"shown-{world}-{i}"
             seen = lambda few=few, who=model.subject: trajectories.showcase(bench, who, few, **grid)
             of = {"model": model.fingerprint, "first": first}
             films = bench.part(name, seen, code=trajectories, of=of, packed=False)
-            cases.append(page.case(few, films, {k: v[i : i + 1] for k, v in table.items()}, **grid, note=note))
+            told = {k: v[i : i + 1] for k, v in table.items()}
+            cases.append(page.case(few, films, told, **grid, first=seed, note=note))
     return cases
 
 
-def telling(table: Tables, n: int) -> list[tuple[int, str]]:
+def telling(table: Tables, n: int) -> list[tuple[int, int, str]]:
     """Clips to show, by a rule and not by taste: the first that corrects itself, the first that fails for some seed,
-    else the first of all; with a sentence that says which."""
+    else the first of all. Each with the first seed of which this is said, and a sentence that says it."""
     solved = table["solved"]
-    corrects = np.flatnonzero((~solved[..., 0] & solved[..., -1]).any(1))
-    fails = np.flatnonzero(~solved[..., -1].all(1))
-    out: list[tuple[int, str]] = []
-    if len(corrects):
-        out.append((int(corrects[0]), "The first test clip on which a seed starts wrong and ends right."))
-    if len(fails) and (not out or fails[0] != out[0][0]):
-        out.append((int(fails[0]), "The first test clip that some seed does not solve."))
-    out += [(i, "The first test clips of this world.") for i in range(len(solved)) if i not in [c for c, _ in out]]
-    return out[:n]
+    corrects, fails = ~solved[..., 0] & solved[..., -1], ~solved[..., -1]
+    out: list[tuple[int, int, str]] = []
+    if corrects.any():
+        i = int(corrects.any(1).argmax())
+        seed = int(corrects[i].argmax())
+        out.append((i, seed, f"The first test clip on which a seed, {seed}, ends right and does not start so."))
+    if fails.any() and (i := int(fails.any(1).argmax())) not in [clip for clip, *_ in out]:
+        seed = int(fails[i].argmax())
+        out.append((i, seed, f"The first test clip that some seed, {seed}, does not solve."))
+    rest = [i for i in range(len(solved)) if i not in [clip for clip, *_ in out]]
+    return (out + [(i, 0, "The first test clips of this world.") for i in rest])[:n]
 
 
 def job(study: ChainOfSteps, options: argparse.Namespace, console: Console) -> None:

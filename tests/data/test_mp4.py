@@ -1,5 +1,10 @@
 """Written videos say what their numbers mean, and what a rule will judge loses nothing."""
 
+import os
+import pathlib
+import subprocess
+import sys
+
 import av
 import numpy as np
 import pytest
@@ -61,3 +66,29 @@ def test_an_ffmpeg_without_the_codec(tmp_path, monkeypatch):
     monkeypatch.setattr(av.codec, "codecs_available", {"mpeg4"})
     with pytest.raises(ValueError, match="'libx264rgb': this FFmpeg was built without it"):
         vbvr.write_prediction(tmp_path, "In-Domain_50", "t", 0, test_vbvr.tiny().video)
+
+
+ENCODE = """
+import hashlib, sys, tempfile
+import numpy as np
+from vrjax.data import mp4
+draw = np.random.default_rng(0)
+for shape in [(13, 48, 80, 3)] * 6 + [(5, 16, 32, 3)] * 2:
+    film = np.clip(np.cumsum(draw.normal(0, 3, shape), 2) + 128, 0, 255).astype(np.uint8)
+    for codec in mp4.CODECS:
+        with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
+            mp4.encode(file.name, film, fps=16, codec=codec)
+            print(codec, hashlib.sha256(file.read()).hexdigest())
+"""
+
+
+def test_equal_pixels_give_equal_bytes_whatever_memory_holds():
+    """glibc fills what it hands out: an encoder that reads what it did not write gives other bytes."""
+    root = pathlib.Path(__file__).parents[2]
+    starts = [{"MALLOC_PERTURB_": filling} for filling in ("1", "85", "170")]
+    running = [
+        subprocess.Popen([sys.executable, "-c", ENCODE], stdout=subprocess.PIPE, cwd=root, env=os.environ | start)
+        for start in starts
+    ]
+    said = [process.communicate()[0] for process in running]
+    assert said[0].count(b"libx264 ") == 8 and said[0] == said[1] == said[2]

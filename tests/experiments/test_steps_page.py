@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.chain_of_steps import drawing, memory, page
+from experiments.chain_of_steps import drawing, memory, page, study
 from vrjax import tasks
 from vrjax.flow import grids, sample
 from vrjax.models.embedded import shipped
@@ -32,18 +32,28 @@ def test_what_was_not_measured_is_not_drawn():
 
 
 def test_forced_choice_stands_beside_the_believer():
-    right = np.zeros((2, 6, 2, STEPS), bool)
+    right = np.zeros((3, 6, 2, STEPS), bool)
     right[..., 2:] = True
     right[1, :3, :, 1] = True  # of the second seed's clips half are right a step earlier
+    right[2, :3, :, 1] = right[2, :, 0, 1] = True  # and of the third's three quarters
     table = [{"right": r, "believer_right": np.zeros_like(r)} for r in right]
     (curve,) = drawing.curves(measured({"maze/paths": table}), 50)
     model, null = curve.series
-    assert model.y.tolist() == [0, 0.25, 1, 1, 1] and null.y.tolist() == [0] * 5
+    np.testing.assert_allclose(model.y, [0, 5 / 12, 1, 1, 1])
+    assert null.y.tolist() == [0] * 5
     assert (model.role, null.role) == ("model", "null")
     assert np.isfinite(null.high).all() and (null.high > 0).all()  # none of 12 is no proof of none
     exact = {"maze/trajectories": [{"solved": r} for r in right]}
     (curve,) = drawing.curves(measured({"maze/paths": table} | exact), 50)
     assert [s.name for s in curve.series][-1] == "model, read exactly"
+
+
+def test_two_seeds_have_a_mean_and_no_band():
+    """Student's t with one degree of freedom says nothing; a control of two seeds is drawn as a line."""
+    rows = np.random.default_rng(0).random((3, 6, 2, STEPS))
+    two, three = (common.band("noise", list(rows[:n]), 50, "control") for n in (2, 3))
+    np.testing.assert_allclose(two.y, rows[:2].mean((0, 1, 2)))
+    assert two.low is None and two.high is None and (three.low < three.y).all() and (three.y < three.high).all()
 
 
 def test_clips_without_a_region_are_left_out():
@@ -144,6 +154,10 @@ def test_the_entrant_is_told_by_both_doors():
     assert [[g.kind for g in run] for run in case.guesses] == [["other"] + ["right"] * 4, ["unreadable"] * 5]
     (event,) = case.events
     assert (event.step, event.label, event.seed) == (1, "commits", 0)
+    turned = page.case(suite, {"x0": shown}, table, steps=STEPS, shift=3.0, first=1, note="First.")
+    assert turned.seeds == ("seed 1", "seed 0") and turned.outcomes == case.outcomes[::-1]
+    assert turned.guesses == case.guesses[::-1] and turned.events[0].seed == 1
+    np.testing.assert_array_equal(turned.noisy, case.noisy[::-1])
     apart = next(c for c in case.curves if c.title.startswith("How far both doors")).series[0].y
     assert apart[0, 0] > 0.1 and apart[0, 1:] == pytest.approx(0) and other != own
 
@@ -153,6 +167,19 @@ def test_a_maze_has_its_truth_beside_it():
     shown = suite.rows["solution"][:, None, None].repeat(STEPS, axis=2)
     case = page.case(suite, {"x0": shown}, {}, steps=STEPS, shift=3.0, note="First.")
     assert case.truth is not None and case.solved == (True,) and case.curves == () and case.events == ()
+
+
+def test_clips_are_chosen_by_a_rule():
+    """A page opens with the seed of which its sentence speaks."""
+    solved = np.ones((4, 3, STEPS), bool)
+    solved[2, 1, :2] = False  # corrects itself
+    solved[1, 2, -1] = False  # fails
+    said = study.telling({"solved": solved}, 3)
+    assert [(clip, seed) for clip, seed, _ in said] == [(2, 1), (1, 2), (0, 0)]
+    assert "a seed, 1, ends right" in said[0][2] and "some seed, 2, does not" in said[1][2]
+    solved[2, 0, -1] = solved[1, 2, -1] = True
+    solved[2, 0, -1] = False  # the clip that corrects itself is the one that fails
+    assert [clip for clip, *_ in study.telling({"solved": solved}, 2)] == [2, 0]
 
 
 def test_the_states_are_those_that_were_sampled():

@@ -21,6 +21,18 @@ def random_rotations(seed: int, *shape: int) -> np.ndarray:
     return Rotation.random(count, rng=np.random.default_rng(seed)).as_matrix().reshape(*shape, 3, 3)
 
 
+def axis_angle(matrix) -> np.ndarray:
+    """Axis times angle by scipy."""
+    matrix = np.asarray(matrix, np.float64)
+    return Rotation.from_matrix(matrix.reshape(-1, 3, 3)).as_rotvec().reshape(*matrix.shape[:-1])
+
+
+def angle_between(a, b) -> np.ndarray:
+    """The angles of the turns from a to b, radians."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    return np.linalg.norm(axis_angle(b @ np.swapaxes(a, -1, -2)), axis=-1)
+
+
 def forward(root, body, transl, offsets, rest) -> np.ndarray:
     """Forward kinematics of one frame in NumPy, joint by joint."""
     rotations, joints = [np.asarray(root, np.float64)], [np.asarray(transl, np.float64) + rest]

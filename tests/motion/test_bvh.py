@@ -84,7 +84,9 @@ def another_parser(path):
         local = Rotation.from_euler("".join(turns), own[:, -3:], degrees=True)
         up = entry["parent"]
         entry["turn"] = up["turn"] * local if up else local
-        entry["at"] = up["at"] + up["turn"].apply(np.broadcast_to(place, (frames, 3))) if up else place
+        entry["at"] = (
+            up["at"] + up["turn"].apply(np.tile(place, (frames // len(np.atleast_2d(place)), 1))) if up else place
+        )
     assert not numbers.size
     return {entry["name"]: entry for entry in joints}, seconds
 

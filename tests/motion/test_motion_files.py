@@ -165,7 +165,7 @@ def test_a_cut_npy_and_wrong_joints(tmp_path):
             files.read_joints(tmp_path / "b.npy")
     with pytest.raises(FileNotFoundError, match="c.pt: no such file"):
         files.read(tmp_path / "c.pt")
-    with pytest.raises(ValueError, match="unknown kind of file '.pkl', expected .pt, .pth, .npy, .npz"):
+    with pytest.raises(ValueError, match="unknown kind of file '.pkl', expected one of .pt, .pth, .npy, .npz"):
         files.read(tmp_path / "c.pkl")
     assert files.read_joints(npz(tmp_path / "d.npz", joints=np.ones((4, 22, 3)), fps=30), fps=None).shape == (4, 22, 3)
     with pytest.raises(ValueError, match="d.npz: 30 frames a second"):

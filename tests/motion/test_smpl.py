@@ -1,5 +1,6 @@
 """SMPL's parameters: to matrices and back, out of every file in use, and into files that others open."""
 
+import jax
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -14,24 +15,27 @@ def clip():
     return {name: data[name] for name in ("global_orient", "body_pose", "transl")}, data
 
 
+rotations, parameters = jax.jit(smpl.rotations), jax.jit(smpl.parameters)
+
+
 def test_matrices_and_back():
     parts, data = clip()
-    root, body = smpl.rotations(smpl.Smpl(**parts))
+    root, body = rotations(smpl.Smpl(**parts))
     np.testing.assert_allclose(root, Rotation.from_rotvec(parts["global_orient"]).as_matrix(), atol=1e-6)
     np.testing.assert_allclose(body[3, 7], Rotation.from_rotvec(parts["body_pose"][3, 21:24]).as_matrix(), atol=1e-6)
-    joints = kinematics.forward(root, body, data["transl"], data["offsets"], rest_pelvis=data["smplx_root"])
+    place = jax.jit(kinematics.forward)
+    joints = place(root, body, data["transl"], data["offsets"], rest_pelvis=data["smplx_root"])
     np.testing.assert_allclose(joints, data["joints"], atol=1e-5)
-    found = smpl.parameters(root, body, data["transl"])
-    again = smpl.rotations(found)
+    found = parameters(root, body, data["transl"])
+    again = rotations(found)
     np.testing.assert_allclose(again[0], root, atol=2e-6)
     np.testing.assert_allclose(again[1], body, atol=2e-6)
     np.testing.assert_array_equal(found.transl, data["transl"])
-    whole = smpl.parameters(
-        np.float32(random_rotations(0, 5)), np.float32(random_rotations(1, 5, 21)), np.zeros((5, 3))
-    )
-    assert np.linalg.norm(whole.body_pose.reshape(5, 21, 3), axis=-1).max() <= np.pi + 1e-5
-    with pytest.raises(ValueError, match=r"body has shape \(5, 22, 3, 3\), expected \(5, 21, 3, 3\)"):
-        smpl.parameters(np.float32(random_rotations(0, 5)), np.float32(random_rotations(1, 5, 22)), np.zeros((5, 3)))
+    root, bodies, still = random_rotations(0, 31), random_rotations(1, 31, 22), np.zeros((31, 3), np.float32)
+    whole = parameters(np.float32(root), np.float32(bodies[:, 1:]), still)
+    assert np.linalg.norm(whole.body_pose.reshape(31, 21, 3), axis=-1).max() <= np.pi + 1e-5
+    with pytest.raises(ValueError, match=r"body has shape \(31, 22, 3, 3\), expected \(31, 21, 3, 3\)"):
+        smpl.parameters(np.float32(root), np.float32(bodies), still)
 
 
 def save(path, parts):

@@ -34,8 +34,8 @@ class Coding(NamedTuple):
 CODECS = {
     # Constant finest quantiser, what VBVR's own generators write (fourcc mp4v); every OpenCV and FFmpeg reads it.
     "mpeg4": Coding({"flags": "+qscale", "global_quality": str(2 * 118)}, matrix=BT601),
-    # Browsers play this one.
-    "libx264": Coding({"crf": "10"}),
+    # Browsers play this one. x264's macroblock tree reads memory that it never wrote: equal pixels, other bytes.
+    "libx264": Coding({"crf": "10", "x264-params": "mbtree=0"}),
     "libx264rgb": Coding({"qp": "0"}, "rgb24", RGB),
 }
 PLAYED = "libx264" if "libx264" in av.codec.codecs_available else "mpeg4"  # an FFmpeg without GPL parts lacks it

@@ -48,7 +48,9 @@ class Bvh(NamedTuple):
     fps: float
 
 
-def read_bvh(path: str | os.PathLike, *, fps: float | None = None, scale: float = 1.0, up_axis: int = 2) -> Bvh:
+def read_bvh(
+    path: str | os.PathLike, *, fps: float | int | None = None, scale: float | int = 1.0, up_axis: int = 2
+) -> Bvh:
     """A BVH file of any skeleton with one root, any order of channels, and positions in any joint.
 
     Args:
@@ -97,7 +99,7 @@ def write_bvh(
     motion: Any,
     *,
     offsets: Any = None,
-    fps: float = FPS,
+    fps: float | int = FPS,
     names: Sequence[str] = kinematics.JOINTS,
     parents: Sequence[int] = kinematics.PARENTS,
     up_axis: int = 2,
@@ -151,7 +153,9 @@ def write_bvh(
     writing.text(path, "\n".join(lines) + "\n")
 
 
-def to_motion(found: Bvh, *, names: Sequence[str] = kinematics.JOINTS, fps: float | None = FPS) -> kinematics.Motion:
+def to_motion(
+    found: Bvh, *, names: Sequence[str] = kinematics.JOINTS, fps: float | int | None = FPS
+) -> kinematics.Motion:
     """The 22 joints of this room out of a BVH file's, which must hang together as they do here.
 
     Args:

@@ -86,7 +86,7 @@ def _skeleton(text: str) -> list[Joint]:
                 raise ValueError(f"CHANNELS {rest:.80}, expected their number and names out of {', '.join(_CHANNELS)}")
             joints[current] = joints[current]._replace(channels=channels)
         else:
-            raise ValueError(f"{line.strip():.40!r} in the hierarchy, where it has no place")
+            raise ValueError(f"{line.strip()!r:.40} in the hierarchy, where it has no place")
     if above or named is not None or not joints or any(not joint.offset for joint in joints):
         raise ValueError("the hierarchy is torn: a brace is open, or a joint has no OFFSET")
     if len({joint.name for joint in joints}) < len(joints):
@@ -100,7 +100,7 @@ def _float(word: str) -> float:
     except ValueError:
         value = np.nan
     if not np.isfinite(value):
-        raise ValueError(f"{word:.40!r}, expected a number")
+        raise ValueError(f"{word!r:.40}, expected a number")
     return value
 
 
@@ -118,7 +118,7 @@ def unpack(skeleton: list[Joint], numbers: np.ndarray) -> tuple[np.ndarray, np.n
             if channel.endswith("position"):
                 places[:, i, "XYZ".index(axis)] = values
             else:
-                turns[:, i] = turns[:, i] @ Rotation.from_euler(axis, values, degrees=True).as_matrix()
+                turns[:, i] = turns[:, i] @ Rotation.from_euler(axis, values[:, None], degrees=True).as_matrix()
             column += 1
     return turns, places
 

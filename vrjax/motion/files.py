@@ -38,10 +38,10 @@ class Stored(NamedTuple):
     motion: Float[np.ndarray, "T 276"]
     extrinsic: Float[np.ndarray, "T 9"] | None = None
     intrinsic: Float[np.ndarray, "3 3"] | None = None
-    fps: float | None = None
+    fps: float | int | None = None
 
 
-def read(path: str | os.PathLike, *, fps: float | None = FPS) -> Stored:
+def read(path: str | os.PathLike, *, fps: float | int | None = FPS) -> Stored:
     """A file of 276-d rows: ViMoGen's `.pt` (a dictionary, or the rows alone), or `.npy`.
 
     Columns after the first 276 are cut: ViMoGen's own files have some.
@@ -105,7 +105,7 @@ def write(
         raise ValueError(f"{path}: unknown kind of file {path.suffix!r}, expected .pt or .npy")
 
 
-def read_joints(path: str | os.PathLike, *, fps: float | None = FPS) -> Float[np.ndarray, "T 22 3"]:
+def read_joints(path: str | os.PathLike, *, fps: float | int | None = FPS) -> Float[np.ndarray, "T 22 3"]:
     """Positions of 22 joints in metres, float32: MBench's `{id}.npy`, or a `.pt` dictionary that has `joints`.
 
     Raises:
@@ -179,7 +179,7 @@ def arrays(path: str | os.PathLike, names: Collection[str]) -> dict[str, np.ndar
         raise ValueError(f"{path}: not read as {path.suffix} ({type(error).__name__}: {said:.199})") from None
 
 
-def rate(path: str | os.PathLike, found: Mapping[str, np.ndarray], expected: float | None) -> float | None:
+def rate(path: str | os.PathLike, found: Mapping[str, np.ndarray], expected: float | int | None) -> float | None:
     """The frames a second that a file states under one of the names in use; None where it states none.
 
     Raises:
@@ -195,7 +195,7 @@ def rate(path: str | os.PathLike, found: Mapping[str, np.ndarray], expected: flo
     return None
 
 
-def check_rate(path: str | os.PathLike, fps: float, expected: float | None) -> float:
+def check_rate(path: str | os.PathLike, fps: float | int, expected: float | int | None) -> float:
     """The rate itself; ValueError where it is off the expected one by more than a part in a thousand."""
     if expected is not None and abs(fps - expected) > 1e-3 * expected:
         raise ValueError(

@@ -43,7 +43,7 @@ class Smpl(NamedTuple):
     global_orient: Float[Real, "T 3"]
     body_pose: Float[Real, "T 63"]
     transl: Float[Real, "T 3"]
-    fps: float | None = None
+    fps: float | int | None = None
     betas: Float[np.ndarray, " B"] | None = None
     gender: str | None = None
     focal_length: float | None = None
@@ -75,7 +75,7 @@ def parameters(root: Float[Real, "..."], body: Float[Real, "..."], transl: Float
     return Smpl(rot.axis_angle(root), rot.axis_angle(body).reshape(-1, 63), jnp.asarray(transl))
 
 
-def read(path: str | os.PathLike, *, fps: float | None = files.FPS) -> Smpl:
+def read(path: str | os.PathLike, *, fps: float | int | None = files.FPS) -> Smpl:
     """A file of parameters: `.npz` or `.pt`, under any of the names in use.
 
     AMASS's `poses` (66 columns or more; hands and face are cut) and `trans`; SMPL-X's `root_orient`, `pose_body`,

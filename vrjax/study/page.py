@@ -85,6 +85,8 @@ def band(
 ) -> parts.Series:
     """A mean curve with its band, at every step the interval of `vrjax.report.seeds`: training seeds are the unit.
 
+    Two of them get no band: by Student's t it would be thirteen standard errors wide, and none where both agree.
+
     Args:
         name: in the legend.
         runs: one array [instances, ..., steps] per training seed. Instances that are not finite everywhere are left
@@ -104,6 +106,8 @@ def band(
     if not least:
         raise ValueError(f"{name}: no instance of some training seed is finite at every step")
     stacked = np.stack([values[:least] for values in rows])
+    if len(rows) == 2:
+        return parts.Series(name, stacked.mean((0, 1, 2)), x, role=role)
     found = seeds.interval(np.moveaxis(stacked, -1, 0), resamples=resamples, bounds=bounds)
     cut = (lambda end: end) if bounds is None else (lambda end: np.clip(end, *bounds))
     low, high = (np.where(np.isfinite(end), cut(end), np.nan) for end in (found.low, found.high))

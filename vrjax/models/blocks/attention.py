@@ -244,23 +244,28 @@ _tiled.defvjp(_tiled_forward, _tiled_backward)
 
 
 def _folds(core):
-    """Turns vmap of `core` into a longer z axis, so that tiles keep their size however many examples there are."""
+    """Turns vmap of `core` into a longer z axis, so that tiles keep their size however many examples there are.
+
+    `ends` are an argument and no constant: where vmap turns a branch into a selection, all that the branch holds gets
+    the axis, which JAX's rule does not take of constants.
+    """
 
     @functools.lru_cache(maxsize=64)
-    def of(how):
+    def of(tile):
         @custom_vmap
-        def call(*args):
-            return core(how, *args)
+        def call(ends, *args):
+            return core((ends, tile), *args)
 
         @call.def_vmap
-        def rule(size, batched, *args):
-            args = [a if b else jnp.broadcast_to(a, (size, *a.shape)) for a, b in zip(args, batched, strict=True)]
-            out = call(*(a.reshape(-1, *a.shape[2:]) for a in args))
+        def rule(size, batched, ends, *args):
+            spread = zip(args, batched[1:], strict=True)
+            args = [a if b else jnp.broadcast_to(a, (size, *a.shape)) for a, b in spread]
+            out = call(ends[0] if batched[0] else ends, *(a.reshape(-1, *a.shape[2:]) for a in args))
             return tuple(o.reshape(size, -1, *o.shape[1:]) for o in out), (True,) * len(out)
 
         return call
 
-    return lambda how, *args: of(how)(*args)
+    return lambda how, *args: of(how[1])(None if how[0] is None else np.asarray(how[0]), *args)
 
 
 def _groups(z: int, n: int, m: int, tile: int) -> tuple[int, int]:
@@ -298,7 +303,7 @@ def _over_chunks(tile, ends, chunk: int, rows: tuple) -> tuple[tuple, tuple]:
         edges = [*range(0, n, chunk), n]
         parts = []
         for a, b in zip(edges, edges[1:], strict=False):
-            seen = None if ends is None else np.asarray(ends[a:b])
+            seen = None if ends is None else ends[a:b]
             parts.append(tile(seen, *(x[:, a:b] for x in rows)))
         if count == 1:
             return parts[0]
@@ -317,7 +322,7 @@ def _over_chunks(tile, ends, chunk: int, rows: tuple) -> tuple[tuple, tuple]:
         x = jnp.moveaxis(x, 0, 1)
         return x.reshape(len(x), count * chunk, *x.shape[3:])[:, :n]
 
-    seen = None if ends is None else jnp.asarray((*ends, *ends[-1:] * fill)).reshape(count, chunk)
+    seen = None if ends is None else jnp.pad(ends, (0, fill), mode="edge").reshape(count, chunk)
     xs = (seen, *(split(x) for x in rows))
     zero = jax.tree.map(
         lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(tile, *jax.tree.map(lambda x: x[0], xs))[1]
@@ -336,7 +341,7 @@ def _scores(seen, q: Array, k: Array) -> Array:
     scores = jnp.einsum("znd,zmd->znm", q, k, preferred_element_type=jnp.float32)
     if seen is None:
         return scores
-    return jnp.where(np.arange(k.shape[1]) < seen[:, None], scores, -jnp.inf)
+    return jnp.where(jnp.arange(k.shape[1]) < seen[:, None], scores, -jnp.inf)
 
 
 @_folds
@@ -376,7 +381,7 @@ def _backward(how, q, k, v, grad, lse, delta):
             across = lambda x: jnp.swapaxes(x, 1, 2)
             scores = jnp.einsum("zmd,znd->zmn", k, scaled, **f32)
             if seen is not None:
-                scores = jnp.where(np.arange(k.shape[1])[:, None] < seen, scores, -jnp.inf)
+                scores = jnp.where(jnp.arange(k.shape[1])[:, None] < seen, scores, -jnp.inf)
             weights = jnp.exp(scores - across(lse))
             d_weights = jnp.einsum("zmd,znd->zmn", v, grad, **f32)
             d_scores = (weights * (d_weights - across(delta))).astype(q.dtype)

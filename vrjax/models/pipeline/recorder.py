@@ -4,8 +4,9 @@
     for seed, folder, final in recorder.stream(pipe, settings, inputs, seeds=[7, 8]):
         ...                                            # folder/seed-7/x0.npy (3, t, h, w, c), index.json
 
-The run calls the host at every step with what it made. Rows go into a `.npy` file that is mapped into memory; a
-seed's folder gets its name when all its rows are there.
+The run calls the host at every step with all that it made, whatever of it is kept: runs that record differently are one
+program, and equal bit for bit. Rows go into a `.npy` file that is mapped into memory; a seed's folder gets its name
+when all its rows are there.
 
 A recorder that is told what the run is made of also keeps the newest state of the seeds that are being computed, all of
 it or nothing, in one file; the next `stream` of the same goes on from there, with the same compiled program.
@@ -88,8 +89,8 @@ class Recorder:
         """What to hand to `flow.sample`; `seed` may be traced. The record must not leave the compiled function."""
 
         def tell(snapshot: flow.Snapshot) -> tuple:
-            state = [] if self._about is None else jax.tree.leaves((snapshot.next, snapshot.state))
-            arrays = {name: getattr(snapshot, name) for name in self.fields}
+            state = jax.tree.leaves((snapshot.next, snapshot.state))
+            arrays = {name: getattr(snapshot, name) for name in FIELDS}
             io_callback(self._take, None, seed, snapshot.step, arrays, state)
             return ()
 
@@ -180,16 +181,16 @@ class Recorder:
         x, state = jax.tree.unflatten(jax.tree.structure((x, start[1])), leaves)
         return x, numbers, (np.int32(step), state)
 
-    def _take(self, seed: Any, step: Any, arrays: dict[str, Any], state: Sequence[Any] = ()) -> None:
+    def _take(self, seed: Any, step: Any, arrays: dict[str, Any], state: Sequence[Any]) -> None:
         seed, step = int(seed), int(step)
         try:
             with self._lock:
                 self._seen.setdefault(seed, set()).add(step)
                 if self.fields and step in self._rows:
                     files = self._files.get(seed) or self._open(seed)
-                    for name, array in arrays.items():
-                        files[name][self._rows[step]] = np.asarray(array)
-                if state:
+                    for name in self.fields:
+                        files[name][self._rows[step]] = np.asarray(arrays[name])
+                if self._about is not None:
                     self._keep(seed, step, state)
             if self._on_step is not None:
                 self._on_step(seed, step)

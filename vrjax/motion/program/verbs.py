@@ -235,7 +235,7 @@ LOWER = (
             "performs a side straddle hop",
         ),
         counted=True,
-        jump=0.05,
+        jump=0.07,
         jumps=2,
         apart=0.24,
     ),
