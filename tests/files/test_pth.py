@@ -244,6 +244,41 @@ def test_interpreter_agrees_with_pickle():
         assert pickles.load(io.BytesIO(pickle.dumps(data, protocol)), calls, lambda _: None) == data
 
 
+@pytest.mark.parametrize("container", ["zip", "stream"])
+def test_a_tensor_alone(container, tmp_path):
+    """Taken where it is asked for; what else a dictionary holds are notes."""
+    file = tmp_path / "a.pt"
+    if container == "zip":
+        archive(file, pickled(Ref()), DATA)
+    else:
+        machine = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
+        parts = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, machine)]
+        storage = (2).to_bytes(8, "little") + DATA[0][1]
+        file.write_bytes(b"".join([*parts, pickled(Ref()), pickle.dumps(["0"], 2), storage]))
+    (found,) = pth.read(file, bare=True).items()
+    assert found[0] == "" and found[1][1:] == (np.float32, (2,), (1,)) and pth.notes(file) == {}
+    assert np.fromfile(file, np.float32, 2, offset=found[1][0]).tolist() == [1.5, -2]
+    with pytest.raises(ValueError, match="a.pt: holds a tensor, expected a dictionary"):
+        tensors.read(file)
+    archive(file, pickled({"a": {"w": Ref(), "fps": 30, "by": ["x", 2.5]}}), DATA)
+    assert list(pth.read(file, bare=True)) == ["a.w"] and pth.notes(file) == {"a.fps": 30, "a.by": ["x", 2.5]}
+
+
+@pytest.mark.parametrize("name", ["/etc/x", "\\\\host\\x", "C:/x", "c:\\x", "archive/../../x", "..", "a\\..\\x"])
+def test_paths_out_of_the_archive(name, tmp_path):
+    archive(tmp_path / "bad.pt", pickled({"w": Ref()}), DATA)
+    with zipfile.ZipFile(tmp_path / "bad.pt", "a") as file:
+        file.writestr(name, b"x")
+    with pytest.raises(ValueError, match="bad.pt: member .* is a path out of the archive"):
+        tensors.read(tmp_path / "bad.pt")
+
+
+def test_names_that_stay_inside(tmp_path):
+    """Dots, spaces and colons in a root's name, which is the file's."""
+    for root in ("..a", "a..", "step 2:1", "c"):
+        assert tensors.read(archive(tmp_path / "a.pt", pickled({"w": Ref()}), DATA, root=root)).shapes == {"w": (2,)}
+
+
 @pytest.mark.parity
 def test_against_torch(tmp_path):
     """A module's state dict in bfloat16, as torch writes it today."""

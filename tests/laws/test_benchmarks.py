@@ -4,6 +4,8 @@ import types
 
 import pytest
 
+from tests.bench.test_humanml3d import small_folder
+from tests.bench.test_mbench import small_list
 from tests.bench.test_vbvr_kit import tree
 from vrjax import bench
 
@@ -19,8 +21,27 @@ def scores_of_vbvr(items):
     return {vbvr.TRUTH: make(1.0), vbvr.FIRST: make(0.1), vbvr.FINAL: make(0.9), "mine": make(0.25)}
 
 
+def scores_of_mbench(items):
+    from vrjax.bench import mbench
+
+    make = lambda scale: [mbench.Score(item, scale * n, 2 * scale * n) for n, item in enumerate(items)]
+    return {"mine": make(0.25), mbench.FROZEN: make(0.0), mbench.TRUTH: make(0.1)}
+
+
+def scores_of_humanml3d(items):
+    """One replication for each caption: the protocol's scores are of replications, over all captions."""
+    from vrjax.bench import humanml3d
+
+    make = lambda v: [humanml3d.Score(n, v / (n + 1), v, v, 1 - v, 2.0, 3.0, None) for n, _ in enumerate(items)]
+    return {humanml3d.TRUTH: make(0.9), "mine": make(0.3)}
+
+
 # name -> (makes a small benchmark in a folder, scores of its items)
-ROWS = {"vbvr": (tree, scores_of_vbvr)}
+ROWS = {
+    "vbvr": (tree, scores_of_vbvr),
+    "mbench": (small_list, scores_of_mbench),
+    "humanml3d": (small_folder, scores_of_humanml3d),
+}
 
 
 def obeys(found, make, score, tmp_path):

@@ -22,6 +22,7 @@ _STRANGERS = (
     (rb"<Error>|<\?xml[^>]*>\s*<Error>", "an error that a server sent in place of the file; download it again"),
 )  # fmt: skip
 
+_OUTSIDE = re.compile(r"^([A-Za-z]:)?[/\\]|(^|[/\\])\.\.([/\\]|$)")
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/")
 _INDEX = re.compile(r"\.safetensors\.index(\.[\w-]+)?\.json$")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
@@ -60,6 +61,12 @@ def local(path: str | os.PathLike, what: str) -> None:
             f"{what} {path}: an address ({found[1]}:), expected a folder of a file system that every host mounts "
             "(buckets by gcsfuse or s3fs, NFS, Filestore); a model of the Hugging Face hub is OWNER/NAME"
         )
+
+
+def outside(name: str) -> bool:
+    """Whether a name inside of a file (an archive's member, a path in a list) leads out of where it belongs: absolute
+    on any system, or up."""
+    return _OUTSIDE.search(name) is not None
 
 
 def hidden(path: pathlib.Path) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from vrjax.files import pickles
+from vrjax.files import given, pickles
 
 _STORAGES = {
     "DoubleStorage": np.float64,
@@ -55,8 +55,14 @@ class View(NamedTuple):
     strides: tuple[int, ...]
 
 
-def read(path: str | os.PathLike) -> dict[str, tuple[int, np.dtype, tuple[int, ...], tuple[int, ...]]]:
+def read(
+    path: str | os.PathLike, *, bare: bool = False
+) -> dict[str, tuple[int, np.dtype, tuple[int, ...], tuple[int, ...]]]:
     """Opens a file that `torch.save` wrote; see `vrjax.files.tensors.read`.
+
+    Args:
+        path: of the file.
+        bare: a tensor alone, in no dictionary, is taken too; its name is "".
 
     Returns:
         name -> first byte, dtype, shape, strides in elements.
@@ -67,15 +73,9 @@ def read(path: str | os.PathLike) -> dict[str, tuple[int, np.dtype, tuple[int, .
             when unpickled; names the file, and the key or the global in question.
     """
     path = pathlib.Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    if not path.is_file():
-        raise ValueError(f"{path}: not a file")
+    tree, starts, sizes = _open(path)
     try:
-        with open(path, "rb") as file:
-            start = file.read(4)
-        tree, starts, sizes = _archive(path) if start[:2] == b"PK" else _stream(path)
-        views = _flatten(tree)
+        views = {"": tree} if bare and isinstance(tree, View) else _flatten(tree)[0]
         for name, view in views.items():
             held = sizes.get(view.storage.key)
             if held is None or view.storage.size * view.storage.dtype.itemsize > held:
@@ -89,9 +89,37 @@ def read(path: str | os.PathLike) -> dict[str, tuple[int, np.dtype, tuple[int, .
     return {name: (first(v.storage, v.offset), v.storage.dtype, v.shape, v.strides) for name, v in views.items()}
 
 
+def notes(path: str | os.PathLike) -> dict[str, Any]:
+    """What lies beside the tensors of such a file and is no tensor: a rate, a step, a name, a list of such.
+
+    Returns:
+        dotted name -> value; nothing for a tensor alone. Raises what `read` does.
+    """
+    path = pathlib.Path(path)
+    tree = _open(path)[0]
+    try:
+        return {} if isinstance(tree, View) else _flatten(tree)[1]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
 # ------------------------------------------------------------------------------------------------------- containers
 
 _Found = tuple[Any, dict[str, int], dict[str, int]]  # what was pickled; first byte and bytes of each storage
+
+
+def _open(path: pathlib.Path) -> _Found:
+    """The content of a file in either container."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not path.is_file():
+        raise ValueError(f"{path}: not a file")
+    with open(path, "rb") as file:
+        start = file.read(4)
+    try:
+        return _archive(path) if start[:2] == b"PK" else _stream(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _archive(path: pathlib.Path) -> _Found:
@@ -105,6 +133,8 @@ def _archive(path: pathlib.Path) -> _Found:
                 raise ValueError(f"not a file of torch.save: {len(pickled)} members named */data.pkl, expected 1")
             root = pickled[0].removesuffix("data.pkl")
             for name, info in members.items():
+                if given.outside(name):
+                    raise ValueError(f"member {name!r:.199} is a path out of the archive, expected names inside it")
                 if (
                     info.compress_type != zipfile.ZIP_STORED
                     or info.file_size != info.compress_size
@@ -179,15 +209,17 @@ def _stream(path: pathlib.Path) -> _Found:
 
 def _widths(tree: Any) -> dict[str, int]:
     """Bytes per number of each storage."""
-    return {view.storage.key: view.storage.dtype.itemsize for view in _flatten(tree).values()}
+    views = [tree] if isinstance(tree, View) else _flatten(tree)[0].values()
+    return {view.storage.key: view.storage.dtype.itemsize for view in views}
 
 
 # ----------------------------------------------------------------------------------------------- what a pickle means
 
 
-def _flatten(tree: Any) -> dict[str, View]:
-    """The tensors of nested dictionaries under dotted names."""
+def _flatten(tree: Any) -> tuple[dict[str, View], dict[str, Any]]:
+    """The tensors of nested dictionaries under dotted names, and what else they hold that is harmless."""
     views: dict[str, View] = {}
+    others: dict[str, Any] = {}
     entries = 0
     todo = [("", tree)]
     while todo:
@@ -208,14 +240,14 @@ def _flatten(tree: Any) -> dict[str, View]:
             if isinstance(value, dict):
                 todo.append((f"{name}.", value))
             elif _is_note(value):
-                continue
+                others[name] = value
             elif not isinstance(value, View):
                 raise ValueError(f"{name!r} is {_kind(value)}, expected a tensor")
             elif name in views:
                 raise ValueError(f"tensor {name!r} is there twice")
             else:
                 views[name] = value
-    return views
+    return views, others
 
 
 def _is_note(value: Any) -> bool:

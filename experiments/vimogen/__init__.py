@@ -1,0 +1,1 @@
+"""ViMoGen and MBench (arXiv 2510.26794)."""
