@@ -289,7 +289,7 @@ def test_true_sizes(options, parameters):
     assert size(shapes) == parameters
     if not options:
         assert size(shapes.blocks) == 30 * 55_890_176 and size(shapes.reference_encoder) == 15 * 36_991_232
-        assert f"{parameters / 1e9:.1f}" in repr(shapes)
+        assert "2.26 billion parameters" in repr(shapes)
 
 
 @pytest.mark.parametrize("mode", ["text", "motion", "mixed"])
@@ -352,7 +352,6 @@ def test_an_ensemble_is_the_same_under_vmap_pmap_and_on_a_mesh(small, inputs):
     ("change", "message"),
     [
         ({"x": np.zeros((FRAMES, 9))}, r"x: shape \(6, 9\), expected \(t, channels=10\)"),
-        ({"x": np.zeros((2, FRAMES, 10))}, "batches go through jax.vmap"),
         ({"text": None}, "text: found None, but mode 'text' reads it"),
         ({"text": np.zeros((5, 7))}, r"text: shape \(5, 7\), expected \(rows, text_dim=6\)"),
         ({"mode": "motion"}, "reference: found None, but mode 'motion' reads it"),

@@ -76,18 +76,14 @@ class MotionDiT(Conditioned):
         linear = functools.partial(Linear, nnx.initializers.xavier_uniform(), dtype=cfg.param_dtype)
         self.motion_embedding = linear(keys[5], cfg.channels, cfg.dim)
         self.blocks = jax.vmap(lambda key: MotionBlock(cfg, key))(jax.random.split(keys[6], cfg.layers))
-        self.reference_embedding = self.reference_encoder = None
-        if cfg.reference_channels is not None:
-            self.reference_embedding = linear(keys[7], cfg.reference_channels, cfg.dim)
-            each = jax.random.split(keys[8], cfg.encoder_layers)
-            self.reference_encoder = jax.vmap(lambda key: Block(cfg, key, across=False))(each)
-        local = cfg.local_channels
+        reference, local = cfg.reference_channels, cfg.local_channels
+        encoder = jax.vmap(lambda key: Block(cfg, key, across=False))
+        self.reference_embedding = None if reference is None else linear(keys[7], reference, cfg.dim)
+        self.reference_encoder = None if reference is None else encoder(jax.random.split(keys[8], cfg.encoder_layers))
         self.motion_head = Head(cfg, keys[9], cfg.channels) if local is None else None
-        self.local_motion_head = self.fusion = self.global_motion_head = None
-        if local is not None:
-            self.local_motion_head = Head(cfg, keys[10], local)
-            self.fusion = linear(keys[11], cfg.dim + local, cfg.dim)
-            self.global_motion_head = Head(cfg, keys[12], cfg.channels - local)
+        self.local_motion_head = None if local is None else Head(cfg, keys[10], local)
+        self.fusion = None if local is None else linear(keys[11], cfg.dim + local, cfg.dim)
+        self.global_motion_head = None if local is None else Head(cfg, keys[12], cfg.channels - local)
 
     def __repr__(self) -> str:
         return f"MotionDiT({self.cfg.layers} blocks of width {self.cfg.dim}, {words.parameters(self)})"
@@ -98,7 +94,7 @@ class MotionDiT(Conditioned):
         time: Any,
         text: Float[Array | np.ndarray, "l d"] | None = None,
         *,
-        reference: Float[Array | np.ndarray, "t r"] | None = None,
+        reference: Float[Array | np.ndarray, "frames r"] | None = None,
         mode: str | None = None,
         attend_to_text: Any = None,
         length: Any = None,

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 ROWS = 226
 
 
-def padded(*texts: Float[Array | np.ndarray, "_ d"], rows: int = ROWS) -> tuple[Float[Array, "l d"], ...]:
+def padded(*texts: Float[Array | np.ndarray, "_ _"], rows: int = ROWS) -> tuple[Float[Array, "l _"], ...]:
     """Texts with rows of zeros behind, all of one length: `rows`, or that of the longest.
 
     The network attends to the zeros as well, so that more of them change the result a little: examples are alike only
