@@ -387,6 +387,8 @@ def test_errors_of_configs_and_guidance(small):
             dataclasses.replace(SMALL, **options)
     with pytest.raises(ValueError, match="guided: text .5, 6. and negative .4, 6., expected one shape"):
         small.guided(np.zeros((5, 6)), np.zeros((4, 6)), 5.0)
+    with pytest.raises(ValueError, match="negative: found None, but mode 'text' reads it"):
+        small.guided(np.zeros((5, 6)), None, 5.0)
     with pytest.raises(ValueError, match="no reference branch"):
         build(SPLIT)(np.zeros((3, 10)), 1.0, reference=np.zeros((3, 7)), mode="motion")
     with pytest.raises(ValueError, match="padded: texts of shapes none"):

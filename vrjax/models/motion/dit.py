@@ -283,9 +283,11 @@ class MotionDiT(Conditioned):
         Raises:
             ValueError: conditions that do not fit the config or each other.
         """
-        if (given.get("mode") or self.cfg.mode) == "motion":
+        mode = given.get("mode") or self.cfg.mode
+        if mode == "motion":
             return self.velocity(text, taps=taps, edits=edits, **given)
-        text, negative = jnp.asarray(text), jnp.asarray(negative)
+        text = _checked("text", text, mode, "text_dim", self.cfg.text_dim)
+        negative = _checked("negative", negative, mode, "text_dim", self.cfg.text_dim)
         if text.shape != negative.shape:
             raise ValueError(f"guided: text {text.shape} and negative {negative.shape}, expected one shape")
         blocks = stack.unstacked(self.blocks) if self.cfg.unroll else None
