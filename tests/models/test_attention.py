@@ -166,7 +166,7 @@ def test_accelerators_never_form_long_scores():
 @pytest.mark.parametrize("tile", [2**18, 40, 8])
 def test_causal_groups(impl, tile, monkeypatch):
     monkeypatch.setattr(attention, "TILE", tile)
-    monkeypatch.setattr(attention, "UNROLLED", 4)  # tile 8: one query at a time, scanned
+    monkeypatch.setattr(tiled, "UNROLLED", 4)  # tile 8: one query at a time, scanned
     groups = np.repeat([0, 1, 2], [3, 1, 4])
     args = draw(8, 8, 2, 6)
     found = jax.jit(both(impl, groups))(*args)

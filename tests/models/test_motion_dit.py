@@ -85,7 +85,7 @@ def test_public_outputs(public, public_io):
     found = batch(public, {name: io[name] for name in io if not name.startswith(("block", "output"))})
     assert 3 < np.abs(io["output"]).max() < 20  # the tolerances are meant for outputs of order 7
     assert np.abs(found.v - io["output"]).max() <= tolerance
-    for i in range(public.cfg.layers):
+    for i in [i for i in range(public.cfg.layers) if f"block_{i}" in io]:
         assert np.abs(found.taps["block.*"][:, i] - io[f"block_{i}"]).max() <= tolerance
 
 

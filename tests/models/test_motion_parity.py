@@ -185,7 +185,7 @@ BUGS = {
     "positions_in_halves": ("motion", models.dit, "positions", lambda table: lambda n, d: _halves(table(n, d))),
     "rotary_too": ("motion", layers.Attention, "within", lambda within: functools.partialmethod(_rotated, within)),
     "reference_keys_by_its_own_length": ("motion_holes", models.MotionDiT, "encode_reference", lambda encode: (
-        lambda self, context, time6: encode(self, context._replace(length=context.rows), time6))),
+        lambda self, context, *rest: encode(self, context._replace(length=context.rows), *rest))),
 }  # fmt: skip
 
 
