@@ -5,8 +5,8 @@ Commands: vrjax plan configs/vimogen/pod_sample.py --topology v5e:4x4
 Memory:   0.38 of 15.75 GiB a chip: weights (bfloat16) 0.27, trajectory and temporaries 0.10
 Time:     at least 0.012 s a denoising step of all motions (network; HBM alone 0.0033 s, matrix units 0.0026 s)
 
-These are the plan's figures (JAX 0.10.2, libtpu 0.0.42); no run on such a slice stands behind them. Its useful operations
-exceed 100 %: the formula counts the text's keys and values in every step, the program computes them once.
+These are the plan's figures (JAX 0.10.2, libtpu 0.0.42); no run on such a slice stands behind them. More operations are
+useful than compiled: the formula counts the text's keys and values in every step, the program computes them once.
 """
 
 from vrjax.models.motion import MotionConfig
