@@ -174,12 +174,14 @@ def test_causal_groups(impl, tile, monkeypatch):
         np.testing.assert_allclose(a, b, atol=3e-6 * max(1, np.abs(b).max()))
 
 
+@pytest.mark.parametrize("hidden", ["groups", "length"])
 @pytest.mark.parametrize("tile", [2**18, 8])
-def test_causal_groups_in_a_branch_of_each_example(tile, monkeypatch):
+def test_hidden_keys_in_a_branch_of_each_example(tile, hidden, monkeypatch):
     """vmap turns it into a selection and gives all that a branch holds the axis: `perturb.replay` of a causal model."""
     monkeypatch.setattr(attention, "TILE", tile)
     q, k, v, _ = draw(12, 12, 2, 6)
-    attended = lambda q: attend(q, k, v, causal_groups=np.arange(12) // 3, impl="tiled").sum()
+    how = {"causal_groups": np.arange(12) // 3} if hidden == "groups" else {"length": jnp.float32(7)}
+    attended = lambda q: attend(q, k, v, **how, impl="tiled").sum()
     chosen = lambda there, q: jax.lax.cond(there, attended, lambda q: (q**2).sum(), q)
     there, batch = jnp.array([True, False, True]), jnp.stack([q, 2 * q, 3 * q])
     value, grad = jax.jit(jax.vmap(jax.value_and_grad(chosen, 1)))(there, batch)
