@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.flow.flow_oracles import FIXTURES, GRIDS, diffusers_grids
 from vrjax.flow import Grid, experts, grids
 
-NAMED = [grids.shifted, grids.wan_unipc, grids.wan_dpmpp, grids.diffusers_unipc, grids.diffusers_euler]
+NAMED = [grids.shifted, grids.vimogen, grids.wan_unipc, grids.wan_dpmpp, grids.diffusers_unipc, grids.diffusers_euler]
 
 
 def compare(theirs):
@@ -80,6 +80,19 @@ def test_expert_switch_of_wan(steps, shift, boundary, high):
     assert [p.stop for p in experts(grids.wan_unipc(steps, shift), abs, abs, 0.0)] == [steps]
 
 
+def test_vimogen():
+    """The public start at 0.7 and times in bfloat16 are flags, each off by default."""
+    assert grids.vimogen(50) == grids.shifted(50, 5.0)
+    public = grids.vimogen(50, sigma_start=0.7)
+    said = {0: 0.92105263, 1: 0.91613248, 2: 0.91106291, 25: 0.72916667, 48: 0.12589928, 49: 0.06628788, 50: 0.0}
+    np.testing.assert_allclose(public.sigmas[list(said)], list(said.values()), atol=5e-9)
+    assert public.times[0] == pytest.approx(921.0526, abs=5e-5)
+    rounded = grids.vimogen(50, sigma_start=0.7, bf16_times=True)
+    np.testing.assert_array_equal(rounded.sigmas, public.sigmas)  # the solver steps with exact ones
+    assert rounded.times[0] == 920 and rounded.times[49] == 66.5
+    assert (np.abs(rounded.times / public.times - 1) <= 2**-8).all()
+
+
 def test_a_grid_is_static():
     seen = []
 
@@ -101,6 +114,7 @@ def test_a_grid_is_static():
         (lambda: grids.wan_unipc(4, -1.0), "shift must be positive and finite, found -1.0"),
         (lambda: grids.few_step([]), "at least one time"),
         (lambda: grids.few_step([500, 750]), "must fall strictly"),
+        (lambda: grids.vimogen(4, sigma_start=1.2), "sigma_start must lie above 0 and be at most 1, found 1.2"),
     ],
 )
 def test_bad_grids(call, message):

@@ -23,6 +23,7 @@ from vrjax.train import lora
 vrjax.models.__path__.append(str(pathlib.Path(__file__).parent))
 Toy = family.get("toy").Config
 Wan = family.get("wan").Config
+Motion = family.get("motion").Config
 
 
 class Row(NamedTuple):
@@ -35,6 +36,9 @@ class Row(NamedTuple):
 
 ROWS = {
     "toy": Row(Toy(), (2, 4, 4, 3), (3, 4, 4, 3)),
+    "motion": Row(
+        Motion(dim=24, ffn_dim=16, heads=4, layers=2, channels=5, text_dim=8, text_len=4, freq_dim=8), (6, 5), (8, 5)
+    ),
     "wan": Row(
         Wan(
             dim=24, ffn_dim=16, heads=4, layers=2, in_channels=7, out_channels=3, patch=(1, 2, 2), freq_dim=8,

@@ -9,7 +9,7 @@ import pytest
 from jax.custom_batching import custom_vmap
 from jax.extend.core import jaxprs_in_params
 
-from vrjax.models.blocks import attention, stack
+from vrjax.models.blocks import attention, stack, tiled
 from vrjax.models.blocks.attention import attend
 
 
@@ -61,11 +61,46 @@ def test_values_and_gradients(impl, case, monkeypatch):
 def test_many_chunks_are_scanned(shape, monkeypatch):
     """More chunks than are unrolled: a scan over equal chunks, the last one filled up; its length is in the program."""
     monkeypatch.setattr(attention, "TILE", 3 * shape[1])
-    monkeypatch.setattr(attention, "UNROLLED", 2)
+    monkeypatch.setattr(tiled, "UNROLLED", 2)
     args = draw(*shape)
     assert f"length={-(-shape[0] // 3)}" in str(jax.make_jaxpr(both("tiled"))(*args))
     for found, expected in zip(jax.jit(both("tiled"))(*args), reference(*args), strict=True):
         np.testing.assert_allclose(found, expected, atol=3e-6 * max(1, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("impl", ["tiled", "xla"])
+@pytest.mark.parametrize("case", CASES)
+def test_keys_from_a_length_on_are_hidden(impl, case, monkeypatch):
+    """Lengths that differ between examples: each is what the keys before its length alone give, gradients as well."""
+    *shape, tile = case
+    monkeypatch.setattr(attention, "TILE", tile)
+    q, k, v, grad = draw(*shape, lead=(3,))
+    lengths = np.array([1, (shape[1] + 1) // 2, shape[1]])
+
+    def one(q, k, v, grad, length):
+        out, pull = jax.vjp(lambda *a: attend(*a, length=length, impl=impl), q, k, v)
+        return (out, *pull(grad))
+
+    found = jax.jit(jax.vmap(one))(q, k, v, grad, lengths)
+    for i, n in enumerate(lengths):
+        out, d_q, d_k, d_v = reference(q[i], k[i, :n], v[i, :n], grad[i])
+        behind = np.zeros((shape[1] - n, *shape[2:]))
+        for a, b in zip(found, (out, d_q, np.r_[d_k, behind], np.r_[d_v, behind]), strict=True):
+            np.testing.assert_allclose(a[i], b, atol=3e-6 * max(1, np.abs(b).max()))
+        assert not np.asarray(found[2][i, n:]).any() and not np.asarray(found[3][i, n:]).any()
+
+
+@pytest.mark.parametrize("impl", ["tiled", "xla"])
+def test_a_length_that_is_known_costs_nothing_and_none_at_all_is_finite(impl):
+    q, k, v, _ = draw(5, 8, 2, 6)
+    program = lambda length: jax.make_jaxpr(lambda *a: attend(*a, length=length, impl=impl))(q, k, v)
+    assert "5,8" not in str(program(3)) and "select_n" not in str(program(3))
+    run = jax.jit(jax.grad(lambda q, n: attend(q, k, v, length=n, impl=impl).sum(), argnums=0))
+    assert np.isfinite(run(q, 0)).all()
+    nothing = jax.jit(lambda n: attend(q, k, v, length=n, impl=impl))(0)
+    np.testing.assert_allclose(nothing, np.broadcast_to(v.mean(0), nothing.shape), atol=1e-6)
+    with pytest.raises(ValueError, match="length 9, expected 1 to 8"):
+        attend(q, k, v, length=9, impl=impl)
 
 
 @pytest.mark.parametrize("shape", [(130, 70, 2, 128), (128, 256, 1, 64)])
@@ -131,7 +166,7 @@ def test_accelerators_never_form_long_scores():
 @pytest.mark.parametrize("tile", [2**18, 40, 8])
 def test_causal_groups(impl, tile, monkeypatch):
     monkeypatch.setattr(attention, "TILE", tile)
-    monkeypatch.setattr(attention, "UNROLLED", 4)  # tile 8: one query at a time, scanned
+    monkeypatch.setattr(tiled, "UNROLLED", 4)  # tile 8: one query at a time, scanned
     groups = np.repeat([0, 1, 2], [3, 1, 4])
     args = draw(8, 8, 2, 6)
     found = jax.jit(both(impl, groups))(*args)
@@ -139,12 +174,14 @@ def test_causal_groups(impl, tile, monkeypatch):
         np.testing.assert_allclose(a, b, atol=3e-6 * max(1, np.abs(b).max()))
 
 
+@pytest.mark.parametrize("hidden", ["groups", "length"])
 @pytest.mark.parametrize("tile", [2**18, 8])
-def test_causal_groups_in_a_branch_of_each_example(tile, monkeypatch):
+def test_hidden_keys_in_a_branch_of_each_example(tile, hidden, monkeypatch):
     """vmap turns it into a selection and gives all that a branch holds the axis: `perturb.replay` of a causal model."""
     monkeypatch.setattr(attention, "TILE", tile)
     q, k, v, _ = draw(12, 12, 2, 6)
-    attended = lambda q: attend(q, k, v, causal_groups=np.arange(12) // 3, impl="tiled").sum()
+    how = {"causal_groups": np.arange(12) // 3} if hidden == "groups" else {"length": jnp.float32(7)}
+    attended = lambda q: attend(q, k, v, **how, impl="tiled").sum()
     chosen = lambda there, q: jax.lax.cond(there, attended, lambda q: (q**2).sum(), q)
     there, batch = jnp.array([True, False, True]), jnp.stack([q, 2 * q, 3 * q])
     value, grad = jax.jit(jax.vmap(jax.value_and_grad(chosen, 1)))(there, batch)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vrjax.models import wan
+from vrjax.models.blocks import conditioned
 from vrjax.models.wan import dit as dit_file
 
 pytestmark = pytest.mark.parity
@@ -164,11 +165,11 @@ BUGS = {
     "image_norm_eps": ("image_branch", lambda m: m.setattr(dit_file, "IMAGE_EPS", 1e-6)),
     "sinusoid_sin_first": (
         "t2v",
-        lambda m: m.setattr(dit_file, "sinusoid", lambda t, w: jnp.roll(_sinusoid(t, w), w // 2, -1)),
+        lambda m: m.setattr(conditioned, "sinusoid", lambda t, w: jnp.roll(_sinusoid(t, w), w // 2, -1)),
     ),
     "rotary_rounded": ("t2v", lambda m: m.setattr(dit_file, "rotary_angles", _half_rotary)),
 }
-_sinusoid, _rotary = dit_file.sinusoid, dit_file.rotary_angles
+_sinusoid, _rotary = conditioned.sinusoid, dit_file.rotary_angles
 
 
 def _erf(gelu, x, approximate=True):

@@ -72,11 +72,17 @@ def _binned(spec: Any, sigma: Array, values: dict[str, Array]) -> dict[str, Arra
     return out
 
 
-def dynamic_degree(video: Float[Array, "*lead t h w c"]) -> Float[Array, "*lead"]:
-    """Mean absolute change from one frame to the next: 0 for a still, so that "motion death" shows."""
-    if video.shape[-4] < 2:
-        return jnp.zeros(video.shape[:-4])
-    return jnp.mean(jnp.abs(jnp.diff(video.astype(jnp.float32), axis=-4)), (-4, -3, -2, -1))
+def dynamic_degree(latents: Float[Array, "..."], lead: int = 1) -> Float[Array, "..."]:
+    """Mean absolute change from one frame to the next: 0 for a still, so that "motion death" shows.
+
+    Args:
+        latents: (*lead, t, ...), videos or motions.
+        lead: how many axes stand before the frames; the result has them.
+    """
+    if latents.shape[lead] < 2:
+        return jnp.zeros(latents.shape[:lead])
+    change = jnp.abs(jnp.diff(latents.astype(jnp.float32), axis=lead))
+    return jnp.mean(change, tuple(range(lead, change.ndim)))
 
 
 class Watch(watch.Watch):

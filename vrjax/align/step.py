@@ -77,9 +77,7 @@ def _extended(state: states.State, reference: Any) -> State:
     return State(**{f.name: getattr(state, f.name) for f in dataclasses.fields(state)}, reference=reference)
 
 
-def abstract(
-    config: AlignConfig, mesh: Mesh, latent: tuple[int, int, int, int]
-) -> tuple[Any, tuple[State, Any, Batch, Any]]:
+def abstract(config: AlignConfig, mesh: Mesh, latent: tuple[int, ...]) -> tuple[Any, tuple[State, Any, Batch, Any]]:
     """The compiled update of a config, and its arguments as shapes with shardings; see `vrjax.train.step.abstract`.
 
     Raises:
@@ -233,7 +231,7 @@ def body(network: Network, mesh: Mesh) -> Callable[..., tuple[State, dict[str, j
             **logs.metrics(spec.preference, moved.aux),
         }
         if "lose" in batch:
-            metrics["lose_motion"] = jnp.mean(logs.dynamic_degree(batch["lose"]))
+            metrics["lose_motion"] = jnp.mean(logs.dynamic_degree(batch["lose"], 2))
         if "weight" in batch:
             metrics["pair_weight"] = jnp.mean(batch["weight"])
         if jax.tree.leaves(kept):

@@ -136,13 +136,14 @@ def numbers(text: str) -> list[int]:
     return out
 
 
-def latent_shape(text: str) -> tuple[int, int, int, int]:
-    """`21x60x104x16`."""
+def latent_shape(text: str) -> tuple[int, ...]:
+    """`21x60x104x16` of a video, `100x276` of a motion."""
     sizes = text.split("x")
-    if len(sizes) != 4 or not all(size.isdecimal() and int(size) for size in sizes):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected four sizes t x h x w x c, such as 21x60x104x16")
-    t, h, w, c = (int(size) for size in sizes)
-    return t, h, w, c
+    if len(sizes) not in (2, 4) or not all(size.isdecimal() and int(size) for size in sizes):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: expected four sizes t x h x w x c, such as 21x60x104x16, or two of a motion, such as 100x276"
+        )
+    return tuple(int(size) for size in sizes)
 
 
 def size(text: str) -> tuple[int, int]:

@@ -13,6 +13,7 @@
 | `tensors` | any weight file as named arrays (`Source`), read lazily onto devices; safetensors checked and written |
 | `pth`, `pickles`, `pth_writer` | what `torch.save` wrote, read without running pickle code; and written |
 | `scaled` | weights in eight bits and their scales |
+| `adapters` | low-rank adapters, as PEFT names them |
 | `weights` | the network in an open file: what is particular about its files (`Network`); found, checked, read |
 """
 

@@ -25,25 +25,32 @@ _LEAF = {"kernel": ".weight", "scale": ".weight", "bias": ".bias", "gamma": ".ga
 
 
 class Names(NamedTuple):
-    """Keys of a network's parameters in its two public layouts.
+    """Keys of a network's parameters in its public layouts, one or two.
 
     Attributes:
         layouts: what they are called.
-        top, block: dotted attributes without the leaf -> key in either layout, outside and inside of the blocks.
+        top, block: dotted attributes without the leaf -> key in each layout, outside and inside of the blocks.
         blocks: what the blocks are called.
+        others: further stacks of blocks, whose parameters have the names of `block`: attribute -> what they are called.
     """
 
-    layouts: tuple[str, str]
-    top: Mapping[str, tuple[str, str]]
-    block: Mapping[str, tuple[str, str]]
-    blocks: tuple[str, str] = ("blocks", "blocks")
+    layouts: tuple[str, ...]
+    top: Mapping[str, tuple[str, ...]]
+    block: Mapping[str, tuple[str, ...]]
+    blocks: tuple[str, ...] = ("blocks", "blocks")
+    others: Mapping[str, tuple[str, ...]] = NONE
+
+    def stack(self, path: tuple) -> tuple[str, ...] | None:
+        """What the stack of blocks that a parameter belongs to is called, or None outside of all."""
+        return self.blocks if path[0] == "blocks" else self.others.get(path[0])
 
     def key(self, path: tuple, layout: str, block: int | None = None) -> str:
         """File key of a parameter: `key(("blocks", "self_attn", "q", "kernel"), "diffusers", 3)`."""
-        n, inside = self.layouts.index(layout), path[0] == "blocks"
+        n, stack = self.layouts.index(layout), self.stack(path)
+        inside = stack is not None
         leaf = _LEAF.get(path[-1], "")
         name = ".".join(map(str, path[inside : len(path) - bool(leaf)]))
-        start = f"{self.blocks[n]}.{block}." if inside else ""
+        start = "" if stack is None else f"{stack[n]}.{block}."
         return start + (self.block if inside else self.top)[name][n] + leaf
 
 
@@ -213,6 +220,20 @@ class Network:
         """Where every parameter lies in a file of a layout."""
         return self._slots(self.abstract(cfg), self.all_names(cfg) if self.all_names else self.names, layout, NONE)
 
+    def save(self, file: Any, module: Any, layout: str) -> None:
+        """Writes a module's parameters into one safetensors file of a layout, with its config as metadata."""
+        found = self.slots(module.cfg, layout)
+        pairs = zip(jax.tree.leaves(self.abstract(module.cfg)), found, strict=True)
+        shapes = {key: (slot.shape, np.dtype(leaf.dtype)) for leaf, slot in pairs for key in slot.keys}
+
+        def arrays():
+            for leaf, slot in zip(jax.tree.leaves(module), found, strict=True):
+                for row in np.asarray(leaf).reshape(len(slot.keys), *slot.like[:: -1 if slot.turned else 1]):
+                    yield (row.T if slot.turned else row).reshape(slot.shape)
+
+        about = {"format": "pt", "vrjax": json.dumps(dataclasses.asdict(module.cfg))}
+        tensors.write(file, shapes, arrays(), about)
+
     def _header(self, source: Source, prefix: str | None) -> Header:
         """The network in an open file, told by one key per layout. ValueError: none, or several."""
         found = [
@@ -265,7 +286,7 @@ class Network:
             name = attributes(path)
             about = f"{layout}:{'.'.join(map(str, name))}"
             form = next((form for pattern, form in self.forms if re.fullmatch(pattern, about)), Form())
-            stacked = name[0] == "blocks"
+            stacked = names.stack(name) is not None
             numbers = range(leaf.shape[0]) if stacked else (None,)
             keys = tuple(self._there(names.key(name, layout, i), shapes) for i in numbers)
             shape = leaf.shape[stacked:]
@@ -305,12 +326,24 @@ class Opened(NamedTuple):
         """The network's config."""
         return self.abstract.cfg
 
-    def check(self) -> "Opened":
-        """Itself; ValueError that names the file and the first keys which are missing, unexpected or misshapen."""
+    @property
+    def differences(self) -> tuple[list[str], list[str], list[str]]:
+        """Keys that the file lacks, unexpected ones, and those of no use (`unused`)."""
+        shapes, expected = self.file.shapes, {key for slot in self.slots for key in slot.keys}
+        missing = [key for slot in self.slots for key in slot.keys if key not in shapes]
+        others = [key for key in shapes if key not in expected]
+        unused = [key for key in others if re.fullmatch(self.unused, key)]
+        return missing, [key for key in others if key not in unused], unused
+
+    def check(self, *, strict: bool = True) -> "Opened":
+        """Itself; ValueError that names the file and the first keys which are missing, unexpected or misshapen.
+
+        Args:
+            strict: whether missing and unexpected ones are an error.
+        """
         shapes = self.file.shapes
         expected = {key: slot.shape for slot in self.slots for key in slot.keys}
-        missing = [key for key in expected if key not in shapes]
-        unexpected = [key for key in shapes if key not in expected and not re.fullmatch(self.unused, key)]
+        missing, unexpected, _ = self.differences if strict else ([], [], [])
         complaints = []
         if missing:
             complaints.append(f"{len(missing)} missing tensors ({some(missing)})")
@@ -322,22 +355,31 @@ class Opened(NamedTuple):
             raise ValueError(f"{self.file.source.path}: not the weights of this model: {'; '.join(complaints)}")
         return self
 
-    def module(self, abstract: Any = None) -> Any:
+    def module(self, abstract: Any = None, *, start: Any = None) -> Any:
         """The network, checked and read.
 
         Args:
             abstract: the module with other dtypes, or with shardings: parameters are cast to those, and go there.
+            start: a module whose parameters stand for those that the file lacks; unexpected tensors are then left
+                alone (see `differences`). None: the file must have all and nothing else.
 
         Raises:
             ValueError: see `check`.
         """
-        self.check()
+        self.check(strict=start is None)
         source, prefix = self.file.source, self.file.prefix
         leaves, tree = jax.tree.flatten(self.abstract if abstract is None else abstract)
+        others = [None] * len(leaves) if start is None else jax.tree.leaves(start)
         values = []
-        for leaf, slot in zip(leaves, self.slots, strict=True):
-            read = lambda i, slot=slot: source.view(prefix + slot.keys[i], slot.part, slot.like, slot.turned)
-            values.append(tensors.array(leaf, read, stacked=leaf.ndim > len(slot.like)))  # a leading axis of blocks
+        for leaf, slot, other in zip(leaves, self.slots, others, strict=True):
+            stacked = leaf.ndim > len(slot.like)  # a leading axis of blocks
+
+            def read(i, slot=slot, other=other, stacked=stacked):
+                if other is not None and slot.keys[i] not in self.file.shapes:
+                    return np.asarray(other[i] if stacked else other)
+                return source.view(prefix + slot.keys[i], slot.part, slot.like, slot.turned)
+
+            values.append(tensors.array(leaf, read, stacked=stacked))
         return jax.tree.unflatten(tree, values)
 
 

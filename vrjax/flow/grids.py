@@ -6,6 +6,7 @@ A grid carries the sigmas a solver steps with and the times the network is shown
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -123,6 +124,28 @@ def diffusers_euler(steps: int, shift: float = 5.0) -> Grid:
     lowest = float(np.float32(shift_sigmas(np.float32(1 / 1000), shift)))
     sigmas = shift_sigmas(np.linspace(1.0, lowest, int(steps)), shift)
     return Grid(np.append(sigmas, 0.0), 1000.0 * sigmas)
+
+
+def vimogen(steps: int, shift: float = 5.0, *, sigma_start: float = 1.0, bf16_times: bool = False) -> Grid:
+    """The grid of ViMoGen's Euler sampler: `linspace(sigma_start, 0, steps + 1)` shifted.
+
+    Both flags are mistakes of the public code that a comparison with its samples needs.
+
+    Args:
+        steps, shift: see `shifted`, which this is without the flags.
+        sigma_start: before the shift. The public sampler passes 0.7, so that its first sigma is 0.921, and yet starts
+            from pure noise.
+        bf16_times: the network is shown times rounded to bfloat16 (921.05 as 920), as FSDP casts what a model is given.
+
+    Raises:
+        ValueError: a start outside of (0, 1].
+    """
+    _checked(steps, shift)
+    if not 0 < sigma_start <= 1:
+        raise ValueError(f"grid: sigma_start must lie above 0 and be at most 1, found {sigma_start}")
+    sigmas = shift_sigmas(np.linspace(sigma_start, 0.0, int(steps) + 1), shift)
+    times = 1000.0 * sigmas[:-1]
+    return Grid(sigmas, times.astype(jnp.bfloat16).astype(np.float64) if bf16_times else times)
 
 
 LIGHTX2V = (1000, 750, 500, 250)

@@ -102,13 +102,13 @@ class Layout:
         return lax.with_sharding_constraint(x, NamedSharding(self.here(), self.spec(*names)))
 
     def video(self, x: Any, name: str = "tokens") -> Any:
-        """A latent video (t, h, w, c) split over the axes of its tokens, along the first of t, h, w that they divide.
+        """A latent (t, h, w, c), or (t, c), split over the axes of its tokens, along the first of t, h, w they divide.
 
         Where they divide none of them it is kept whole.
         """
         axes = self.axes(name)
         ways = self.ways(*axes)
-        at = next((i for i in range(3) if x.shape[i] % ways == 0), None)
+        at = next((i for i in range(x.ndim - 1) if x.shape[i] % ways == 0), None)
         entries = [None] * x.ndim if at is None else [entry(axes) if i == at else None for i in range(x.ndim)]
         return lax.with_sharding_constraint(x, NamedSharding(self.here(), PartitionSpec(*entries)))
 

@@ -1,4 +1,4 @@
-"""The pieces of a video transformer: norms, rotary positions, attention, and the block. One example, tokens first.
+"""The pieces of a diffusion transformer: norms, rotary positions, attention, and the block. One example, tokens first.
 
 `cfg` is the family's config. Attention and the block read of it `dim`, `heads`, `head_dim`, `ffn_dim`, `image_dim`,
 `eps`, `qk_norm`, `cross_norm`, `gate_init`, `attention`, `sequence`, `dtype` and `param_dtype`: `vrjax.models.wan`'s
@@ -122,28 +122,37 @@ class Attention(nnx.Module):
             pairs.append((self._split(cfg, k, self.norm_k_img), self._split(cfg, v, None)))
         return tuple(pairs)
 
-    def across(self, cfg: Any, x: Array, pairs: tuple, layout: Layout | None) -> Array:
+    def across(self, cfg: Any, x: Array, pairs: tuple, layout: Layout | None, length: Any = None) -> Array:
+        """Keys of the context from number `length` on are hidden."""
         q = self._split(cfg, self.q(x, cfg.dtype), self.norm_q)
-        parts = [sequence.across(q, k, v, impl=cfg.attention, layout=layout) for k, v in pairs]
+        parts = [sequence.across(q, k, v, length=length, impl=cfg.attention, layout=layout) for k, v in pairs]
         return self.o(functools.reduce(jnp.add, parts).reshape(len(x), -1), cfg.dtype)
 
-    def within(self, cfg: Any, x: Array, rope: tuple, groups: np.ndarray | None, layout: Layout | None) -> Array:
-        q = rotate(self._split(cfg, self.q(x, cfg.dtype), self.norm_q), rope)
-        k = rotate(self._split(cfg, self.k(x, cfg.dtype), self.norm_k), rope)
+    def within(
+        self, cfg: Any, x: Array, rope: tuple | None, groups: np.ndarray | None, layout: Layout | None, length: Any
+    ) -> Array:
+        """Without `rope` positions are the input's affair; tokens from number `length` on are no keys."""
+        turned = (lambda x: x) if rope is None else functools.partial(rotate, rope=rope)
+        q = turned(self._split(cfg, self.q(x, cfg.dtype), self.norm_q))
+        k = turned(self._split(cfg, self.k(x, cfg.dtype), self.norm_k))
         v = self._split(cfg, self.v(x, cfg.dtype), None)
-        out = sequence.within(q, k, v, groups=groups, impl=cfg.attention, layout=layout, kind=cfg.sequence)
+        how = {"impl": cfg.attention, "layout": layout, "kind": cfg.sequence}
+        out = sequence.within(q, k, v, groups=groups, length=length, **how)
         return self.o(out.reshape(len(x), -1), cfg.dtype)
 
 
 class Block(nnx.Module):
-    """Self-attention, cross-attention and feed-forward; the first and the last are modulated and gated by the time."""
+    """Self-attention, cross-attention and feed-forward; the first and the last are modulated and gated by the time.
 
-    def __init__(self, cfg: Any, key: jax.Array):
+    A family whose blocks attend to more overrides `attended`. Without `across` there is no cross-attention.
+    """
+
+    def __init__(self, cfg: Any, key: jax.Array, *, across: bool = True):
         keys = jax.random.split(key, 5)
         xavier = nnx.initializers.xavier_uniform()
         self.self_attn = Attention(cfg, keys[0], image=False)
-        self.cross_attn = Attention(cfg, keys[1], image=cfg.image_dim is not None)
-        self.norm3 = LayerNorm(cfg.dim, cfg.eps) if cfg.cross_norm else None
+        self.cross_attn = Attention(cfg, keys[1], image=cfg.image_dim is not None) if across else None
+        self.norm3 = LayerNorm(cfg.dim, cfg.eps) if across and cfg.cross_norm else None
         self.ffn_in = Linear(xavier, keys[2], cfg.dim, cfg.ffn_dim, cfg.param_dtype)
         self.ffn_out = Linear(xavier, keys[3], cfg.ffn_dim, cfg.dim, cfg.param_dtype)
         modulation = jax.random.normal(keys[4], (6, cfg.dim)) / np.sqrt(cfg.dim)
@@ -151,22 +160,28 @@ class Block(nnx.Module):
             modulation = modulation.at[jnp.array([2, 5])].set(cfg.gate_init)
         self.modulation = nnx.Param(modulation)
 
-    def __call__(self, cfg, h, time6, pairs, rope, groups, layout, visit) -> Array:
+    def attended(self, cfg: Any, h: Array, context: Any, layout: Layout | None) -> Array:
+        """What cross-attention adds to h; `context` are the pairs of `Attention.keys_values`."""
+        assert self.cross_attn is not None
+        x = h if self.norm3 is None else self.norm3(h).astype(h.dtype)
+        return self.cross_attn.across(cfg, x, context, layout)
+
+    def __call__(self, cfg, h, time6, context, rope, groups, layout, visit, length=None) -> Array:
         """h (tokens, dim), time6 (1 | frames | tokens, 6, dim) -> h.
 
-        `pairs` are the keys and values of the context, `visit(part, h)` applies taps and edits.
+        `context` is what `attended` reads, `visit(part, h)` applies taps and edits; see `Attention.within` for the
+        rest.
         """
         m = self.modulation[...].astype(jnp.float32) + time6
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = (spread(m[:, i], len(h)) for i in range(6))
         f32, dtype = jnp.float32, h.dtype
 
         x = (layer_norm(h, cfg.eps) * (1 + scale_a) + shift_a).astype(dtype)
-        x = visit(".self_attn", self.self_attn.within(cfg, x, rope, groups, layout).astype(f32) * gate_a)
+        x = visit(".self_attn", self.self_attn.within(cfg, x, rope, groups, layout, length).astype(f32) * gate_a)
         h = (h.astype(f32) + x).astype(dtype)
 
-        x = h if self.norm3 is None else self.norm3(h).astype(dtype)
-        x = visit(".cross_attn", self.cross_attn.across(cfg, x, pairs, layout))
-        h = (h + x).astype(dtype)
+        if self.cross_attn is not None:
+            h = (h + visit(".cross_attn", self.attended(cfg, h, context, layout))).astype(dtype)
 
         x = (layer_norm(h, cfg.eps) * (1 + scale_f) + shift_f).astype(dtype)
         x = place(layout, jax.nn.gelu(self.ffn_in(x, cfg.dtype), approximate=True), "tokens", "mlp")

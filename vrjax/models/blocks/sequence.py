@@ -5,7 +5,6 @@ those of "heads" (`tensor`). Inside, each device runs an ordinary kernel on whol
 `jax.shard_map`, so any kernel may be used, also those that the compiler cannot divide.
 """
 
-import functools
 from typing import Any
 
 import jax
@@ -27,6 +26,7 @@ def within(
     v: Float[Array, "n heads d"],
     *,
     groups: Any = None,
+    length: Any = None,
     impl: str = "auto",
     layout: Layout | None = None,
     kind: str = "auto",
@@ -36,6 +36,7 @@ def within(
     Args:
         q, k, v: all tokens, as seen without a mesh. Where the tokens do not divide evenly, they are filled up inside.
         groups: causal groups, see `attend`.
+        length: tokens from this number on are no keys, see `attend`.
         impl: the kernel, see `attend`; the ring has its own.
         layout: where the tokens and heads live.
         kind: how tokens meet when they are divided over c devices. "ulysses": an all-to-all gives each device all
@@ -43,12 +44,13 @@ def within(
             does not grow with the whole sequence. "auto": ulysses where c divides the heads, else ring.
 
     Raises:
-        ValueError: unknown kind, or heads that the mesh does not divide; the message says what does.
+        ValueError: unknown kind, or heads that the mesh does not divide; the message says what does. A length with a
+            ring.
     """
     if kind not in KINDS:
         raise ValueError(f"sequence: unknown kind {kind!r}, expected one of {KINDS}")
     if layout is None:
-        return attend(q, k, v, causal_groups=groups, impl=impl)
+        return attend(q, k, v, causal_groups=groups, length=length, impl=impl)
     n, heads, _ = q.shape
     over, by = _axes(layout, heads)
     count, local_heads = layout.ways(*over), heads // layout.ways(*by)
@@ -59,23 +61,28 @@ def within(
             f"ulysses: each device has {local_heads} of {heads} heads, which {count} devices of {over} do not divide; "
             f"choose a size of {over} that divides {local_heads}, or sequence='ring'"
         )
+    if kind == "ring" and length is not None:
+        raise ValueError(f"ring: knows no length; choose a size of {over} that divides the {local_heads} heads")
     fill = -n % count
     if fill:
         q, k, v = (jnp.pad(x, ((0, fill), (0, 0), (0, 0))) for x in (q, k, v))
 
-    def alone(q, k, v):
-        return attend(q, k, v, causal_groups=groups, impl=impl)
+    fixed, traced = _lengths(length)
 
-    def exchanged(q, k, v):
+    def alone(q, k, v, *traced):
+        return attend(q, k, v, causal_groups=groups, length=traced[0] if traced else fixed, impl=impl)
+
+    def exchanged(q, k, v, *traced):
         q, k, v = (context.to_heads(x, over)[:n] for x in (q, k, v))
-        return context.to_tokens(jnp.pad(alone(q, k, v), ((0, fill), (0, 0), (0, 0))), over)
+        return context.to_tokens(jnp.pad(alone(q, k, v, *traced), ((0, fill), (0, 0), (0, 0))), over)
 
     def around(q, k, v):
         return context.ring(q, k, v, axes=over, size=count, groups=_numbers(groups, n, fill))
 
     local = alone if not over else exchanged if kind == "ulysses" else around
     mine = PartitionSpec(entry(over), entry(by), None)
-    return _on(layout, local, (mine, mine, mine), mine)(q, k, v)[:n]
+    whole = (PartitionSpec(),) * len(traced)
+    return _on(layout, local, (mine, mine, mine, *whole), mine)(q, k, v, *traced)[:n]
 
 
 def across(
@@ -83,23 +90,37 @@ def across(
     k: Float[Array, "m heads d"],
     v: Float[Array, "m heads d"],
     *,
+    length: Any = None,
     impl: str = "auto",
     layout: Layout | None = None,
 ) -> Float[Array, "n heads d"]:
     """Cross-attention of one example: its keys and values (text, image rows) are few, every device of `over` has all.
 
+    Keys from number `length` on are hidden, see `attend`.
+
     Raises:
         ValueError: heads that the mesh does not divide.
     """
     if layout is None:
-        return attend(q, k, v, impl=impl)
+        return attend(q, k, v, length=length, impl=impl)
     n, heads, _ = q.shape
     over, by = _axes(layout, heads)
     fill = -n % layout.ways(*over)
     if fill:
         q = jnp.pad(q, ((0, fill), (0, 0), (0, 0)))
     mine, all_rows = PartitionSpec(entry(over), entry(by), None), PartitionSpec(None, entry(by), None)
-    return _on(layout, functools.partial(attend, impl=impl), (mine, all_rows, all_rows), mine)(q, k, v)[:n]
+    fixed, traced = _lengths(length)
+
+    def local(q, k, v, *traced):
+        return attend(q, k, v, length=traced[0] if traced else fixed, impl=impl)
+
+    whole = (PartitionSpec(),) * len(traced)
+    return _on(layout, local, (mine, all_rows, all_rows, *whole), mine)(q, k, v, *traced)[:n]
+
+
+def _lengths(length: Any) -> tuple[int | None, tuple[jax.Array, ...]]:
+    """A length that is known while tracing, or None; and one that is not, as an operand."""
+    return (length, ()) if length is None or isinstance(length, int) else (None, (jnp.asarray(length),))
 
 
 def _axes(layout: Layout, heads: int) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -31,14 +31,16 @@ def indexed(fn: Callable) -> Callable:
     return call
 
 
-def names(layers: int, parts: tuple[str, ...]) -> list[str]:
+def names(layers: int, parts: tuple[str, ...], stem: str = "block") -> list[str]:
     """Every site of a stack of `layers` blocks, the wildcard sites first.
 
     Args:
         layers: number of blocks.
         parts: the sites inside a block, such as ".ffn"; "" is the residual stream behind it.
+        stem: what a block is called. The main stack's are "block", and `embed` stands before them.
     """
-    return ["embed"] + [f"block.{i}{part}" for i in ["*", *range(layers)] for part in parts]
+    inside = [f"{stem}.{i}{part}" for i in ["*", *range(layers)] for part in parts]
+    return ["embed", *inside] if stem == "block" else inside
 
 
 def _apply(fn, h, block):
@@ -52,25 +54,33 @@ class Sites:
     Args:
         taps: site name -> `fn(h) -> pytree` (`fn(h, block)` where marked by `indexed`).
         edits: site name -> `fn(h) -> h`, same shape.
-        layers, parts: see `names`.
+        layers, parts, stem: see `names`.
 
     Raises:
         ValueError: a name is not a site, or an `indexed` function is put on `embed`.
     """
 
     def __init__(
-        self, taps: Mapping[str, Callable], edits: Mapping[str, Callable], layers: int, parts: tuple[str, ...]
+        self,
+        taps: Mapping[str, Callable],
+        edits: Mapping[str, Callable],
+        layers: int,
+        parts: tuple[str, ...],
+        stem: str = "block",
     ):
         self.layers = layers
-        valid = set(names(layers, parts))
+        valid = set(names(layers, parts, stem))
         for kind, table in (("taps", taps), ("edits", edits)):
             if not isinstance(table, Mapping):
                 raise ValueError(f"{kind}: expected a dict of functions by site, found {words.value(table)}")
             for name, fn in table.items():
                 if name not in valid:
-                    inside = ", ".join(f"block.I{part}" for part in parts if part)
+                    first, inside = (
+                        "embed, " * (stem == "block"),
+                        ", ".join(f"{stem}.I{part}" for part in parts if part),
+                    )
                     raise ValueError(
-                        f"{kind}: unknown site {name!r}; valid sites: embed, block.I and block.*, {inside} "
+                        f"{kind}: unknown site {name!r}; valid sites: {first}{stem}.I and {stem}.*, {inside} "
                         f"and the same with *, where I is 0 .. {layers - 1}"
                     )
                 wants = ("h", "block") if getattr(fn, "wants_block", False) else ("h",)

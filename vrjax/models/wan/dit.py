@@ -21,11 +21,10 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
-from vrjax import parallel
 from vrjax.flow import Prediction, words
-from vrjax.flow import cfg as cfg_of
 from vrjax.models.blocks import stack
-from vrjax.models.blocks.layers import PARTS, Block, LayerNorm, Linear, layer_norm, rotary_angles, sinusoid, spread
+from vrjax.models.blocks.conditioned import Conditioned, guided
+from vrjax.models.blocks.layers import PARTS, Block, LayerNorm, Linear, layer_norm, rotary_angles, spread
 from vrjax.models.blocks.sites import Sites
 from vrjax.parallel.layout import Layout, place
 
@@ -168,23 +167,17 @@ class ImageEmbedding(nnx.Module):
         return self.norm_out(self.linear_out(x, cfg.dtype)).astype(cfg.dtype)
 
 
-class WanDiT(nnx.Module):
+class WanDiT(Conditioned):
     """Wan's diffusion transformer. See the module docstring; `WanConfig` states every option.
 
     `layout` says where activations live on a mesh (`shard` sets it together with the parameters'); None: one device.
     """
 
     def __init__(self, cfg: WanConfig, *, rngs: nnx.Rngs, layout: Layout | None = None):
-        self.cfg, self.layout = cfg, layout
         keys = jax.random.split(rngs.params(), 9)
+        super().__init__(cfg, keys[1:6], layout)
         xavier = nnx.initializers.xavier_uniform()
-        small = nnx.initializers.normal(0.02) if cfg.gate_init is None else xavier
         self.patch_embedding = Linear(xavier, keys[0], cfg.in_channels * cfg.patch_size, cfg.dim, cfg.param_dtype)
-        self.text_in = Linear(small, keys[1], cfg.text_dim, cfg.dim, cfg.param_dtype)
-        self.text_out = Linear(small, keys[2], cfg.dim, cfg.dim, cfg.param_dtype)
-        self.time_in = Linear(small, keys[3], cfg.freq_dim, cfg.dim)
-        self.time_out = Linear(small, keys[4], cfg.dim, cfg.dim)
-        self.time_projection = Linear(xavier, keys[5], cfg.dim, 6 * cfg.dim)
         self.image_embedding = ImageEmbedding(cfg, keys[6]) if cfg.image_dim is not None else None
         self.blocks = jax.vmap(lambda key: Block(cfg, key))(jax.random.split(keys[7], cfg.layers))
         self.head_modulation = nnx.Param(jax.random.normal(keys[8], (2, cfg.dim)) / np.sqrt(cfg.dim))
@@ -239,7 +232,7 @@ class WanDiT(nnx.Module):
         """
         cfg = self.cfg
         text, clip = self._check_context(text, clip)
-        rows = self.text_out(jax.nn.gelu(self.text_in(text, cfg.dtype), approximate=True), cfg.dtype)
+        rows = self.embed_text(text)
         pictures = None if self.image_embedding is None or clip is None else self.image_embedding(cfg, clip)
         if not ahead:
             return Context((rows, pictures))
@@ -261,22 +254,14 @@ class WanDiT(nnx.Module):
         patches = rearrange(x, "(t p) (h q) (w r) c -> (t h w) (c p q r)", p=p, q=q, r=r)
         h = place(layout, self.patch_embedding(place(layout, patches, "tokens", None), cfg.dtype), "tokens", None)
         h = sites.embed(h, out)
-        time = jnp.asarray(time, jnp.float32)
-        if time.shape not in ((), (grid[0],), (tokens,)):
-            raise ValueError(
-                f"time: shape {time.shape}, expected () or ({grid[0]},) per frame or ({tokens},) per token"
-            )
-        f32 = jnp.float32
-        e = self.time_out(jax.nn.silu(self.time_in(sinusoid(time.reshape(-1), cfg.freq_dim), f32)), f32)
-        rows = "tokens" if len(e) == tokens else None
-        e = place(layout, e, rows, None)
-        time6 = place(layout, self.time_projection(jax.nn.silu(e), f32).reshape(-1, 6, cfg.dim), rows, None, None)
+        e, time6 = self.embed_time(time, tokens, grid[0])
         rope = rotary_angles(grid, cfg.head_dim)
         groups = np.repeat(np.arange(grid[0]), grid[1] * grid[2]) if cfg.causal else None
 
         h, inside = self._stack(h, time6, context, (rope, groups, layout), sites)
         out.update(inside)
 
+        f32 = jnp.float32
         m = self.head_modulation[...].astype(f32) + e[:, None]
         shift, scale = spread(m[:, 0], tokens), spread(m[:, 1], tokens)
         v = self.head((layer_norm(h, cfg.eps) * (1 + scale) + shift).astype(h.dtype), cfg.dtype).astype(f32)
@@ -316,9 +301,7 @@ class WanDiT(nnx.Module):
         taps: Mapping[str, Callable] = {},  # noqa: B006
         edits: Mapping[str, Callable] = {},  # noqa: B006
     ) -> Callable:
-        """Classifier-free guidance with both branches as one batch of two: `flow.cfg` of two `velocity`s, in one pass.
-
-        On a mesh the branches are divided like examples, where the axes of "batch" are not taken by a batch around it.
+        """Classifier-free guidance, see `vrjax.models.blocks.conditioned.guided`.
 
         Args:
             text, negative: conditions of the two branches, of one shape (l, text_dim).
@@ -338,13 +321,8 @@ class WanDiT(nnx.Module):
             jnp.stack([text, negative])
         )
 
-        def velocity(x, level):
-            run = lambda *context: self._run(x, level.time, Context(*context), image.channels, taps, edits)
-            both = parallel.batch(self.layout, run, of_blocks)(*contexts)
-            cond = Prediction(both.v[0], jax.tree.map(lambda a: a[0], both.taps))
-            return cfg_of(lambda x, level: cond, lambda x, level: both.v[1], scale, renorm=renorm)(x, level)
-
-        return velocity
+        run = lambda x, level, *of: self._run(x, level.time, Context(*of), image.channels, taps, edits)
+        return guided(self.layout, run, contexts, of_blocks, scale, renorm)
 
     def _stack(self, h: Array, time6: Array, context: Context, rest: tuple, sites: Sites) -> tuple[Array, dict]:
         """Runs the blocks and gathers the taps inside them."""

@@ -24,11 +24,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vrjax.files import tensors, weights
+from vrjax.files import adapters, tensors, weights
 from vrjax.models.wan import lora_keys
 from vrjax.models.wan.dit import WanConfig, abstract
 from vrjax.models.wan.lora_keys import Place
-from vrjax.models.wan.readers import key_of
+from vrjax.models.wan.readers import NAMES
 
 
 class _Pair(NamedTuple):
@@ -174,21 +174,7 @@ def save_lora(adapter: Mapping[str, Mapping[str, Any]], path: str | os.PathLike,
         alpha: strength that the adapters were trained with, their rank if None. `alpha / rank` is folded into B, since
             not every reader asks for it.
     """
-    shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
-    arrays: list[np.ndarray] = []
-    for name in sorted(adapter):
-        a, b = (np.asarray(adapter[name][part], np.float32) for part in "ab")
-        b = b if alpha is None else b * np.float32(alpha / a.shape[-1])
-        *path_, leaf = name.split(".")
-        if leaf != "kernel":
-            raise ValueError(f"save_lora: {name} is no matrix of a WanDiT, expected a name ending in .kernel")
-        stacked = path_[0] == "blocks"
-        for i, (down, up) in enumerate(zip(a, b, strict=True) if stacked else [(a, b)]):
-            module = key_of((*path_, leaf), "original", i if stacked else None).removesuffix(".weight")
-            for end, array in (("A", down.T), ("B", up.T)):
-                shapes[f"{module}.lora_{end}.weight"] = (array.shape, np.dtype(np.float32))
-                arrays.append(array)
-    tensors.write(path, shapes, arrays, {"format": "pt"})
+    adapters.write(adapter, path, NAMES, "original", alpha=alpha)
 
 
 def merge(dit: Any, loras: Lora | Iterable[tuple[Lora, float]], *, donate: bool = False) -> Any:

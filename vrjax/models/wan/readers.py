@@ -1,13 +1,10 @@
 """Reads and writes WanDiT weights in the two public layouts, diffusers' and Wan's original (safetensors only)."""
 
-import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -198,19 +195,8 @@ def save_dit(dit, path: str | os.PathLike, layout: str = "diffusers") -> None:
     cfg, path = dit.cfg, pathlib.Path(path)
     if layout == "diffusers" and not cfg.qk_norm:
         raise ValueError("save_dit: diffusers' Wan always has qk_norm; this model does not. Use layout='original'")
-    found = NETWORK.slots(cfg, layout)
-    pairs = zip(jax.tree.leaves(abstract(cfg)), found, strict=True)
-    shapes = {key: (slot.shape, np.dtype(leaf.dtype)) for leaf, slot in pairs for key in slot.keys}
-
-    def arrays():
-        for leaf, slot in zip(jax.tree.leaves(dit), found, strict=True):
-            for row in np.asarray(leaf).reshape(len(slot.keys), *slot.like[:: -1 if slot.turned else 1]):
-                yield (row.T if slot.turned else row).reshape(slot.shape)
-
     single = path.suffix == ".safetensors"
-    file = path if single else path / "diffusion_pytorch_model.safetensors"
-    metadata = {"format": "pt", "vrjax": json.dumps(dataclasses.asdict(cfg))}
-    tensors.write(file, shapes, arrays(), metadata)
+    NETWORK.save(path if single else path / "diffusion_pytorch_model.safetensors", dit, layout)
     if not single:
         writing.json(path / "config.json", public_config(cfg, layout))
 

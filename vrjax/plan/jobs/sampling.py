@@ -35,8 +35,8 @@ class SampleConfig:
     """What the run is called."""
     model: Any
     """The network, a config of any family; `param_dtype` is the dtype its matrices are kept in."""
-    latent: tuple[int, int, int, int]
-    """(t, h, w, c) of one video's latent."""
+    latent: tuple[int, ...]
+    """(t, h, w, c) of one video's latent, (t, c) of a motion."""
     seeds: int = 1
     """Videos sampled together."""
     steps: int = 50
