@@ -61,7 +61,7 @@ def find(lower: str, **words) -> int:
 
 def times_off(contacts: np.ndarray) -> list[int]:
     """How often each foot leaves the floor."""
-    return np.asarray(predicates.runs(jnp.asarray(~contacts))).tolist()
+    return np.asarray(predicates.runs(~contacts)).tolist()
 
 
 def test_who_stands_when(clips):
