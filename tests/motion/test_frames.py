@@ -68,6 +68,7 @@ def test_corruption_with_given_draws(length):
     draws = draws._replace(replace=draws.replace.at[jnp.array([0, 32, 39])].set(0.0))
     draws = draws._replace(dropout=draws.dropout.at[jnp.array([5, 36])].set(0.0))
     found, mask = jax.jit(reference.corrupt)(clean, valid, draws)
+    close(reference.corrupt(clean, valid, draws, dropout=0)[1], valid, 0)
     expected, kept = corrupted(clean, valid, draws)
     close(found, expected, 1e-6)
     np.testing.assert_array_equal(mask, kept)

@@ -61,7 +61,7 @@ def find(lower: str, **words) -> int:
 
 def times_off(contacts: np.ndarray) -> list[int]:
     """How often each foot leaves the floor."""
-    return np.asarray(predicates.runs(jnp.asarray(~contacts))).tolist()
+    return np.asarray(predicates.runs(~contacts)).tolist()
 
 
 def test_who_stands_when(clips):
@@ -108,15 +108,15 @@ def test_predicates_see_what_the_script_says(clips):
     """Each script's own performance agrees with it, in every set; and with another script's action only rarely."""
     joints = jnp.asarray(clips.motion.joints)
     right = np.asarray(AGREES(ALL, joints))
-    assert right.mean() > 0.99, [named(i) for i in np.flatnonzero(~right)[:20]]
+    assert right.mean() > 0.998, [named(i) for i in np.flatnonzero(~right)[:20]]
     seen = RECOGNISE(joints)
     lower = np.asarray(seen.lower).any(2)
     others = lower & ~np.eye(len(LOWER), dtype=bool)[ALL.lower]
-    assert others.mean() < 0.003, [(LOWER[b], named(a)) for a, b in zip(*np.nonzero(others), strict=True)][:20]
+    assert others.mean() < 0.0005, [(LOWER[b], named(a)) for a, b in zip(*np.nonzero(others), strict=True)][:20]
     free = ALL.lower != LOWER.index("jumping_jack")
     upper = np.asarray(seen.upper).any(2)
     others = (upper & ~np.eye(len(UPPER), dtype=bool)[ALL.upper])[free]
-    assert others.mean() < 0.003, [(UPPER[b], named(a)) for a, b in zip(*np.nonzero(others), strict=True)][:20]
+    assert others.mean() < 0.0005, [(UPPER[b], named(a)) for a, b in zip(*np.nonzero(others), strict=True)][:20]
 
 
 def test_predicates_tell_a_mirror_image(clips):
@@ -143,14 +143,18 @@ def test_a_frozen_pose_shows_nothing_but_standing(clips):
     assert [UPPER[i] for i in np.flatnonzero(np.asarray(seen.upper[0]).any(1))] == ["none"]
 
 
-def test_one_motion_is_one_of_a_batch(clips):
-    """And equal keys give equal bits."""
+def test_a_sample_is_one_of_a_batch(clips):
+    """`sample` is `draw` and `perform`, one clip alone as one of many; and equal keys give equal bits."""
+    key = jax.random.key(8)
+    script, one = jax.jit(lambda key: program.sample(key, "S", FRAMES))(key)
+    what, how = jax.random.split(key)
+    assert all(map(np.array_equal, script, program.draw(what, "S")))
     keys = jax.random.split(jax.random.key(0), len(ALL.lower))
-    one = jax.jit(lambda key, script: program.perform(key, script, FRAMES))(keys[7], jax.tree.map(lambda x: x[7], ALL))
-    again = PERFORM(keys, ALL)
-    for batch, single, repeat in zip(*map(jax.tree.leaves, (clips, one, again)), strict=True):
-        np.testing.assert_allclose(batch[7], single, rtol=0, atol=1e-5)
-        np.testing.assert_array_equal(batch, repeat)
+    scripts = jax.tree.map(lambda x, first: np.append(first, x[1:]), ALL, script)
+    again = PERFORM(jnp.concatenate([how[None], keys[1:]]), scripts)
+    for batch, single, before in zip(*map(jax.tree.leaves, (again, one, clips)), strict=True):
+        np.testing.assert_allclose(batch[0], single, rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(batch[1:], before[1:])
 
 
 def test_the_three_sets():

@@ -57,7 +57,7 @@ def place(
         rotation, shift: see `Placement`.
         rest_pelvis: where the body's pelvis is when `transl` is zero; SMPL-X's mean body, if not given.
     """
-    rest = jnp.asarray(rest_pelvis, jnp.result_type(float))
+    rest = jnp.asarray(rest_pelvis, jnp.asarray(motion.transl).dtype)
     return Motion(
         rotate(rotation, motion.joints) + shift,
         compose(rotation, motion.root),

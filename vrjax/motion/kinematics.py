@@ -83,8 +83,8 @@ def forward(
 def two_bone(
     start: Float[Real, "*n 3"],
     target: Float[Real, "*n 3"],
-    first: Float[Real, ""] | float,
-    second: Float[Real, ""] | float,
+    first: Float[Real, ""] | float | int,
+    second: Float[Real, ""] | float | int,
     pole: Float[Real, "*n 3"],
 ) -> tuple[Float[Array, "*n 3"], Float[Array, "*n 3"]]:
     """Where a limb of two bones bends and ends so that it reaches for a target: exact, by the law of cosines.

@@ -55,7 +55,7 @@ def draw(key: PRNGKeyArray, frames: int, width: int = WIDTH) -> Draws:
 
 
 def corrupt(
-    reference: Float[Real, "t d"], valid: Bool[Array, " t"], draws: Draws, *, dropout: float = 0.02
+    reference: Float[Real, "t d"], valid: Bool[Real, " t"], draws: Draws, *, dropout: float | int = 0.02
 ) -> tuple[Float[Array, "t d"], Bool[Array, " t"]]:
     """A reference as a poor estimate would give it: noisy frames, then smeared ones, then missing ones.
 

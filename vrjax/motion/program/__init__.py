@@ -1,7 +1,7 @@
 """Procedural motion: an endless stream of true motions with text and exact contacts, as a pure JAX function.
 
-    script = program.draw(key, split="S")                    # or program.script("walk", speed="slow", upper="wave")
-    clip = program.perform(key, script, frames=61)           # Performance(motion, contacts)
+    script, clip = program.sample(key, "S", frames=61)       # Performance(motion, contacts) of a random Script
+    clip = program.perform(key, program.script("walk", speed="slow", upper="wave"), frames=61)
     rows = motion.to_276(*clip.motion)                       # (60, 276)
     program.caption(script, paraphrase=1)                    # "someone strolls ahead at a slow pace while ..."
     program.tokens(script, 1)                                # the same as numbers of words, inside jit
@@ -18,6 +18,7 @@ trained on cannot be understood, which is what the set V is for.
 | `curves` | what moves are made of |
 | `splits` | the sets S, C and V |
 | `text` | captions and word numbers |
+| `predicates` | which actions a motion shows, read from its joints: a judge without a network |
 """
 
 from vrjax.files import named
@@ -27,6 +28,7 @@ from vrjax.motion.program.choreography import Script as Script
 from vrjax.motion.program.choreography import perform as perform
 from vrjax.motion.program.splits import SETS as SETS
 from vrjax.motion.program.splits import draw as draw
+from vrjax.motion.program.splits import sample as sample
 from vrjax.motion.program.splits import script as script
 from vrjax.motion.program.splits import scripts as scripts
 from vrjax.motion.program.splits import set_of as set_of

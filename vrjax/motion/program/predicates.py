@@ -99,8 +99,9 @@ def measure(joints: Float[Real, "t 22 3"]) -> Facts:
     )
 
 
-def runs(happens: Bool[Array, "t *n"]) -> Int[Array, "*n"]:
+def runs(happens: Bool[Real, "t *n"]) -> Int[Array, "*n"]:
     """How often something begins, along the first axis."""
+    happens = jnp.asarray(happens)
     return happens[0].astype(int) + jnp.sum(happens[1:] & ~happens[:-1], 0)
 
 

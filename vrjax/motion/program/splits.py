@@ -17,7 +17,7 @@ from jaxtyping import PRNGKeyArray
 
 from vrjax.files import named
 from vrjax.motion.program import verbs
-from vrjax.motion.program.choreography import Script
+from vrjax.motion.program.choreography import Performance, Script, perform
 
 SETS = ("S", "C", "V")
 UNSEEN_VERBS = ("kick", "jumping_jack", "throw")
@@ -77,6 +77,17 @@ def draw(key: PRNGKeyArray, split: str = "S") -> Script:
     all_of, chances = scripts(split), jnp.asarray(_chances(split))
     row = jnp.searchsorted(chances, jax.random.uniform(key) * chances[-1], side="right")
     return Script(*(jnp.asarray(column)[jnp.minimum(row, len(chances) - 1)] for column in all_of))
+
+
+def sample(key: PRNGKeyArray, split: str = "S", frames: int = 60) -> tuple[Script, Performance]:
+    """A random script of a set and a performance of it: endless data, jit- and vmap-able with static options.
+
+    Raises:
+        ValueError: as `draw` and `perform`.
+    """
+    what, how = jax.random.split(key)
+    drawn = draw(what, split)
+    return drawn, perform(how, drawn, frames)
 
 
 def script(
