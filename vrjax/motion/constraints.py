@@ -98,7 +98,7 @@ def foot_skate_ratio(
     return jnp.sum(skates) / jnp.maximum(jnp.sum(down), 1)
 
 
-def summary(errors: Float[Real, "*n"], *, within: float = HIT) -> dict[str, Float[Array, ""]]:
+def summary(errors: Float[Real, "*n"], *, within: float | int = HIT) -> dict[str, Float[Array, ""]]:
     """What is published of errors: their mean, 95th percentile, and the share that is `within` so many metres."""
     errors = jnp.asarray(errors)
     return {"mean": jnp.mean(errors), "p95": jnp.percentile(errors, 95), "within": jnp.mean(errors <= within)}

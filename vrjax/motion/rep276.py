@@ -136,7 +136,7 @@ def _summed(places: Float[Array, "t *n"], ways: Float[Array, "t *n"]) -> Float[A
     return jnp.concatenate([places[:1], places[:1] + jnp.cumsum(ways, 0)])
 
 
-def statistics(rows: Float[Real, "frames d"], least: float = 1e-8) -> Statistics:
+def statistics(rows: Float[Real, "frames d"], least: float | int = 1e-8) -> Statistics:
     """Mean and standard deviation (n - 1 in the denominator) of each column over all frames, the latter >= `least`."""
     rows = jnp.asarray(rows)
     return Statistics(rows.mean(0), jnp.maximum(rows.std(0, ddof=1), least))

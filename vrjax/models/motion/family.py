@@ -56,7 +56,7 @@ def read_config(path: str | os.PathLike) -> MotionConfig:
     return readers.NETWORK.open(tensors.read(readers.find(path))).check().cfg
 
 
-def save_adapters(adapters: Mapping[str, Any], path: str | os.PathLike, *, alpha: float | None) -> None:
+def save_adapters(adapters: Mapping[str, Any], path: str | os.PathLike, *, alpha: float | int | None) -> None:
     """As PEFT names them, over ViMoGen's keys."""
     files.write(adapters, path, readers.NAMES, readers.LAYOUT, alpha=alpha)
 
