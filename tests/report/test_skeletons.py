@@ -195,8 +195,8 @@ def _bytes(uri):
 
 def hostile_body_page(words):
     body = samples.body(
-        0, seeds=2, steps=3, frames=4, prompt=words, name=words, world=words, note=words, truth_label=words, other=words,
-        outcomes=[words, words], events=[html.Event(1, words)],
+        0, seeds=2, steps=3, frames=4, prompt=words, name=words, world=words, note=words, truth_label=words,
+        other=words, outcomes=[words, words], events=[html.Event(1, words)],
     )  # fmt: skip
     return html.Page("t", scrubbers=[html.Scrubber([replace(body, seeds=[words, words])], words, words)])
 

@@ -112,7 +112,7 @@ def bounded(case: Any, pixels: int = PIXELS) -> tuple[Any, str]:
 
 
 def _bounded_body(body: Any, pixels: int) -> tuple[Any, str]:
-    held = dict(zip(("seeds", "steps", "frames"), body.joints.shape, strict=False))
+    held: dict[str, int] = dict(zip(("seeds", "steps", "frames"), body.joints.shape, strict=False))
     room = max(1, pixels // (2 * 22 * held["frames"]))
     steps = min(held["steps"], max(STEPS, room // held["seeds"]))
     counts = {"seeds": min(held["seeds"], max(SEEDS, room // steps)), "steps": steps}

@@ -49,7 +49,7 @@ def standing(joints: np.ndarray, floor: Number) -> np.ndarray:
 
 
 def feet(joints: np.ndarray, contacts: np.ndarray, fps: Number) -> np.ndarray:
-    """What each foot does: 0 in the air, 1 stands, 2 slides: faster than 0.2 m/s to a next frame in which it stands too.
+    """What each foot does: 0 in the air, 1 stands, 2 slides, faster than 0.2 m/s to a frame in which it stands too.
 
     Args:
         joints: (..., frame, 22, 3), in metres.

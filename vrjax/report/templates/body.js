@@ -50,13 +50,16 @@ function bodyLook(panel) {
   const shows = { seeds: true, truth: true, contacts: true, velocity: false, follow: true };
   let spec = null;
   let held = null;
+  let tones = {}; // the theme's colours, looked up once: a sheet has thousands of bones
+  const tone = (name) => { tones[name] ??= theme(name); return tones[name]; };
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { tones = {}; });
 
   // ---- drawing: metres in, strokes out ---------------------------------------------------------------------------
-  function line(context, at, points, tone, width, { alpha = 1, closed = false, filled = false } = {}) {
+  function line(context, at, points, colour, width, { alpha = 1, closed = false, filled = false } = {}) {
     const places = points.map((p) => at.place(...p));
     if (places.some((p) => p === null || Math.abs(p[0]) > 1e5 || Math.abs(p[1]) > 1e5)) return;
     context.globalAlpha = alpha;
-    context.strokeStyle = context.fillStyle = tone;
+    context.strokeStyle = context.fillStyle = colour;
     context.lineWidth = width;
     context.beginPath();
     places.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
@@ -73,35 +76,35 @@ function bodyLook(panel) {
     const reach = Math.ceil((1.15 * radius) / cell);
     const [cx, cy] = [Math.round(centre[0] / cell), Math.round(centre[1] / cell)];
     for (let i = -reach; i <= reach; i += 1) {
-      line(context, at, [[(cx + i) * cell, (cy - reach) * cell, spec.floor], [(cx + i) * cell, (cy + reach) * cell, spec.floor]], theme("--grid"), 1);
-      line(context, at, [[(cx - reach) * cell, (cy + i) * cell, spec.floor], [(cx + reach) * cell, (cy + i) * cell, spec.floor]], theme("--grid"), 1);
+      line(context, at, [[(cx + i) * cell, (cy - reach) * cell, spec.floor], [(cx + i) * cell, (cy + reach) * cell, spec.floor]], tone("--grid"), 1);
+      line(context, at, [[(cx - reach) * cell, (cy + i) * cell, spec.floor], [(cx + reach) * cell, (cy + i) * cell, spec.floor]], tone("--grid"), 1);
     }
     return cell;
   }
 
   // The world's axes at its origin, on the floor.
   function axes(context, at) {
-    const tone = theme("--ink-soft");
-    context.font = `12px ${theme("--sans")}`;
+    const soft = tone("--ink-soft");
+    context.font = `12px ${tone("--sans")}`;
     for (const [name, x, y, z] of [["x", 0.5, 0, 0], ["y", 0, 0.5, 0], ["z", 0, 0, 0.5]]) {
-      line(context, at, [[0, 0, spec.floor], [x, y, spec.floor + z]], tone, 1.5);
+      line(context, at, [[0, 0, spec.floor], [x, y, spec.floor + z]], soft, 1.5);
       const end = at.place(1.15 * x, 1.15 * y, spec.floor + 1.15 * z);
       if (!end) continue;
-      context.fillStyle = tone;
+      context.fillStyle = soft;
       context.fillText(name, end[0] - 3, end[1] + 4);
     }
   }
 
-  // tone: of all bones (a ghost); else every side has its own. Bones that are farther from the eye are drawn first.
-  function skeleton(context, at, pose, { tone = null, alpha = 1 } = {}) {
-    const width = Math.max(1.5, (tone ? 0.022 : 0.036) * at.pixels);
+  // colour: of all bones (a ghost); else every side has its own. Bones that are farther from the eye are drawn first.
+  function skeleton(context, at, pose, { colour = null, alpha = 1 } = {}) {
+    const width = Math.max(1.5, (colour ? 0.022 : 0.036) * at.pixels);
     const far = spec.bones.map(([a, b, side]) => [at.depth(...pose[a].map((v, k) => (v + pose[b][k]) / 2)), a, b, side]).sort((p, q) => q[0] - p[0]);
     context.lineCap = context.lineJoin = "round";
-    for (const [, a, b, side] of far) line(context, at, [pose[a], pose[b]], tone || theme(SIDES[side]), width, { alpha });
+    for (const [, a, b, side] of far) line(context, at, [pose[a], pose[b]], colour || tone(SIDES[side]), width, { alpha });
     const head = at.place(...pose[HEAD[0]]);
     if (!head) return;
     context.globalAlpha = alpha;
-    context.fillStyle = tone || theme(SIDES.centre);
+    context.fillStyle = colour || tone(SIDES.centre);
     context.beginPath();
     context.arc(...head, HEAD[1] * at.pixels, 0, 2 * Math.PI);
     context.fill();
@@ -109,15 +112,15 @@ function bodyLook(panel) {
   }
 
   function shadow(context, at, pose) {
-    for (const [a, b] of spec.bones) line(context, at, [[...pose[a].slice(0, 2), spec.floor], [...pose[b].slice(0, 2), spec.floor]], theme("--ink"), 0.03 * at.pixels, { alpha: 0.1 });
+    for (const [a, b] of spec.bones) line(context, at, [[...pose[a].slice(0, 2), spec.floor], [...pose[b].slice(0, 2), spec.floor]], tone("--ink"), 0.03 * at.pixels, { alpha: 0.1 });
   }
 
   // Shape and colour both say it: a foot that stands has a full disc, one that slides an open ring with a wider one.
   function stances(context, at, pose, { seed, step, frame }) {
     TOES.forEach((joint, which) => {
       const does = held.foot(seed, step, frame, which);
-      if (does === 1) line(context, at, ring(pose[joint], 0.09), theme("--yes"), 1, { closed: true, filled: true, alpha: 0.75 });
-      if (does === 2) for (const radius of [0.08, 0.15]) line(context, at, ring(pose[joint], radius), theme("--no"), 2, { closed: true });
+      if (does === 1) line(context, at, ring(pose[joint], 0.09), tone("--yes"), 1, { closed: true, filled: true, alpha: 0.75 });
+      if (does === 2) for (const radius of [0.08, 0.15]) line(context, at, ring(pose[joint], radius), tone("--no"), 2, { closed: true });
     });
   }
 
@@ -134,12 +137,13 @@ function bodyLook(panel) {
       const tip = p.map((v, k) => v + AHEAD * speeds[j][k]);
       const [a, b] = [at.place(...p), at.place(...tip)];
       if (!a || !b || Math.hypot(b[0] - a[0], b[1] - a[1]) < 4) return;
-      line(context, at, [p, tip], theme("--lamp"), 2);
+      line(context, at, [p, tip], tone("--lamp"), 2);
       const turn = Math.atan2(b[1] - a[1], b[0] - a[0]);
       context.beginPath();
+      const barb = Math.min(6, 0.05 * at.pixels);
       for (const side of [2.6, -2.6]) {
         context.moveTo(b[0], b[1]);
-        context.lineTo(b[0] + 6 * Math.cos(turn + side), b[1] + 6 * Math.sin(turn + side));
+        context.lineTo(b[0] + barb * Math.cos(turn + side), b[1] + barb * Math.sin(turn + side));
       }
       context.stroke();
     });
@@ -152,9 +156,9 @@ function bodyLook(panel) {
     const pose = held.pose(what, where.seed, where.step, where.frame);
     const { centre, radius } = near(pose, NEAR.radius);
     const at = eye({ ...view, zoom: 1, centre, radius }, wide, tall);
-    context.fillStyle = theme("--well");
+    context.fillStyle = tone("--well");
     context.fillRect(0, 0, wide, tall);
-    line(context, at, [[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]].map(([x, y]) => [centre[0] + x, centre[1] + y, spec.floor]), theme("--grid"), 1, { closed: true });
+    line(context, at, [[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]].map(([x, y]) => [centre[0] + x, centre[1] + y, spec.floor]), tone("--grid"), 1, { closed: true });
     skeleton(context, at, pose);
   }
 
@@ -162,21 +166,21 @@ function bodyLook(panel) {
     const pose = held.pose(what, where.seed, where.step, where.frame);
     const scene = shows.follow ? near(pose, NEAR.large) : spec.view;
     const at = eye({ ...view, ...{ centre: scene.centre, radius: scene.radius } }, wide, tall);
-    context.fillStyle = theme("--well");
+    context.fillStyle = tone("--well");
     context.fillRect(0, 0, wide, tall);
     const cell = ground(context, at, scene);
     axes(context, at);
     const way = Array.from({ length: spec.frames }, (_, frame) => held.pose(what, where.seed, where.step, frame)[0]);
-    line(context, at, way.map(([x, y]) => [x, y, spec.floor]), theme("--lamp"), 1.5, { alpha: 0.8 });
+    line(context, at, way.map(([x, y]) => [x, y, spec.floor]), tone("--lamp"), 1.5, { alpha: 0.8 });
     shadow(context, at, pose);
     const mine = what === "guess";
     if (mine && shows.contacts) stances(context, at, pose, where);
-    if (mine && shows.truth && spec.truth) skeleton(context, at, held.pose("truth", 0, 0, where.frame), { tone: theme("--truth"), alpha: 0.6 });
-    if (mine && shows.seeds && !compare) spec.seeds.forEach((_, seed) => seed !== where.seed && skeleton(context, at, held.pose("guess", seed, where.step, where.frame), { tone: theme("--null"), alpha: 0.4 }));
+    if (mine && shows.truth && spec.truth) skeleton(context, at, held.pose("truth", 0, 0, where.frame), { colour: tone("--truth"), alpha: 0.6 });
+    if (mine && shows.seeds && !compare) spec.seeds.forEach((_, seed) => seed !== where.seed && skeleton(context, at, held.pose("guess", seed, where.step, where.frame), { colour: tone("--null"), alpha: 0.4 }));
     skeleton(context, at, pose);
-    if (shows.velocity) arrows(context, at, pose, velocity(what, where));
-    context.fillStyle = theme("--ink-soft");
-    context.font = `12px ${theme("--sans")}`;
+    if (shows.velocity && (mine || compare)) arrows(context, at, pose, velocity(what, where));
+    context.fillStyle = tone("--ink-soft");
+    context.font = `12px ${tone("--sans")}`;
     context.fillText(`grid ${cell} m`, 8, tall - 9);
   }
 
