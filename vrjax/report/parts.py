@@ -159,7 +159,8 @@ class Body:
             finished motion at each kept step. The page holds them in 65535 steps of their extent.
         truth: (frame, 22, 3) or None: drawn beside the guess, and as a ghost in it.
         contacts: (seed, step, frame, 2), whether the left and the right foot stand. Where it is left out, they stand
-            while the toe is less than 5 cm over the floor. A foot that stands and moves at over 0.2 m/s slides.
+            while the toe is less than 2 cm over the floor, or less than 5 cm and slower than 0.2 m/s. A foot that
+            stands and moves faster slides.
         floor: its height in metres; the truth's lowest joint if left out, and without a truth the lowest at the last
             step, as a median over frames.
         fps: frames a second, at which the page plays.
@@ -207,7 +208,9 @@ class Body:
         floor = skeletons.ground(joints, truth) if self.floor is None else float(self.floor)
         if not np.isfinite(floor):
             raise ValueError(f"{where}: floor must be a finite height, found {floor}")
-        standing = skeletons.standing(joints, floor) if self.contacts is None else np.asarray(self.contacts)
+        standing = (
+            skeletons.standing(joints, floor, float(self.fps)) if self.contacts is None else np.asarray(self.contacts)
+        )
         if standing.shape != (seeds, kept, frames, 2):
             raise ValueError(f"{where}: contacts must be {(seeds, kept, frames, 2)}, found {standing.shape}")
         if standing.dtype != bool and not np.isin(standing, (0, 1)).all():

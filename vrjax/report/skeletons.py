@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 
 from vrjax.report.plots import Number
 
-ON_FLOOR, SLIDES = 0.05, 0.2  # m over the floor; m/s: the bounds of `vrjax.motion.constraints.foot_skate_ratio`
+LOW, NEARLY = 0.02, 0.05  # m over the floor
+SLIDES = 0.2  # m/s
 TOES, HEAD = (10, 11), 15
 AZIMUTH, ELEVATION = 35.0, 12.0  # degrees: from before the body, a little to its left and from above
 AWAY = 5.0  # radii from the centre to the eye
@@ -43,9 +44,28 @@ def ground(joints: np.ndarray, truth: np.ndarray | None) -> float:
     return float(np.median(joints[:, -1, ..., 2].min(-1)) if truth is None else truth[..., 2].min())
 
 
-def standing(joints: np.ndarray, floor: Number) -> np.ndarray:
-    """(..., 22, 3) -> (..., 2): whether the left and the right toe are less than 5 cm over the floor."""
-    return joints[..., TOES, 2] < floor + ON_FLOOR
+def standing(joints: np.ndarray, floor: Number, fps: Number) -> np.ndarray:
+    """Whether the left and the right foot stand: the toe is less than 2 cm over the floor, or less than 5 cm and slower
+    than 0.2 m/s. A foot in the air passes low over the floor, but fast.
+
+    Args:
+        joints: (..., frame, 22, 3), in metres.
+        floor: its height.
+        fps: frames a second.
+
+    Returns:
+        bool (..., frame, 2).
+    """
+    height = joints[..., TOES, 2] - floor
+    return (height < LOW) | ((height < NEARLY) & (_speed(joints, fps) <= SLIDES))
+
+
+def _speed(joints: np.ndarray, fps: Number) -> np.ndarray:
+    """(..., frame, 2): of each toe to the next frame, in metres a second; at the last frame from the one before."""
+    toes = joints[..., TOES, :]
+    last = toes[..., -1:, :, :]
+    moved = np.diff(toes, axis=-3, append=2 * last - toes[..., -2:-1, :, :] if toes.shape[-3] > 1 else last)
+    return np.linalg.norm(moved, axis=-1) * fps
 
 
 def feet(joints: np.ndarray, contacts: np.ndarray, fps: Number) -> np.ndarray:
@@ -59,9 +79,8 @@ def feet(joints: np.ndarray, contacts: np.ndarray, fps: Number) -> np.ndarray:
     Returns:
         uint8 (..., frame, 2).
     """
-    toes, out = joints[..., TOES, :], contacts.astype(np.uint8)
-    fast = np.linalg.norm(np.diff(toes, axis=-3), axis=-1) * fps > SLIDES
-    out[..., :-1, :] += fast & contacts[..., :-1, :] & contacts[..., 1:, :]
+    out = contacts.astype(np.uint8)
+    out[..., :-1, :] += (_speed(joints, fps) > SLIDES)[..., :-1, :] & contacts[..., :-1, :] & contacts[..., 1:, :]
     return out
 
 
