@@ -266,6 +266,20 @@ def test_it_opens_at_the_end_and_plays_the_motion_once(browser, report):
         assert place(page)["step"] == "7" and page.evaluate("location.hash") == ""
 
 
+def test_a_sheet_below_the_screen_is_drawn_when_the_motion_stops(browser, report):
+    with opened(browser, report, (390, 844)) as page:
+        slide(page, "frame", 3)
+        before = pixels(page, "sheetCanvas")
+        page.click("[data-ref=playFrame]")
+        until(lambda: place(page)["frame"] != "3")
+        page.click("[data-ref=playFrame]")
+        assert page.get_attribute("[data-ref=playFrame]", "aria-pressed") == "false"
+        stopped = pixels(page, "sheetCanvas")
+        assert (stopped != before).any()
+        slide(page, "frame", place(page)["frame"])
+        np.testing.assert_array_equal(pixels(page, "sheetCanvas"), stopped)
+
+
 def test_the_address_keeps_the_place_of_a_motion(browser, report):
     with opened(browser, report, at="#case=0&seed=2&step=3&frame=12", reduced_motion="no-preference") as page:
         assert place(page) | {"case": "0", "seed": "2", "step": "3", "frame": "12"} == place(page)

@@ -151,11 +151,11 @@ function bodyLook(panel) {
 
   const near = (pose, radius) => ({ centre: [pose[0][0], pose[0][1], spec.floor + NEAR.middle], radius });
 
-  // A small picture: one body from near, on a square of floor.
+  // A small picture: one body from near, on a square of floor; never from straight above, where poses look alike.
   function small(context, wide, tall, what, where) {
     const pose = held.pose(what, where.seed, where.step, where.frame);
     const { centre, radius } = near(pose, NEAR.radius);
-    const at = eye({ ...view, zoom: 1, centre, radius }, wide, tall);
+    const at = eye({ ...view, elevation: Math.min(30, view.elevation), zoom: 1, centre, radius }, wide, tall);
     context.fillStyle = tone("--well");
     context.fillRect(0, 0, wide, tall);
     line(context, at, [[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]].map(([x, y]) => [centre[0] + x, centre[1] + y, spec.floor]), tone("--grid"), 1, { closed: true });
@@ -284,7 +284,7 @@ function bodyLook(panel) {
       return `; left foot ${STANCE[held.foot(seed, step, frame, 0)]}, right foot ${STANCE[held.foot(seed, step, frame, 1)]}; pelvis ${speed.toFixed(2)} metres a second`;
     },
     shown() {
-      const key = (name, words, on = true) => (on ? [element("span", { class: `limb ${name}` }), `${words} `] : []);
+      const key = (name, words, on = true) => (on ? [element("span", {}, element("i", { class: `limb ${name}` }), words)] : []);
       const speed = Math.hypot(...velocity("guess", state)[0]);
       refs.overlayKey.replaceChildren(
         ...key("left", "left"), ...key("right", "right"), ...key("truth", spec.truthLabel, shows.truth && Boolean(spec.truth)),

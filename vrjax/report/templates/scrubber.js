@@ -83,7 +83,7 @@ function scrubberPanel(root, spec, index) {
     if (compare && truth) look.paint(refs.seeds.querySelector(".panel canvas"), "truth", state);
     [...refs.seeds.querySelectorAll("label canvas")].forEach((canvas, seed) => look.paint(canvas, compare ? "guess" : "seed", { ...state, seed }));
     [...refs.seeds.querySelectorAll("input")].forEach((input, seed) => { input.checked = seed === state.seed; });
-    drawSheet();
+    if (!timer || onScreen(refs.sheet)) drawSheet(); // a phone that plays has other things to draw; stopping shows all
     followers.forEach((follow) => follow(grid, state.seed, state.step, state.frame));
     announceStep(index, grid);
     if (!timer) refs.status.textContent = `${seeds[state.seed]}, step ${grid}${noise}, frame ${state.frame}${guess}${look.told(state)}`;
@@ -289,6 +289,11 @@ function scrubberPanel(root, spec, index) {
     else if (/^[1-9]$/.test(event.key) && Number(event.key) <= current.spec.seeds.length) go({ seed: Number(event.key) - 1 });
     else return;
     event.preventDefault();
+  }
+
+  function onScreen(node) {
+    const box = node.getBoundingClientRect();
+    return box.bottom > 0 && box.top < window.innerHeight;
   }
 
   function inView() {
