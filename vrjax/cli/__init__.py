@@ -2,7 +2,7 @@
 
 | file | command |
 | --- | --- |
-| `preview` | look at a task: clips, prompts, answers |
+| `preview`, with `preview_motion` | look at a task: clips, prompts, answers; at motion files in 3-D |
 | `sample`, with `sample_films`, `sample_world` | videos, and every step on the way |
 | `encode`, `losers` | data for training and for preferences |
 | `train`, `align` | training, and training on preferences |
@@ -34,6 +34,7 @@ A laboratory for video reasoning: train a small video diffusion model on procedu
 watch it think step by step, and measure what it solves.
 
   vrjax preview maze                      look at a world: clips, prompts, answers
+  vrjax preview walk.npy walk.bvh         look at motions in 3-D, side by side
   vrjax sample maze                       sample it with the shipped model; open report.html and scrub the steps
   vrjax train configs/chain_of_steps/smoke.py            every part of training, in under a minute
   vrjax train configs/chain_of_steps/worlds.py           the multi-world model; killed? run it again
