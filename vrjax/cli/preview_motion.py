@@ -68,6 +68,7 @@ def joints(path: pathlib.Path, up_axis: int = 2) -> Any:
     Raises:
         FileNotFoundError, ValueError: as `body`.
     """
+    import jax.numpy as jnp
     import numpy as np
 
     from vrjax import motion
@@ -89,10 +90,10 @@ def joints(path: pathlib.Path, up_axis: int = 2) -> Any:
         places = axes.z_up(places) if up_axis == 1 else places
         return np.asarray(resampling.resample_joints(places, fps, FPS), np.float32)
     kinds = {kind.WIDTH: kind for kind in map(representations.get, representations.names())}
-    width = value.shape[1] if value.ndim == 2 and len(value) else 0
+    width = int(value.shape[-1]) if value.ndim == 2 and len(value) else 0
     width = max((known for known in kinds if known == width or known == 276 < width), default=None)
     if width is None:
         known = " or ".join(f"(frames, {width})" for width in sorted(kinds))
         raise ValueError(f"{path}: holds {name or 'an array'} {value.shape}, expected (frames, 22, 3) or {known}")
     rows = files.finite(path, name or "rows", value)[:, :width]
-    return np.asarray(resampling.resample_joints(kinds[width].decode(rows), fps, FPS), np.float32)
+    return np.asarray(resampling.resample_joints(kinds[width].decode(jnp.asarray(rows)), fps, FPS), np.float32)
