@@ -88,6 +88,16 @@ def test_what_is_drawn_is_the_array_that_was_given(browser, report, body):
         assert at_joints(bones_of(truth), places) == 1.0
 
 
+def test_a_screen_of_more_dots_has_the_same_picture(browser, report, body):
+    with opened(browser, report, device_scale_factor=2) as page:
+        alone(page)
+        image = pixels(page)
+        assert image.shape[1] == pytest.approx(2 * page.locator("[data-ref=big]").bounding_box()["width"], abs=2)
+        places = seen(page, body.joints[0, 7, 0], body.floor, image.shape)
+        assert at_joints(bones_of(image), places) == 1.0
+        assert everywhere(bones_of(image), places, 0.085 * min(image.shape[:2]) / (2 * LARGE) * 1.25 + 3)
+
+
 def test_each_side_has_its_colour_and_the_nearer_bone_lies_above(browser, report, body):
     with opened(browser, report) as page:
         alone(page)

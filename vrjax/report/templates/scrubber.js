@@ -158,7 +158,7 @@ function scrubberPanel(root, spec, index) {
   }
 
   // ---- choosing a case -----------------------------------------------------------------------------------------
-  // at: {seed, step (of the noise grid), frame}; what is not given is kept, or the last frame of the first step.
+  // at: {seed, step (of the noise grid), frame}; what is not given is kept, but a video shows its last frame.
   async function open(which, at = {}) {
     stop();
     const asked = ++opening;
@@ -172,7 +172,7 @@ function scrubberPanel(root, spec, index) {
     state.case = which;
     state.seed = clamp(at.seed ?? state.seed, 0, chosen.seeds.length - 1);
     state.step = at.step === undefined ? Math.round(share * (chosen.steps.length - 1)) : nearestStep(at.step);
-    state.frame = clamp(at.frame ?? chosen.frames - 1, 0, chosen.frames - 1);
+    state.frame = clamp(at.frame ?? (look.plays ? state.frame : chosen.frames - 1), 0, chosen.frames - 1);
     refs.cases.querySelectorAll("input").forEach((input, i) => { input.checked = i === which; });
     refs.prompt.textContent = chosen.prompt;
     refs.world.textContent = chosen.world;
