@@ -12,7 +12,9 @@ from vrjax.files import records, writing
 from vrjax.train import config as configs
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs"
-FILES = sorted(p for p in FOLDER.glob("**/*.py") if "TrainConfig" in p.read_text() and p.parent.name != "pods")
+FILES = sorted(
+    p for p in FOLDER.glob("**/*.py") if "TrainConfig" in p.read_text() and "pod" not in str(p.relative_to(FOLDER))
+)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)

@@ -1,0 +1,191 @@
+"""How many motions of a trained model do what their text says, beside what costs no training.
+
+    python -m experiments.vimogen.solved runs/vimogen-small/model --clips 64
+
+Sets S, C and V of `vrjax.motion.program`. Every motion is judged twice: by the exact predicates, and by a recogniser
+that has never seen a model's motions. Rows beside the model's two branches: the ground truth, the truth's first pose
+held still, and the motion of training whose caption is nearest. Speed is not judged.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from experiments.vimogen import recogniser
+from vrjax.data import motions
+from vrjax.files import records, writing
+from vrjax.flow import Record, draws, grids, sample
+from vrjax.models import motion as motion_models
+from vrjax.models.embedded import captions
+from vrjax.motion import from_276, program, reference, rep276, smoothing, to_276
+from vrjax.motion.program import predicates, scale
+from vrjax.report import statistics
+from vrjax.train.config import TrainConfig
+
+SEED = 9001  # of the test motions
+BANK = 2000  # motions of training that are looked through for the nearest caption
+GROUP = 32  # motions at a time
+TRUTH, FROZEN, NEAREST, TEXT, MOTION = "ground truth", "frozen pose", "nearest caption", "from text", "from reference"
+
+
+class Items(NamedTuple):
+    """Test motions: scripts, their captions as text, another performance's joints, and its corrupted reference."""
+
+    script: program.Script
+    text: Float[Array, "n l d"]
+    joints: Float[Array, "n t 22 3"]
+    reference: Float[Array, "n t 138"]
+
+
+class Asked(NamedTuple):
+    """How a model is sampled."""
+
+    steps: int = 20
+    guidance: float = 2.0
+    shift: float = 5.0
+
+
+def joints_of(rows: Float[Array, "t 276"]) -> Float[Array, "t 22 3"]:
+    """Joints of normalised rows by ViMoGen's way: integrated from the first frame."""
+    return from_276(rep276.denormalise(rows, scale.load())).joints
+
+
+def items(split: str, count: int, rows: int, text: tuple[int, int], *, paraphrase: int | None = None) -> Items:
+    """The first `count` test motions of a set; captions in words of training, or in one paraphrase."""
+
+    def one(number: Array) -> Items:
+        keys = jax.random.split(jax.random.fold_in(draws.key(SEED), number), 3)
+        script = program.draw(keys[0], split)
+        latent = rep276.normalise(to_276(*program.perform(keys[1], script, rows + 1).motion), scale.load())
+        words = program.tokens(script, number % program.HELD_OUT if paraphrase is None else paraphrase)
+        true, valid = reference.reference(latent), jnp.ones(rows, bool)
+        poor, _ = reference.corrupt(true, valid, reference.draw(keys[2], rows))
+        return Items(script, captions.of_tokens(words, *text), joints_of(latent), poor)
+
+    return jax.jit(lambda: jax.lax.map(one, jnp.arange(count), batch_size=GROUP))()
+
+
+def nearest(config: TrainConfig, text: tuple[int, int], asked: Float[Array, "n l d"], count: int = BANK) -> Array:
+    """For each text the motion of training, of the first `count`, whose caption shares most words with it."""
+    spec = config.data.motions
+    assert spec is not None
+    spec = dataclasses.replace(spec, shortest=None, corrupted=False)
+
+    def find() -> Array:
+        numbers = jnp.arange(count, dtype=jnp.uint32).reshape(-1, 100)  # all at once would be gigabytes
+        bank = jax.lax.map(lambda group: motions.make(spec, config.seed, group, text=text), numbers)
+        bank = {name: x.reshape(count, *x.shape[2:]) for name, x in bank.items()}
+        unit = lambda x: x.sum(1) / jnp.linalg.norm(x.sum(1), axis=-1, keepdims=True)
+        best = jnp.argmax(unit(asked) @ unit(bank["text"]).T, -1)
+        return jax.vmap(joints_of)(bank["latent"][best])
+
+    return jax.jit(find)()
+
+
+def generate(model: Any, items: Items, asked: Asked, branch: str, seed: int = 0) -> Float[Array, "n t 22 3"]:
+    """A motion of the model for each item, from its text (guided against the empty one) or from its reference."""
+    grid = grids.vimogen(asked.steps, asked.shift)
+    rows = items.reference.shape[1]
+
+    def one(model: Any, number: Array, text: Array, shown: Array) -> Array:
+        noise = jax.random.normal(jax.random.fold_in(draws.key(seed), number), (rows, model.cfg.channels))
+        if branch == TEXT:
+            velocity = model.guided(text, jnp.zeros_like(text), asked.guidance, mode="text")
+        else:
+            velocity = model.velocity(reference=shown, mode="motion")
+        final = sample(velocity, noise, grid, record=Record(steps=(), fields=())).final
+        return joints_of(smoothing.smooth(final))
+
+    def run(model: Any, items: Items) -> Array:
+        each = jnp.arange(len(items.text)), items.text, items.reference
+        return jax.lax.map(lambda each: one(model, *each), each, batch_size=GROUP)
+
+    return jax.jit(run)(model, items)
+
+
+def shares(judge: recogniser.Recogniser, scripts: program.Script, joints: Float[Array, "n t 22 3"]) -> dict[str, Any]:
+    """Shares of motions that do what their scripts say, by both judges, with Wilson's intervals; and how often these
+    agree with each other."""
+    rules = jax.jit(jax.vmap(predicates.agrees))(scripts, joints)
+    seen = jax.jit(jax.vmap(recogniser.recognise, (None, 0)))(judge, joints)
+    parts = recogniser.agrees(scripts, seen)
+    out: dict[str, Any] = {"n": len(joints)}
+    for name, solved in (("predicates", rules), ("recogniser", parts.all)):
+        out[name] = float(np.mean(solved))
+        out[f"{name} interval"] = statistics.wilson(int(np.sum(solved)), len(joints)).interval
+    out["judges agree"] = float(np.mean(np.asarray(rules) == np.asarray(parts.all)))
+    return out | {name: float(np.mean(value)) for name, value in parts._asdict().items()}
+
+
+def judged(
+    folder: pathlib.Path,
+    judge: recogniser.Recogniser,
+    *,
+    clips: int,
+    asked: Asked,
+    sets: Sequence[str] = program.SETS,
+    paraphrase: int | None = None,
+    say: Callable[[str], Any] = print,
+) -> dict[str, dict[str, Any]]:
+    """Set -> row -> `shares` of the model in a folder that `vrjax train` has exported.
+
+    Raises:
+        FileNotFoundError, ValueError: no such model, or it was not trained on procedural motions.
+    """
+    model = motion_models.load_dit(folder)
+    file = folder / "training.json"
+    config = records.from_dict(TrainConfig, json.loads(file.read_text("utf-8"))["config"], str(file))
+    if config.data.motions is None:
+        raise ValueError(f"{file}: data.motions is null, expected a training on procedural motions")
+    rows, text = config.data.motions.rows, (model.cfg.text_len, model.cfg.text_dim)
+    branches = {"text": (TEXT,), "motion": (MOTION,)}.get(model.cfg.mode, (TEXT, MOTION))
+    out: dict[str, dict[str, Any]] = {}
+    for split in sets:
+        test = items(split, clips, rows, text, paraphrase=paraphrase)
+        arms = {
+            TRUTH: test.joints,
+            FROZEN: jnp.broadcast_to(test.joints[:, :1], test.joints.shape),
+            NEAREST: nearest(config, text, test.text),
+            **{branch: generate(model, test, asked, branch) for branch in branches},
+        }
+        out[split] = {name: shares(judge, test.script, joints) for name, joints in arms.items()}
+        for name, row in out[split].items():
+            say(line(split, name, row))
+    return out
+
+
+def line(split: str, name: str, row: dict[str, Any]) -> str:
+    """A row for people."""
+    told = lambda who: f"{who} {row[who]:.2f} [{row[f'{who} interval'][0]:.2f}, {row[f'{who} interval'][1]:.2f}]"
+    parts = "  ".join(f"{part} {row[part]:.2f}" for part in recogniser.Parts._fields)
+    return f"{split}  {name:16} {told('predicates')}  {told('recogniser')}  ({parts})"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.vimogen.solved", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("model", type=pathlib.Path, help="a folder that vrjax train has exported")
+    parser.add_argument("--clips", type=int, default=64, help="motions of each set (64)")
+    parser.add_argument("--steps", type=int, default=Asked().steps, help="denoising steps (%(default)s)")
+    parser.add_argument("--guidance", type=float, default=Asked().guidance, help="of the text (%(default)s)")
+    parser.add_argument("--sets", nargs="+", choices=program.SETS, default=program.SETS, help="all three by default")
+    parser.add_argument("--paraphrase", type=int, help="captions in these words; 3 was never trained on")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/vimogen"), help="(%(default)s)")
+    args = parser.parse_args(argv)
+    judge = recogniser.trained(args.out)
+    how = {"clips": args.clips, "asked": Asked(args.steps, args.guidance), "sets": args.sets}
+    found = judged(args.model, judge, paraphrase=args.paraphrase, **how)
+    writing.json(args.model.parent / "solved.json", {"asked": how | {"asked": how["asked"]._asdict()}, "solved": found})
+
+
+if __name__ == "__main__":
+    main()
