@@ -108,5 +108,5 @@ def test_impossible_data(fields, message):
 
 
 def test_captions_that_do_not_fit_are_named():
-    with pytest.raises(ValueError, match="the longest has 21 words, expected at most length=16"):
+    with pytest.raises(ValueError, match="the longest has 22 words, expected at most length=16"):
         motions.check(Motions(), (16, 12))

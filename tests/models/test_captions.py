@@ -51,3 +51,8 @@ def test_sides_that_change_places_are_another_text():
 def test_mistakes_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_words_of_the_program_are_words_here():
+    """So that a caption typed by a person is the caption of training."""
+    assert all(conditions.tokenize(word) == [word] for word in program.vocabulary())

@@ -130,7 +130,7 @@ def test_branches_and_texts_are_withheld_as_often_as_said(batch):
         ),
         (
             lambda: ready.refuse(dataclasses.replace(CONFIG, model=dataclasses.replace(MODEL, text_len=16))),
-            "cannot be trained here: captions: the longest has 21 words, expected at most length=16",
+            "cannot be trained here: captions: the longest has 22 words, expected at most length=16",
         ),
         (lambda: ready.refuse(dataclasses.replace(CONFIG, model=tiny.MODEL)), "motions have 276 channels and text"),
         (lambda: tiny.align(objective=PUBLIC), "preferences have no use for objective.channel_weights"),

@@ -75,7 +75,9 @@ def check(spec: Motions, text: tuple[int, ...]) -> None:
     jax.eval_shape(lambda: one(spec, jax.random.key(0), text))
 
 
-def make(spec: Motions, seed: int, numbers: Integer[Array | np.ndarray, " b"], *, text: tuple[int, ...]) -> dict[str, Array]:
+def make(
+    spec: Motions, seed: int, numbers: Integer[Array | np.ndarray, " b"], *, text: tuple[int, ...]
+) -> dict[str, Array]:
     """The motions of these numbers; jit-able.
 
     Args:

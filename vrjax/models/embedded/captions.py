@@ -33,7 +33,7 @@ def rows(caption: str, length: int, dim: int) -> Float32[np.ndarray, "length dim
     return _beside(np, words, len(conditions.tokenize(caption)))
 
 
-def of_tokens(tokens: Int[Array, " words"], length: int, dim: int) -> Float[Array, "length dim"]:
+def of_tokens(tokens: Int[Array | np.ndarray, " words"], length: int, dim: int) -> Float[Array, "length dim"]:
     """`rows` of a caption of the program, given as numbers of words (`program.tokens`); jit- and vmap-able.
 
     Raises:
