@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from experiments.vimogen import recogniser
 from vrjax.data import motions
@@ -83,11 +83,15 @@ def nearest(config: TrainConfig, text: tuple[int, int], asked: Float[Array, "n l
         numbers = jnp.arange(count, dtype=jnp.uint32).reshape(-1, 100)  # all at once would be gigabytes
         bank = jax.lax.map(lambda group: motions.make(spec, config.seed, group, text=text), numbers)
         bank = {name: x.reshape(count, *x.shape[2:]) for name, x in bank.items()}
-        unit = lambda x: x.sum(1) / jnp.linalg.norm(x.sum(1), axis=-1, keepdims=True)
-        best = jnp.argmax(unit(asked) @ unit(bank["text"]).T, -1)
-        return jax.vmap(joints_of)(bank["latent"][best])
+        return jax.vmap(joints_of)(bank["latent"][closest(asked, bank["text"])])
 
     return jax.jit(find)()
+
+
+def closest(asked: Float[Array, "n l d"], texts: Float[Array, "m l d"]) -> Int[Array, " n"]:
+    """For each text which of `texts` shares most words with it: cosines of sums of rows, the first of equals."""
+    unit = lambda x: x.sum(1) / jnp.linalg.norm(x.sum(1), axis=-1, keepdims=True)
+    return jnp.argmax(unit(asked) @ unit(texts).T, -1)
 
 
 def generate(model: Any, items: Items, asked: Asked, branch: str, seed: int = 0) -> Float[Array, "n t 22 3"]:
