@@ -106,11 +106,11 @@ def test_it_samples_by_the_program_of_pipelines():
 
 def test_the_configs_of_pods():
     """What a slice would need is read from shapes; the true sizes, and the account of one device."""
-    config = runpy.run_path("configs/vimogen/pod_sample.py")["config"]()
+    config = runpy.run_path("configs/pods/vimogen_sample.py")["config"]()
     found = single.account(config, "gpu:24")
     assert found.fits and found.tokens == 100
     assert found.memory["parameters"] == pytest.approx(2 * 2_258_214_420, rel=1e-2)  # bfloat16, few float32
-    trained = runpy.run_path("configs/vimogen/pod_train.py")
+    trained = runpy.run_path("configs/pods/vimogen_train.py")
     stored = writing.to_dict(trained["config"]())
     assert records.from_dict(TrainConfig, stored) == trained["config"]()
     small = dataclasses.replace(config, model=MODEL, latent=LATENT, seeds=2, steps=2, mesh={"fsdp": 2})

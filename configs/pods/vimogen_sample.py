@@ -1,7 +1,7 @@
 """ViMoGen from text, guided, 16 motions of 5 s at a time with every step kept, on 16 chips of v5e.
 
-Commands: vrjax plan configs/vimogen/pod_sample.py --topology v5e:4x4
-          vrjax plan configs/vimogen/pod_sample.py --topology gpu:24
+Commands: vrjax plan configs/pods/vimogen_sample.py --topology v5e:4x4
+          vrjax plan configs/pods/vimogen_sample.py --topology gpu:24
 Memory:   0.38 of 15.75 GiB a chip: weights (bfloat16) 0.27, trajectory and temporaries 0.10
 Time:     at least 0.012 s a denoising step of all motions (network; HBM alone 0.0033 s, matrix units 0.0026 s)
 

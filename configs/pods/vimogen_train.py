@@ -1,6 +1,6 @@
 """ViMoGen, all weights, both branches, motions of up to 200 frames, on 16 chips of v5e.
 
-Command:  vrjax plan configs/vimogen/pod_train.py --topology v5e:4x4
+Command:  vrjax plan configs/pods/vimogen_train.py --topology v5e:4x4
 Memory:   6.48 of 15.75 GiB a chip: weights, average and moments 2.12, activations 0.41, temporaries 3.59
 Time:     at least 1.21 s a step (matrix units; HBM alone 0.76 s, network 0.33 s)
 
