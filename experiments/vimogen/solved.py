@@ -9,6 +9,7 @@ held still, and the motion of training whose caption is nearest. Speed is not ju
 
 import argparse
 import dataclasses
+import functools
 import json
 import pathlib
 from collections.abc import Callable, Sequence
@@ -46,16 +47,17 @@ class Items(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """How a model is sampled."""
+    """How a model is sampled, and by which path joints come from its rows (`from_276`); ViMoGen's is "velocity"."""
 
     steps: int = 20
     guidance: float = 2.0
     shift: float = 5.0
+    path: str = "velocity"
 
 
-def joints_of(rows: Float[Array, "t 276"]) -> Float[Array, "t 22 3"]:
-    """Joints of normalised rows by ViMoGen's way: integrated from the first frame."""
-    return from_276(rep276.denormalise(rows, scale.load())).joints
+def joints_of(rows: Float[Array, "t 276"], path: str = "velocity") -> Float[Array, "t 22 3"]:
+    """Joints of normalised rows."""
+    return from_276(rep276.denormalise(rows, scale.load()), path=path).joints
 
 
 def items(split: str, count: int, rows: int, text: tuple[int, int], *, paraphrase: int | None = None) -> Items:
@@ -73,19 +75,16 @@ def items(split: str, count: int, rows: int, text: tuple[int, int], *, paraphras
     return jax.jit(lambda: jax.lax.map(one, jnp.arange(count), batch_size=GROUP))()
 
 
-def nearest(config: TrainConfig, text: tuple[int, int], asked: Float[Array, "n l d"], count: int = BANK) -> Array:
+@functools.partial(jax.jit, static_argnames=("spec", "seed", "count"))
+def nearest(
+    spec: motions.Motions, seed: int, asked: Float[Array, "n l d"], count: int = BANK
+) -> Float[Array, "n t 22 3"]:
     """For each text the motion of training, of the first `count`, whose caption shares most words with it."""
-    spec = config.data.motions
-    assert spec is not None
     spec = dataclasses.replace(spec, shortest=None, corrupted=False)
-
-    def find() -> Array:
-        numbers = jnp.arange(count, dtype=jnp.uint32).reshape(-1, 100)  # all at once would be gigabytes
-        bank = jax.lax.map(lambda group: motions.make(spec, config.seed, group, text=text), numbers)
-        bank = {name: x.reshape(count, *x.shape[2:]) for name, x in bank.items()}
-        return jax.vmap(joints_of)(bank["latent"][closest(asked, bank["text"])])
-
-    return jax.jit(find)()
+    numbers = jnp.arange(count, dtype=jnp.uint32).reshape(-1, min(count, 100))  # all at once would be gigabytes
+    bank = jax.lax.map(lambda group: motions.make(spec, seed, group, text=asked.shape[1:]), numbers)
+    bank = {name: x.reshape(count, *x.shape[2:]) for name, x in bank.items()}
+    return jax.vmap(joints_of)(bank["latent"][closest(asked, bank["text"])])
 
 
 def closest(asked: Float[Array, "n l d"], texts: Float[Array, "m l d"]) -> Int[Array, " n"]:
@@ -94,25 +93,22 @@ def closest(asked: Float[Array, "n l d"], texts: Float[Array, "m l d"]) -> Int[A
     return jnp.argmax(unit(asked) @ unit(texts).T, -1)
 
 
+@functools.partial(jax.jit, static_argnames=("asked", "branch", "seed"))
 def generate(model: Any, items: Items, asked: Asked, branch: str, seed: int = 0) -> Float[Array, "n t 22 3"]:
     """A motion of the model for each item, from its text (guided against the empty one) or from its reference."""
-    grid = grids.vimogen(asked.steps, asked.shift)
-    rows = items.reference.shape[1]
+    grid, rows = grids.vimogen(asked.steps, asked.shift), items.reference.shape[1]
 
-    def one(model: Any, number: Array, text: Array, shown: Array) -> Array:
+    def one(number: Array, text: Array, shown: Array) -> Array:
         noise = jax.random.normal(jax.random.fold_in(draws.key(seed), number), (rows, model.cfg.channels))
         if branch == TEXT:
             velocity = model.guided(text, jnp.zeros_like(text), asked.guidance, mode="text")
         else:
             velocity = model.velocity(reference=shown, mode="motion")
         final = sample(velocity, noise, grid, record=Record(steps=(), fields=())).final
-        return joints_of(smoothing.smooth(final))
+        return joints_of(smoothing.smooth(final), asked.path)
 
-    def run(model: Any, items: Items) -> Array:
-        each = jnp.arange(len(items.text)), items.text, items.reference
-        return jax.lax.map(lambda each: one(model, *each), each, batch_size=GROUP)
-
-    return jax.jit(run)(model, items)
+    each = jnp.arange(len(items.text)), items.text, items.reference
+    return jax.lax.map(lambda each: one(*each), each, batch_size=GROUP)
 
 
 def shares(judge: recogniser.Recogniser, scripts: program.Script, joints: Float[Array, "n t 22 3"]) -> dict[str, Any]:
@@ -157,7 +153,7 @@ def judged(
         arms = {
             TRUTH: test.joints,
             FROZEN: jnp.broadcast_to(test.joints[:, :1], test.joints.shape),
-            NEAREST: nearest(config, text, test.text),
+            NEAREST: nearest(config.data.motions, config.seed, test.text),
             **{branch: generate(model, test, asked, branch) for branch in branches},
         }
         out[split] = {name: shares(judge, test.script, joints) for name, joints in arms.items()}
@@ -181,12 +177,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--clips", type=int, default=64, help="motions of each set (64)")
     parser.add_argument("--steps", type=int, default=Asked().steps, help="denoising steps (%(default)s)")
     parser.add_argument("--guidance", type=float, default=Asked().guidance, help="of the text (%(default)s)")
+    parser.add_argument(
+        "--path", choices=("velocity", "position"), default=Asked().path, help="to joints (%(default)s)"
+    )
     parser.add_argument("--sets", nargs="+", choices=program.SETS, default=program.SETS, help="all three by default")
     parser.add_argument("--paraphrase", type=int, help="captions in these words; 3 was never trained on")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/vimogen"), help="(%(default)s)")
     args = parser.parse_args(argv)
     judge = recogniser.trained(args.out)
-    how = {"clips": args.clips, "asked": Asked(args.steps, args.guidance), "sets": args.sets}
+    how = {"clips": args.clips, "asked": Asked(args.steps, args.guidance, path=args.path), "sets": args.sets}
     found = judged(args.model, judge, paraphrase=args.paraphrase, **how)
     writing.json(args.model.parent / "solved.json", {"asked": how | {"asked": how["asked"]._asdict()}, "solved": found})
 

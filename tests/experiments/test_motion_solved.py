@@ -1,5 +1,6 @@
 """Shares of solved motions: what the recogniser sees of a motion, what counts as agreement, and the whole table."""
 
+import functools
 import json
 import pathlib
 
@@ -103,7 +104,7 @@ def test_the_whole_table(tmp_path, judge, monkeypatch):
     motion_models.save_dit(motion_models.init(config.model, jax.random.key(0)), folder)
     writing.json(folder / "training.json", {"config": writing.to_dict(config)})
     monkeypatch.setattr(recogniser, "trained", lambda out: judge)
-    monkeypatch.setattr(solved.nearest, "__defaults__", (100,))
+    monkeypatch.setattr(solved, "nearest", functools.partial(solved.nearest, count=100))
     solved.main([str(folder), "--clips", "8", "--steps", "2", "--sets", "S", "--out", str(tmp_path)])
     rows = json.loads((tmp_path / "solved.json").read_text())["solved"]["S"]
     assert list(rows) == [solved.TRUTH, solved.FROZEN, solved.NEAREST, solved.TEXT, solved.MOTION]
