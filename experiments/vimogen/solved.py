@@ -47,12 +47,15 @@ class Items(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """How a model is sampled, and by which path joints come from its rows (`from_276`); ViMoGen's is "velocity"."""
+    """How a model is sampled, and by which path joints come from its rows (`from_276`); ViMoGen's is "velocity".
+
+    The shift of the grid is that of the training, unless it is given.
+    """
 
     steps: int = 20
     guidance: float = 2.0
-    shift: float = 5.0
     path: str = "velocity"
+    shift: float | None = None
 
 
 def joints_of(rows: Float[Array, "t 276"], path: str = "velocity") -> Float[Array, "t 22 3"]:
@@ -96,7 +99,7 @@ def closest(asked: Float[Array, "n l d"], texts: Float[Array, "m l d"]) -> Int[A
 @functools.partial(jax.jit, static_argnames=("asked", "branch", "seed"))
 def generate(model: Any, items: Items, asked: Asked, branch: str, seed: int = 0) -> Float[Array, "n t 22 3"]:
     """A motion of the model for each item, from its text (guided against the empty one) or from its reference."""
-    grid, rows = grids.vimogen(asked.steps, asked.shift), items.reference.shape[1]
+    grid, rows = grids.vimogen(asked.steps, asked.shift or 1.0), items.reference.shape[1]
 
     def one(number: Array, text: Array, shown: Array) -> Array:
         noise = jax.random.normal(jax.random.fold_in(draws.key(seed), number), (rows, model.cfg.channels))
@@ -146,6 +149,7 @@ def judged(
     if config.data.motions is None:
         raise ValueError(f"{file}: data.motions is null, expected a training on procedural motions")
     rows, text = config.data.motions.rows, (model.cfg.text_len, model.cfg.text_dim)
+    asked = asked._replace(shift=config.objective.shift if asked.shift is None else asked.shift)
     branches = {"text": (TEXT,), "motion": (MOTION,)}.get(model.cfg.mode, (TEXT, MOTION))
     out: dict[str, dict[str, Any]] = {}
     for split in sets:
@@ -185,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/vimogen"), help="(%(default)s)")
     args = parser.parse_args(argv)
     judge = recogniser.trained(args.out)
-    how = {"clips": args.clips, "asked": Asked(args.steps, args.guidance, path=args.path), "sets": args.sets}
+    how = {"clips": args.clips, "asked": Asked(args.steps, args.guidance, args.path), "sets": args.sets}
     found = judged(args.model, judge, paraphrase=args.paraphrase, **how)
     writing.json(args.model.parent / "solved.json", {"asked": how | {"asked": how["asked"]._asdict()}, "solved": found})
 
