@@ -21,13 +21,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from experiments.vimogen import recogniser
+from vrjax.cli.common import positive
 from vrjax.data import motions
 from vrjax.files import records, writing
 from vrjax.flow import Record, draws, grids, sample
 from vrjax.models import motion as motion_models
 from vrjax.models.embedded import captions
 from vrjax.motion import from_276, program, reference, rep276, smoothing, to_276
-from vrjax.motion.program import predicates, scale
+from vrjax.motion.program import predicates, scale, verbs
 from vrjax.report import statistics
 from vrjax.train.config import TrainConfig
 
@@ -178,20 +179,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.vimogen.solved", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("model", type=pathlib.Path, help="a folder that vrjax train has exported")
-    parser.add_argument("--clips", type=int, default=64, help="motions of each set (64)")
-    parser.add_argument("--steps", type=int, default=Asked().steps, help="denoising steps (%(default)s)")
+    parser.add_argument("--clips", type=positive, default=64, help="motions of each set (64)")
+    parser.add_argument("--steps", type=positive, default=Asked().steps, help="denoising steps (%(default)s)")
     parser.add_argument("--guidance", type=float, default=Asked().guidance, help="of the text (%(default)s)")
     parser.add_argument(
         "--path", choices=("velocity", "position"), default=Asked().path, help="to joints (%(default)s)"
     )
     parser.add_argument("--sets", nargs="+", choices=program.SETS, default=program.SETS, help="all three by default")
-    parser.add_argument("--paraphrase", type=int, help="captions in these words; 3 was never trained on")
+    parser.add_argument(
+        "--paraphrase",
+        type=int,
+        choices=range(verbs.PARAPHRASES),
+        help="captions in these words; 3 was never trained on",
+    )
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/vimogen"), help="(%(default)s)")
     args = parser.parse_args(argv)
-    judge = recogniser.trained(args.out)
-    how = {"clips": args.clips, "asked": Asked(args.steps, args.guidance, args.path), "sets": args.sets}
-    found = judged(args.model, judge, paraphrase=args.paraphrase, **how)
-    writing.json(args.model.parent / "solved.json", {"asked": how | {"asked": how["asked"]._asdict()}, "solved": found})
+    asked = Asked(args.steps, args.guidance, args.path)
+    how = {"clips": args.clips, "sets": args.sets, "paraphrase": args.paraphrase}
+    try:
+        found = judged(args.model, recogniser.trained(args.out), asked=asked, **how)
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    writing.json(args.model.parent / "solved.json", {"asked": how | asked._asdict(), "solved": found})
 
 
 if __name__ == "__main__":

@@ -123,3 +123,11 @@ def test_models_of_other_data_are_refused(tmp_path, judge):
     writing.json(folder / "training.json", {"config": other})
     with pytest.raises(ValueError, match="data.motions is null, expected a training on procedural motions"):
         solved.judged(folder, judge, clips=1, asked=solved.Asked())
+
+
+def test_a_model_that_is_not_there_is_one_line(tmp_path, judge, monkeypatch, capsys):
+    monkeypatch.setattr(recogniser, "trained", lambda out: judge)
+    with pytest.raises(SystemExit, match="2"):
+        solved.main([str(tmp_path / "none")])
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("python -m experiments.vimogen.solved: ") and str(tmp_path / "none") in told
