@@ -150,6 +150,9 @@ class AlignConfig(TrainConfig):
         super().__post_init__()
         name, kind, loss = f"config {self.name!r}", self.reference.kind, self.preference.loss
         online, method = self.rollout.source != "stored", losses.METHODS[self.preference.loss]
+        if self.objective.channel_weights or self.objective.weighting != "none" or self.data.motions is not None:
+            unused = "objective.channel_weights, objective.weighting and data.motions"
+            raise ValueError(f"{name}: preferences have no use for {unused}, expected none of them")
         if method.most_losers is not None and self.preference.losers > method.most_losers:
             found = self.preference.losers
             raise ValueError(f"{name}: {loss} takes at most {method.most_losers} losers, found {found}")

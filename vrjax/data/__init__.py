@@ -4,6 +4,7 @@
 | --- | --- |
 | `batches` | rows of any source as batches: shuffled, endless, restartable, divided over processes |
 | `worlds` | clips of `vrjax.tasks` as one deterministic stream of training batches |
+| `motions` | procedural motions as training data, made inside the compiled update |
 | `latents` | clips of a VBVR folder as a model's latents and conditions, made once, read by training |
 | `vbvr` | VBVR's folders, read into clips and written from them |
 | `mp4` | video files, strictly |

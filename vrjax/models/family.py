@@ -60,8 +60,9 @@ class Family(Protocol):
         Config: a frozen dataclass, the shape and run-time options of a network. Its class attribute `family` is the
             folder's name; so are `TARGETS` and `MUON`, regular expressions on dotted parameter paths: the matrices that
             adapters change, and those that Muon updates; and `GUIDED`, names of conditions: training withholds them now
-            and then, and guidance's other branch has zeros (or a negative prompt) in their place. Fields are what JSON
-            can hold, and among them is `dtype`, of matrix products.
+            and then, and guidance's other branch has zeros (or a negative prompt) in their place. `SIZES`, if it has
+            one, names scalars that an example may have beside its conditions; nothing withholds them. Fields are what
+            JSON can hold, and among them is `dtype`, of matrix products.
     """
 
     Config: Any

@@ -6,13 +6,14 @@ import runpy
 from dataclasses import dataclass, field, fields, replace
 from typing import Annotated, Any, ClassVar, Literal
 
+from vrjax.data.motions import Motions
 from vrjax.files import records, tensors
 from vrjax.models import family
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Training clips: a mixture of procedural worlds, or encoded clips; one Grain pipeline."""
+    """Training clips: a mixture of procedural worlds, encoded clips, or procedural motions; one Grain pipeline."""
 
     mix: dict[str, float] = field(default_factory=lambda: {"maze": 1.0})
     """Task name to weight; weights are normalised."""
@@ -24,6 +25,8 @@ class Data:
     """Side of the pixel blocks the codec averages."""
     cache: str | None = None
     """Folder of encoded clips (`vrjax encode`); the fields of worlds (mix, split, codec_factor) are then not read."""
+    motions: Motions | None = None
+    """Procedural motions, made inside the update; the fields of worlds are then not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,10 @@ class Objective:
     """How often the conditions that guidance withholds (the prompt) are replaced by zeros; each example by itself."""
     drop_others: float = 0.0
     """How often each other condition (a first frame) is replaced by zeros."""
+    channel_weights: tuple[tuple[int, float], ...] = ()
+    """Pairs (channel, weight): from this channel on, errors count so much; 1 before the first. ViMoGen: (258, 3)."""
+    weighting: Literal["none", "bsmntw"] = "none"
+    """How errors count by noise level: all alike, or in a bell around the middle (ViMoGen); mean 1 over the levels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,9 +221,13 @@ class TrainConfig:
             raise ValueError(
                 f"config {self.name!r}: objective needs 0 <= low < high <= 1, found {spec.low} and {spec.high}"
             )
-        if self.data.cache is not None and (self.validate.every or self.validate.final_clips):
+        without = {"encoded clips": self.data.cache, "motions": self.data.motions}
+        chosen = [what for what, data in without.items() if data is not None]
+        if len(chosen) > 1:
+            raise ValueError(f"config {self.name!r}: found data.cache and data.motions, expected one of them")
+        if chosen and (self.validate.every or self.validate.final_clips):
             raise ValueError(
-                f"config {self.name!r}: encoded clips have no verifier: set validate.every, validate.final_clips to 0"
+                f"config {self.name!r}: {chosen[0]} have no verifier: set validate.every, validate.final_clips to 0"
             )
         if self.data.batch % self.accumulate:
             raise ValueError(

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from vrjax import parallel
-from vrjax.data import worlds
+from vrjax.data import motions, worlds
 from vrjax.data.batches import Shuffled, pipeline
 from vrjax.files import writing
 from vrjax.parallel import processes
@@ -334,10 +334,12 @@ def results_of(config: TrainConfig, solved: dict[str, dict[str, float]]) -> dict
 
 
 def batches(config: TrainConfig, rows: tuple[int, ...]) -> Any:
-    """The iterator of batches: procedural worlds, or encoded clips."""
+    """The iterator of batches: procedural worlds, encoded clips, or numbers of motions (`step.filled`)."""
     spec = config.data
     if spec.cache is not None:
         return pipeline(Shuffled(ready.clips(config), config.seed, "clips"), batch=spec.batch, rows=rows)
+    if spec.motions is not None:
+        return pipeline(motions.Numbers(), batch=spec.batch, rows=rows)
     # The pipelines make what the worlds and Wan's pipelines have; what the family has no use for is not looked at.
     text_len, text_dim = ready.text_shape(config)
     return worlds.pipeline(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from vrjax import parallel
-from vrjax.data import latents, worlds
+from vrjax.data import latents, motions, worlds
 from vrjax.models import family
 from vrjax.train import state as states
 from vrjax.train.config import TrainConfig
@@ -51,6 +51,8 @@ def data(config: TrainConfig) -> list[str]:
     """Encoded clips that are not there; clips of another model."""
     if config.data.cache is not None:
         return told(lambda: clips(config), "--data.cache")
+    if config.data.motions is not None:
+        return told(lambda: motion(config), "--data.motions")
     return told(lambda: stream(config), "--data.mix")
 
 
@@ -72,6 +74,16 @@ def stream(config: TrainConfig) -> worlds.Stream:
     found = worlds.Stream(spec.mix, spec.split, config.seed, spec.codec_factor, length, width, None, {})
     same_channels(config, found[0], "procedural tasks", ENCODED)
     return found
+
+
+def motion(config: TrainConfig) -> None:
+    """Raises ValueError where the run's model does not take its procedural motions."""
+    spec, of = config.data.motions, family.of(config.model)
+    assert spec is not None
+    wanted = of.conditions(config.model, spec.latent)
+    if of.channels(config.model) != spec.latent[-1] or "text" not in wanted:
+        raise ValueError(f"motions have {spec.latent[-1]} channels and text, the config's model does not")
+    motions.check(spec, wanted["text"])
 
 
 def text_shape(config: TrainConfig) -> tuple[int, ...]:

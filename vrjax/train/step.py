@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from vrjax import parallel
+from vrjax.data import motions
 from vrjax.models import family
 from vrjax.train import objectives, optim, update
 from vrjax.train import state as states
@@ -19,9 +20,18 @@ Batch = dict[str, Any]
 
 
 def conditions(model: Any, batch: Mapping[str, Any]) -> Batch:
-    """The conditions among the arrays of a batch: those that the model's family names."""
-    names = family.of(model).conditions(model, batch["latent"].shape[1:])
+    """The conditions among the arrays of a batch: those that the model's family names, and its config's SIZES."""
+    names = (*family.of(model).conditions(model, batch["latent"].shape[1:]), *getattr(model, "SIZES", ()))
     return {name: batch[name] for name in names if name in batch}
+
+
+def filled(config: Any, batch: Batch) -> Batch:
+    """The batch; where the config's data is made inside the update, what the batch's numbers stand for."""
+    spec = config.data.motions
+    if spec is None:
+        return batch
+    text = family.of(config.model).conditions(config.model, spec.latent)["text"]
+    return motions.make(spec, config.seed, batch["number"], text=text)
 
 
 def drop(config: Any, key: jax.Array, batch: Batch) -> tuple[Batch, jax.Array, jax.Array]:
@@ -42,25 +52,29 @@ def levels(spec: Any, key: jax.Array, count: int) -> jax.Array:
 
 
 def draw(config: Any, key: jax.Array, batch: Batch) -> tuple[Batch, objectives.Draw]:
-    """All randomness of one update: dropped conditions, noise and levels for the whole batch.
+    """All randomness of one update: dropped conditions, noise and levels for the whole batch, and `weight` of each
+    example's errors where they do not count alike.
 
     It is drawn before the batch is cut into micro-batches, so accumulation changes nothing but rounding.
     """
     batch, noise, level = drop(config, key, batch)
-    shape = batch["latent"].shape
-    noise = jax.random.normal(noise, shape, jnp.float32)
-    return batch, objectives.Draw(noise, levels(config.objective, level, shape[0]))
+    latent, spec = batch["latent"], config.objective
+    drawn = objectives.Draw(jax.random.normal(noise, latent.shape, jnp.float32), levels(spec, level, len(latent)))
+    how = {"channels": spec.channel_weights, "weighting": spec.weighting, "shift": spec.shift}
+    weight = objectives.example_weights(latent, drawn.sigma, mask=batch.get("mask"), **how)
+    return batch if weight is None else batch | {"weight": weight}, drawn
 
 
 def batch_error(network: Network, params: Any, base: Any, batch: Batch, drawn: objectives.Draw) -> jax.Array:
-    """Mean flow-matching error over a batch."""
+    """Mean flow-matching error over a batch; of errors times their `weight`, where the batch has one."""
     model, of = network.build(params, base), network.family
 
-    def one(x0: Any, given: Batch, noise: Any, sigma: Any) -> jax.Array:
+    def one(x0: Any, given: Batch, noise: Any, sigma: Any, weight: Any) -> jax.Array:
         velocity = lambda x, level: of.predict(model, x, level, given)
-        return objectives.flow_error(velocity, x0, noise, objectives.level_of(sigma))
+        return objectives.flow_error(velocity, x0, noise, objectives.level_of(sigma), weight, x0.size)
 
-    examples = batch["latent"], conditions(network.config.model, batch), drawn.noise, drawn.sigma
+    given = conditions(network.config.model, batch)
+    examples = batch["latent"], given, drawn.noise, drawn.sigma, batch.get("weight")
     return jnp.mean(parallel.batch(network.layout, one)(*examples))
 
 
@@ -68,7 +82,8 @@ def body(network: Network) -> Callable[..., tuple[State, dict[str, jax.Array]]]:
     """The update as a pure function `(state, base, batch, key, numbers={}) -> (state, metrics)`.
 
     `numbers` replaces numbers of the config by dotted name, traced or not; see `vrjax.train.update`. The batch holds
-    `latent` (b, ...) and the family's conditions by name.
+    `latent` (b, ...) and the family's conditions by name, and maybe `mask`, see `objectives.example_weights`; or what
+    `filled` makes them of.
 
     Metrics are float32 scalars: `loss`; `relative`, the loss over that of predicting zero; `grad_norm` before
     clipping; `weight_norm` after the update; `lr`.
@@ -78,11 +93,11 @@ def body(network: Network) -> Callable[..., tuple[State, dict[str, jax.Array]]]:
     def step(state: State, base: Any, batch: Batch, key: jax.Array, numbers: Mapping[str, Any] = update.NONE):
         spec = update.numbered(config, numbers)
         tx, rate = optim.of(spec.optim, config.steps)
-        batch, drawn = draw(spec, jax.random.fold_in(key, state.step), batch)
+        batch, drawn = draw(spec, jax.random.fold_in(key, state.step), filled(config, batch))
         loss = lambda params, batch, drawn: (batch_error(network, params, base, batch, drawn), None)
         given = {"parts": config.accumulate, "decay": spec.ema.decay, "ramp": spec.ema.ramp}
         after, moved = update.move(loss, tx, state, (batch, drawn), **given)
-        relative = moved.loss / objectives.zero_velocity_error(batch["latent"])
+        relative = moved.loss / objectives.zero_velocity_error(batch["latent"], weight=batch.get("weight"))
         return after, moved.metrics | {"relative": relative, "lr": jnp.asarray(rate(state.step), jnp.float32)}
 
     return step
@@ -110,13 +125,15 @@ def abstract(
     `config.model.attention` should then be set: "auto" chooses for the devices that are here.
 
     Args:
-        config: the run. Of `config.data`, only `batch` matters.
+        config: the run. Of `config.data`, only `batch` and what is made inside the update matter.
         mesh: where everything would live.
         latent: shape of one clip's latent; the conditions are those of the model's family beside it.
     """
     network, state, shardings = states.abstract(config, mesh)
     shapes = {"latent": latent, **network.family.conditions(config.model, latent)}
     batch = {name: rows_like(config, mesh, *shape) for name, shape in shapes.items()}
+    if config.data.motions is not None:
+        batch = {"number": rows_like(config, mesh, dtype=jnp.uint32)}
     return make(network, mesh, shardings), (state, network.base, batch, key_like(config, shardings))
 
 

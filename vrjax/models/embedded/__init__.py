@@ -3,6 +3,7 @@
 | file | what is in it |
 | --- | --- |
 | `conditions` | what a model is given: latent (in the place of a VAE's), first frame, hashed words, starting noise |
+| `captions` | captions of motions as rows of text, of any string and inside jit |
 | `folders` | what lies in a trained model's folder: its network and how it was trained |
 | `shipped` | the models that come with the package |
 

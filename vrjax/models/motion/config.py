@@ -36,6 +36,7 @@ class MotionConfig:
     TARGETS: ClassVar[tuple[str, ...]] = (r"(^|\.)(blocks|reference_encoder)\..*kernel$",)
     MUON: ClassVar[tuple[str, ...]] = (*TARGETS, r"(^|\.)time_projection\.kernel$")
     GUIDED: ClassVar[tuple[str, ...]] = ("text",)
+    SIZES: ClassVar[tuple[str, ...]] = ("length",)
     image_dim: ClassVar[None] = None  # what `blocks.layers` asks of every config
 
     dim: int = 1536

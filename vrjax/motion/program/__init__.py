@@ -18,6 +18,7 @@ trained on cannot be understood, which is what the set V is for.
 | `curves` | what moves are made of |
 | `splits` | the sets S, C and V |
 | `text` | captions and word numbers |
+| `scale` | mean and standard deviation of the rows of the set S, for normalising |
 | `predicates` | which actions a motion shows, read from its joints: a judge without a network |
 """
 

@@ -83,30 +83,35 @@ def draw_style(key: PRNGKeyArray) -> Style:
     return Style(*jax.random.uniform(key, (6,), minval=low, maxval=high))
 
 
-def perform(key: PRNGKeyArray, script: Script, frames: int = 60) -> Performance:
+def perform(
+    key: PRNGKeyArray, script: Script, frames: int = 60, *, duration: Int[Array, ""] | int | None = None
+) -> Performance:
     """The motion of a script at 20 frames a second, z up, the floor at 0; jit- and vmap-able with static `frames`.
 
     Args:
         key: for the style.
         script: what to do; `program.draw` and `program.script` make them.
         frames: how many, at least 2. `to_276` makes one row fewer of them.
+        duration: how many of them the script takes, 2 to `frames`, which is what it takes if not given; may be traced.
+            What comes after goes on somehow: it is there to be cut off.
 
     Raises:
         ValueError: fewer than 2 frames.
     """
     if frames < 2:
         raise ValueError(f"perform: frames must be at least 2, found {frames}")
-    return direct(script, draw_style(key), frames)
+    return direct(script, draw_style(key), frames, duration)
 
 
-def direct(script: Script, style: Style, frames: int) -> Performance:
+def direct(script: Script, style: Style, frames: int, duration: Int[Array, ""] | int | None = None) -> Performance:
     """`perform` in a given style."""
+    seconds = ((frames if duration is None else duration) - 1) / FPS
     row = {name: jnp.asarray(column)[script.lower] for name, column in LOWER.items()}
     time = jnp.arange(frames) / FPS
     turn = jnp.where((row["sided"] > 0) & (script.side == 1), -1.0, 1.0)
     pace = style.pace * jnp.where(row["paced"] > 0, jnp.asarray(SPEEDS)[script.speed], 1.0)
     repeats = jnp.where(row["counted"] > 0, script.count, 1)
-    period = (frames - 1) / FPS / repeats
+    period = seconds / repeats
     phase = (time / period) % 1.0
     peak = curves.pulse(phase, row["hold"])
     up, drop, apart = _flights(row, phase, period)
@@ -138,7 +143,7 @@ def direct(script: Script, style: Style, frames: int) -> Performance:
                 ankles=ankles,
                 foot_yaw=foot_yaw,
                 foot_pitch=foot_pitch,
-                hands=_hands(row, script, style, time, tact, (frames - 1) / FPS, pace, apart),
+                hands=_hands(row, script, style, time, tact, seconds, pace, apart),
             )
         ),
         contacts,

@@ -205,7 +205,7 @@ LOWER = (
             "hops on the {side} foot",
             "hops on the {side} leg",
             "jumps on the {side} leg only",
-            "bounces on one leg, the {side} one",
+            "bounces on one leg , the {side} one",
         ),
         sided=True,
         counted=True,

@@ -24,10 +24,12 @@ AGAIN = {"full": (1, 1), "attention": (1, 0), "dots_no_batch": (0, 1), "dots": (
 
 
 def latent(config: TrainConfig) -> Latent:
-    """That of the procedural tasks that the config trains on."""
+    """That of the procedural tasks, or motions, that the config trains on."""
     from vrjax import tasks
     from vrjax.models.embedded import conditions
 
+    if config.data.motions is not None:
+        return config.data.motions.latent
     clip = tasks.get(sorted(config.data.mix)[0]).make(0, split=config.data.split)
     return conditions.encode(clip, config.data.codec_factor).shape
 

@@ -5,6 +5,7 @@
 | `flow` | flow matching: the error of a velocity on one example |
 | `levels` | noise levels of a batch, stratified and shifted |
 | `conditions` | condition dropout |
+| `weights` | what counts how much: padding, channels, noise levels |
 """
 
 from vrjax.train.objectives.conditions import drop as drop
@@ -18,3 +19,6 @@ from vrjax.train.objectives.levels import level_of as level_of
 from vrjax.train.objectives.levels import sample_sigmas as sample_sigmas
 from vrjax.train.objectives.levels import shift_sigma as shift_sigma
 from vrjax.train.objectives.levels import stratified_uniform as stratified_uniform
+from vrjax.train.objectives.weights import channel_weights as channel_weights
+from vrjax.train.objectives.weights import example_weights as example_weights
+from vrjax.train.objectives.weights import level_weight as level_weight

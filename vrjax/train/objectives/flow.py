@@ -27,7 +27,9 @@ def noisy(x0: Float[Array, "..."], noise: Float[Array, "..."], sigma: Any) -> Fl
     return (1.0 - sigma) * x0 + sigma * noise
 
 
-def flow_error(velocity: Any, x0: Float[Array, "..."], noise: Float[Array, "..."], level: Level, weight=None) -> Array:
+def flow_error(
+    velocity: Any, x0: Float[Array, "..."], noise: Float[Array, "..."], level: Level, weight=None, total: Any = None
+) -> Array:
     """Mean squared error of a velocity against `noise - x0`, at one noise, one level, for one example.
 
     Args:
@@ -37,6 +39,7 @@ def flow_error(velocity: Any, x0: Float[Array, "..."], noise: Float[Array, "..."
         level: the noise level, as a `Level` of scalars.
         weight: optional weights broadcastable to `x0` (for example 0 on frames that are given); the result is then the
             weighted mean, `sum(weight * error) / sum(weight)`.
+        total: divides the sum in the place of `sum(weight)`.
 
     Returns:
         A float32 scalar.
@@ -53,7 +56,7 @@ def flow_error(velocity: Any, x0: Float[Array, "..."], noise: Float[Array, "..."
     if weight is None:
         return jnp.mean(error)
     weight = jnp.broadcast_to(jnp.asarray(weight, jnp.float32), error.shape)
-    return jnp.sum(weight * error) / jnp.sum(weight)
+    return jnp.sum(weight * error) / (jnp.sum(weight) if total is None else total)
 
 
 def flow_matching(velocity: Any, x0: Float[Array, "..."], key: Array, times: Any, weight=None) -> Array:
@@ -62,6 +65,11 @@ def flow_matching(velocity: Any, x0: Float[Array, "..."], key: Array, times: Any
     return flow_error(velocity, x0, noise, level_of(times), weight)
 
 
-def zero_velocity_error(x0: Array, axis: Any = None) -> Array:
-    """Expected `flow_error` of a velocity that is always 0: `1 + mean(x0**2)`. The loss's natural unit."""
+def zero_velocity_error(x0: Array, axis: Any = None, weight: Any = None) -> Array:
+    """Expected `flow_error` of a velocity that is always 0: `1 + mean(x0**2)`. The loss's natural unit.
+
+    With a weight: `mean(weight * (1 + x0**2))`.
+    """
+    if weight is not None:
+        return jnp.mean(weight * (1.0 + jnp.square(x0.astype(jnp.float32))), axis=axis)
     return 1.0 + jnp.mean(jnp.square(x0.astype(jnp.float32)), axis=axis)

@@ -1,0 +1,118 @@
+"""Endless training data of procedural motions, made inside the compiled update: a batch on the host is its numbers.
+
+    data = batches.pipeline(motions.Numbers(), batch=32)           # {"number": (32,) uint32}
+    batch = motions.make(Motions(), seed, next(data)["number"], text=(24, 96))
+
+A motion is a function of seed and number alone. The device that trains on it performs, encodes and normalises it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Integer, PRNGKeyArray
+
+from vrjax.flow import draws
+from vrjax.models.embedded import captions
+from vrjax.motion import program, reference, rep276
+from vrjax.motion.program import scale, verbs
+
+STREAM = 3  # of the run's seed; 0 to 2 are `vrjax.train.state`'s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motions:
+    """Which procedural motions (`vrjax.motion.program`) are trained on."""
+
+    sets: tuple[str, ...] = ("S",)
+    """Sets of scripts, each with an equal share."""
+    rows: int = 60
+    """Frames of a motion, at 20 a second."""
+    shortest: int | None = None
+    """Lengths are uniform from here to `rows`, and shorter motions are padded with zeros. None: all are `rows` long."""
+    paraphrases: int = program.HELD_OUT
+    """How many of the four paraphrases are used; the last one is meant for tests."""
+    captions: Literal["short", "long"] = "short"
+    """Captions of motions, or in the style of captions of videos."""
+    corrupted: bool = True
+    """References as a poor estimate would give them (`vrjax.motion.reference.corrupt`), or true ones."""
+
+    def __post_init__(self):
+        if not self.sets or not set(self.sets) <= set(program.SETS):
+            raise ValueError(f"data.motions.sets: found {self.sets}, expected some of {', '.join(program.SETS)}")
+        if not 1 <= (self.rows if self.shortest is None else self.shortest) <= self.rows:
+            found = f"shortest {self.shortest} and rows {self.rows}"
+            raise ValueError(f"data.motions: found {found}, expected 1 <= shortest <= rows")
+        if not 1 <= self.paraphrases <= verbs.PARAPHRASES:
+            found = self.paraphrases
+            raise ValueError(f"data.motions.paraphrases: found {found}, expected 1 to {verbs.PARAPHRASES}")
+
+    @property
+    def latent(self) -> tuple[int, int]:
+        """Shape of one motion."""
+        return self.rows, rep276.WIDTH
+
+    @property
+    def padded(self) -> bool:
+        """Whether some motions are shorter than others."""
+        return self.shortest is not None and self.shortest < self.rows
+
+
+class Numbers:
+    """Numbers of motions as a source without end, for `batches.pipeline`."""
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        return {"number": np.asarray(i % 2**32, np.uint32)}
+
+    def __repr__(self) -> str:
+        return "motions()"
+
+
+def check(spec: Motions, text: tuple[int, ...]) -> None:
+    """Raises ValueError where captions do not fit a text of this shape."""
+    jax.eval_shape(lambda: one(spec, jax.random.key(0), text))
+
+
+def make(
+    spec: Motions, seed: int, numbers: Integer[Array | np.ndarray, " b"], *, text: tuple[int, ...]
+) -> dict[str, Array]:
+    """The motions of these numbers; jit-able.
+
+    Args:
+        spec: which.
+        seed: of the run.
+        numbers: of the motions.
+        text: shape of a text, (rows, width); see `captions.rows`.
+
+    Returns:
+        `latent` (b, t, 276), normalised; `text` (b, rows, width); `reference` (b, t, 138); where motions are padded,
+        `mask` (b, t), 1 in their frames and 0 in the padding, and `length` (b,).
+
+    Raises:
+        ValueError: captions that do not fit `text`.
+    """
+    root = jax.random.fold_in(draws.key(seed), STREAM)
+    return jax.vmap(lambda number: one(spec, jax.random.fold_in(root, number), text))(numbers)
+
+
+def one(spec: Motions, key: PRNGKeyArray, text: tuple[int, ...]) -> dict[str, Array]:
+    """One motion, see `make`."""
+    keys = jax.random.split(key, 6)
+    scripts = [program.draw(keys[0], split) for split in spec.sets]
+    which = jax.random.randint(keys[1], (), 0, len(scripts))
+    script = jax.tree.map(lambda *parts: jnp.stack(parts)[which], *scripts)
+    paraphrase = jax.random.randint(keys[2], (), 0, spec.paraphrases)
+    least = spec.rows if spec.shortest is None else spec.shortest
+    length = jax.random.randint(keys[3], (), least, spec.rows + 1)
+    clip = program.perform(keys[4], script, spec.rows + 1, duration=length + 1 if spec.padded else None)
+    valid = jnp.arange(spec.rows) < length
+    latent = rep276.normalise(rep276.to_276(*clip.motion), scale.load())
+    latent = jnp.where(valid[:, None], latent, 0.0)
+    shown = reference.reference(latent)
+    if spec.corrupted:
+        shown, _ = reference.corrupt(shown, valid, reference.draw(keys[5], spec.rows))
+    words = program.tokens(script, paraphrase, long=spec.captions == "long")
+    made = {"latent": latent, "text": captions.of_tokens(words, *text), "reference": shown}
+    return made | ({"mask": valid.astype(jnp.float32), "length": length} if spec.padded else {})

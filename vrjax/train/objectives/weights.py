@@ -1,0 +1,89 @@
+"""What counts how much in the loss: padded places not at all, some channels more, some noise levels more.
+
+The mean over a batch of `mean(weight * error)` with `example_weights` is ViMoGen's loss (its public training code): the
+sum of mask x level weight x channel weight x error over the whole batch, divided by the sum of the mask alone.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from vrjax.train.objectives.levels import shift_sigma
+
+LEVELS = 1000  # of the schedule over which the weights of levels have mean 1
+WEIGHTINGS = ("none", "bsmntw")
+
+
+def level_weight(sigma: Any, shift: Any = 1.0) -> Float[Array, "..."]:
+    """The weight "bsmntw" of noise levels: a bell around sigma 0.5, 0 at its ends, e^(-2 (sigma - 0.5)²) - e^(-0.5).
+
+    Scaled to mean 1 over the 1000 levels of the schedule with this shift.
+
+    Args:
+        sigma: noise levels, 0 to 1, after the shift.
+        shift: of the schedule.
+    """
+    bell = lambda level: jnp.exp(-2.0 * (level - 0.5) ** 2) - np.exp(-0.5)
+    schedule = shift_sigma(jnp.asarray(np.linspace(1.0, 0.0, LEVELS + 1)[:-1], jnp.float32), shift)
+    return bell(jnp.asarray(sigma, jnp.float32)) / jnp.mean(bell(schedule))
+
+
+def channel_weights(spec: Sequence[tuple[int, float]], channels: int) -> Float[np.ndarray, " channels"]:
+    """Weights by channel: 1, and from each named channel on the weight beside it. `((258, 3.0),)` is ViMoGen's.
+
+    Raises:
+        ValueError: channels that do not rise, or lie outside of 0 to channels - 1; weights that are not finite or
+            below 0.
+    """
+    starts = [start for start, _ in spec]
+    if sorted(set(starts)) != starts or any(not 0 <= start < channels for start in starts):
+        raise ValueError(f"objective.channel_weights: channels {starts}, expected rising ones of 0 to {channels - 1}")
+    out = np.ones(channels, np.float32)
+    for start, weight in spec:
+        if not (np.isfinite(weight) and weight >= 0):
+            raise ValueError(f"objective.channel_weights: weight {weight}, expected a finite number >= 0")
+        out[start:] = weight
+    return out
+
+
+def example_weights(
+    latent: Float[Array, "b *n c"],
+    sigma: Float[Array, " b"],
+    *,
+    mask: Array | None = None,
+    channels: Sequence[tuple[int, float]] = (),
+    weighting: str = "none",
+    shift: Any = 1.0,
+) -> Array | None:
+    """Weights of the errors of a batch, broadcastable to `latent`; None where everything counts alike.
+
+    Args:
+        latent: the clean examples.
+        sigma: their noise levels.
+        mask: 1 where an example counts and 0 where it is padded: the first axes of `latent`, at least the batch.
+        channels: see `channel_weights`.
+        weighting: "none", or "bsmntw" (`level_weight`).
+        shift: of the noise levels.
+
+    Raises:
+        ValueError: an unknown weighting; see `channel_weights`.
+    """
+    if weighting not in WEIGHTINGS:
+        raise ValueError(f"objective.weighting: found {weighting!r}, expected one of {WEIGHTINGS}")
+    ranked = lambda x: x.reshape(x.shape + (1,) * (latent.ndim - x.ndim))
+    parts = []
+    if mask is not None:
+        mask = jnp.asarray(mask, jnp.float32)
+        parts.append(ranked(mask / jnp.mean(mask)))  # so that accumulation and sharding change nothing
+    if channels:
+        parts.append(jnp.broadcast_to(channel_weights(channels, latent.shape[-1]), (len(latent), latent.shape[-1])))
+        parts[-1] = parts[-1].reshape(len(latent), *(1,) * (latent.ndim - 2), -1)
+    if weighting == "bsmntw":
+        parts.append(ranked(level_weight(sigma, shift)))
+    out = None
+    for part in parts:
+        out = part if out is None else out * part
+    return out
