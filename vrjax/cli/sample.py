@@ -6,6 +6,7 @@ import hashlib
 import json
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from vrjax.cli.common import (
@@ -21,7 +22,7 @@ from vrjax.cli.common import (
     positive,
 )
 
-NAME, SUMMARY = "sample", "videos from a prompt or of a world's clip, with their denoising steps"
+NAME, SUMMARY = "sample", "videos or motions from a prompt or of a world's clip, with their denoising steps"
 TEXT = """\
 With --prompt: samples a public Wan model (Wan 2.1 and 2.2: text to video, image to video, first and last frame, TI2V;
 diffusers' or Wan's own folder); writes a run folder: seed-N.mp4, trajectory/seed-N/ (chosen steps and fields as .npy,
@@ -31,6 +32,10 @@ last step that it kept, to the same video bit for bit; finished videos are writt
 
 With the name of a world: one clip of it from several noise seeds with an embedded model. Every step is kept:
 report.html, trajectory.npz (sigma, time, x, v, x0 in latents), one .mp4 per seed, results.json with the scores.
+
+With motion and a text: motions of a body from several noise seeds, of a model that was trained on procedural motions.
+Every step is kept: report.html shows the bodies in 3-D, trajectory.npz has sigma, time, x, v and x0 as normalised rows,
+and for each seed there is the finished motion as seed-N.bvh and, 276 numbers a frame, as seed-N.npy.
 
 examples:
   vrjax sample --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers --download --prompt "a cat on the moon" --out runs/cat
@@ -44,11 +49,13 @@ examples:
   vrjax sample maze                                   the shipped model that knows it best, 4 noise seeds
   vrjax sample maze --clip 7 --noise 0-7 --steps 50
   vrjax sample pick --model runs/worlds/model --out runs/look
+  vrjax sample motion "a person walks forward while waving the left hand" --model runs/vimogen-small/model
 
 few-step models: those that see the whole clip at once are covered (LightX2V's and Wan2.2-Lightning's 4 steps, as LoRA
 or as weights). Self-Forcing, CausVid and others that make a clip block by block from a cache are not.
 """
 
+MOTION = "motion"
 _BOTH = ("steps", "shift")
 _WORLD = ("split", "clip", "noise")
 _PROMPT = (
@@ -64,7 +71,8 @@ _MAY_CHANGE = ("seeds", "mesh")  # a run may go on with more seeds, or elsewhere
 
 def add(sub: argparse.ArgumentParser) -> None:
     """The command's arguments. Those of the other mode must be left out, so that none is ignored."""
-    sub.add_argument("world", nargs="?", help="name of a world (maze, tictactoe, ...), where there is no --prompt")
+    sub.add_argument("world", nargs="?", help="name of a world (maze, tictactoe, ...), or motion; else give --prompt")
+    sub.add_argument("text", nargs="?", help="behind motion: what the body does")
     add_model(sub, "model folder, or its id on the Hugging Face hub (for a world: the shipped one that knows it best)")
     sub.add_argument("--steps", type=positive, help="steps (the model's; for a world 20)")
     sub.add_argument("--shift", type=float, help="shift of the noise grid (the model's; for a world 3)")
@@ -109,19 +117,32 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Hands over to the mode that is meant."""
+    if args.world == MOTION and args.text is not None:
+        _refuse(args, [name for name in (*_PROMPT, "prompt", "split", "clip") if name != "guidance"], "motion")
+        from vrjax.cli import sample_motion
+
+        sample_motion.run(args)
+        return
+    if args.text is not None or args.world == MOTION:
+        raise ValueError(
+            'sample: a text goes with motion, and motion with a text: vrjax sample motion "a person walks"'
+        )
     world = args.world is not None
     if world == (args.prompt is not None):
         raise ValueError("sample: give either --prompt (with --model) or the name of a world")
-    other = [name for name in (_PROMPT if world else _WORLD) if getattr(args, name) is not None]
-    if other:
-        flags = ", ".join("--" + name.replace("_", "-") for name in other)
-        raise ValueError(f"sample: {flags} cannot be used with {'a world' if world else '--prompt'}")
+    _refuse(args, _PROMPT if world else _WORLD, "a world" if world else "--prompt")
     if world:
         from vrjax.cli import sample_world
 
         sample_world.run(args)
     else:
         from_prompt(args)
+
+
+def _refuse(args: argparse.Namespace, names: Sequence[str], mode: str) -> None:
+    if other := [name for name in names if getattr(args, name) is not None]:
+        flags = ", ".join("--" + name.replace("_", "-") for name in other)
+        raise ValueError(f"sample: {flags} cannot be used with {mode}")
 
 
 def from_prompt(args: argparse.Namespace) -> None:

@@ -1,0 +1,133 @@
+"""`vrjax sample motion "..."`: motions from a text, with every denoising step in a page, as BVH and as arrays."""
+
+import argparse
+import contextlib
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+from vrjax.cli.common import model_folder
+
+STEPS, GUIDANCE = 20, 2.0
+_MADE = ("trajectory.npz", "seed-*.npy", "seed-*.bvh", "results.json", "report.html")
+
+
+class Asked(NamedTuple):
+    """How motions are sampled: rows of text to begin with, frames, and the grid of noise levels."""
+
+    model: Any
+    text: Any
+    frames: int
+    grid: Any
+    unknown: list[str]
+
+
+def run(args: argparse.Namespace) -> None:
+    """Samples motions of one text, in a folder that is this run's alone."""
+    with contextlib.ExitStack() as held:
+        _run(args, held)
+
+
+def _run(args: argparse.Namespace, held: contextlib.ExitStack) -> None:
+    import numpy as np
+
+    from vrjax import files
+    from vrjax.files import kept, writing
+    from vrjax.motion import rep276
+    from vrjax.motion.program import scale
+    from vrjax.report import bodies, claims, html
+
+    if args.model is None:
+        raise ValueError("sample: no model of motions is shipped yet; give --model, what vrjax train has exported")
+    if args.guidance is not None and len(args.guidance) != 1:
+        raise ValueError(f"--guidance: {len(args.guidance)} numbers, expected one")
+    guidance = GUIDANCE if args.guidance is None else args.guidance[0]
+    seeds = [0, 1, 2, 3] if args.noise is None else args.noise
+    path = model_folder(args.model, download=args.download)
+    asked = ask(path, args.text, args.steps or STEPS, args.shift)
+    if asked.unknown:
+        print(f"words that the training has not seen: {', '.join(asked.unknown)}")
+    made = {"text": args.text, "noise": seeds, "steps": len(asked.grid.times), "guidance": guidance}
+    about = {**made, "sigmas": asked.grid.sigmas.tolist(), "weights": files.fingerprint(path)}
+    out = args.out or pathlib.Path("runs") / f"sample-motion-{writing.slug(args.text)[:40].strip('_') or 'motion'}"
+    held.enter_context(
+        writing.Run(out, {"model": path.name, **about}, kind="sample motion", fresh=args.fresh, made=_MADE)
+    )
+
+    def sampled() -> dict[str, np.ndarray]:
+        print(f"{path}: {made['steps']} steps from {len(seeds)} noise seeds, {asked.frames} frames")
+        return {"sigma": asked.grid.sigmas, "time": asked.grid.times, **sample(asked, seeds, guidance)}
+
+    code = kept.source("vrjax.cli.sample_motion")
+    trajectory = kept.arrays(out / "trajectory.npz", {**about, "code": code}, sampled)
+    rows = np.asarray(rep276.denormalise(smoothed(trajectory["x0"]), scale.load()))
+    bodies.write(out, rows[:, -1], [f"seed-{seed}" for seed in seeds])
+    labels, sigma = [f"noise {seed}" for seed in seeds], asked.grid.sigmas[:-1]
+    body = bodies.of_rows(args.text, args.text, rows, sigma=sigma, seeds=labels, world="motion")
+    details = {"model": str(path), **made}
+    claims.write(out / "results.json", [], details={"kind": "sample", **details})
+    html.write(out, html.Page("vrjax sample motion", scrubbers=[html.Scrubber([body])], config=details))
+    print(f"{len(seeds)} motions as .npy and .bvh; {out / 'report.html'}")
+
+
+def ask(path: pathlib.Path, text: str, steps: int, shift: float | None) -> Asked:
+    """What is sampled of a model in a folder that `vrjax train` has exported.
+
+    Raises:
+        FileNotFoundError, ValueError: no such model, it was not trained on procedural motions, or a text that is empty
+            or too long for it.
+    """
+    from vrjax.files import records
+    from vrjax.flow import grids
+    from vrjax.models import motion as motion_models
+    from vrjax.models.embedded import captions, conditions
+    from vrjax.motion import program
+    from vrjax.train.config import TrainConfig
+
+    file = path / "training.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file; expected a model that vrjax train has exported")
+    config = records.from_dict(TrainConfig, json.loads(file.read_text("utf-8"))["config"], str(file))
+    if config.data.motions is None:
+        raise ValueError(f"{file}: data.motions is null, expected a training on procedural motions")
+    words = conditions.tokenize(text)
+    if not words:
+        raise ValueError("sample: the text of a motion is empty")
+    model = motion_models.load_dit(path)
+    if model.cfg.mode == "motion":
+        raise ValueError(f"{path}: a model that is not told by text")
+    known = set(program.vocabulary())
+    grid = grids.vimogen(steps, config.objective.shift if shift is None else shift)
+    rows = captions.rows(text, model.cfg.text_len, model.cfg.text_dim)
+    return Asked(model, rows, config.data.motions.rows, grid, sorted({word for word in words if word not in known}))
+
+
+def sample(asked: Asked, seeds: list[int], guidance: float) -> dict[str, Any]:
+    """Every step of motions from some seeds: "x" (seed, steps + 1, frame, 276), "v" and "x0" (seed, steps, frame, 276),
+    normalised; one seed after the other, so that they do not depend on each other."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from vrjax import flow
+    from vrjax.flow import draws
+
+    shape = (asked.frames, asked.model.cfg.channels)
+    noise = jnp.stack([draws.normal(draws.key(seed), shape) for seed in seeds])
+
+    @jax.jit
+    def runs(model: Any, text: Any, noise: Any) -> Any:
+        velocity = model.guided(text, jnp.zeros_like(text), guidance, mode="text")
+        return jax.lax.map(lambda one: flow.sample(velocity, one, asked.grid), noise)
+
+    found = runs(asked.model, jnp.asarray(asked.text), noise)
+    return {name: np.asarray(getattr(found, name)) for name in ("x", "v", "x0")}
+
+
+def smoothed(x0: Any) -> Any:
+    """Guesses (seed, step, frame, 276) as ViMoGen smooths what it generated, over time."""
+    import jax
+
+    from vrjax.motion import smoothing
+
+    return jax.jit(jax.vmap(jax.vmap(smoothing.smooth)))(x0)
