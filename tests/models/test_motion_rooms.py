@@ -110,7 +110,8 @@ def test_a_config_for_slices():
     found = single.account(config, "gpu:24")
     assert found.fits and found.tokens == 100
     assert found.memory["parameters"] == pytest.approx(2 * 2_258_214_420, rel=1e-2)  # bfloat16, few float32
-    trained = TrainConfig(name="motions", model=dataclasses.replace(config.model, mode="mixed", remat="attention"))
+    model = dataclasses.replace(config.model, mode="mixed", remat="attention")
+    trained = TrainConfig(name="motions", model=model, steps=9)
     assert records.from_dict(TrainConfig, writing.to_dict(trained)) == trained
     small = dataclasses.replace(config, model=MODEL, latent=LATENT, seeds=2, steps=2, mesh={"fsdp": 2})
     run, arguments = sampling.make(small, parallel.mesh({"fsdp": 2}, devices=jax.devices()[:2]))
