@@ -8,6 +8,7 @@ bodies.write(folder, rows[:, -1])                            # seed-0.npy, seed-
 
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vrjax.files import writing
 from vrjax.motion import bvh, files, rep276
 from vrjax.report.parts import Array, Body
 
@@ -47,7 +47,7 @@ def write(folder: str | os.PathLike[str], rows: Array, labels: Sequence[str] | N
     Args:
         folder: made where it is not there.
         rows: (seed, frame, 276), not normalised.
-        labels: a name each; "seed-0", ... if left out.
+        labels: a name each, of letters and digits, whatever else is in it becoming a dash; "seed-0", ... if left out.
 
     Returns:
         The files, motion by motion.
@@ -56,9 +56,10 @@ def write(folder: str | os.PathLike[str], rows: Array, labels: Sequence[str] | N
         ValueError: rows as in `of_rows`; another number of labels, or labels that do not give names that differ.
     """
     given, out = _rows("write", "rows", rows, 3), pathlib.Path(folder)
-    names = [f"seed-{i}" for i in range(len(given))] if labels is None else [writing.slug(name) for name in labels]
-    if len(names) != len(given) or len(set(names)) < len(names) or not all(names):
-        raise ValueError(f"write: labels {names}, expected {len(given)} that differ")
+    labels = [f"seed-{i}" for i in range(len(given))] if labels is None else labels
+    names = [re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.") for label in labels]
+    if len(names) != len(given) or len({name.lower() for name in names}) < len(names) or not all(names):
+        raise ValueError(f"write: labels {list(labels)}, expected {len(given)} that differ")
     out.mkdir(parents=True, exist_ok=True)
     made = []
     for name, one in zip(names, given, strict=True):
