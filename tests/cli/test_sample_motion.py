@@ -57,7 +57,7 @@ def test_the_steps_are_those_of_a_plain_loop(model, sampled):
     text = captions.rows(TEXT, 24, 12)
     call_dit = jax.jit(lambda x, time, text: dit(x, time, text, mode="text").v)
     sigmas = np.linspace(1, 0, STEPS + 1)
-    shift = TrainConfig().objective.shift
+    shift = json.loads((model / "training.json").read_text())["config"]["objective"]["shift"]
     sigmas = shift * sigmas / (1 + (shift - 1) * sigmas)
     np.testing.assert_allclose(kept["sigma"], sigmas, atol=1e-6)
     x = np.asarray(draws.normal(draws.key(5), (FRAMES, 276)))
@@ -99,7 +99,7 @@ def test_the_same_command_samples_nothing_again(model, sampled, capsys):
     before = (sampled / "trajectory.npz").read_bytes()
     assert call("sample", "motion", TEXT, "--model", model, "--noise", "0,5", "--steps", STEPS, "--out", sampled) == 0
     told = capsys.readouterr().out
-    assert "noise seeds" not in told and "has not seen: on, zeppelin" in told and "report.html" in told
+    assert "noise seeds" not in told and "has not seen: zeppelin" in told and "report.html" in told
     assert (sampled / "trajectory.npz").read_bytes() == before
 
 

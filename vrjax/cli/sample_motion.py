@@ -116,12 +116,16 @@ def sample(asked: Asked, seeds: list[int], guidance: float) -> dict[str, Any]:
     noise = jnp.stack([draws.normal(draws.key(seed), shape) for seed in seeds])
 
     @jax.jit
-    def runs(model: Any, text: Any, noise: Any) -> Any:
+    def runs(model: Any, text: Any, noise: Any) -> dict[str, Any]:
         velocity = model.guided(text, jnp.zeros_like(text), guidance, mode="text")
-        return jax.lax.map(lambda one: flow.sample(velocity, one, asked.grid), noise)
 
-    found = runs(asked.model, jnp.asarray(asked.text), noise)
-    return {name: np.asarray(getattr(found, name)) for name in ("x", "v", "x0")}
+        def one(start: Any) -> dict[str, Any]:
+            found = flow.sample(velocity, start, asked.grid)
+            return {"x": found.x, "v": found.v, "x0": found.x0}
+
+        return jax.lax.map(one, noise)
+
+    return {name: np.asarray(value) for name, value in runs(asked.model, jnp.asarray(asked.text), noise).items()}
 
 
 def smoothed(x0: Any) -> Any:
