@@ -167,7 +167,7 @@ def test_parts_and_claims():
 
 
 def test_ranks_of_half_precision_do_not_overflow():
-    """Kept tables are float16, whose squares of ranks are not finite; some SciPy ranks in the dtype that it is given."""
+    """Kept tables are float16, whose squares of ranks are not finite; newer SciPy ranks in the dtype it is given."""
     values = np.arange(4000, dtype=np.float16)[None] / 8
     assert agreement.ranks(values).dtype == np.float64
     np.testing.assert_allclose(agreement.spearman(values, values), 1.0)
