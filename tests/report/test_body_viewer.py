@@ -218,7 +218,7 @@ def test_feet_that_stand_and_slide_are_marked_apart(browser, tmp_path):
     path = html.write(tmp_path, html.Page("t", scrubbers=[html.Scrubber([body])]))
     green, orange = (0, 112, 92), (178, 58, 8)
     with opened(browser, path) as page:
-        page.click("[data-ref=shows] >> text=Other seeds")
+        page.click("[data-ref=shows] >> text=Other motions")
         page.click("[data-ref=views] >> text=Top")
         found = {}
         for seed in range(3):

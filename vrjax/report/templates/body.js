@@ -45,7 +45,7 @@ function joints(spec) {
 }
 
 function bodyLook(panel) {
-  const { root, refs, state, go, compare } = panel;
+  const { root, refs, state, compare, still } = panel;
   const view = { azimuth: VIEWS.corner[0], elevation: VIEWS.corner[1], zoom: 1 };
   const shows = { seeds: true, truth: true, contacts: true, velocity: false, follow: true };
   let spec = null;
@@ -286,7 +286,7 @@ function bodyLook(panel) {
       const speed = Math.hypot(...velocity("guess", state)[0]);
       refs.overlayKey.replaceChildren(
         ...key("left", "left"), ...key("right", "right"), ...key("truth", spec.truthLabel, shows.truth && Boolean(spec.truth)),
-        ...key("others", "other seeds", shows.seeds && !compare && spec.seeds.length > 1),
+        ...key("others", still ? "other motions" : "other seeds", shows.seeds && !compare && spec.seeds.length > 1),
         ...key("stands", "foot stands", shows.contacts), ...key("slides", "foot slides", shows.contacts),
         ...key("goes", `way in ${AHEAD} s`, shows.velocity), element("span", { class: "speed" }, `pelvis ${speed.toFixed(2)} m/s`),
         element("span", {}, `grid ${cellOf(shows.follow ? NEAR.large : spec.view.radius)} m`),

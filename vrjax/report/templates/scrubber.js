@@ -16,7 +16,7 @@ function scrubberPanel(root, spec, index) {
   let opening = 0; // counts the cases that were asked for: pictures that come late are of no use
   const compare = root.classList.contains("compare");
   const still = root.classList.contains("still"); // motions without steps: nobody's guesses
-  const panel = { root, refs, state, compare, go, show, stop, play, main, playing: () => timer !== null };
+  const panel = { root, refs, state, compare, still, go, show, stop, play, main, playing: () => timer !== null };
   const look = (spec.bodies ? bodyLook : filmLook)(panel);
 
   // ---- everything that depends on where we are -----------------------------------------------------------------
