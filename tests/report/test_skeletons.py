@@ -213,6 +213,8 @@ def test_a_reader_without_scripts_sees_the_bodies():
     assert rows[0] == "step 0" and rows[-1] == "step 9" and "right, to the goal" in sheet["rows"][-1]
     arms = _payload.contact(replace(body, seeds=["a", "b", "c"]), compare=True)
     assert arms["rows"] == ["a: solved", "b: not solved", "c: solved"]
+    files = _payload.contact(html.Body("b", "", samples.walk(4)[None, None].repeat(2, 0), seeds=["a", "b"]), False)
+    assert files["rows"] == ["a", "b"] and "Rows: the motions, from above" in files["caption"]
 
 
 def _bytes(uri):

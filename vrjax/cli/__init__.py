@@ -22,7 +22,7 @@ import sys
 from collections.abc import Sequence
 
 from vrjax.cli import align, claims, convert, encode, evaluate, losers, plan, preview, sample, train
-from vrjax.cli.common import explained, fail, local
+from vrjax.cli.common import check, explained, fail
 
 # Heavy imports (jax, flax, orbax) happen inside the commands: `vrjax --help` answers at once.
 
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, rest = _parse(parser, [a for a in argv if a not in ("--debug", "--verbose")])
     args.overrides, args.debug = rest, debug
     try:
-        local(args)
+        check(args)
         args.run(args)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -24,7 +24,9 @@ def run(args: argparse.Namespace) -> None:
     together = body(paths, args.up_axis or 2)
     compare = "Motions, under one clock" if len(paths) > 1 else ""
     title = "Motions" if len(paths) > 1 else paths[0].name
-    text = "Drag a body to turn all of them. Each stands on a floor of its own, at the height of its lowest joint."
+    text = "Drag the body to turn it. It stands on a floor at the height of its lowest joint."
+    if compare:
+        text = "Drag a body to turn all of them. Each stands on its own floor, at its lowest joint."
     scrubber = html.Scrubber([together], title=title, text=text, compare=compare)
     print(f"{len(paths)} motions: {html.write(out, html.Page(title, scrubbers=[scrubber]))}")
 
@@ -53,8 +55,9 @@ def body(paths: Sequence[pathlib.Path], up_axis: int = 2) -> Any:
         f"{path.name} is over at frame {len(one)}" for path, one in zip(paths, found, strict=True) if len(one) < most
     ]
     names = [path.name for path in paths]
-    prompt = ", ".join(names)
-    return parts.Body(prompt, prompt, np.stack(held)[:, None], floor=0.0, fps=FPS, seeds=names, note="; ".join(over))
+    return parts.Body(
+        ", ".join(names), "", np.stack(held)[:, None], floor=0.0, fps=FPS, seeds=names, note="; ".join(over)
+    )
 
 
 def joints(path: pathlib.Path, up_axis: int = 2) -> Any:
@@ -91,9 +94,10 @@ def joints(path: pathlib.Path, up_axis: int = 2) -> Any:
         return np.asarray(resampling.resample_joints(places, fps, FPS), np.float32)
     kinds = {kind.WIDTH: kind for kind in map(representations.get, representations.names())}
     width = int(value.shape[-1]) if value.ndim == 2 and len(value) else 0
+    # The public code takes the first 276 of what ViMoGen's files hold.
     width = max((known for known in kinds if known == width or known == 276 < width), default=None)
     if width is None:
-        known = " or ".join(f"(frames, {width})" for width in sorted(kinds))
+        known = " or ".join(f"(frames, {each})" for each in sorted(kinds))
         raise ValueError(f"{path}: holds {name or 'an array'} {value.shape}, expected (frames, 22, 3) or {known}")
     rows = files.finite(path, name or "rows", value)[:, :width]
     return np.asarray(resampling.resample_joints(kinds[width].decode(jnp.asarray(rows)), fps, FPS), np.float32)

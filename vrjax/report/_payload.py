@@ -181,12 +181,14 @@ def _base64(array: np.ndarray) -> str:
 
 def contact(part: parts.Case | parts.Body, compare: bool) -> dict[str, Any]:
     """What a reader without scripts sees of a case: a still sheet of the first seed, a row a step and a column a frame,
-    or a row an arm at the last step."""
-    whole = np.asarray(part.joints if isinstance(part, parts.Body) else part.x0)
+    or, of arms and of motions without steps, a row each at the last step."""
+    body = isinstance(part, parts.Body)
+    whole = np.asarray(part.joints if body else part.x0)
     steps = np.unique(np.linspace(0, whole.shape[1] - 1, min(8, whole.shape[1])).round().astype(int))
     frames = np.unique(np.linspace(0, whole.shape[2] - 1, min(9, whole.shape[2])).round().astype(int))
-    shown = (whole[:, -1] if compare else whole[0][steps])[:, frames]
-    if isinstance(part, parts.Body):
+    arms = compare or (body and whole.shape[1] == 1)
+    shown = (whole[:, -1] if arms else whole[0][steps])[:, frames]
+    if body:
         shown = skeletons.pictures(shown, float(part.floor or 0.0))
     else:
         k = block_size(whole)
@@ -194,14 +196,14 @@ def contact(part: parts.Case | parts.Body, compare: bool) -> dict[str, Any]:
     gap = max(1, shown.shape[-3] // 16)
     shown = np.pad(shown, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
     seeds, kept, outcomes = list(part.seeds or ()), list(part.steps or ()), part.outcomes
-    if compare:
+    if arms:
         rows = [f"{name}: {outcomes[i]}" if outcomes else name for i, name in enumerate(seeds)]
     else:
         told = list(part.guesses[0]) if part.guesses else [None] * whole.shape[1]
         name = lambda guess: part.other if guess.kind == "other" else guess.kind
         say = lambda g: "" if g is None else f": {name(g)}" + (f", {g.words}" if g.words else "")
         rows = [f"step {kept[i]}{say(told[i])}" for i in steps.tolist()]
-    what = "the arms" if compare else f"the guesses of {seeds[0]}"
+    what = ("the motions" if body else "the arms") if arms else f"the guesses of {seeds[0]}"
     caption = f"Rows: {what}, from above; columns: frames {', '.join(map(str, frames.tolist()))}."
     about = {"name": part.name, "prompt": part.prompt, "caption": caption, "rows": rows}
     return {**about, "uri": sprite(shown), "alt": f"{part.name}: {len(shown)} x {len(frames)} pictures. {caption}"}

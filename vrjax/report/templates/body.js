@@ -45,7 +45,7 @@ function joints(spec) {
 }
 
 function bodyLook(panel) {
-  const { root, refs, state, go, compare } = panel;
+  const { root, refs, state, compare, still } = panel;
   const view = { azimuth: VIEWS.corner[0], elevation: VIEWS.corner[1], zoom: 1 };
   const shows = { seeds: true, truth: true, contacts: true, velocity: false, follow: true };
   let spec = null;
@@ -71,15 +71,16 @@ function bodyLook(panel) {
 
   const ring = ([x, y], radius) => Array.from({ length: 24 }, (_, i) => [x + radius * Math.cos((i * Math.PI) / 12), y + radius * Math.sin((i * Math.PI) / 12), spec.floor]);
 
+  const cellOf = (radius) => (radius > 8 ? 2 : radius > 1.2 ? 1 : 0.5); // of the floor's grid, in metres
+
   function ground(context, at, { centre, radius }) {
-    const cell = radius > 8 ? 2 : radius > 1.2 ? 1 : 0.5;
+    const cell = cellOf(radius);
     const reach = Math.ceil((1.15 * radius) / cell);
     const [cx, cy] = [Math.round(centre[0] / cell), Math.round(centre[1] / cell)];
     for (let i = -reach; i <= reach; i += 1) {
       line(context, at, [[(cx + i) * cell, (cy - reach) * cell, spec.floor], [(cx + i) * cell, (cy + reach) * cell, spec.floor]], tone("--grid"), 1);
       line(context, at, [[(cx - reach) * cell, (cy + i) * cell, spec.floor], [(cx + reach) * cell, (cy + i) * cell, spec.floor]], tone("--grid"), 1);
     }
-    return cell;
   }
 
   // The world's axes at its origin, on the floor.
@@ -165,10 +166,10 @@ function bodyLook(panel) {
   function large(context, wide, tall, what, where) {
     const pose = held.pose(what, where.seed, where.step, where.frame);
     const scene = shows.follow ? near(pose, NEAR.large) : spec.view;
-    const at = eye({ ...view, ...{ centre: scene.centre, radius: scene.radius } }, wide, tall);
+    const at = eye({ ...view, centre: scene.centre, radius: scene.radius }, wide, tall);
     context.fillStyle = tone("--well");
     context.fillRect(0, 0, wide, tall);
-    const cell = ground(context, at, scene);
+    ground(context, at, scene);
     axes(context, at);
     const way = Array.from({ length: spec.frames }, (_, frame) => held.pose(what, where.seed, where.step, frame)[0]);
     line(context, at, way.map(([x, y]) => [x, y, spec.floor]), tone("--lamp"), 1.5, { alpha: 0.8 });
@@ -179,9 +180,6 @@ function bodyLook(panel) {
     if (mine && shows.seeds && !compare) spec.seeds.forEach((_, seed) => seed !== where.seed && skeleton(context, at, held.pose("guess", seed, where.step, where.frame), { colour: tone("--null"), alpha: 0.4 }));
     skeleton(context, at, pose);
     if (shows.velocity && (mine || compare)) arrows(context, at, pose, velocity(what, where));
-    context.fillStyle = tone("--ink-soft");
-    context.font = `12px ${tone("--sans")}`;
-    context.fillText(`grid ${cell} m`, 8, tall - 9);
   }
 
   function paint(canvas, what, where) {
@@ -288,9 +286,10 @@ function bodyLook(panel) {
       const speed = Math.hypot(...velocity("guess", state)[0]);
       refs.overlayKey.replaceChildren(
         ...key("left", "left"), ...key("right", "right"), ...key("truth", spec.truthLabel, shows.truth && Boolean(spec.truth)),
-        ...key("others", "other seeds", shows.seeds && !compare && spec.seeds.length > 1),
+        ...key("others", still ? "other motions" : "other seeds", shows.seeds && !compare && spec.seeds.length > 1),
         ...key("stands", "foot stands", shows.contacts), ...key("slides", "foot slides", shows.contacts),
         ...key("goes", `way in ${AHEAD} s`, shows.velocity), element("span", { class: "speed" }, `pelvis ${speed.toFixed(2)} m/s`),
+        element("span", {}, `grid ${cellOf(shows.follow ? NEAR.large : spec.view.radius)} m`),
       );
       switches.forEach((input) => { input.checked = shows[input.value]; });
       const on = Object.keys(shows).filter((name) => shows[name]).join(" ");

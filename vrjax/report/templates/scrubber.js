@@ -2,7 +2,7 @@
 // its look's: `filmLook` of videos, `bodyLook` of motions. A look has
 //   open(spec) -> Promise of a function that brings the case into view, opens(spec) -> where it opens first;
 //   paint(canvas, what, at), put(context, left, top, wide, tall, what, at), what being "guess", "seed", "truth", "noisy";
-//   preview(spec, canvas), told(at) -> words, shown(), key(event) -> whether it was its own;
+//   preview(spec, canvas), told(at) -> words, shown(), key(event, control, anywhere) -> whether it was its own;
 //   pace, milliseconds a frame, and plays, what the space key and a tap play ("frame"), null for the main slider.
 const WORDS = { right: "right", unreadable: "unreadable" }; // what a guess is; the case names "other"
 
@@ -15,7 +15,8 @@ function scrubberPanel(root, spec, index) {
   let timer = null;
   let opening = 0; // counts the cases that were asked for: pictures that come late are of no use
   const compare = root.classList.contains("compare");
-  const panel = { root, refs, state, compare, go, show, stop, play, main, playing: () => timer !== null, isActive: () => index === activeScrubber };
+  const still = root.classList.contains("still"); // motions without steps: nobody's guesses
+  const panel = { root, refs, state, compare, still, go, show, stop, play, main, playing: () => timer !== null };
   const look = (spec.bodies ? bodyLook : filmLook)(panel);
 
   // ---- everything that depends on where we are -----------------------------------------------------------------
@@ -54,7 +55,9 @@ function scrubberPanel(root, spec, index) {
     if (noisy && !compare) look.paint(refs.noisy, "noisy", state);
     const noise = sigma ? `, noise level ${number(sigma[state.step])}` : "";
     const guess = guesses ? `; this guess: ${told(state.seed, state.step)}` : "";
-    refs.big.setAttribute("aria-label", `The model's guess at step ${grid}${noise}, frame ${state.frame}${guess}${look.told(state)}`);
+    const where = `${still ? "" : `step ${grid}${noise}, `}frame ${state.frame}${guess}${look.told(state)}`;
+    refs.big.setAttribute("aria-label", `${still ? `${seeds[state.seed]},` : "The model's guess at"} ${where}`);
+    if (still) refs.bigLabel.textContent = seeds[state.seed];
     refs.truth.setAttribute("aria-label", `${current.spec.truthLabel}, frame ${state.frame}`);
     refs.noisy.setAttribute("aria-label", `The noisy state at step ${grid}, frame ${state.frame}`);
     for (const [name, last] of [["step", steps.length - 1], ["frame", frames - 1]]) {
@@ -86,7 +89,7 @@ function scrubberPanel(root, spec, index) {
     if (!timer || onScreen(refs.sheet)) drawSheet(); // a phone that plays has other things to draw; stopping shows all
     followers.forEach((follow) => follow(grid, state.seed, state.step, state.frame));
     announceStep(index, grid);
-    if (!timer) refs.status.textContent = `${seeds[state.seed]}, step ${grid}${noise}, frame ${state.frame}${guess}${look.told(state)}`;
+    if (!timer) refs.status.textContent = `${seeds[state.seed]}, ${where}`;
     look.shown();
     Object.assign(root.dataset, { case: state.case, seed: state.seed, step: grid, frame: state.frame });
   }
@@ -175,6 +178,7 @@ function scrubberPanel(root, spec, index) {
     state.frame = clamp(at.frame ?? (look.plays ? state.frame : chosen.frames - 1), 0, chosen.frames - 1);
     refs.cases.querySelectorAll("input").forEach((input, i) => { input.checked = i === which; });
     refs.prompt.textContent = chosen.prompt;
+    refs.prompt.hidden = !chosen.prompt;
     refs.world.textContent = chosen.world;
     refs.world.hidden = !chosen.world;
     refs.note.textContent = chosen.note;
@@ -186,7 +190,7 @@ function scrubberPanel(root, spec, index) {
       refs[name].max = count - 1;
       for (const node of [refs[name].closest("label"), refs[name === "step" ? "playStep" : "playFrame"], refs[`${name}Out`]]) node.hidden = count < 2;
     }
-    refs.sheetFigure.hidden = compare && chosen.steps.length < 2;
+    refs.sheetFigure.hidden = still || (compare && chosen.steps.length < 2);
     refs.guessRow.hidden = !chosen.guesses;
     refs.ticks.replaceChildren(...(chosen.guesses ? chosen.steps.map((_, i) => {
       const tick = element("i", {});
@@ -194,6 +198,7 @@ function scrubberPanel(root, spec, index) {
       return tick;
     }) : []));
     refs.otherName.textContent = chosen.other;
+    refs.seeds.style.setProperty("--panels", chosen.seeds.length + (truth ? 1 : 0));
     refs.seeds.style.setProperty("--panel", `${Math.round(clamp(140 * Math.sqrt(chosen.width / chosen.height), 140, 440))}px`);
     refs.seeds.hidden = chosen.seeds.length < 2 && !compare;
     refs.seeds.querySelectorAll("label, .panel").forEach((label) => label.remove());
@@ -322,7 +327,7 @@ function scrubberPanel(root, spec, index) {
     start(at) {
       caseButtons();
       const first = () => { if (!at && index === 0 && !window.matchMedia("(prefers-reduced-motion: reduce)").matches) play(look.plays || main(), true); };
-      this.restore(at).then(() => { whenSized(refs.sheet.clientWidth ? refs.sheet : refs.seeds, () => show()); first(); }).catch((error) => {
+      this.restore(at).then(() => { whenSized(root.querySelector(".stage"), () => show()); first(); }).catch((error) => {
         root.append(element("p", { class: "card" }, `This panel could not be drawn: ${error.message}.`));
         throw error;
       });
