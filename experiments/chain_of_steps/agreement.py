@@ -47,7 +47,8 @@ def parts(study: ChainOfSteps) -> tuple[Part, ...]:
 
 def ranks(values: np.ndarray) -> np.ndarray:
     """Ranks along the last axis, centred; equal values share their mean rank."""
-    found = stats.rankdata(values, axis=-1)
+    # Kept tables are float16, and newer SciPy ranks in the dtype it is given.
+    found = stats.rankdata(np.asarray(values, np.float64), axis=-1)
     return found - found.mean(-1, keepdims=True)
 
 

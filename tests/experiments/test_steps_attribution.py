@@ -164,3 +164,10 @@ def test_parts_and_claims():
             read |= mine
             checked |= {claim["control"]["what"]} if claim["control"] else set()
     assert read == set(agreement.MEASURES) and checked == set(agreement.CONTROLS)
+
+
+def test_ranks_of_half_precision_do_not_overflow():
+    """Kept tables are float16, whose squares of ranks are not finite; newer SciPy ranks in the dtype it is given."""
+    values = np.arange(4000, dtype=np.float16)[None] / 8
+    assert agreement.ranks(values).dtype == np.float64
+    np.testing.assert_allclose(agreement.spearman(values, values), 1.0)
