@@ -2,8 +2,8 @@
 
 Command:        vrjax train configs/vimogen/small.py
 Then:           python -m experiments.vimogen.solved runs/vimogen-small/model
-Expected time:  about 10 minutes on one core
-Expected score: see experiments/vimogen/tuning.md
+Expected time:  about 10 minutes on one core (two updates a second)
+Expected score: not measured yet, see experiments/vimogen/tuning.md
 
 Motions are made inside the update (`vrjax.motion.program`, the set S). An example whose reference is withheld
 (`objective.drop_others`) learns from its text. The last channels, root and translation, count three times, and middle

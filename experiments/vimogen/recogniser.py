@@ -1,6 +1,6 @@
 """An independent judge of motions: a small network that reads from joints which script was performed.
 
-    judge = recogniser.trained(pathlib.Path("runs/vimogen"))            # read, or trained in about a minute and kept
+    judge = recogniser.trained(pathlib.Path("runs/vimogen"))            # read, or trained and kept
     seen = recogniser.recognise(judge, joints)                          # Script of the likeliest rows
     recogniser.agrees(script, seen)                                     # Parts(action, arms, side, hand, count)
 
@@ -58,7 +58,7 @@ class Recogniser(nnx.Module):
     def __call__(self, joints: Float[Array, "t 22 3"]) -> dict[str, Array]:
         h = jax.nn.gelu(self.frames(features(joints)))
         for layer in self.over_time:
-            padded = jnp.pad(h, ((1, 1), (0, 0)), "edge")  # a convolution, as the product that CPUs are fast at
+            padded = jnp.pad(h, ((1, 1), (0, 0)), "edge")  # a convolution
             h = jax.nn.gelu(layer(jnp.concatenate([padded[:-2], padded[1:-1], padded[2:]], -1)[::2]))
         h = jax.nn.gelu(self.inner(jnp.concatenate([h.mean(0), h.max(0)])))
         ends = np.cumsum(list(SIZES.values()))[:-1]
@@ -135,7 +135,7 @@ def train(steps: int = STEPS, frames: int = 60, seed: int = SEED) -> Recogniser:
         return optax.apply_updates(weights, updates), moments
 
     run, moments = jax.jit(step, donate_argnums=(0, 1)), tx.init(weights)
-    for number in np.arange(steps):  # a scan would be slower: on CPUs products inside loops have one thread
+    for number in np.arange(steps):
         weights, moments = run(weights, moments, number)
     return nnx.merge(graph, weights)
 
