@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from vrjax import cli, motion
+from vrjax.cli import preview_motion, sample_motion
 from vrjax.data.motions import Motions
 from vrjax.files import writing
 from vrjax.flow import draws
 from vrjax.models import motion as motion_models
-from vrjax.models.embedded import captions
-from vrjax.motion import files
-from vrjax.motion.program import scale
+from vrjax.models.embedded import captions, shipped
+from vrjax.motion import files, program
+from vrjax.motion.program import predicates, scale
 from vrjax.train.config import Data, TrainConfig, Validate
 
 FRAMES, STEPS = 12, 3
@@ -92,7 +93,10 @@ def test_the_page_has_the_bodies(sampled):
     shown = np.asarray(case["middle"]) + case["unit"] * numbers
     joints = motion.from_276(files.read(sampled / "seed-5.npy").motion).joints
     np.testing.assert_allclose(shown[1, -1], joints, atol=case["unit"] + 1e-5)
-    assert json.loads((sampled / "results.json").read_text())["details"]["text"] == TEXT
+    details = json.loads((sampled / "results.json").read_text())["details"]
+    see = jax.jit(predicates.recognise)
+    seen = [predicates.words(see(preview_motion.joints(sampled / f"seed-{i}.npy"))) for i in (0, 5)]
+    assert details["text"] == TEXT and details["shows"] == case["outcomes"] == seen
 
 
 def test_the_same_command_samples_nothing_again(model, sampled, capsys):
@@ -103,12 +107,41 @@ def test_the_same_command_samples_nothing_again(model, sampled, capsys):
     assert (sampled / "trajectory.npz").read_bytes() == before
 
 
+def test_what_is_shown_is_told_where_it_changes():
+    scripts = [
+        program.script("walk"),
+        program.script("walk", upper="wave", upper_side="right"),
+        program.script("circle", side="right"),
+        program.script("squat", count=2),
+    ]
+    play = lambda script: program.perform(jax.random.key(0), script, 41).motion.joints
+    stacked = jax.tree.map(lambda *parts: np.stack(parts), *scripts)
+    walks, waves, circle, squats = np.asarray(jax.jit(jax.vmap(play))(stacked))
+    still = np.repeat(walks[:1], 41, 0)
+    found = sample_motion.told(np.stack([[still, walks, waves, waves], [squats, squats, squats, circle]]))
+    assert found == [["no known action", "walk", *["walk, wave right"] * 2], [*["squat (2)"] * 3, "circle right"]]
+    events = [(event.seed, event.step, event.label) for event in sample_motion.changes(found)]
+    assert events == [(0, 1, "shows walk"), (0, 2, "shows walk, wave right"), (1, 3, "shows circle right")]
+
+
+def test_a_shipped_model_of_motions_needs_no_name(model, sampled, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    assert call("sample", "motion", TEXT) == 2
+    assert capsys.readouterr().err.count("no model of motions is shipped yet") == 1
+    (tmp_path / "bodies").symlink_to(model)
+    assert shipped.of_motions() == "bodies" and shipped.taught() == ()
+    asked = ["--noise", "5", "--steps", STEPS, "--out", tmp_path / "run"]
+    assert call("sample", "motion", TEXT, *asked) == 0
+    mine, before = (np.load(folder / "seed-5.npy") for folder in (tmp_path / "run", sampled))
+    np.testing.assert_allclose(mine, before, atol=1e-6)  # the same whichever seeds stand beside it
+
+
 @pytest.mark.parametrize(
     "argv, said",
     [
         (["motion"], "a text goes with motion"),
         (["maze", "a person walks"], "a text goes with motion"),
-        (["motion", "a person walks"], "no model of motions is shipped yet; give --model"),
+        (["motion", "walk", "--model", "worlds"], "expected a training on procedural motions"),
         (["motion", " ", "--model", "MODEL"], "the text of a motion is empty"),
         (["motion", "walk " * 30, "--model", "MODEL"], "30"),
         (["motion", "walk", "--model", "nowhere"], "no model nowhere"),

@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-import json
+import dataclasses
 import pathlib
 from typing import Any, NamedTuple
 
@@ -33,17 +33,16 @@ def _run(args: argparse.Namespace, held: contextlib.ExitStack) -> None:
 
     from vrjax import files
     from vrjax.files import kept, writing
+    from vrjax.models.embedded import shipped
     from vrjax.motion import rep276
     from vrjax.motion.program import scale
     from vrjax.report import bodies, claims, html
 
-    if args.model is None:
-        raise ValueError("sample: no model of motions is shipped yet; give --model, what vrjax train has exported")
     if args.guidance is not None and len(args.guidance) != 1:
         raise ValueError(f"--guidance: {len(args.guidance)} numbers, expected one")
     guidance = GUIDANCE if args.guidance is None else args.guidance[0]
     seeds = [0, 1, 2, 3] if args.noise is None else args.noise
-    path = model_folder(args.model, download=args.download)
+    path = model_folder(args.model or pathlib.Path(shipped.of_motions()), download=args.download)
     asked = ask(path, args.text, args.steps or STEPS, args.shift)
     if asked.unknown:
         print(f"words that the training has not seen: {', '.join(asked.unknown)}")
@@ -64,9 +63,13 @@ def _run(args: argparse.Namespace, held: contextlib.ExitStack) -> None:
     bodies.write(out, rows[:, -1], [f"seed-{seed}" for seed in seeds])
     labels, sigma = [f"noise {seed}" for seed in seeds], asked.grid.sigmas[:-1]
     body = bodies.of_rows(args.text, args.text, rows, sigma=sigma, seeds=labels, world="motion")
-    details = {"model": str(path), **made}
+    shows = told(body.joints)
+    body = dataclasses.replace(body, outcomes=[row[-1] for row in shows], events=changes(shows))
+    details = {"model": str(path), **made, "shows": [row[-1] for row in shows]}
     claims.write(out / "results.json", [], details={"kind": "sample", **details})
     html.write(out, html.Page("vrjax sample motion", scrubbers=[html.Scrubber([body])], config=details))
+    for label, row in zip(labels, shows, strict=True):
+        print(f"{label}: {row[-1]}")
     print(f"{len(seeds)} motions as .npy and .bvh; {out / 'report.html'}")
 
 
@@ -77,19 +80,20 @@ def ask(path: pathlib.Path, text: str, steps: int, shift: float | None) -> Asked
         FileNotFoundError, ValueError: no such model, it was not trained on procedural motions, or a text that is empty
             or too long for it.
     """
-    from vrjax.files import records
+    from vrjax.files import tensors
     from vrjax.flow import grids
     from vrjax.models import motion as motion_models
     from vrjax.models.embedded import captions, conditions
     from vrjax.motion import program
-    from vrjax.train.config import TrainConfig
 
     file = path / "training.json"
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file; expected a model that vrjax train has exported")
-    config = records.from_dict(TrainConfig, json.loads(file.read_text("utf-8"))["config"], str(file))
-    if config.data.motions is None:
-        raise ValueError(f"{file}: data.motions is null, expected a training on procedural motions")
+    try:  # only what is asked of it: configs of older trainings lack fields, and have others
+        config = tensors.read_json(file)["config"]
+        frames, trained = int(config["data"]["motions"]["rows"]), float(config["objective"]["shift"])
+    except (KeyError, TypeError):
+        raise ValueError(f"{file}: expected a training on procedural motions, data.motions") from None
     words = conditions.tokenize(text)
     if not words:
         raise ValueError("sample: the text of a motion is empty")
@@ -97,9 +101,9 @@ def ask(path: pathlib.Path, text: str, steps: int, shift: float | None) -> Asked
     if model.cfg.mode == "motion":
         raise ValueError(f"{path}: a model that is not told by text")
     known = set(program.vocabulary())
-    grid = grids.vimogen(steps, config.objective.shift if shift is None else shift)
+    grid = grids.vimogen(steps, trained if shift is None else shift)
     rows = captions.rows(text, model.cfg.text_len, model.cfg.text_dim)
-    return Asked(model, rows, config.data.motions.rows, grid, sorted({word for word in words if word not in known}))
+    return Asked(model, rows, frames, grid, sorted({word for word in words if word not in known}))
 
 
 def sample(asked: Asked, seeds: list[int], guidance: float) -> dict[str, Any]:
@@ -135,3 +139,27 @@ def smoothed(x0: Any) -> Any:
     from vrjax.motion import smoothing
 
     return jax.jit(jax.vmap(jax.vmap(smoothing.smooth)))(x0)
+
+
+def told(joints: Any) -> list[list[str]]:
+    """What guesses (seed, step, frame, 22, 3) show by the exact rules of `program.predicates`, in words."""
+    import jax
+    import numpy as np
+
+    from vrjax.motion.program import predicates
+
+    seen = jax.tree.map(np.asarray, jax.jit(jax.vmap(jax.vmap(predicates.recognise)))(joints))
+    of = lambda seed, step: predicates.words(jax.tree.map(lambda found: found[seed, step], seen))
+    return [[of(seed, step) for step in range(joints.shape[1])] for seed in range(joints.shape[0])]
+
+
+def changes(shows: list[list[str]]) -> list[Any]:
+    """Events of the page: the steps at which a seed's guess begins to show something else."""
+    from vrjax.report import html
+
+    return [
+        html.Event(step, f"shows {row[step]}", seed)
+        for seed, row in enumerate(shows)
+        for step in range(1, len(row))
+        if row[step] != row[step - 1]
+    ]

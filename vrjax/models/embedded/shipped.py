@@ -5,7 +5,9 @@ Each folder's `README.md` names the command, seed and versions that made it; `ra
 
 import json
 import pathlib
+from typing import Any
 
+from vrjax.files import tensors
 from vrjax.models.embedded import folders
 from vrjax.models.wan import WanDiT, load_dit
 
@@ -35,11 +37,14 @@ def load(name: str = "worlds") -> WanDiT:
 
 
 def rates(name: str) -> dict[str, float]:
-    """Share of held-out clips that a shipped model solves, task by task, for the tasks it was trained on.
+    """Share of held-out clips that a shipped model solves, task by task, for the tasks it was trained on; a model of
+    motions was trained on none.
 
     Raises:
         ValueError: there is none of that name.
     """
+    if _data(name).get("motions") is not None:
+        return {}
     taught, file = folders.find(path(name)).tasks, FOLDER / name / RATES
     rows = json.loads(file.read_text("utf-8"))["rates"] if file.exists() else []
     solved = {row["world"]: float(row["solved"]) for row in rows if row["split"] == "test"}
@@ -56,6 +61,22 @@ def knowing(task: str) -> str:
     if not known:
         raise ValueError(f"no shipped model was trained on {task!r}, only on {', '.join(taught())}; name a model")
     return max(known, key=lambda name: known[name])
+
+
+def of_motions() -> str:
+    """The shipped model that was trained on procedural motions, by its name; the first of several.
+
+    Raises:
+        ValueError: none was.
+    """
+    found = [name for name in names() if _data(name).get("motions") is not None]
+    if not found:
+        raise ValueError("no model of motions is shipped yet; name one that vrjax train has exported")
+    return found[0]
+
+
+def _data(name: str) -> dict[str, Any]:
+    return tensors.read_json(path(name) / folders.TRAINING)["config"]["data"]
 
 
 def taught() -> tuple[str, ...]:

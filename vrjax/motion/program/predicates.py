@@ -3,6 +3,7 @@
     seen = predicates.recognise(joints)
     seen.lower[predicates.index("walk"), 0]          # does it walk?
     predicates.agrees(script, joints)                # does it do what the script says?
+    predicates.words(seen)                           # "circle left, wave right"
 
 Lengths are measured in the body's own legs and arms, heights from the lowest toe, directions from its hips, so that
 motions of other bodies, or drawn elsewhere, are judged alike. The rules are sharp: a motion halfway between two actions
@@ -123,6 +124,18 @@ def agrees(script: Script, joints: Float[Real, "t 22 3"]) -> Bool[Array, ""]:
     right_count = ~counted | (seen.count[script.lower, script.side] == script.count)
     free = jnp.array([row.apart == 0 for row in verbs.LOWER])[script.lower]  # else the arms belong to the action
     return seen.lower[script.lower, script.side] & right_count & (~free | seen.upper[script.upper, script.upper_side])
+
+
+def words(seen: Seen) -> str:
+    """What one motion shows, for people: names of actions with their sides and counts, "no known action" for none."""
+    said = []
+    for rows, shown in ((verbs.LOWER, seen.lower), (verbs.UPPER, seen.upper)):
+        for i, row in enumerate(rows):
+            for side in range(2 if row.sided else 1):
+                if shown[i, side] and row.name != "none":
+                    times = [f"({seen.count[i, side]})"] if getattr(row, "counted", False) else []
+                    said.append(" ".join([row.name.replace("_", " "), *verbs.SIDES[side : side + row.sided], *times]))
+    return ", ".join(said) or "no known action"
 
 
 def _lower(f: Facts) -> tuple[dict[str, Array], dict[str, Array]]:
