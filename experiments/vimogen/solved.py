@@ -64,6 +64,7 @@ def joints_of(rows: Float[Array, "t 276"], path: str = "velocity") -> Float[Arra
     return from_276(rep276.denormalise(rows, scale.load()), path=path).joints
 
 
+@functools.partial(jax.jit, static_argnames=("split", "count", "rows", "text", "paraphrase"))
 def items(split: str, count: int, rows: int, text: tuple[int, int], *, paraphrase: int | None = None) -> Items:
     """The first `count` test motions of a set; captions in words of training, or in one paraphrase."""
 
@@ -76,10 +77,10 @@ def items(split: str, count: int, rows: int, text: tuple[int, int], *, paraphras
         poor, _ = reference.corrupt(true, valid, reference.draw(keys[2], rows))
         return Items(script, captions.of_tokens(words, *text), joints_of(latent), poor)
 
-    return jax.jit(lambda: jax.lax.map(one, jnp.arange(count), batch_size=GROUP))()
+    return jax.lax.map(one, jnp.arange(count), batch_size=GROUP)
 
 
-@functools.partial(jax.jit, static_argnames=("spec", "seed", "count"))
+@functools.partial(jax.jit, static_argnames=("spec", "count"))
 def nearest(
     spec: motions.Motions, seed: int, asked: Float[Array, "n l d"], count: int = BANK
 ) -> Float[Array, "n t 22 3"]:
@@ -97,7 +98,7 @@ def closest(asked: Float[Array, "n l d"], texts: Float[Array, "m l d"]) -> Int[A
     return jnp.argmax(unit(asked) @ unit(texts).T, -1)
 
 
-@functools.partial(jax.jit, static_argnames=("asked", "branch", "seed"))
+@functools.partial(jax.jit, static_argnames=("asked", "branch"))
 def generate(model: Any, items: Items, asked: Asked, branch: str, seed: int = 0) -> Float[Array, "n t 22 3"]:
     """A motion of the model for each item, from its text (guided against the empty one) or from its reference."""
     grid, rows = grids.vimogen(asked.steps, asked.shift or 1.0), items.reference.shape[1]

@@ -69,8 +69,12 @@ def test_parts_that_a_script_does_not_have_agree_with_everything():
 def test_a_recogniser_is_kept(tmp_path, judge, items, monkeypatch):
     monkeypatch.setattr(recogniser, "train", lambda: judge)
     made = recogniser.trained(tmp_path / "new")
-    monkeypatch.setattr(recogniser, "train", lambda: pytest.fail("trained again"))
-    again = recogniser.trained(tmp_path / "new")
+    with monkeypatch.context() as then:
+        then.setattr(recogniser, "train", lambda: pytest.fail("trained again"))
+        again = recogniser.trained(tmp_path / "new")
+        then.setattr(recogniser, "STEPS", 7)
+        with pytest.raises(pytest.fail.Exception, match="trained again"):
+            recogniser.trained(tmp_path / "new")
     for name, row in judge(items.joints[0]).items():
         np.testing.assert_array_equal(made(items.joints[0])[name], row)
         np.testing.assert_array_equal(again(items.joints[0])[name], row)
