@@ -13,7 +13,7 @@ thousand updates of 1,024 motions, and ours for a few hundred of 32.
 
 from vrjax.data.motions import Motions
 from vrjax.models.motion import MotionConfig
-from vrjax.train.config import Data, Ema, Objective, Optim, TrainConfig, Validate
+from vrjax.train.config import Data, Objective, Optim, TrainConfig, Validate
 
 
 def config() -> TrainConfig:
@@ -21,12 +21,21 @@ def config() -> TrainConfig:
     return TrainConfig(
         name="vimogen-small",
         model=MotionConfig(
-            mode="mixed", dim=96, ffn_dim=384, heads=4, layers=4, reference_layers=2, text_dim=96, text_len=24
+            mode="mixed",
+            dim=96,
+            ffn_dim=384,
+            heads=4,
+            layers=4,
+            reference_layers=2,
+            text_dim=96,
+            text_len=24,
+            predicts="clean",  # 96 is less than a row's 276 channels, whose noise a velocity would have to name
+            gate_init=1.0,
+            unroll=True,
         ),
-        steps=1000,
+        steps=4500,
         data=Data(motions=Motions(sets=("S",), rows=60), batch=32),
         objective=Objective(shift=5.0, drop=0.1, drop_others=0.7, channel_weights=((258, 3.0),), weighting="bsmntw"),
-        optim=Optim(kind="muon", lr=2e-3),
-        ema=Ema(decay=0.99),
+        optim=Optim(kind="muon", lr=3e-3),
         validate=Validate(every=0, final_clips=0),
     )

@@ -199,6 +199,18 @@ def test_times_of_single_frames(small, inputs):
     assert np.abs(call(small, x, times, text, reference, "mixed", True).v - equal.v).max() > 1e-3
 
 
+@pytest.mark.parametrize("time", [430.0, 20.0, (900.0, 400.0, 51.0, 49.0, 1.0, 0.0)])
+def test_what_is_predicted(small, inputs, time):
+    """Heads that say the motion: the velocity is its distance over the noise level, which is at least .05."""
+    x, _, text, reference = inputs
+    clean = dataclasses.replace(small.cfg, predicts="clean")
+    other = jax.tree.unflatten(jax.tree.structure(models.abstract(clean)), jax.tree.leaves(small))
+    said = np.asarray(call(small, x, np.float32(time), text, reference, "text").v, np.float64)
+    found = call(other, x, np.float32(time), text, reference, "text").v
+    expected = (x - said) / np.maximum(np.asarray(time) / 1000, 0.05).reshape(-1, 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(("mode", "unroll"), [("text", False), ("motion", False), ("mixed", True)])
 def test_questions_agree(inputs, mode, unroll):
     """A call, a velocity, guidance by one pass and `flow.cfg` of two, in every mode, scanned and unrolled."""
@@ -378,6 +390,7 @@ def test_errors_of_configs_and_guidance(small):
         ({"local_channels": 10}, "local_channels=10, expected 1 to 9"),
         ({"reference_channels": None, "mode": "mixed"}, "no reference branch"),
         ({"remat": "some"}, "unknown remat 'some'"),
+        ({"predicts": "noise"}, "predicts='noise', expected one of velocity, clean"),
     ):
         with pytest.raises(ValueError, match=message):
             dataclasses.replace(SMALL, **options)

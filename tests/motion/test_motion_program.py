@@ -188,7 +188,7 @@ def test_draws_are_of_their_set(split):
 def test_captions():
     script = program.script("walk", speed="slow", upper="wave", upper_side="left")
     assert program.caption(script) == "a person walks forward slowly while waving the left hand"
-    assert program.caption(script, 1) == "someone strolls ahead at a slow pace while waving with the left arm"
+    assert program.caption(script, 1) == "someone strolls ahead at a slow pace and waves with the left arm"
     assert program.caption(program.script("kick", side="right", count=2)) == "a person kicks with the right leg twice"
     assert program.caption(program.script("stand"), long=True).startswith(
         "the video shows a person who stands still in"

@@ -6,6 +6,8 @@ from typing import ClassVar
 from vrjax.models.blocks import stack
 
 MODES = ("text", "motion", "mixed")
+PREDICTS = ("velocity", "clean")
+SIGMA_LEAST = 0.05  # the least noise level by which a predicted motion's distance is divided
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +30,10 @@ class MotionConfig:
         eps: of all norms.
         qk_norm: RMS norm of queries and keys over all heads jointly.
         cross_norm: affine layer norm before either cross-attention.
+        predicts: what the heads predict: "velocity", as ViMoGen does; or "clean", the motion itself, of which the
+            velocity is made: (x - motion) / sigma, where sigma = time / 1000 counts as at least `SIGMA_LEAST`. A
+            residual stream that is narrower than `channels` cannot hand through the noise that is part of a velocity
+            ("Back to Basics", arXiv 2511.13720).
         mode: of a call that names none, and of what goes through the family's protocol (`MotionDiT.__call__`).
         dtype, param_dtype, attention, sequence, remat, unroll, gate_init: see `vrjax.models.wan.WanConfig`.
     """
@@ -53,6 +59,7 @@ class MotionConfig:
     eps: float = 1e-6
     qk_norm: bool = True
     cross_norm: bool = True
+    predicts: str = "velocity"
     mode: str = "text"
     dtype: str = "float32"
     param_dtype: str = "float32"
@@ -77,6 +84,8 @@ class MotionConfig:
             raise ValueError(f"MotionConfig: local_channels={self.local_channels}, expected 1 to {self.channels - 1}")
         if self.remat not in stack.REMAT:
             raise ValueError(f"MotionConfig: unknown remat {self.remat!r}, expected one of {sorted(stack.REMAT)}")
+        if self.predicts not in PREDICTS:
+            raise ValueError(f"MotionConfig: predicts={self.predicts!r}, expected one of {', '.join(PREDICTS)}")
         check_mode(self, self.mode)
 
     @property

@@ -30,7 +30,7 @@ from vrjax.models.blocks.conditioned import Conditioned
 from vrjax.models.blocks.layers import PARTS, Block, Linear
 from vrjax.models.blocks.sites import Sites
 from vrjax.models.motion.blocks import Attended, Head, MotionBlock, positions
-from vrjax.models.motion.config import MotionConfig, check_mode
+from vrjax.models.motion.config import SIGMA_LEAST, MotionConfig, check_mode
 from vrjax.models.motion.report import Report
 from vrjax.parallel.layout import Layout, place
 
@@ -226,7 +226,11 @@ class MotionDiT(Conditioned):
             pairs = [None] * cfg.layers if context.pairs is None else stack.unstacked(context.pairs)
             rows = list(zip(context.blocks, pairs, strict=True))
         h, inside = stack.run(block, h, rows, sites, unroll=cfg.unroll, remat=cfg.remat)
-        return Prediction(place(layout, self._head(h, e).astype(jnp.float32), "tokens", None), out | inside)
+        found = self._head(h, e).astype(jnp.float32)
+        if cfg.predicts == "clean":
+            sigma = jnp.maximum(jnp.asarray(time, jnp.float32) / 1000.0, SIGMA_LEAST)
+            found = (x.astype(jnp.float32) - found) / sigma[..., None]
+        return Prediction(place(layout, found, "tokens", None), out | inside)
 
     def _head(self, h: Array, e: Array) -> Array:
         if self.motion_head is not None:

@@ -3,7 +3,7 @@
     script, clip = program.sample(key, "S", frames=61)       # Performance(motion, contacts) of a random Script
     clip = program.perform(key, program.script("walk", speed="slow", upper="wave"), frames=61)
     rows = motion.to_276(*clip.motion)                       # (60, 276)
-    program.caption(script, paraphrase=1)                    # "someone strolls ahead at a slow pace while ..."
+    program.caption(script, paraphrase=1)                    # "someone strolls ahead at a slow pace and ..."
     program.tokens(script, 1)                                # the same as numbers of words, inside jit
 
 Feet are planted by inverse kinematics: between two frames of contact a foot does not move. All joints are forward

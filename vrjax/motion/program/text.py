@@ -78,7 +78,7 @@ def _first(lower: int, side: int, speed: int, count: int, paraphrase: int, long:
 def _second(upper: int, side: int, paraphrase: int, long: bool) -> str:
     words = []
     if upper:
-        words.append("while " + verbs.UPPER[upper].words[paraphrase].format(side=verbs.SIDES[side]))
+        words += [verbs.WITH[paraphrase], verbs.UPPER[upper].words[paraphrase].format(side=verbs.SIDES[side])]
     return " ".join(words + [_END[paraphrase]] * long)
 
 

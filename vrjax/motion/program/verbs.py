@@ -19,6 +19,7 @@ COUNT_WORDS = (
     ("three times", "thrice", "three times in a row", "thrice in a row"),
 )
 PARAPHRASES = 4
+WITH = ("while", "and", "while", "while")  # before what the arms do
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Upper:
 
     Attributes:
         name: unique.
-        words: its paraphrases, as they follow "while".
+        words: its paraphrases, as they follow those of `WITH`.
         sided: one hand, or both.
         ready: where the hands wait.
         goal: where they are at each of `beats` peaks.
@@ -247,7 +248,7 @@ UPPER = (
         "wave",
         (
             "waving the {side} hand",
-            "waving with the {side} arm",
+            "waves with the {side} arm",
             "giving a {side} wave",
             "greeting with the {side} hand",
         ),
@@ -258,13 +259,13 @@ UPPER = (
     ),
     Upper(
         "raise",
-        ("raising both arms", "lifting both hands up", "putting the arms up", "reaching up with both hands"),
+        ("raising both arms", "lifts both hands up", "putting the arms up", "reaching up with both hands"),
         goal=(0.06, 0.49, 0.05),
         beats=2,
     ),
     Upper(
         "clap",
-        ("clapping", "clapping the hands", "applauding", "bringing the palms together again and again"),
+        ("clapping", "claps the hands", "applauding", "bringing the palms together again and again"),
         ready=(-0.06, -0.10, 0.36),
         swing=(0.08, 0.0, 0.0),
         rate=1.8,
@@ -273,7 +274,7 @@ UPPER = (
         "punch",
         (
             "punching with the {side} fist",
-            "throwing {side} punches",
+            "throws {side} punches",
             "boxing with the {side} hand",
             "striking ahead with the {side} fist",
         ),
@@ -286,7 +287,7 @@ UPPER = (
         "hips",
         (
             "holding the hands on the hips",
-            "keeping the hands on the hips",
+            "keeps the hands on the hips",
             "having the hands at the hips",
             "resting the hands at the waist",
         ),
@@ -296,7 +297,7 @@ UPPER = (
         "reach",
         (
             "holding both arms out in front",
-            "stretching the arms forward",
+            "stretches the arms forward",
             "reaching ahead with both arms",
             "extending the hands to the front",
         ),
@@ -306,7 +307,7 @@ UPPER = (
         "throw",
         (
             "throwing with the {side} hand",
-            "making {side} handed throws",
+            "makes {side} handed throws",
             "hurling something with the {side} arm",
             "tossing things with the {side} hand",
         ),
