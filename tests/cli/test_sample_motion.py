@@ -3,13 +3,14 @@
 import base64
 import json
 import re
+import shutil
 
 import jax
 import numpy as np
 import pytest
 
 from vrjax import cli, motion
-from vrjax.cli import preview_motion, sample_motion
+from vrjax.cli import sample_motion
 from vrjax.data.motions import Motions
 from vrjax.files import writing
 from vrjax.flow import draws
@@ -81,7 +82,7 @@ def test_the_files_are_the_last_guess_smoothed(sampled):
         rows = files.read(sampled / f"seed-{seed}.npy").motion
         np.testing.assert_allclose(rows, expected * std + mean, atol=1e-4)
         found = motion.read_bvh(sampled / f"seed-{seed}.bvh")
-        np.testing.assert_allclose(found.joints[:, 0], motion.from_276(rows).joints[:, 0], atol=1e-4)
+        np.testing.assert_allclose(found.joints[:, 0], motion.from_276(rows, path="position").joints[:, 0], atol=1e-4)
 
 
 def test_the_page_has_the_bodies(sampled):
@@ -91,11 +92,12 @@ def test_the_page_has_the_bodies(sampled):
     assert case["prompt"] == TEXT and case["seeds"] == ["noise 0", "noise 5"] and case["steps"] == [0, 1, 2]
     numbers = np.frombuffer(base64.b64decode(case["joints"]), "<i2").reshape(2, STEPS, FRAMES, 22, 3)
     shown = np.asarray(case["middle"]) + case["unit"] * numbers
-    joints = motion.from_276(files.read(sampled / "seed-5.npy").motion).joints
+    read = lambda seed: motion.from_276(files.read(sampled / f"seed-{seed}.npy").motion, path="position").joints
+    joints = read(5)
     np.testing.assert_allclose(shown[1, -1], joints, atol=case["unit"] + 1e-5)
     details = json.loads((sampled / "results.json").read_text())["details"]
     see = jax.jit(predicates.recognise)
-    seen = [predicates.words(see(preview_motion.joints(sampled / f"seed-{i}.npy"))) for i in (0, 5)]
+    seen = [predicates.words(see(read(i))) for i in (0, 5)]
     assert details["text"] == TEXT and details["shows"] == case["outcomes"] == seen
 
 
@@ -105,6 +107,19 @@ def test_the_same_command_samples_nothing_again(model, sampled, capsys):
     told = capsys.readouterr().out
     assert "noise seeds" not in told and "has not seen: zeppelin" in told and "report.html" in told
     assert (sampled / "trajectory.npz").read_bytes() == before
+
+
+def test_another_path_reads_what_was_kept(model, sampled, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(sampled, out)
+    asked = ["--model", model, "--noise", "0,5", "--steps", STEPS, "--out", out, "--path", "velocity"]
+    assert call("sample", "motion", TEXT, *asked) == 0
+    assert (out / "trajectory.npz").read_bytes() == (sampled / "trajectory.npz").read_bytes()
+    assert json.loads((out / "results.json").read_text())["details"]["path"] == "velocity"
+    rows = files.read(out / "seed-5.npy").motion
+    by = {path: motion.from_276(rows, path=path).joints[:, 0] for path in ("velocity", "position")}
+    assert np.abs(by["velocity"] - by["position"]).max() > 0.01  # of an untrained model they differ
+    np.testing.assert_allclose(motion.read_bvh(out / "seed-5.bvh").joints[:, 0], by["velocity"], atol=1e-4)
 
 
 def test_what_is_shown_is_told_where_it_changes():
@@ -147,6 +162,8 @@ def test_a_shipped_model_of_motions_needs_no_name(model, sampled, tmp_path, monk
         (["motion", "walk", "--model", "nowhere"], "no model nowhere"),
         (["motion", "walk", "--model", "MODEL", "--guidance", "2,3"], "--guidance: 2 numbers, expected one"),
         (["motion", "walk", "--model", "MODEL", "--split", "val"], "--split cannot be used with motion"),
+        (["maze", "--path", "position"], "--path cannot be used with a world"),
+        (["--prompt", "a cat", "--path", "position"], "--path cannot be used with --prompt"),
         (["motion", "walk", "--model", "."], "training.json: no such file; expected a model that vrjax train"),
     ],
 )

@@ -35,7 +35,8 @@ report.html, trajectory.npz (sigma, time, x, v, x0 in latents), one .mp4 per see
 
 With motion and a text: motions of a body from several noise seeds, of a model that was trained on procedural motions.
 Every step is kept: report.html shows the bodies in 3-D, trajectory.npz has sigma, time, x, v and x0 as normalised rows,
-and for each seed there is the finished motion as seed-N.bvh and, 276 numbers a frame, as seed-N.npy.
+and for each seed there is the finished motion as seed-N.bvh and, 276 numbers a frame, as seed-N.npy. These numbers say
+where joints are, and how they move; where the two contradict each other, --path chooses which the page and .bvh show.
 
 examples:
   vrjax sample --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers --download --prompt "a cat on the moon" --out runs/cat
@@ -57,6 +58,7 @@ or as weights). Self-Forcing, CausVid and others that make a clip block by block
 
 MOTION = "motion"
 _BOTH = ("steps", "shift")
+_MOTION = ("path",)
 _WORLD = ("split", "clip", "noise")
 _PROMPT = (
     *(name for name in SETTINGS if name not in _BOTH),
@@ -112,7 +114,15 @@ def add(sub: argparse.ArgumentParser) -> None:
     group = sub.add_argument_group("of a world")
     group.add_argument("--split", help="split of the clip (test)")
     group.add_argument("--clip", type=int, help="number of the clip in its split (0)")
-    group.add_argument("--noise", type=numbers, help="noise seeds (0-3)")
+    group.add_argument("--noise", type=numbers, help="noise seeds (0-3); of motions, too")
+
+    group = sub.add_argument_group("of a motion")
+    group.add_argument(
+        "--path",
+        choices=("velocity", "position"),
+        help="joints from rows: position, where each frame says that they are (default); velocity, the summed ways, as "
+        "ViMoGen has it: a small model's drift apart",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -130,7 +140,7 @@ def run(args: argparse.Namespace) -> None:
     world = args.world is not None
     if world == (args.prompt is not None):
         raise ValueError("sample: give either --prompt (with --model) or the name of a world")
-    _refuse(args, _PROMPT if world else _WORLD, "a world" if world else "--prompt")
+    _refuse(args, (*(_PROMPT if world else _WORLD), *_MOTION), "a world" if world else "--prompt")
     if world:
         from vrjax.cli import sample_world
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from vrjax.cli.common import model_folder
 
-STEPS, GUIDANCE = 20, 2.0
+STEPS, GUIDANCE, PATH = 20, 2.0, "position"
 _MADE = ("trajectory.npz", "seed-*.npy", "seed-*.bvh", "results.json", "report.html")
 
 
@@ -42,6 +42,7 @@ def _run(args: argparse.Namespace, held: contextlib.ExitStack) -> None:
         raise ValueError(f"--guidance: {len(args.guidance)} numbers, expected one")
     guidance = GUIDANCE if args.guidance is None else args.guidance[0]
     seeds = [0, 1, 2, 3] if args.noise is None else args.noise
+    way = args.path or PATH
     path = model_folder(args.model or pathlib.Path(shipped.of_motions()), download=args.download)
     asked = ask(path, args.text, args.steps or STEPS, args.shift)
     if asked.unknown:
@@ -49,9 +50,8 @@ def _run(args: argparse.Namespace, held: contextlib.ExitStack) -> None:
     made = {"text": args.text, "noise": seeds, "steps": len(asked.grid.times), "guidance": guidance}
     about = {**made, "sigmas": asked.grid.sigmas.tolist(), "weights": files.fingerprint(path)}
     out = args.out or pathlib.Path("runs") / f"sample-motion-{writing.slug(args.text)[:40].strip('_') or 'motion'}"
-    held.enter_context(
-        writing.Run(out, {"model": path.name, **about}, kind="sample motion", fresh=args.fresh, made=_MADE)
-    )
+    config, free = {"model": path.name, **about, "path": way}, ["path"]  # which is read from what is kept
+    held.enter_context(writing.Run(out, config, kind="sample motion", fresh=args.fresh, made=_MADE, may_change=free))
 
     def sampled() -> dict[str, np.ndarray]:
         print(f"{path}: {made['steps']} steps from {len(seeds)} noise seeds, {asked.frames} frames")
@@ -60,12 +60,12 @@ def _run(args: argparse.Namespace, held: contextlib.ExitStack) -> None:
     code = kept.source("vrjax.cli.sample_motion")
     trajectory = kept.arrays(out / "trajectory.npz", {**about, "code": code}, sampled)
     rows = np.asarray(rep276.denormalise(smoothed(trajectory["x0"]), scale.load()))
-    bodies.write(out, rows[:, -1], [f"seed-{seed}" for seed in seeds])
+    bodies.write(out, rows[:, -1], [f"seed-{seed}" for seed in seeds], path=way)
     labels, sigma = [f"noise {seed}" for seed in seeds], asked.grid.sigmas[:-1]
-    body = bodies.of_rows(args.text, args.text, rows, sigma=sigma, seeds=labels, world="motion")
+    body = bodies.of_rows(args.text, args.text, rows, path=way, sigma=sigma, seeds=labels, world="motion")
     shows = told(body.joints)
     body = dataclasses.replace(body, outcomes=[row[-1] for row in shows], events=changes(shows))
-    details = {"model": str(path), **made, "shows": [row[-1] for row in shows]}
+    details = {"model": str(path), **made, "path": way, "shows": [row[-1] for row in shows]}
     claims.write(out / "results.json", [], details={"kind": "sample", **details})
     html.write(out, html.Page("vrjax sample motion", scrubbers=[html.Scrubber([body])], config=details))
     for label, row in zip(labels, shows, strict=True):

@@ -29,7 +29,8 @@ def of_rows(
         name, prompt: as in `Body`.
         rows: (seed, step, frame, 276), not normalised.
         truth: (frame, 276) or None, likewise.
-        path: how joints are read where rows contradict themselves: "velocity", as ViMoGen and MBench do, or "position".
+        path: how joints are read where rows contradict themselves: "velocity", as ViMoGen and MBench do, or "position";
+            see `vrjax.motion.from_276`.
         more: the other fields of `Body`.
 
     Raises:
@@ -41,19 +42,23 @@ def of_rows(
     return Body(name, prompt, joints, truth=beside, **more)
 
 
-def write(folder: str | os.PathLike[str], rows: Array, labels: Sequence[str] | None = None) -> list[pathlib.Path]:
+def write(
+    folder: str | os.PathLike[str], rows: Array, labels: Sequence[str] | None = None, *, path: str = "velocity"
+) -> list[pathlib.Path]:
     """Each motion as NAME.npy, its rows, which `vrjax.motion.files.read` reads, and NAME.bvh, which Blender opens.
 
     Args:
         folder: made where it is not there.
         rows: (seed, frame, 276), not normalised.
         labels: a name each, of letters and digits, whatever else is in it becoming a dash; "seed-0", ... if left out.
+        path: of the BVH file, as in `of_rows`. The rows are written as they are.
 
     Returns:
         The files, motion by motion.
 
     Raises:
-        ValueError: rows as in `of_rows`; another number of labels, or labels that do not give names that differ.
+        ValueError: rows as in `of_rows`; another number of labels, or labels that do not give names that
+            differ; an unknown path.
     """
     given, out = _rows("write", "rows", rows, 3), pathlib.Path(folder)
     labels = [f"seed-{i}" for i in range(len(given))] if labels is None else labels
@@ -65,7 +70,7 @@ def write(folder: str | os.PathLike[str], rows: Array, labels: Sequence[str] | N
     for name, one in zip(names, given, strict=True):
         made += [out / f"{name}.npy", out / f"{name}.bvh"]
         files.write(made[-2], one)
-        bvh.write_bvh(made[-1], rep276.from_276(jnp.asarray(one)))
+        bvh.write_bvh(made[-1], rep276.from_276(jnp.asarray(one), path=path))
     return made
 
 
