@@ -194,6 +194,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="captions in these words; 3 was never trained on",
     )
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/vimogen"), help="(%(default)s)")
+    parser.add_argument(
+        "--json", type=pathlib.Path, help="where the numbers go (solved.json beside the model's folder)"
+    )
     args = parser.parse_args(argv)
     asked = Asked(args.steps, args.guidance, args.path)
     how = {"clips": args.clips, "sets": args.sets, "paraphrase": args.paraphrase}
@@ -201,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         found = judged(args.model, recogniser.trained(args.out), asked=asked, **how)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
-    writing.json(args.model.parent / "solved.json", {"asked": how | asked._asdict(), "solved": found})
+    writing.json(args.json or args.model.parent / "solved.json", {"asked": how | asked._asdict(), "solved": found})
 
 
 if __name__ == "__main__":

@@ -4,17 +4,22 @@ import json
 import pathlib
 import re
 
+import jax
 import pytest
 
 import vrjax
 from vrjax import cli, tasks
 from vrjax.cli import evaluate
+from vrjax.models import motion as motion_models
+from vrjax.models import wan
 from vrjax.models.embedded import folders, shipped
+from vrjax.motion import program
 
+JUDGES = ("predicates", "recogniser")
 README = pathlib.Path(shipped.__file__).with_name("README.md").read_text()
 
 
-@pytest.mark.parametrize("name", shipped.names())
+@pytest.mark.parametrize("name", [name for name in shipped.names() if name not in shipped.motions()])
 def test_folders_say_what_was_trained_and_what_it_solves(name):
     folder, own = shipped.path(name), (shipped.path(name) / "README.md").read_text()
     found = json.loads((folder / shipped.RATES).read_text())
@@ -25,6 +30,47 @@ def test_folders_say_what_was_trained_and_what_it_solves(name):
         solved, low, high = (100 * row[key] for key in ("solved", "low", "high"))
         assert f"| {row['world']} | {name} | {solved:.1f} % [{low:.1f}, {high:.1f}] |" in README
     assert sum(p.stat().st_size for p in folder.iterdir()) < 2e6
+
+
+@pytest.mark.parametrize("name", shipped.motions())
+def test_a_model_of_motions_says_what_it_solves(name):
+    folder, own = shipped.path(name), (shipped.path(name) / "README.md").read_text()
+    found = json.loads((folder / shipped.RATES).read_text())
+    assert found["asked"]["clips"] == 200 and found["asked"]["path"] == "position" and shipped.rates(name) == {}
+    assert "vrjax train configs/vimogen/small.py" in own and "JAX 0.10.2" in own
+    assert set(found["solved"]) == set(program.SETS)
+    for split, rows in found["solved"].items():  # the README's table is what was measured
+        assert rows["ground truth"]["predicates"] == 1.0
+        for row, share in rows.items():
+            assert share["n"] == 200
+            cells = [(100 * share[judge], *(100 * x for x in share[f"{judge} interval"])) for judge in JUDGES]
+            said = " | ".join("{:.1f} % [{:.1f}, {:.1f}]".format(*cell) for cell in cells)
+            assert f"| {split} | {row} | {said} |" in own
+    assert found["solved"]["S"]["from text"]["recogniser"] > found["solved"]["S"]["nearest caption"]["recogniser"]
+    model = shipped.load(name)
+    assert isinstance(model, motion_models.MotionDiT) and model.motion_embedding.kernel.dtype == "float32"
+    assert sum(p.stat().st_size for p in folder.iterdir()) < 3e6
+
+
+def test_a_model_of_motions_is_asked_for_no_world(tmp_path, monkeypatch, capsys):
+    folder_of(tmp_path, "maze", {"maze": 1.0}, [("maze", "test", 0.7)])
+    small = motion_models.MotionConfig(dim=16, ffn_dim=16, heads=2, layers=1, freq_dim=8, text_dim=8)
+    motion_models.save_dit(motion_models.init(small, jax.random.key(0)), tmp_path / "bodies")
+    config = {"name": "bodies", "model": {"family": "motion"}, "data": {"mix": {"maze": 1.0}, "motions": {}}}
+    (tmp_path / "bodies" / "training.json").write_text(json.dumps({"config": config}))
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    assert shipped.names() == ("bodies", "maze") and shipped.motions() == ("bodies",)
+    assert shipped.of_motions() == "bodies" and shipped.rates("bodies") == {}
+    assert shipped.taught() == ("maze",) and shipped.knowing("maze") == "maze"
+    assert isinstance(shipped.load("bodies"), motion_models.MotionDiT)
+    assert isinstance(shipped.load("maze"), wan.WanDiT)
+    said = "a network of the family 'motion', expected 'wan', which has worlds; vrjax.models.motion.load_dit reads it"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        vrjax.load("bodies")
+    for argv in (["eval", "--model", "bodies"], ["sample", "maze", "--model", "bodies"]):
+        with pytest.raises(SystemExit) as end:
+            cli.main(argv)
+        assert end.value.code == 2 and said in capsys.readouterr().err
 
 
 def test_the_default_models_are_good_at_what_the_page_shows():

@@ -47,6 +47,8 @@ def test_files_are_read_back(rows, tmp_path):
         back = motion.read_bvh(made[2 * seed + 1])
         np.testing.assert_allclose(back.joints[:, 0], motion.from_276(rows[seed, -1]).joints[:, 0], atol=1e-5)
         np.testing.assert_allclose(back.root, motion.from_276(rows[seed, -1]).root, atol=1e-5)
+    placed = motion.read_bvh(bodies.write(tmp_path / "placed", rows[:1, -1], path="position")[1]).joints[:, 0]
+    np.testing.assert_allclose(placed, motion.from_276(rows[0, -1], path="position").joints[:, 0], atol=1e-5)
     named = bodies.write(tmp_path, rows[:, -1], ["T2M, guided", "../M2M"])
     assert [path.name for path in named[::2]] == ["T2M-guided.npy", "M2M.npy"] and named[2].parent == tmp_path
 
@@ -62,6 +64,7 @@ def test_files_are_read_back(rows, tmp_path):
         (lambda rows: bodies.of_rows("walk", "p", rows * np.nan), "13248 of 13248 values of rows are not finite"),
         (lambda rows: bodies.of_rows("walk", "p", rows, truth=rows[0, 0, :9]), "truth has 9 frames, expected 12"),
         (lambda rows: bodies.of_rows("walk", "p", rows, path="sideways"), "path"),
+        (lambda rows: bodies.write("x", rows[:, 0], path="sideways"), "path"),
         (lambda rows: bodies.write("x", rows[:, 0], ["a"]), r"labels \['a'\], expected 2 that differ"),
         (lambda rows: bodies.write("x", rows[:, 0], ["a!", "A"]), "expected 2 that differ"),
         (lambda rows: bodies.write("x", rows), r"expected \(seed, frame, 276\)"),
@@ -76,4 +79,5 @@ def test_rows_that_do_not_fit_are_named(make, said, rows, tmp_path, monkeypatch)
 
 def test_rows_of_jax_are_taken(rows):
     made = bodies.of_rows("walk", "p", jax.numpy.asarray(rows[:1, :1]))
+    assert repr(made) == "Body(walk: 1 seeds, 1 steps, 12 frames)"
     np.testing.assert_allclose(made.joints, bodies.of_rows("w", "p", rows).joints[:1, :1], atol=1e-6)

@@ -18,6 +18,7 @@ from vrjax.report.record import Claim
 SHORT = 32_767
 LEVELS = 254  # map values take bytes 0..254; 255 means "no value"
 LONGEST_SIDE = 16_384  # pixels: the largest canvas side that all browsers draw
+INKS = 32  # colours of a still of bodies, which are lines of five: a quarter of the bytes
 
 
 def block_size(images: np.ndarray) -> int:
@@ -33,8 +34,9 @@ def block_size(images: np.ndarray) -> int:
     return 1
 
 
-def sprite(images: np.ndarray) -> str:
-    """(row, column, h, w, 3) uint8 -> data URI of one lossless PNG, images side by side without gaps."""
+def sprite(images: np.ndarray, colours: int | None = None) -> str:
+    """(row, column, h, w, 3) uint8 -> data URI of one PNG, images side by side without gaps; lossless, or reduced to so
+    many colours."""
     rows, columns, height, width, _ = images.shape
     if max(rows * height, columns * width) > LONGEST_SIDE:
         raise ValueError(
@@ -42,8 +44,10 @@ def sprite(images: np.ndarray) -> str:
             "keep fewer steps (Record(steps=...)) or make the videos smaller"
         )
     sheet = images.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
-    buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, "PNG", optimize=True)
+    buffer, image = io.BytesIO(), Image.fromarray(sheet)
+    if colours is not None:
+        image = image.quantize(colours, dither=Image.Dither.NONE)
+    image.save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
@@ -206,7 +210,11 @@ def contact(part: parts.Case | parts.Body, compare: bool) -> dict[str, Any]:
     what = ("the motions" if body else "the arms") if arms else f"the guesses of {seeds[0]}"
     caption = f"Rows: {what}, from above; columns: frames {', '.join(map(str, frames.tolist()))}."
     about = {"name": part.name, "prompt": part.prompt, "caption": caption, "rows": rows}
-    return {**about, "uri": sprite(shown), "alt": f"{part.name}: {len(shown)} x {len(frames)} pictures. {caption}"}
+    return {
+        **about,
+        "uri": sprite(shown, INKS if body else None),
+        "alt": f"{part.name}: {len(shown)} x {len(frames)} pictures. {caption}",
+    }
 
 
 def page(part: parts.Page) -> dict[str, Any]:

@@ -65,12 +65,13 @@ def write(
     names = [re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-.") for label in labels]
     if len(names) != len(given) or len({name.lower() for name in names}) < len(names) or not all(names):
         raise ValueError(f"write: labels {list(labels)}, expected {len(given)} that differ")
+    moves = [rep276.from_276(jnp.asarray(one), path=path) for one in given]
     out.mkdir(parents=True, exist_ok=True)
     made = []
-    for name, one in zip(names, given, strict=True):
+    for name, one, move in zip(names, given, moves, strict=True):
         made += [out / f"{name}.npy", out / f"{name}.bvh"]
         files.write(made[-2], one)
-        bvh.write_bvh(made[-1], rep276.from_276(jnp.asarray(one), path=path))
+        bvh.write_bvh(made[-1], move)
     return made
 
 

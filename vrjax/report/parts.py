@@ -149,7 +149,7 @@ class Case:
         _align(self, where, seeds, kept)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Body:
     """One prompt, as motions sampled from several seeds with their steps kept: what `Case` is for videos, in 3-D.
 
@@ -218,6 +218,10 @@ class Body:
         put(self, joints=joints, truth=truth, contacts=standing.astype(bool), floor=floor, fps=float(self.fps))
         put(self, up_axis=2)
         _align(self, where, seeds, kept)
+
+    def __repr__(self) -> str:
+        seeds, steps, frames = self.joints.shape[:3]
+        return f"Body({self.name}: {seeds} seeds, {steps} steps, {frames} frames)"
 
     def _places(self, where: str, given: Array, axes: int) -> np.ndarray:
         """Joints as finite float32 in a z-up world."""

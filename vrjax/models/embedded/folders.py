@@ -14,7 +14,7 @@ from vrjax.models.wan import readers
 from vrjax.models.wan.dit import WanConfig
 
 STEPS, SHIFT, FPS = 20, 3.0, 4
-TRAINING = "training.json"
+TRAINING, FAMILY = "training.json", "wan"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +64,12 @@ class Folder:
         return "must" if self.cfg.in_channels > self.cfg.out_channels else "no", "no"
 
 
+def family_of(trained: dict[str, Any]) -> str:
+    """The family of a trained network, by its training's config; older ones do not say it and are Wan's."""
+    model = trained.get("model")
+    return str(model.get("family", FAMILY)) if isinstance(model, dict) else FAMILY
+
+
 @functools.cache
 def _film(name: str) -> tuple[int, ...]:
     return tasks.get(name).make(0, "train").video.shape
@@ -73,7 +79,8 @@ def find(root: str | os.PathLike) -> Folder:
     """Looks into a folder, or at a file of weights. Only JSON and headers are read.
 
     Raises:
-        FileNotFoundError: nothing there. ValueError: weights or JSON that cannot be read; names the file.
+        FileNotFoundError: nothing there. ValueError: weights or JSON that cannot be read, or a network that knows no
+            worlds, but motions; names the file.
     """
     root = pathlib.Path(root)
     if not root.exists():
@@ -83,4 +90,9 @@ def find(root: str | os.PathLike) -> Folder:
         trained = tensors.read_json(file).get("config")
         if not isinstance(trained, dict):
             raise ValueError(f"{file}: expected an object with the field 'config'")
+        if (found := family_of(trained)) != FAMILY:
+            reader = f"vrjax.models.{found}.load_dit reads it"
+            raise ValueError(
+                f"{file}: a network of the family {found!r}, expected {FAMILY!r}, which has worlds; {reader}"
+            )
     return Folder(root, readers.NETWORK.open(tensors.read(root)).check().cfg, trained)

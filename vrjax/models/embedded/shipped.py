@@ -1,6 +1,7 @@
-"""The small trained models that come with the package, in diffusers' folder layout.
+"""The small trained models that come with the package: of worlds in diffusers' folder layout, of motions in ViMoGen's.
 
-Each folder's `README.md` names the command, seed and versions that made it; `rates.json` is what `vrjax eval` found.
+Each folder's `README.md` names the command, seed and versions that made it; `rates.json` is what `vrjax eval` found, or
+for motions `python -m experiments.vimogen.solved`.
 """
 
 import json
@@ -8,8 +9,8 @@ import pathlib
 from typing import Any
 
 from vrjax.files import tensors
+from vrjax.models import family
 from vrjax.models.embedded import folders
-from vrjax.models.wan import WanDiT, load_dit
 
 FOLDER = pathlib.Path(__file__).parent / "weights"
 RATES = "rates.json"
@@ -31,9 +32,10 @@ def path(name: str = "worlds") -> pathlib.Path:
     return FOLDER / name
 
 
-def load(name: str = "worlds") -> WanDiT:
-    """A shipped model. Raises ValueError for an unknown name."""
-    return load_dit(path(name))
+def load(name: str = "worlds") -> Any:
+    """A shipped network, as its family has it: a `WanDiT`, or of motions a `MotionDiT`. ValueError: an unknown name."""
+    folder = path(name)
+    return family.get(folders.family_of(_trained(name))).load(folder)
 
 
 def rates(name: str) -> dict[str, float]:
@@ -43,7 +45,7 @@ def rates(name: str) -> dict[str, float]:
     Raises:
         ValueError: there is none of that name.
     """
-    if _data(name).get("motions") is not None:
+    if name in motions():
         return {}
     taught, file = folders.find(path(name)).tasks, FOLDER / name / RATES
     rows = json.loads(file.read_text("utf-8"))["rates"] if file.exists() else []
@@ -63,20 +65,24 @@ def knowing(task: str) -> str:
     return max(known, key=lambda name: known[name])
 
 
+def motions() -> tuple[str, ...]:
+    """Those that were trained on procedural motions, sorted."""
+    return tuple(name for name in names() if _trained(name)["data"].get("motions") is not None)
+
+
 def of_motions() -> str:
     """The shipped model that was trained on procedural motions, by its name; the first of several.
 
     Raises:
         ValueError: none was.
     """
-    found = [name for name in names() if _data(name).get("motions") is not None]
-    if not found:
-        raise ValueError("no model of motions is shipped yet; name one that vrjax train has exported")
-    return found[0]
+    for name in motions():
+        return name
+    raise ValueError("no model of motions is shipped yet; name one that vrjax train has exported")
 
 
-def _data(name: str) -> dict[str, Any]:
-    return tensors.read_json(path(name) / folders.TRAINING)["config"]["data"]
+def _trained(name: str) -> dict[str, Any]:
+    return tensors.read_json(path(name) / folders.TRAINING)["config"]
 
 
 def taught() -> tuple[str, ...]:
