@@ -2,16 +2,16 @@
 
 Commands: vrjax plan configs/pods/vimogen_train.py --topology v5e:4x4
           vrjax train configs/pods/vimogen_train.py --distributed --root SHARED
-Memory:   TODO
-Time:     TODO
+Memory:   6.26 of 15.75 GiB a chip: weights, average and moments 2.12, activations 0.41, temporaries 3.61
+Time:     at least 1.21 s a step (matrix units; HBM alone 0.79 s, network 0.33 s)
 
 These are the plan's figures (JAX 0.10.2, libtpu 0.0.42); no run on such a slice stands behind them.
 
 The values are those of the public training: AdamW, 100 updates of warm-up and then a constant rate, gradients clipped
 at 0.1, no average worth the name (its 0.9999 in bfloat16 hardly moves; here it is float32), 1,024 examples an update,
-text withheld from half of them, references from four fifths of them, which then learn from their text; its weights of
-channels and noise levels. The motions are not those: procedural ones, made inside the update, with captions as rows of
-hashed words in the place of UMT5's.
+text withheld from half of them, and references from four fifths, which then learn from their text; its lengths, weights
+of channels and of noise levels, corrupted references and captions in the style of videos. The motions themselves are
+not those, but procedural ones, made inside the update, and their captions are hashed words in the place of UMT5's rows.
 """
 
 from vrjax.data.motions import Motions

@@ -35,6 +35,8 @@ from vrjax.train.config import TrainConfig
 SEED = 9001  # of the test motions
 BANK = 2000  # motions of training that are looked through for the nearest caption
 GROUP = 32  # motions at a time
+RULES = jax.jit(jax.vmap(predicates.agrees))
+SEEN = jax.jit(jax.vmap(recogniser.recognise, (None, 0)))
 TRUTH, FROZEN, NEAREST, TEXT, MOTION = "ground truth", "frozen pose", "nearest caption", "from text", "from reference"
 
 
@@ -119,8 +121,7 @@ def generate(model: Any, items: Items, asked: Asked, branch: str, seed: int = 0)
 def shares(judge: recogniser.Recogniser, scripts: program.Script, joints: Float[Array, "n t 22 3"]) -> dict[str, Any]:
     """Shares of motions that do what their scripts say, by both judges, with Wilson's intervals; and how often these
     agree with each other."""
-    rules = jax.jit(jax.vmap(predicates.agrees))(scripts, joints)
-    seen = jax.jit(jax.vmap(recogniser.recognise, (None, 0)))(judge, joints)
+    rules, seen = RULES(scripts, joints), SEEN(judge, joints)
     parts = recogniser.agrees(scripts, seen)
     out: dict[str, Any] = {"n": len(joints)}
     for name, solved in (("predicates", rules), ("recogniser", parts.all)):

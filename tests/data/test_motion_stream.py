@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+import tiny
 
 from vrjax import motion
 from vrjax.data import batches, motions
@@ -12,7 +13,7 @@ from vrjax.data.motions import Motions
 from vrjax.flow import draws
 from vrjax.models.embedded import captions
 from vrjax.motion import program, reference, rep276
-from vrjax.motion.program import predicates, scale
+from vrjax.motion.program import choreography, predicates, scale
 
 TEXT = (24, 12)
 PLAIN = Motions(corrupted=False)
@@ -29,7 +30,9 @@ def plain():
 @pytest.fixture(scope="module")
 def padded():
     make = jax.jit(lambda n: motions.make(PADDED, 0, n, text=(40, 12)))
-    return jax.device_get(make(np.arange(64, dtype=np.uint32)))
+    with pytest.MonkeyPatch.context() as other:
+        other.setattr(program, "perform", tiny.performance)
+        return jax.device_get(make(np.arange(64, dtype=np.uint32)))
 
 
 def texts(split, shape, *, long=False):
@@ -100,6 +103,8 @@ def test_padding(padded):
     np.testing.assert_array_equal(mask, np.arange(40) < length[:, None])
     assert length.min() >= 20 and length.max() <= 40 and len(set(length.tolist())) > 8
     assert not latent[mask == 0].any() and np.abs(latent[mask > 0]).max(-1).min() > 0
+    angle = np.arccos(np.asarray(rep276.denormalise(latent, scale.load()))[:, 0, 0])
+    np.testing.assert_allclose(angle, 0.01 * (length + 1), atol=1e-4)  # n + 1 frames are n rows
 
 
 def test_sets_have_their_own_share_of_text_and_their_own_channels(padded):
@@ -119,8 +124,19 @@ def test_a_shorter_motion_has_all_its_repeats():
     for frames in (41, 61):
         assert agrees(script, perform(frames)[:frames])
     assert not agrees(script, perform(61)[:41])
-    whole = jax.jit(lambda: program.perform(jax.random.key(0), script, 41).motion.joints)()
-    np.testing.assert_allclose(perform(41)[:41], whole, atol=1e-5)
+
+
+def test_a_shorter_motion_is_one_of_fewer_frames(monkeypatch):
+    """Where pelvis, feet and hands shall be, of every script of S; a pose does not know of time."""
+    monkeypatch.setattr(choreography, "pose", lambda targets: targets)
+    every = program.scripts("S")
+    keys = jax.random.split(jax.random.key(0), len(every.lower))
+    perform = lambda frames: jax.vmap(lambda k, s, n: program.perform(k, s, frames, duration=n), (0, 0, None))
+    cut = jax.jit(lambda n: jax.tree.map(lambda x: x[:, :41], perform(61)(keys, every, n)))(41)
+    whole = jax.jit(lambda: perform(41)(keys, every, None))()
+    for found, expected in zip(cut.motion, whole.motion, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_array_equal(cut.contacts, whole.contacts)
 
 
 def test_numbers_are_the_whole_state(plain):

@@ -12,13 +12,15 @@ from flax import nnx
 
 from vrjax import parallel
 from vrjax.data.motions import Motions
+from vrjax.files import records, writing
 from vrjax.flow import Prediction
 from vrjax.models import family
 from vrjax.models import motion as motion_models
 from vrjax.models.motion import MotionConfig
+from vrjax.motion import program
 from vrjax.plan.jobs import training
 from vrjax.train import loop, objectives, ready, state, step, update
-from vrjax.train.config import Data, Objective, Validate
+from vrjax.train.config import Data, Objective, Optim, TrainConfig, Validate
 
 MODEL = MotionConfig(
     mode="mixed", dim=24, ffn_dim=16, heads=4, layers=2, reference_layers=1, freq_dim=8, text_dim=12, text_len=24
@@ -28,6 +30,7 @@ CONFIG = tiny.config(
     model=MODEL,
     data=Data(motions=Motions(rows=12, shortest=8), batch=8),
     objective=PUBLIC,
+    optim=Optim(kind="adamw", warmup=2),
     validate=Validate(every=0, final_clips=0),
 )
 
@@ -62,7 +65,7 @@ def batch():
         "channels_alone": np.where(noisy[:, None], np.arange(276) < 126, 1),
     }
     made = {name: jnp.asarray(x, jnp.float32) for name, x in made.items()} | {"length": jnp.asarray(length)}
-    return step.draw(CONFIG, jax.random.key(1), made)
+    return jax.jit(lambda key, made: step.draw(CONFIG, key, made))(jax.random.key(2), made)
 
 
 def test_the_loss_is_the_public_one(batch, monkeypatch):
@@ -117,8 +120,9 @@ def test_masks_of_films():
     np.testing.assert_allclose(weight[:, 0, 0, 0], channels / 0.8)
 
 
-def test_a_run_from_its_data_to_its_model(tmp_path):
+def test_a_run_from_its_data_to_its_model(tmp_path, monkeypatch):
     """Numbers go in, a network comes out: every weight that the loss reaches has moved, in two micro-batches."""
+    monkeypatch.setattr(program, "perform", tiny.performance)
     config = dataclasses.replace(CONFIG, steps=2, accumulate=2)
     loop.run(config, root=tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "tiny" / "metrics.jsonl").read_text().splitlines()]
@@ -128,7 +132,8 @@ def test_a_run_from_its_data_to_its_model(tmp_path):
     made, fresh = nnx.to_pure_dict(nnx.split(model)[1]), state.fresh_weights(config)
     for part in ("blocks", "reference_encoder", "motion_embedding", "motion_head"):
         moved = [
-            np.any(np.asarray(a) != b) for a, b in zip(*map(jax.tree.leaves, (made[part], fresh[part])), strict=True)
+            np.any(np.asarray(a) != np.asarray(b))
+            for a, b in zip(*map(jax.tree.leaves, (made[part], fresh[part])), strict=True)
         ]
         assert np.mean(moved) > 0.9, part
 
@@ -138,6 +143,12 @@ def test_a_plan_of_it_has_numbers_for_a_batch():
     found = {name: (x.shape, x.dtype) for name, x in batch.items()}
     assert found == {"seed": ((8,), np.uint32), "number": ((8,), np.uint32)}
     assert training.latent(CONFIG) == (12, 276)
+
+
+def test_its_config_goes_through_json():
+    sources = Motions(sets=("S", "V"), told_by_text=(0.8, 0.4), noisy=("V",), captions="long")
+    config = dataclasses.replace(CONFIG, data=Data(motions=sources, batch=8))
+    assert records.from_dict(TrainConfig, json.loads(json.dumps(writing.to_dict(config)))) == config
 
 
 def test_branches_and_texts_are_withheld_as_often_as_said(batch):

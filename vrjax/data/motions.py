@@ -87,7 +87,7 @@ class Numbers:
 
 def check(spec: Motions, text: tuple[int, ...]) -> None:
     """Raises ValueError where captions do not fit a text of this shape."""
-    jax.eval_shape(lambda: one(spec, jax.random.key(0), text))
+    jax.eval_shape(lambda: _text(spec, program.draw(jax.random.key(0), spec.sets[0]), jnp.array(0), text))
 
 
 def make(
@@ -134,8 +134,7 @@ def one(spec: Motions, key: PRNGKeyArray, text: tuple[int, ...]) -> dict[str, Ar
     shown = reference.reference(latent)
     if spec.corrupted:
         shown, _ = reference.corrupt(shown, valid, reference.draw(keys[5], spec.rows))
-    words = program.tokens(script, paraphrase, long=spec.captions == "long")
-    made = {"latent": latent, "text": captions.of_tokens(words, *text), "reference": shown}
+    made = {"latent": latent, "text": _text(spec, script, paraphrase, text), "reference": shown}
     if spec.padded:
         made |= {"mask": valid.astype(jnp.float32), "length": length}
     if spec.told_by_text:
@@ -144,3 +143,7 @@ def one(spec: Motions, key: PRNGKeyArray, text: tuple[int, ...]) -> dict[str, Ar
         noisy = jnp.asarray([name in spec.noisy for name in spec.sets])[which]
         made["channels_alone"] = jnp.where(noisy, np.arange(rep276.WIDTH) < rep276.BODY.stop, True).astype(jnp.float32)
     return made
+
+
+def _text(spec: Motions, script: program.Script, paraphrase: Array, shape: tuple[int, ...]) -> Array:
+    return captions.of_tokens(program.tokens(script, paraphrase, long=spec.captions == "long"), *shape)
