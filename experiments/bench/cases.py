@@ -13,7 +13,8 @@ class Case:
     Attributes:
         name: the row's name in the table.
         work: "forward", "train", "guided" (sampling, two branches, every step recorded), "single" (sampling, one seed)
-            or "ensemble" (sampling, all seeds coupled); of Wan 2.1's VAE, "encode" or "decode".
+            or "ensemble" (sampling, all seeds coupled); of Wan 2.1's VAE, "encode" or "decode"; "motion" (sampling a
+            batch of motions with a ViMoGen, every step recorded).
         heads, head_dim, ffn_dim, layers: shape of the transformer.
         latent: (t, h, w, c) of one example; patches are 1 x 2 x 2.
         text: (rows, width) of the text.
@@ -25,6 +26,9 @@ class Case:
         dtype: of weights and matrix products, "float32" or "bfloat16".
         video: (frames, h, w) of the VAE's clip.
         width: channels of the VAE's first stage; 96 in the public one.
+        motion: (frames, channels) of a motion.
+        mode: what a motion is told by: "text", with guidance, or "motion", a reference of half its channels.
+        reference_layers: blocks of the reference's own encoder.
         axis: mesh axis over which vrjax divides the work where the CPU's cores are devices; None: it stays on one.
     """
 
@@ -44,6 +48,9 @@ class Case:
     dtype: str = "float32"
     video: tuple[int, int, int] = (33, 128, 128)
     width: int = 96
+    motion: tuple[int, int] = (60, 276)
+    mode: str = "text"
+    reference_layers: int = 3
     axis: str | None = None
 
     @property
@@ -62,15 +69,19 @@ class Case:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The inputs, float32, equal on both sides: `x`, `noise` (seeds or batch first), `text`, `negative`; of the
-        VAE `video` or `z`, a normalised latent.
+        VAE `video` or `z`, a normalised latent; of motions `noise`, `text` and `reference`, a batch of each.
         """
         rng = np.random.default_rng(0)
+        draw = lambda *shape: rng.standard_normal(shape).astype(np.float32)
+        if self.work == "motion":
+            frames, channels = self.motion
+            shapes = {"noise": self.motion, "text": self.text, "reference": (frames, channels // 2)}
+            return {name: draw(self.batch, *shape) for name, shape in shapes.items()}
         if self.vae:
             frames, h, w = self.video
             video = rng.uniform(-1, 1, (frames, h, w, 3)).astype(np.float32)
             return {"video": video, "z": rng.standard_normal((frames // 4 + 1, h // 8, w // 8, 16)).astype(np.float32)}
         n = max(self.seeds if self.work == "ensemble" else 1, self.batch)
-        draw = lambda *shape: rng.standard_normal(shape).astype(np.float32)
         return {
             "x": draw(n, *self.latent),
             "noise": draw(n, *self.latent),
@@ -128,6 +139,21 @@ def vae() -> tuple[Case, ...]:
     return (Case("vae_encode", "encode"), Case("vae_decode", "decode"))
 
 
+def motion() -> tuple[Case, ...]:
+    """Sixteen motions of 3 s at once: a small ViMoGen told by text or by references, and one block of the true size."""
+    small: dict[str, Any] = dict(
+        head_dim=32, ffn_dim=512, layers=6, text=(24, 96), batch=16, shift=5.0, axis="seed", work="motion"
+    )
+    true: dict[str, Any] = dict(
+        small, heads=12, head_dim=128, ffn_dim=8960, layers=1, reference_layers=1, text=(226, 4096), steps=5
+    )
+    return (
+        Case("motion_text", **small),
+        Case("motion_reference", mode="motion", **small),
+        Case("motion_block", **true),
+    )
+
+
 def gpu() -> tuple[Case, ...]:
     """The table for one large GPU: Wan 2.1 T2V-1.3B at 480p x 81 frames, random weights, bfloat16."""
     wan: dict[str, Any] = dict(
@@ -161,5 +187,6 @@ COSTS = {
     "preference_1": "a preference step, 1 loser, live reference / what its forwards cost in training steps",
     "preference_3": "the same with 3 losers",
     "preference_stored": "the same with 1 loser and stored reference errors",
+    "motions": "seconds to make 1,000 procedural motions of 3 s",
     "memory": "peak memory / what must be there",
 }

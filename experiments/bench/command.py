@@ -7,6 +7,7 @@
     python -m experiments.bench --rows recording recorded_bytes compiling --pairs 11       vrjax alone, half a minute
     python -m experiments.bench --rows preference_1 preference_3 preference_stored         two minutes
     python -m experiments.bench --rows vae_encode vae_decode        the VAE, minutes
+    python -m experiments.bench --rows motion_text motion_reference motion_block motions       minutes
     python -m experiments.bench --rows memory             Wan 1.3B's shapes in float32: 6 GB on disk, 6 GB of memory
     python -m experiments.bench --rows memory --layers 2  the same in seconds
 
@@ -32,6 +33,10 @@ Rows beside PyTorch, all of them by default (CPU: float32, a model of width 256 
     mfu_forward            operations a second of `forward` (`vrjax.models.wan.flops`) / those of the best sgemm of the
                            same run and library: a share, not a ratio to PyTorch
     vae_encode, vae_decode Wan 2.1's VAE, 33 frames of 128 x 128, beside AutoencoderKLWan; where they are named
+    motion_text            16 motions of 3 s by a ViMoGen of width 128 (6 blocks, 3 of the reference's), 20 steps with
+                           guidance, everything recorded, beside the same in PyTorch (`torch_motion`); where it is named
+    motion_reference       the same from reference motions
+    motion_block           the same from text with one block of the public width, 5 steps
 With --gpu the rows are those of Wan 2.1 T2V-1.3B in bfloat16: `gemm_bf16` (8192 x 8192), `forward` and `guided_loop`
 (4 steps) at 480p x 81 frames, `single` and `ensemble_8` at 240p x 17 frames. Before them every implementation of
 attention and its gradients are compared with float64.
@@ -43,6 +48,7 @@ Rows of vrjax alone, measured where they are named:
     preference_1, _3       a preference step with as many losers and a live reference, beside a training step on as many
                            clips, over the ratio of their forward passes
     preference_stored      the same with one loser and stored reference errors
+    motions                seconds to make 1,000 procedural motions of 3 s, with texts, contacts and 276 channels
     memory                 peak memory of loading and sampling a large model / what must be there
 
 Writes `results.json` (`rows`: name, ratio, low, high, pairs, rounds (the median of each); low to high is the 95 %
@@ -138,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cores = options.cores or allowed
     beside = {case.name: case for case in (cases.gpu() if options.gpu else cases.cpu())}
     names = options.rows or ([] if options.profile else list(beside))
-    beside |= {case.name: case for case in cases.vae()}
+    beside |= {case.name: case for case in (*cases.vae(), *cases.motion())}
     known = [*beside, *cases.COSTS]
     chosen = [beside[name] for name in names if name in beside]
     try:

@@ -25,6 +25,7 @@ from vrjax.align import step as preference
 from vrjax.align.config import AlignConfig, Preference, Reference
 from vrjax.flow import Record, Trajectory, grids, sample
 from vrjax.models.embedded import conditions, shipped
+from vrjax.motion import program, to_276
 from vrjax.plan.jobs import preference as plan
 from vrjax.train import step as training
 from vrjax.train.config import Optim, TrainConfig, load
@@ -32,6 +33,7 @@ from vrjax.train.config import Optim, TrainConfig, load
 LATENT = (9, 10, 10, 3)
 BATCH = 8  # clips, or pairs, in a step
 STEPS = 20
+CLIP = 60  # frames of 3 s
 PREFERENCES = {
     "preference_1": (1, Reference(kind="frozen")),
     "preference_3": (3, Reference(kind="frozen")),
@@ -47,7 +49,8 @@ def cost(name: str, count: int) -> np.ndarray:
     """The ratios of a row (see `cases.COSTS`), of `count` pairs of calls where times are taken."""
     if name in PREFERENCES:
         return _preference(*PREFERENCES[name], count)
-    return {"recording": _recording, "recorded_bytes": _recorded_bytes, "compiling": _compiling}[name](count)
+    rows = {"recording": _recording, "recorded_bytes": _recorded_bytes, "compiling": _compiling, "motions": _motions}
+    return rows[name](count)
 
 
 @functools.cache
@@ -95,6 +98,21 @@ def _compiling(count: int) -> np.ndarray:
         return fresh
 
     return timing.ratios(of(200), of(10), max(3, count // 3))
+
+
+def _motions(count: int) -> np.ndarray:
+    """Seconds for 1,000 motions, each with its text's tokens, its contacts and its 276 channels."""
+
+    def one(key: jax.Array) -> Any:
+        drawn, performed = jax.random.split(key)
+        script = program.draw(drawn, "S")
+        clip = program.perform(performed, script, CLIP + 1)
+        return program.tokens(script, 0), clip.contacts, to_276(*clip.motion)
+
+    run = jax.jit(lambda key: jax.lax.map(lambda keys: jax.vmap(one)(keys), jax.random.split(key, (10, 100))))
+    make = lambda: jax.block_until_ready(run(jax.random.key(0)))
+    make()
+    return np.array([timing.timer(make)()[0] for _ in range(count)])
 
 
 @functools.cache

@@ -130,6 +130,8 @@ def weights(case: Case) -> str:
     """The folder of the random weights of a case's model: cases of one shape share it."""
     if case.vae:
         return f"vae-{case.width}"
+    if case.work == "motion":
+        return f"motion-{case.dim}-{case.layers}"
     return "-".join(
         str(n) for n in (case.heads, case.head_dim, case.ffn_dim, case.layers, case.latent[-1], case.text[1])
     )

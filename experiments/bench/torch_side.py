@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.bench import torch_motion
 from experiments.bench.cases import Case
 
 
@@ -27,6 +28,8 @@ def initialise(case: Case, folder: pathlib.Path) -> None:
     torch = library("torch")
     diffusers = library("diffusers")
 
+    if case.work == "motion":
+        return torch_motion.initialise(case, folder)
     torch.manual_seed(0)
     with torch.device(device()):
         if case.vae:
@@ -82,6 +85,8 @@ def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.n
     diffusers = library("diffusers")
     load_file = library("safetensors.torch").load_file
 
+    if case.work == "motion":
+        return torch_motion.build(case, folder, compiled)
     if case.vae:
         return _vae(case, load_file(folder / "diffusion_pytorch_model.safetensors"))
     dtype = getattr(torch, case.dtype)

@@ -67,6 +67,8 @@ def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.n
     from vrjax.models.wan import conditions
     from vrjax.train import objectives
 
+    if case.work == "motion":
+        return _motion(case, folder)
     if case.vae:  # as pipelines use it
         vae, arrays = wan.load_vae(folder), case.arrays()
         chunk = conditions.chunk_of(arrays["z"].shape, vae.cfg)
@@ -149,6 +151,34 @@ def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.n
     coupled = sampler({"block.1": lambda h: lax.pmean(h, "seed")})
     run = jax.jit(jax.vmap(coupled, in_axes=(None, 0, None), axis_name="seed"))
     return lambda: np.asarray(run(net, arrays["noise"], arrays["text"][0]))
+
+
+def _motion(case: Case, folder: pathlib.Path) -> Callable[[], np.ndarray]:
+    """Sampling a batch of motions, every step recorded; the batch divided over the cores that are devices."""
+    import jax
+    import jax.numpy as jnp
+
+    from vrjax import flow, parallel
+    from vrjax.models import motion
+
+    options = {"mode": case.mode, "unroll": jax.default_backend() == "cpu"}
+    dit = motion.load_dit(folder, heads=case.heads, **options)
+    mesh = parallel.mesh({case.axis: -1}) if case.axis else parallel.mesh({}, devices=jax.devices()[:1])
+    over = jax.sharding.PartitionSpec(case.axis) if case.batch % mesh.size == 0 else jax.sharding.PartitionSpec()
+    arrays = {k: jax.device_put(v, jax.sharding.NamedSharding(mesh, over)) for k, v in case.arrays().items()}
+    dit = jax.device_put(dit, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec()))
+    grid = flow.grids.vimogen(case.steps, case.shift)
+
+    def one(dit, noise, text, reference):
+        if case.mode == "text":
+            velocity = dit.guided(text, jnp.zeros_like(text), case.scale)
+        else:
+            velocity = dit.velocity(reference=reference)
+        return flow.sample(velocity, noise, grid, record=flow.Record())
+
+    run = jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0)))
+    given = [arrays[name] for name in ("noise", "text", "reference")]
+    return lambda: np.asarray(jax.block_until_ready(run(dit, *given)).final)
 
 
 def watch(call: Callable[[], Any], calls: int) -> dict[str, tuple[float, float]]:

@@ -84,6 +84,20 @@ def test_the_vae_beside_diffusers(work, tmp_path):
 
 
 @pytest.mark.parity
+@pytest.mark.parametrize("mode", ["text", "motion"])
+def test_motions_beside_pytorch(mode, tmp_path):
+    """The same numbers from the sides that are timed; a batch of three does not divide over eight devices, eight do."""
+    from experiments.bench import torch_side, vrjax_side
+
+    small = dict(heads=2, head_dim=8, ffn_dim=24, layers=2, motion=(5, 6), reference_layers=1, text=(3, 6), steps=3)
+    case = cases.Case("motion", "motion", batch=3 if mode == "text" else 8, mode=mode, shift=5.0, axis="seed", **small)
+    torch_side.initialise(case, tmp_path / "model")
+    ours, theirs = (side.build(case, tmp_path / "model", False)() for side in (vrjax_side, torch_side))
+    assert ours.shape == (case.batch, 5, 6) and 0 <= paired.compare(case, ours, theirs) < 1e-5
+    assert np.abs(ours - case.arrays()["noise"]).max() > 0.1
+
+
+@pytest.mark.parity
 def test_attention_is_compared_before_a_gpu_is_timed(monkeypatch):
     from experiments.bench import torch_side, vrjax_side
 

@@ -219,7 +219,27 @@ def test_a_hub_that_does_not_answer(online, monkeypatch):
         pipeline.open(ID, download=True)
 
 
-def test_download_needs_a_model(capsys):
-    with pytest.raises(SystemExit):
-        cli.main(["eval", "--download"])
-    assert "--download: there is no --model" in capsys.readouterr().err
+FOLDER = ["sample", "--prompt", "a cat", "--model"]
+FETCHED = [
+    ("there is no --model", ["eval"]),
+    ("there is no --model", ["sample", "maze"]),
+    ("--model {there} is on this machine", [*FOLDER, "{there}"]),
+    ("--model {there} is on this machine", ["eval", "--model", "{there}"]),
+    ("--model {there} is on this machine", ["losers", "clips", "--model", "{there}"]),
+    ("--model {there} is on this machine", ["encode", "clips", "out", "--model", "{there}"]),
+    ("--model worlds is no id OWNER/NAME", ["eval", "--model", "worlds"]),
+    ("--model {hub}/Some-Lab/Tiny.Wan-1B is no id", [*FOLDER, "{hub}/Some-Lab/Tiny.Wan-1B"]),
+    ("--model none/of/these is no id OWNER/NAME", [*FOLDER, "none/of/these"]),
+]
+
+
+@pytest.mark.parametrize(("said", "line"), FETCHED)
+def test_download_is_said_of_an_id_alone(said, line, models, tmp_path, capsys):
+    """A model that is here already is not fetched: the option would change nothing."""
+    laid_out(tmp_path / "hub", models["diffusers"], ["model_index.json"])
+    paths = {"there": models["diffusers"], "hub": tmp_path / "hub"}
+    with pytest.raises(SystemExit) as end:
+        cli.main([*(word.format(**paths) for word in line), "--download"])
+    told = capsys.readouterr().err
+    assert end.value.code == 2 and told.count("\n") == 1 and "--download: " in told
+    assert said.format(**paths) in told

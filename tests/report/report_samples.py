@@ -330,3 +330,53 @@ def page(cases: int = 6, **fields) -> html.Page:
         config={"steps": 20, "shift": 5.0, "worlds": {"maze": 0.5, "ball": 0.5}},
     )
     return html.Page(**{**values, **fields})
+
+
+REST = np.array(
+    [
+        *((0, 0, 0.93), (0.09, 0, 0.88), (-0.09, 0, 0.88), (0, -0.02, 1.04), (0.1, 0.02, 0.48), (-0.1, 0.02, 0.48)),
+        *((0, 0, 1.17), (0.1, -0.02, 0.07), (-0.1, -0.02, 0.07), (0, 0.01, 1.25), (0.11, 0.1, 0.015)),
+        *((-0.11, 0.1, 0.015), (0, 0, 1.45), (0.07, 0, 1.4), (-0.07, 0, 1.4), (0, 0.03, 1.58), (0.18, 0, 1.4)),
+        *((-0.18, 0, 1.4), (0.2, -0.02, 1.13), (-0.2, -0.02, 1.13), (0.21, 0.06, 0.88), (-0.21, 0.06, 0.88)),
+    ],
+    np.float32,
+) * np.float32([-1, 1, 1])  # it faces +y: its left hand is at -x
+LEFT_LEG, RIGHT_LEG = [4, 7, 10], [5, 8, 11]
+
+
+def walk(frames: int = 30, heading: float = 0.0, speed: float = 1.0) -> np.ndarray:
+    """(frame, 22, 3): a body that moves over the floor while its legs swing and its feet leave the floor in turn."""
+    t = np.arange(frames) / 20
+    out = np.repeat(REST[None], frames, 0).copy()
+    for legs, phase in ((LEFT_LEG, 0.0), (RIGHT_LEG, np.pi)):
+        swing = np.sin(2 * np.pi * t + phase)
+        out[:, legs, 1] += 0.25 * swing[:, None] * np.array([0.5, 1, 1])
+        out[:, legs, 2] += 0.15 * np.maximum(0, np.cos(2 * np.pi * t + phase))[:, None]
+    out[..., 0] += speed * t[:, None] * np.sin(heading)
+    out[..., 1] += speed * t[:, None] * np.cos(heading)
+    return out
+
+
+def body(seed: int = 0, *, seeds: int = 3, steps: int = 8, frames: int = 30, **fields) -> html.Body:
+    """A run whose guesses shake less with every step; each seed walks in a direction of its own."""
+    rng = np.random.default_rng(seed)
+    u = np.linspace(1, 0, steps + 1)
+    sigma = (5 * u / (1 + 4 * u))[:steps]
+    clean = np.stack([walk(frames, 0.35 * (i - 1)) for i in range(seeds)])
+    shake = rng.normal(size=(seeds, steps, frames, 22, 3)) * 0.12 * (sigma - sigma[-1])[:, None, None, None]
+    values = dict(
+        name=f"Walk {seed}",
+        prompt="a person walks ahead at a calm pace",
+        joints=np.asarray(clean[:, None] + shake),
+        truth=walk(frames),
+        sigma=sigma,
+        guesses=[[guess_at(s, i, steps, s != 1) for i in range(steps)] for s in range(seeds)],
+        other="another way",
+        world="motion",
+        events=(html.Event(round(steps * 0.4), "the verb is settled"),),
+        maps=[html.LayerMap("Token energy per block", rng.random((seeds, steps, 4, frames)), relative="row")],
+        curves=[
+            html.Curve("Distance from the truth", [html.Series("this run", rng.random((seeds, steps)))], y_label="m")
+        ],
+    )
+    return html.Body(**{**values, **fields})

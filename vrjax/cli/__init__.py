@@ -2,7 +2,7 @@
 
 | file | command |
 | --- | --- |
-| `preview` | look at a task: clips, prompts, answers |
+| `preview`, with `preview_motion` | look at a task: clips, prompts, answers; at motion files in 3-D |
 | `sample`, with `sample_films`, `sample_world` | videos, and every step on the way |
 | `encode`, `losers` | data for training and for preferences |
 | `train`, `align` | training, and training on preferences |
@@ -22,7 +22,7 @@ import sys
 from collections.abc import Sequence
 
 from vrjax.cli import align, claims, convert, encode, evaluate, losers, plan, preview, sample, train
-from vrjax.cli.common import explained, fail, local
+from vrjax.cli.common import check, explained, fail
 
 # Heavy imports (jax, flax, orbax) happen inside the commands: `vrjax --help` answers at once.
 
@@ -34,6 +34,7 @@ A laboratory for video reasoning: train a small video diffusion model on procedu
 watch it think step by step, and measure what it solves.
 
   vrjax preview maze                      look at a world: clips, prompts, answers
+  vrjax preview walk.npy walk.bvh         look at motions in 3-D, side by side
   vrjax sample maze                       sample it with the shipped model; open report.html and scrub the steps
   vrjax train configs/chain_of_steps/smoke.py            every part of training, in under a minute
   vrjax train configs/chain_of_steps/worlds.py           the multi-world model; killed? run it again
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args, rest = _parse(parser, [a for a in argv if a not in ("--debug", "--verbose")])
     args.overrides, args.debug = rest, debug
     try:
-        local(args)
+        check(args)
         args.run(args)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

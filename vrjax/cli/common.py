@@ -38,14 +38,21 @@ def add_model(sub: Any, text: str, **options: Any) -> None:
     )
 
 
-def local(args: argparse.Namespace) -> None:
-    """Raises ValueError for an address where an argument is a path."""
-    from vrjax.files import given
+def check(args: argparse.Namespace) -> None:
+    """Raises ValueError for an address where an argument is a path, and for `--download` where the hub is not asked."""
+    from vrjax.files import given, hub
 
     for name, value in vars(args).items():
         for path in value if isinstance(value, list) else [value]:
             if isinstance(path, pathlib.Path):
                 given.local(path, "--" + name.replace("_", "-"))
+    if not getattr(args, "download", False):
+        return
+    if args.model is None:
+        raise ValueError("--download: there is no --model")
+    if not hub.is_asked(args.model):
+        why = "is on this machine" if args.model.exists() else "is no id OWNER/NAME of the hub"
+        raise ValueError(f"--download: nothing to fetch, --model {args.model} {why}")
 
 
 def offered(yes: bool) -> Callable[[Any], bool]:
@@ -67,8 +74,6 @@ def model_folder(given: pathlib.Path | None, task: str = "", *, download: bool =
     from vrjax.models.wan import folders
 
     if given is None:
-        if download:
-            raise ValueError("--download: there is no --model")
         return shipped.path(shipped.knowing(task))
     if not given.exists() and str(given) in shipped.names():
         return shipped.path(str(given))

@@ -69,7 +69,7 @@ def asked(
     from vrjax import tasks
     from vrjax.models.embedded import folders, shipped
 
-    if model is not None or download:
+    if model is not None:
         path = model_folder(model, download=download)
         return {path: list(worlds or folders.find(path).tasks or tasks.names())}
     out: dict[pathlib.Path, list[str]] = {}

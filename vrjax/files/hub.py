@@ -66,6 +66,11 @@ def is_id(given: str | os.PathLike) -> bool:
     return bool(_ID.fullmatch(os.fspath(given)))
 
 
+def is_asked(given: str | os.PathLike) -> bool:
+    """Whether a name means the hub: it is an id, and neither a path nor a model of a cache that are here."""
+    return is_id(given) and not pathlib.Path(given).exists() and not _below(given).is_dir()
+
+
 def find(given: str | os.PathLike, reader: Reader, *, allow: bool | Callable[[Offer], bool] = False) -> pathlib.Path:
     """The folder of a model, see the module's docstring.
 
@@ -86,10 +91,9 @@ def find(given: str | os.PathLike, reader: Reader, *, allow: bool | Callable[[Of
     path = pathlib.Path(given)
     if path.is_dir():
         return _local(path, reader)
-    below = path.parent.parent / _folder(path.parent.name, path.name)
-    if not path.exists() and below.is_dir():
-        return _local(below, reader)
-    return path if path.exists() or not is_id(given) else _of_id(os.fspath(given), reader, allow)
+    if not path.exists() and _below(path).is_dir():
+        return _local(_below(path), reader)
+    return _of_id(os.fspath(given), reader, allow) if is_asked(given) else path
 
 
 def cache() -> pathlib.Path:
@@ -100,6 +104,12 @@ def cache() -> pathlib.Path:
 
 def _folder(owner: str, name: str) -> str:
     return f"models--{owner}--{name}"
+
+
+def _below(given: str | os.PathLike) -> pathlib.Path:
+    """Of a cache and an id, CACHE/OWNER/NAME: the model's folder in that cache."""
+    path = pathlib.Path(given)
+    return path.parent.parent / _folder(path.parent.name, path.name)
 
 
 def _local(path: pathlib.Path, reader: Reader) -> pathlib.Path:

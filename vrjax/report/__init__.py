@@ -12,6 +12,8 @@
 | `guesses` | what each guess of a run is: right, another answer, unreadable |
 | `html` | one self-contained page |
 | `figures` | figures from the same records |
+| `bodies` | sampled motions: the viewer's record of rows, `.npy` and BVH of them |
+| `skeletons` | bodies: the floor, the feet on it, the view, still pictures |
 | `sheet` | clips of a task as a picture |
 | `tables` | tables of text that may be hostile |
 | `notebook` | what a notebook shows of all this |

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vrjax.report import parts
+from vrjax.report import parts, skeletons
 from vrjax.report.record import Claim
 
+SHORT = 32_767
 LEVELS = 254  # map values take bytes 0..254; 255 means "no value"
 LONGEST_SIDE = 16_384  # pixels: the largest canvas side that all browsers draw
 
@@ -64,7 +65,7 @@ def quantise(values: np.ndarray, relative: str = "all") -> dict[str, Any]:
     data = np.where(np.isnan(values), LEVELS + 1, np.round(np.nan_to_num(unit) * LEVELS)).astype(np.uint8)
     return {
         "shape": list(values.shape),
-        "data": base64.b64encode(data.tobytes()).decode("ascii"),
+        "data": _base64(data),
         "low": low,
         "high": high,
         "relative": relative,
@@ -127,8 +128,10 @@ def layer_map(part: parts.LayerMap) -> dict[str, Any]:
     }
 
 
-def case(part: parts.Case) -> dict[str, Any]:
-    """One case of the scrubber: its videos as sheets, its maps, curves and events."""
+def case(part: parts.Case | parts.Body) -> dict[str, Any]:
+    """One case of the scrubber: its videos as sheets or its joints as numbers, its maps, curves and events."""
+    if isinstance(part, parts.Body):
+        return _body(part)
     x0, truth, noisy = np.asarray(part.x0), part.truth, part.noisy
     # A pixel world stores one pixel a block: same picture, sixteen times less to send. One factor for all three,
     # because the page compares them pixel by pixel.
@@ -147,25 +150,60 @@ def case(part: parts.Case) -> dict[str, Any]:
     }
 
 
-def contact(part: parts.Case, compare: bool) -> dict[str, Any]:
+def _body(part: parts.Body) -> dict[str, Any]:
+    """Joints as little-endian int16: place = middle + unit * number, for each of x, y, z."""
+    joints = np.asarray(part.joints)
+    held = [joints, *([] if part.truth is None else [np.asarray(part.truth)])]
+    low = np.min([one.reshape(-1, 3).min(0) for one in held], 0).astype(np.float64)
+    high = np.max([one.reshape(-1, 3).max(0) for one in held], 0).astype(np.float64)
+    middle, unit = (low + high) / 2, float((high - low).max()) / (2 * SHORT) or 1.0
+    packed = lambda of: _base64(np.round((np.asarray(of, np.float64) - middle) / unit).astype("<i2"))
+    last = np.concatenate([joints[:, -1].reshape(-1, 22, 3), *(one for one in held[1:])])
+    view = skeletons.whole(last, float(part.floor or 0.0))
+    return plain(part, ("joints", "truth", "contacts", "up_axis", "maps")) | {
+        "frames": joints.shape[2],
+        "width": 1,
+        "height": 1,
+        "joints": packed(joints),
+        "truth": None if part.truth is None else packed(part.truth),
+        "middle": middle.tolist(),
+        "unit": unit,
+        "feet": _base64(skeletons.feet(joints, np.asarray(part.contacts), float(part.fps))),
+        "bones": [list(bone) for bone in skeletons.bones()],
+        "view": {**view._asdict(), "centre": view.centre.tolist()},
+        "maps": [layer_map(m) for m in part.maps],
+    }
+
+
+def _base64(array: np.ndarray) -> str:
+    return base64.b64encode(array.tobytes()).decode("ascii")
+
+
+def contact(part: parts.Case | parts.Body, compare: bool) -> dict[str, Any]:
     """What a reader without scripts sees of a case: a still sheet of the first seed, a row a step and a column a frame,
-    or a row an arm at the last step."""
-    x0 = np.asarray(part.x0)
-    steps = np.unique(np.linspace(0, x0.shape[1] - 1, min(8, x0.shape[1])).round().astype(int))
-    frames = np.unique(np.linspace(0, x0.shape[2] - 1, min(9, x0.shape[2])).round().astype(int))
-    k = block_size(x0)
-    shown = (x0[:, -1] if compare else x0[0][steps])[:, frames][..., ::k, ::k, :]
+    or, of arms and of motions without steps, a row each at the last step."""
+    body = isinstance(part, parts.Body)
+    whole = np.asarray(part.joints if body else part.x0)
+    steps = np.unique(np.linspace(0, whole.shape[1] - 1, min(8, whole.shape[1])).round().astype(int))
+    frames = np.unique(np.linspace(0, whole.shape[2] - 1, min(9, whole.shape[2])).round().astype(int))
+    arms = compare or (body and whole.shape[1] == 1)
+    shown = (whole[:, -1] if arms else whole[0][steps])[:, frames]
+    if body:
+        shown = skeletons.pictures(shown, float(part.floor or 0.0))
+    else:
+        k = block_size(whole)
+        shown = shown[..., ::k, ::k, :]
     gap = max(1, shown.shape[-3] // 16)
     shown = np.pad(shown, ((0, 0), (0, 0), (0, gap), (0, gap), (0, 0)), constant_values=255)
     seeds, kept, outcomes = list(part.seeds or ()), list(part.steps or ()), part.outcomes
-    if compare:
+    if arms:
         rows = [f"{name}: {outcomes[i]}" if outcomes else name for i, name in enumerate(seeds)]
     else:
-        told = list(part.guesses[0]) if part.guesses else [None] * x0.shape[1]
+        told = list(part.guesses[0]) if part.guesses else [None] * whole.shape[1]
         name = lambda guess: part.other if guess.kind == "other" else guess.kind
         say = lambda g: "" if g is None else f": {name(g)}" + (f", {g.words}" if g.words else "")
         rows = [f"step {kept[i]}{say(told[i])}" for i in steps.tolist()]
-    what = "the arms" if compare else f"the guesses of {seeds[0]}"
+    what = ("the motions" if body else "the arms") if arms else f"the guesses of {seeds[0]}"
     caption = f"Rows: {what}, from above; columns: frames {', '.join(map(str, frames.tolist()))}."
     about = {"name": part.name, "prompt": part.prompt, "caption": caption, "rows": rows}
     return {**about, "uri": sprite(shown), "alt": f"{part.name}: {len(shown)} x {len(frames)} pictures. {caption}"}
@@ -174,7 +212,7 @@ def contact(part: parts.Case, compare: bool) -> dict[str, Any]:
 def page(part: parts.Page) -> dict[str, Any]:
     """All of the page that its script draws; text goes through the template instead."""
     return {
-        "scrubbers": [{"cases": [case(c) for c in s.cases]} for s in part.scrubbers],
+        "scrubbers": [{"bodies": s.bodies, "cases": [case(c) for c in s.cases]} for s in part.scrubbers],
         "curves": [plain(c) for c in part.curves],
         "maps": [heat_map(m) for m in part.maps],
         "forests": [plain(f) for f in part.forests],

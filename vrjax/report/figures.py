@@ -26,9 +26,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from vrjax.files.writing import atomic
-from vrjax.report.parts import Array, Curve, Effect, Forest, HeatMap, Number, pixels
+from vrjax.report import skeletons
+from vrjax.report.parts import Array, Body, Curve, Effect, Forest, HeatMap, Number, pixels
 
-__all__ = ["COLOURS", "curve", "film_strip", "forest", "grid", "heat_map", "save"]
+__all__ = ["COLOURS", "bodies", "curve", "film_strip", "forest", "grid", "heat_map", "save"]
 
 INK, SOFT, EDGE, NULL = "#14202e", "#56626f", "#d5dbe2", "#76808b"
 COLOURS = {
@@ -201,6 +202,44 @@ def film_strip(
         if title:
             figure.text(0.012, 1 - 0.12 / total[1], title, va="top", fontsize=11, fontweight="bold")
         return figure
+
+
+def bodies(
+    part: Body,
+    *,
+    seed: int = 0,
+    steps: Array | None = None,
+    frames: Array | None = None,
+    title: str = "",
+    width: Number = 6.4,
+    size: int = 160,
+) -> Figure:
+    """A still film strip of skeletons: each row is the guessed motion of one seed at one denoising step, each column a
+    frame; the truth is the last row. Every body is seen from near, over the place where its pelvis is.
+
+    Args:
+        part: the motions; left limbs are drawn blue and right ones red.
+        seed: whose.
+        steps: positions to show, all if left out; negative ones count from the end.
+        frames: likewise; nine of them, evenly, if left out.
+        title, width: as in `film_strip`.
+        size: sides of a picture in pixels.
+
+    Raises:
+        ValueError: a seed, step or frame that the motions lack.
+    """
+    joints, at = np.asarray(part.joints), _positions("seed", [seed], len(part.joints))[0]
+    if frames is None:
+        frames = np.unique(np.linspace(0, joints.shape[2] - 1, min(9, joints.shape[2])).round().astype(int))
+    rows, columns = _positions("steps", steps, joints.shape[1]), _positions("frames", frames, joints.shape[2])
+    drawn = skeletons.pictures(joints[at][np.ix_(rows, columns)], float(part.floor or 0.0), size)
+    truth = None
+    if part.truth is not None:
+        truth = skeletons.pictures(np.asarray(part.truth)[columns], float(part.floor or 0.0), size)
+    pick = lambda row: None if row is None else [row[r] for r in rows]
+    strip = film_strip(drawn, sigma=pick(part.sigma), labels=pick(part.steps), truth=truth, title=title, width=width)
+    strip.axes[0].set_xticklabels([str(column) for column in columns])
+    return strip
 
 
 def grid(

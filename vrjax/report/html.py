@@ -9,6 +9,9 @@
                 curves=[Curve("Candidates", [Series("model", mean, low=lo, high=hi), Series("null", n, role="null")])])
     write("runs/chain_of_steps", page)                                          # -> runs/chain_of_steps/report.html
 
+    walk = Body("walk", "a person walks in a circle", joints, truth=clip.motion.joints)   # (seed, step, frame, 22, 3)
+    write("runs/vimogen", Page("Motion", scrubbers=[Scrubber([walk])]))          # the same panel, with bodies in 3-D
+
 The records and their fields are in `vrjax.report.parts`. The file has everything inside itself and asks the network for
 nothing: its content security policy allows its own one script and one style sheet (by hash) and images from data URIs.
 Strings from data reach the page through Jinja's autoescape or, from the script, as text nodes: never as markup.
@@ -30,6 +33,7 @@ import numpy as np
 from vrjax.files.writing import atomic
 from vrjax.report import _payload
 from vrjax.report.parts import (
+    Body,
     Case,
     Curve,
     Effect,
@@ -46,9 +50,10 @@ from vrjax.report.parts import (
 )
 
 __all__ = [
-    "Effect",
+    "Body",
     "Case",
     "Curve",
+    "Effect",
     "Event",
     "Forest",
     "HeatMap",
@@ -64,7 +69,7 @@ __all__ = [
 ]
 
 VERDICTS = {"reproduced": "yes", "not reproduced": "no", "inconclusive": "open", "not tested": "open"}
-_SCRIPTS = ("core.js", "place.js", "plots.js", "sheet.js", "scrubber.js", "page.js")
+_SCRIPTS = ("core.js", "place.js", "plots.js", "sheet.js", "film.js", "body.js", "scrubber.js", "page.js")
 
 
 def write(path: str | os.PathLike[str], page: Page) -> pathlib.Path:

@@ -94,8 +94,11 @@ def thinned(count: int, most: int) -> list[int]:
 def bounded(case: Any, pixels: int = PIXELS) -> tuple[Any, str]:
     """A case of the scrubber within a number of pixels, and what was left out, in words ("" for nothing).
 
-    In this order, as far as it takes: x_t, steps, seeds, frames, and then the videos are made smaller.
+    In this order, as far as it takes: x_t, steps, seeds, frames, and then the videos are made smaller. A motion's
+    joint counts as two pixels, and its frames are all kept.
     """
+    if not hasattr(case, "x0"):
+        return _bounded_body(case, pixels)
     held: dict[str, int] = dict(zip(("seeds", "steps", "frames"), np.shape(case.x0), strict=False))
     counts, shrink, noisy = _fitting(case, held, pixels)
     left_out = case.noisy is not None and not noisy
@@ -105,9 +108,24 @@ def bounded(case: Any, pixels: int = PIXELS) -> tuple[Any, str]:
     said += ["without x_t"] if left_out else []
     said += [f"videos at 1/{shrink} of their size"] if shrink > 1 else []
     small = _part(case, {name: thinned(held[name], counts[name]) for name in held}, shrink, noisy)
-    return small, f"Shown in part, to keep the notebook small: {', '.join(said)}. The object itself holds all of it."
+    return small, LEFT_OUT.format(", ".join(said))
 
 
+def _bounded_body(body: Any, pixels: int) -> tuple[Any, str]:
+    held: dict[str, int] = dict(zip(("seeds", "steps", "frames"), body.joints.shape, strict=False))
+    room = max(1, pixels // (2 * 22 * held["frames"]))
+    steps = min(held["steps"], max(STEPS, room // held["seeds"]))
+    counts = {"seeds": min(held["seeds"], max(SEEDS, room // steps)), "steps": steps}
+    said = [f"{count} of {held[name]} {name}" for name, count in counts.items() if count < held[name]]
+    if not said:
+        return body, ""
+    seeds, at = (thinned(held[name], count) for name, count in counts.items())
+    there = np.ix_(seeds, at)
+    small = replace(body, joints=body.joints[there], contacts=body.contacts[there], **_kept(body, seeds, at))
+    return small, LEFT_OUT.format(", ".join(said))
+
+
+LEFT_OUT = "Shown in part, to keep the notebook small: {}. The object itself holds all of it."
 ORDER: Mapping[str, int] = {"steps": STEPS, "seeds": SEEDS, "frames": FRAMES}
 
 
@@ -131,15 +149,22 @@ def _part(case: Any, at: Mapping[str, list[int]], shrink: int, noisy: bool) -> A
     seeds, steps, frames = at["seeds"], at["steps"], at["frames"]
     smaller = lambda films: films[..., ::shrink, ::shrink, :]
     film = lambda films: smaller(films[np.ix_(seeds, steps, frames)])
-    pick = lambda row, places: None if row is None else [row[i] for i in places]
-    ours = lambda y: y[seeds] if y is not None and y.ndim == 2 else y
-    thin = lambda one: replace(one, y=ours(one.y), low=ours(one.low), high=ours(one.high))
-    place: dict[int | None, int | None] = {None: None, **{seed: i for i, seed in enumerate(seeds)}}
     return replace(
         case,
         x0=film(case.x0),
         truth=None if case.truth is None else smaller(case.truth[frames]),
         noisy=film(case.noisy) if noisy else None,
+        **_kept(case, seeds, steps),
+    )
+
+
+def _kept(case: Any, seeds: list[int], steps: list[int]) -> dict[str, Any]:
+    """What a case says beside its films or joints, at these seeds and steps."""
+    pick = lambda row, places: None if row is None else [row[i] for i in places]
+    ours = lambda y: y[seeds] if y is not None and y.ndim == 2 else y
+    thin = lambda one: replace(one, y=ours(one.y), low=ours(one.low), high=ours(one.high))
+    place: dict[int | None, int | None] = {None: None, **{seed: i for i, seed in enumerate(seeds)}}
+    return dict(
         steps=pick(case.steps, steps),
         sigma=pick(case.sigma, steps),
         **{name: pick(getattr(case, name), seeds) for name in SEEDED},
@@ -168,7 +193,7 @@ def page(thing: Any) -> str:
 
 
 def case(thing: Any) -> str:
-    """One case of the scrubber."""
+    """One case of the scrubber: videos, or motions."""
     from vrjax.report import html
 
     return page(html.Page(thing.name, scrubbers=[html.Scrubber([thing])]))
@@ -209,6 +234,19 @@ def trajectory(thing: Any) -> str:
             films = films[:, steps]
             return case(html.Case("A trajectory", "", films, steps=sorted(thing.steps), sigma=sigma))
     return fields(thing)
+
+
+def motion(thing: Any) -> str:
+    """A motion in the viewer; a batch of them as so many seeds."""
+    from vrjax.report import html
+
+    joints = thing.joints
+    if _here(joints) and joints.ndim in (3, 4) and 0 not in joints.shape and np.isfinite(joints).all():
+        places = np.asarray(joints)
+        places = places[None] if places.ndim == 3 else places
+        labels = [f"motion {i}" for i in range(len(places))]
+        return case(html.Body(f"{places.shape[1]} frames", "", places[:, None], seeds=labels))
+    return table(("", "shape"), [(name, str(np.shape(part))) for name, part in thing._asdict().items()], "Motion")
 
 
 def _here(array: Any) -> bool:
@@ -260,7 +298,8 @@ def pipeline(thing: Any, more: Sequence[Sequence[Any]] = ()) -> str:
 SHOWS: Mapping[str, Mapping[str, Callable[[Any], str]]] = {
     "vrjax.flow.core": {"Trajectory": trajectory},
     "vrjax.tasks.core": {"Clip": clip},
-    "vrjax.report.parts": {"Page": page, "Case": case},
+    "vrjax.report.parts": {"Page": page, "Case": case, "Body": case},
+    "vrjax.motion.kinematics": {"Motion": motion},
     "vrjax.report.record": {"Claim": lambda one: claims([one])},
     "vrjax.plan.slices": {"Plan": plan},
     "vrjax.plan.single": {"Account": plan},

@@ -18,7 +18,7 @@ Drawn = parts.Curve | parts.HeatMap | parts.Forest | Figure
 
 def write(folder: pathlib.Path, page: parts.Page, drawn: Mapping[str, Drawn] | None = None) -> None:
     """`report.html`, `figures/<name>.png`, and for every case of the page its last estimate as a video and, where it
-    has several steps, a strip of them.
+    has several steps, a strip of them; of motions a strip of skeletons.
 
     Args:
         folder: of the run.
@@ -30,6 +30,10 @@ def write(folder: pathlib.Path, page: parts.Page, drawn: Mapping[str, Drawn] | N
         draw(folder / "figures" / f"{name}.png", part)
     for case in (case for scrubber in page.scrubbers for case in scrubber.cases):
         name = writing.slug(case.name)
+        if isinstance(case, parts.Body):
+            chosen = np.unique(np.linspace(0, case.joints.shape[1] - 1, 6).round().astype(int))
+            figures.save(figures.bodies(case, steps=chosen), folder / "figures" / f"steps_{name}.png")
+            continue
         film = pixels.to_float(case.x0[0, -1])
         mp4.write(folder / "videos" / f"{name}.mp4", film, fps=4, upscale=6, codec=mp4.PLAYED)
         steps = case.x0.shape[1]

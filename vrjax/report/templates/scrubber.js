@@ -1,54 +1,27 @@
-// The scrubber: one case, one seed, one step, one frame in view; everything on the bench follows.
-const INK = { threshold: 0.22, floor: 0.06, wrong: [255, 45, 150], missing: [0, 190, 235] };
+// The scrubber: one case, one seed, one step, one frame in view; everything on the bench follows. How a case looks is
+// its look's: `filmLook` of videos, `bodyLook` of motions. A look has
+//   open(spec) -> Promise of a function that brings the case into view, opens(spec) -> where it opens first;
+//   paint(canvas, what, at), put(context, left, top, wide, tall, what, at), what being "guess", "seed", "truth", "noisy";
+//   preview(spec, canvas), told(at) -> words, shown(), key(event, control, anywhere) -> whether it was its own;
+//   pace, milliseconds a frame, and plays, what the space key and a tap play ("frame"), null for the main slider.
 const WORDS = { right: "right", unreadable: "unreadable" }; // what a guess is; the case names "other"
 
 function scrubberPanel(root, spec, index) {
   const refs = {};
   for (const node of root.querySelectorAll("[data-ref]")) refs[node.dataset.ref] = node;
-  const state = { case: 0, seed: 0, step: 0, frame: 0, overlay: "picture" };
-  let current = null; // the case in view, with its pictures decoded
+  const state = { case: 0, seed: 0, step: 0, frame: 0 };
+  let current = null; // {spec} of the case in view
   let followers = []; // its maps and curves
   let timer = null;
   let opening = 0; // counts the cases that were asked for: pictures that come late are of no use
   const compare = root.classList.contains("compare");
-
-  // ---- pictures ------------------------------------------------------------------------------------------------
-  const distance = (a, i, b, j) => Math.max(Math.abs(a[i] - b[j]), Math.abs(a[i + 1] - b[j + 1]), Math.abs(a[i + 2] - b[j + 2])) / 255;
-
-  // One cell as ImageData, with the chosen overlay: `wrong ink` is what the guess draws where the truth leaves the
-  // first frame alone; `missing ink` is where the truth draws and the guess differs.
-  function cell(seed, step, frame, overlay = state.overlay) {
-    const { width, height } = current.spec;
-    const image = cut(current.x0[seed], step, frame, width, height);
-    if (overlay === "picture" || !current.truth) return image;
-    const pixels = image.data;
-    const truth = cut(current.truth, 0, frame, width, height).data;
-    const first = cut(current.truth, 0, 0, width, height).data;
-    for (let i = 0; i < pixels.length; i += 4) {
-      const off = distance(pixels, i, truth, i);
-      if (overlay === "difference") {
-        const c = GLOW_TABLE[Math.round(254 * off)];
-        [pixels[i], pixels[i + 1], pixels[i + 2]] = c;
-        continue;
-      }
-      const inked = distance(truth, i, first, i) > INK.threshold;
-      const tint = inked ? INK.missing : INK.wrong;
-      const amount = off < INK.floor ? 0 : Math.min(1, 0.25 + off);
-      const grey = 0.55 * (0.3 * pixels[i] + 0.59 * pixels[i + 1] + 0.11 * pixels[i + 2]) + 60;
-      for (let k = 0; k < 3; k += 1) pixels[i + k] = grey + (tint[k] - grey) * amount;
-    }
-    return image;
-  }
-
-  function paint(canvas, image) {
-    canvas.width = image.width;
-    canvas.height = image.height;
-    canvas.getContext("2d").putImageData(image, 0, 0);
-  }
+  const still = root.classList.contains("still"); // motions without steps: nobody's guesses
+  const panel = { root, refs, state, compare, still, go, show, stop, play, main, playing: () => timer !== null };
+  const look = (spec.bodies ? bodyLook : filmLook)(panel);
 
   // ---- everything that depends on where we are -----------------------------------------------------------------
 
-  const view = () => current && { ...current, state, cell };
+  const view = () => current && { ...current, state, look };
   const drawSheet = contactSheet(refs.sheet, refs.sheetCanvas, view, go, stop);
 
   function go(changes, kept = true) {
@@ -58,7 +31,7 @@ function scrubberPanel(root, spec, index) {
     if (changes.seed !== undefined) state.seed = clamp(changes.seed, 0, seeds.length - 1);
     if (changes.step !== undefined) state.step = clamp(changes.step, 0, steps.length - 1);
     if (changes.frame !== undefined) state.frame = clamp(changes.frame, 0, frames - 1);
-    if (changes.overlay !== undefined) state.overlay = changes.overlay;
+    if (changes.overlay !== undefined) state.overlay = changes.overlay; // of videos
     if (kept) activeScrubber = index;
     show();
     if (kept) place.write(here(), state.seed !== before);
@@ -75,14 +48,16 @@ function scrubberPanel(root, spec, index) {
   }
 
   function show() {
-    const { steps, sigma, frames, seeds, outcomes, solved, noisy, guesses } = current.spec;
+    const { steps, sigma, frames, seeds, outcomes, solved, noisy, truth, guesses } = current.spec;
     const grid = steps[state.step];
-    paint(refs.big, cell(state.seed, state.step, state.frame));
-    if (current.truth) paint(refs.truth, cut(current.truth, 0, state.frame, current.spec.width, current.spec.height));
-    if (noisy) paint(refs.noisy, cut(current.noisy[state.seed], state.step, state.frame, current.spec.width, current.spec.height));
+    if (!compare) look.paint(refs.big, "guess", state);
+    if (truth && !compare) look.paint(refs.truth, "truth", state);
+    if (noisy && !compare) look.paint(refs.noisy, "noisy", state);
     const noise = sigma ? `, noise level ${number(sigma[state.step])}` : "";
     const guess = guesses ? `; this guess: ${told(state.seed, state.step)}` : "";
-    refs.big.setAttribute("aria-label", `The model's guess at step ${grid}${noise}, frame ${state.frame}${guess}`);
+    const where = `${still ? "" : `step ${grid}${noise}, `}frame ${state.frame}${guess}${look.told(state)}`;
+    refs.big.setAttribute("aria-label", `${still ? `${seeds[state.seed]},` : "The model's guess at"} ${where}`);
+    if (still) refs.bigLabel.textContent = seeds[state.seed];
     refs.truth.setAttribute("aria-label", `${current.spec.truthLabel}, frame ${state.frame}`);
     refs.noisy.setAttribute("aria-label", `The noisy state at step ${grid}, frame ${state.frame}`);
     for (const [name, last] of [["step", steps.length - 1], ["frame", frames - 1]]) {
@@ -108,17 +83,15 @@ function scrubberPanel(root, spec, index) {
     refs.eventLine.textContent = now.length ? `Here: ${now.join("; ")}` : "";
     refs.eventLine.hidden = !events.length;
     drawEvents(events);
-    if (compare && current.truth) paint(refs.seeds.querySelector(".panel canvas"), cut(current.truth, 0, state.frame, current.spec.width, current.spec.height));
-    [...refs.seeds.querySelectorAll("label canvas")].forEach((canvas, seed) => paint(canvas, cell(seed, state.step, state.frame)));
+    if (compare && truth) look.paint(refs.seeds.querySelector(".panel canvas"), "truth", state);
+    [...refs.seeds.querySelectorAll("label canvas")].forEach((canvas, seed) => look.paint(canvas, compare ? "guess" : "seed", { ...state, seed }));
     [...refs.seeds.querySelectorAll("input")].forEach((input, seed) => { input.checked = seed === state.seed; });
-    drawSheet();
+    if (!timer || onScreen(refs.sheet)) drawSheet(); // a phone that plays has other things to draw; stopping shows all
     followers.forEach((follow) => follow(grid, state.seed, state.step, state.frame));
     announceStep(index, grid);
-    if (!timer) refs.status.textContent = `${seeds[state.seed]}, step ${grid}${noise}, frame ${state.frame}${guess}`;
-    refs.overlayKey.replaceChildren();
-    if (state.overlay === "ink") refs.overlayKey.append(element("i", { class: "swatch wrong" }), "drawn where the truth draws nothing ", element("i", { class: "swatch missing" }), "not drawn, or drawn otherwise");
-    if (state.overlay === "difference") refs.overlayKey.append("Largest colour difference from the truth: dark is none, bright is all.");
-    Object.assign(root.dataset, { case: state.case, seed: state.seed, step: grid, frame: state.frame, overlay: state.overlay });
+    if (!timer) refs.status.textContent = `${seeds[state.seed]}, ${where}`;
+    look.shown();
+    Object.assign(root.dataset, { case: state.case, seed: state.seed, step: grid, frame: state.frame });
   }
 
   function drawEvents(events) {
@@ -188,26 +161,24 @@ function scrubberPanel(root, spec, index) {
   }
 
   // ---- choosing a case -----------------------------------------------------------------------------------------
-  // at: {seed, step (of the noise grid), frame}; what is not given is kept, or the last frame of the first step.
+  // at: {seed, step (of the noise grid), frame}; what is not given is kept, but a video shows its last frame.
   async function open(which, at = {}) {
     stop();
     const asked = ++opening;
     const chosen = spec.cases[which];
-    const [x0, noisy, truth] = await Promise.all([
-      Promise.all(chosen.x0.map(sheet)),
-      chosen.noisy ? Promise.all(chosen.noisy.map(sheet)) : null,
-      chosen.truth ? sheet(chosen.truth) : null,
-    ]);
+    const enter = await look.open(chosen);
     if (asked !== opening) return;
     const share = current ? state.step / Math.max(1, current.spec.steps.length - 1) : 0;
-    current = { spec: chosen, x0, noisy, truth };
+    current = { spec: chosen };
+    const { truth, noisy } = chosen;
+    enter();
     state.case = which;
     state.seed = clamp(at.seed ?? state.seed, 0, chosen.seeds.length - 1);
     state.step = at.step === undefined ? Math.round(share * (chosen.steps.length - 1)) : nearestStep(at.step);
-    state.frame = clamp(at.frame ?? chosen.frames - 1, 0, chosen.frames - 1);
-    if (!truth) state.overlay = "picture";
+    state.frame = clamp(at.frame ?? (look.plays ? state.frame : chosen.frames - 1), 0, chosen.frames - 1);
     refs.cases.querySelectorAll("input").forEach((input, i) => { input.checked = i === which; });
     refs.prompt.textContent = chosen.prompt;
+    refs.prompt.hidden = !chosen.prompt;
     refs.world.textContent = chosen.world;
     refs.world.hidden = !chosen.world;
     refs.note.textContent = chosen.note;
@@ -215,13 +186,11 @@ function scrubberPanel(root, spec, index) {
     refs.truthFigure.hidden = !truth;
     refs.noisyFigure.hidden = !noisy;
     refs.screens.classList.toggle("alone", !truth && !noisy);
-    refs.overlay.hidden = !truth;
-    refs.overlay.querySelectorAll("input").forEach((input) => { input.checked = input.value === state.overlay; });
     for (const [name, count] of [["step", chosen.steps.length], ["frame", chosen.frames]]) {
       refs[name].max = count - 1;
       for (const node of [refs[name].closest("label"), refs[name === "step" ? "playStep" : "playFrame"], refs[`${name}Out`]]) node.hidden = count < 2;
     }
-    refs.sheetFigure.hidden = compare && chosen.steps.length < 2;
+    refs.sheetFigure.hidden = still || (compare && chosen.steps.length < 2);
     refs.guessRow.hidden = !chosen.guesses;
     refs.ticks.replaceChildren(...(chosen.guesses ? chosen.steps.map((_, i) => {
       const tick = element("i", {});
@@ -229,6 +198,7 @@ function scrubberPanel(root, spec, index) {
       return tick;
     }) : []));
     refs.otherName.textContent = chosen.other;
+    refs.seeds.style.setProperty("--panels", chosen.seeds.length + (truth ? 1 : 0));
     refs.seeds.style.setProperty("--panel", `${Math.round(clamp(140 * Math.sqrt(chosen.width / chosen.height), 140, 440))}px`);
     refs.seeds.hidden = chosen.seeds.length < 2 && !compare;
     refs.seeds.querySelectorAll("label, .panel").forEach((label) => label.remove());
@@ -243,8 +213,8 @@ function scrubberPanel(root, spec, index) {
     });
     refs.instruments.replaceChildren();
     followers = [...chosen.maps.map(layerMap), ...chosen.curves.map(caseCurve)];
+    root.dataset.ready = "true"; // before it is drawn: what is not laid out has no size
     show();
-    root.dataset.ready = "true";
   }
 
   function nearestStep(step) {
@@ -271,7 +241,7 @@ function scrubberPanel(root, spec, index) {
       const words = element("span", { class: "words" }, element("span", { class: "name", dir: "auto" }, one.name), seeds);
       if (one.solved) words.append(element("span", { class: "unseen" }, `, ${one.solved.filter(Boolean).length} of ${one.solved.length} solved`));
       refs.cases.append(element("label", {}, input, element("span", { class: "thumb" }, canvas), words));
-      sheet(one.truth || one.x0[0]).then((data) => paint(canvas, cut(data, one.truth ? 0 : one.steps.length - 1, one.frames - 1, one.width, one.height)));
+      look.preview(one, canvas);
     }
   }
 
@@ -292,7 +262,7 @@ function scrubberPanel(root, spec, index) {
     const last = () => (what === "step" ? current.spec.steps.length : current.spec.frames) - 1;
     if (last() < 1) return;
     if (once || state[what] === last()) go({ [what]: 0 }, !once);
-    const pace = what === "step" ? clamp(4500 / (last() + 1), 60, 320) : 160;
+    const pace = what === "step" ? clamp(4500 / (last() + 1), 60, 320) : look.pace;
     const id = setInterval(() => {
       if (state[what] < last()) go({ [what]: state[what] + 1 }, !once);
       else if (what === "frame" && !once) go({ frame: 0 });
@@ -302,7 +272,9 @@ function scrubberPanel(root, spec, index) {
     refs[what === "step" ? "playStep" : "playFrame"].setAttribute("aria-pressed", "true");
   }
 
-  const main = () => (current.spec.steps.length > 1 ? "step" : "frame");
+  function main() {
+    return current.spec.steps.length > 1 ? "step" : "frame";
+  }
 
   // anywhere: no control has the focus, so only keys that do not type and do not scroll this page are taken.
   function keys(event, anywhere = false) {
@@ -311,19 +283,22 @@ function scrubberPanel(root, spec, index) {
     const moves = { ArrowLeft: { step: state.step - 1 }, ArrowRight: { step: state.step + 1 }, Home: { step: 0 }, End: { step: last } };
     if (!anywhere) Object.assign(moves, { ArrowUp: { frame: state.frame - 1 }, ArrowDown: { frame: state.frame + 1 } });
     if (main() === "frame") Object.assign(moves, { ArrowLeft: { frame: state.frame - 1 }, ArrowRight: { frame: state.frame + 1 }, Home: { frame: 0 }, End: { frame: current.spec.frames - 1 } });
-    const control = event.target.closest("input, button, summary, a, [tabindex]:not([data-ref=sheet])");
-    if (moves[event.key] && !control) {
+    const control = event.target.closest("input, button, summary, a, [tabindex]:not([data-ref=sheet], [data-ref=view])");
+    if (look.key(event, control, anywhere)) {
+      event.preventDefault();
+    } else if (moves[event.key] && !control) {
       stop();
       go(moves[event.key]);
-    } else if (event.key === " " && !control) play(main());
+    } else if (event.key === " " && !control) play(look.plays || main());
     else if (anywhere) return;
-    else if (event.key === "o" && current.truth) {
-      const next = state.overlay === "ink" ? "picture" : "ink";
-      refs.overlay.querySelectorAll("input").forEach((input) => { input.checked = input.value === next; });
-      go({ overlay: next });
-    } else if (/^[1-9]$/.test(event.key) && Number(event.key) <= current.spec.seeds.length) go({ seed: Number(event.key) - 1 });
+    else if (/^[1-9]$/.test(event.key) && Number(event.key) <= current.spec.seeds.length) go({ seed: Number(event.key) - 1 });
     else return;
     event.preventDefault();
+  }
+
+  function onScreen(node) {
+    const box = node.getBoundingClientRect();
+    return box.bottom > 0 && box.top < window.innerHeight;
   }
 
   function inView() {
@@ -331,29 +306,10 @@ function scrubberPanel(root, spec, index) {
     return box.bottom > 80 && box.top < window.innerHeight - 80;
   }
 
-  // Dragging over the picture moves through the steps, a tap plays; up and down still scroll the page.
-  let drag = null;
-  refs.big.addEventListener("pointerdown", (event) => {
-    const playing = timer !== null;
-    stop();
-    refs.big.setPointerCapture(event.pointerId);
-    drag = { x: event.clientX, from: state[main()], moved: false, playing };
-  });
-  refs.big.addEventListener("pointermove", (event) => {
-    if (!drag || event.buttons !== 1) return;
-    const count = main() === "step" ? current.spec.steps.length : current.spec.frames;
-    const by = Math.round(((event.clientX - drag.x) / refs.big.clientWidth) * count);
-    drag.moved = drag.moved || Math.abs(event.clientX - drag.x) > 6;
-    if (drag.moved) go({ [main()]: drag.from + by });
-  });
-  refs.big.addEventListener("pointerup", () => { if (drag && !drag.moved && !drag.playing) play(main()); drag = null; });
-  refs.big.addEventListener("pointercancel", () => { drag = null; });
-
   refs.step.addEventListener("input", () => { stop(); go({ step: Number(refs.step.value) }); });
   refs.frame.addEventListener("input", () => { stop(); go({ frame: Number(refs.frame.value) }); });
   refs.playStep.addEventListener("click", () => play("step"));
   refs.playFrame.addEventListener("click", () => play("frame"));
-  refs.overlay.addEventListener("change", (event) => go({ overlay: event.target.value }));
   root.addEventListener("keydown", keys);
   document.addEventListener("keydown", (event) => {
     if (event.target === document.body && index === activeScrubber && current && inView()) keys(event, true);
@@ -364,14 +320,14 @@ function scrubberPanel(root, spec, index) {
     // Back, forward, or another address: go where it says, or to where the page opens.
     restore(at) {
       const which = at ? clamp(at.case, 0, spec.cases.length - 1) : 0;
-      const to = at ? { seed: at.seed, step: at.step, frame: at.frame ?? undefined } : { seed: 0, step: 0 };
+      const to = at ? { seed: at.seed, step: at.step, frame: at.frame ?? undefined } : look.opens(spec.cases[which]);
       if (at) activeScrubber = index;
       return open(which, to);
     },
     start(at) {
       caseButtons();
-      const first = () => { if (!at && index === 0 && !window.matchMedia("(prefers-reduced-motion: reduce)").matches) play(main(), true); };
-      this.restore(at).then(() => { whenSized(refs.sheet, drawSheet); first(); }).catch((error) => {
+      const first = () => { if (!at && index === 0 && !window.matchMedia("(prefers-reduced-motion: reduce)").matches) play(look.plays || main(), true); };
+      this.restore(at).then(() => { whenSized(root.querySelector(".stage"), () => show()); first(); }).catch((error) => {
         root.append(element("p", { class: "card" }, `This panel could not be drawn: ${error.message}.`));
         throw error;
       });

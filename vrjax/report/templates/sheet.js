@@ -3,16 +3,15 @@ const MOST_STEPS = 12;
 const MOST_FRAMES = 9;
 const TALL = { right: 9, other: 6, unreadable: 2 }; // of a guess's tick: its height says what its colour says
 
-// view() -> {spec, truth, state, cell(seed, step, frame)}, or null before the pictures are there; go(changes).
+// view() -> {spec, state, look}, or null before the case is there; go(changes).
 function contactSheet(box, canvas, view, go, stop) {
-  const scratch = document.createElement("canvas");
   let layout = null;
 
   function draw() {
     const now = view();
     if (!now || !box.clientWidth) return;
-    const { spec, state, truth } = now;
-    const { width, height, frames, steps, sigma, guesses } = spec;
+    const { spec, state, look } = now;
+    const { width, height, frames, steps, sigma, guesses, truth } = spec;
     const total = box.clientWidth;
     const margin = { left: 44, top: 20 + (sigma ? 15 : 0) + (guesses ? 12 : 0), gap: 3 };
     const columns = pick(steps.length, clamp(Math.floor((total - margin.left) / 40) - (truth ? 1 : 0), 3, MOST_STEPS), state.step);
@@ -38,12 +37,8 @@ function contactSheet(box, canvas, view, go, stop) {
       context.textAlign = align;
       context.fillText(text, px, py);
     };
-    const put = (image, left, top) => {
-      scratch.width = width;
-      scratch.height = height;
-      scratch.getContext("2d").putImageData(image, 0, 0);
-      context.imageSmoothingEnabled = width > size * ratio;
-      context.drawImage(scratch, left, top, size, tall);
+    const put = (what, at, left, top) => {
+      look.put(context, left, top, size, tall, what, { ...state, ...at });
       context.lineWidth = 1;
       context.strokeStyle = theme("--edge");
       context.strokeRect(left - 0.5, top - 0.5, size + 1, tall + 1);
@@ -62,11 +57,11 @@ function contactSheet(box, canvas, view, go, stop) {
         context.fillStyle = theme(`--${kind}`);
         context.fillRect(x(c) + size / 2 - 4, margin.top - 3 - TALL[kind], 8, TALL[kind]);
       }
-      rows.forEach((frame, r) => put(now.cell(state.seed, step, frame), x(c), y(r)));
+      rows.forEach((frame, r) => put("seed", { step, frame }, x(c), y(r)));
     });
     if (truth) {
       write("truth", x(columns.length) + size / 2, 9, "center");
-      rows.forEach((frame, r) => put(cut(truth, 0, frame, width, height), x(columns.length), y(r)));
+      rows.forEach((frame, r) => put("truth", { frame }, x(columns.length), y(r)));
     }
     rows.forEach((frame, r) => write(`${r ? "" : "frame "}${frame}`, margin.left - 7, y(r) + tall / 2, "right", r === row));
     for (const [wide, tone] of [[5, theme("--card")], [3, lamp]]) {
