@@ -13,6 +13,8 @@ from flax import nnx
 from vrjax.align.config import AlignConfig, Preference, Rollout
 from vrjax.models import wan
 from vrjax.models.wan import WanConfig
+from vrjax.motion import Motion, program
+from vrjax.motion.rotations import about
 from vrjax.train.config import Checkpoint, Data, Optim, TrainConfig, Validate
 
 # Four heads and sizes that four devices divide; 4 latent frames of 10 x 10 are 16 tokens, a clip of a task 36.
@@ -185,3 +187,13 @@ def realdpo():
         prompts=2,
         resamples=200,
     )
+
+
+def performance(key, script, frames=60, *, duration=None) -> program.Performance:
+    """In the place of `program.perform`, which takes seconds to compile: each action has a pose of its own, which each
+    key moves a little; the first joint's angle, in hundredths of a radian, is the duration."""
+    pose = jax.random.normal(jax.random.fold_in(jax.random.key(0), script.lower), (22, 3))
+    joints = pose + jnp.arange(frames)[:, None, None] * 0.01 * jax.random.normal(key, (22, 3))
+    still = jnp.broadcast_to(jnp.eye(3), (frames, 22, 3, 3))
+    body = still[:, 1:].at[:, 0].set(about("z", jnp.asarray(0.01 * (frames if duration is None else duration))))
+    return program.Performance(Motion(joints, still[:, 0], body, joints[:, 0]), jnp.ones((frames, 2), bool))

@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 from safetensors.numpy import load_file, save_file
 
-from vrjax.files import writing
+from vrjax.files import kept
 from vrjax.flow import draws
 from vrjax.motion import program
 from vrjax.motion.program import verbs
@@ -126,7 +126,7 @@ def train(steps: int = STEPS, frames: int = 60, seed: int = SEED) -> Recogniser:
             logits, has = nnx.merge(graph, weights)(joints), _has(script)
             right = script._asdict() | {"count": script.count - 1}
             error = lambda name: optax.softmax_cross_entropy_with_integer_labels(logits[name], right[name])
-            return sum(jnp.where(has[name], error(name), 0.0) for name in SIZES)  # type: ignore[return-value]
+            return jnp.sum(jnp.stack([jnp.where(has[name], error(name), 0.0) for name in SIZES]))
 
         return jnp.mean(jax.vmap(one)(jax.random.split(key, BATCH)))
 
@@ -141,14 +141,15 @@ def train(steps: int = STEPS, frames: int = 60, seed: int = SEED) -> Recogniser:
 
 
 def trained(folder: pathlib.Path) -> Recogniser:
-    """The recogniser that is kept in `folder`, or a new one, kept there."""
-    file = folder / f"recogniser-{SEED}-{STEPS}.safetensors"
+    """The recogniser that is kept in `folder`, or a new one, kept there; see `vrjax.files.kept.file`."""
+
+    def make(scratch: pathlib.Path) -> None:
+        leaves = jax.tree.leaves(nnx.split(train())[1])
+        save_file({str(i): np.asarray(x) for i, x in enumerate(leaves)}, scratch)
+
+    path = folder / "recogniser.safetensors"
+    kept.file(path, {"seed": SEED, "steps": STEPS, "code": kept.source(__name__)}, make)
     graph, like = nnx.split(nnx.eval_shape(lambda: Recogniser(nnx.Rngs(0))))
     leaves, tree = jax.tree.flatten(like)
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        found = jax.tree.leaves(nnx.split(train())[1])
-        with writing.atomic(file) as scratch:
-            save_file({str(i): np.asarray(x) for i, x in enumerate(found)}, scratch)
-    kept = load_file(file)
-    return nnx.merge(graph, tree.unflatten([jnp.asarray(kept[str(i)]) for i in range(len(leaves))]))
+    found = load_file(path)
+    return nnx.merge(graph, tree.unflatten([jnp.asarray(found[str(i)]) for i in range(len(leaves))]))

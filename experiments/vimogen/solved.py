@@ -35,6 +35,8 @@ from vrjax.train.config import TrainConfig
 SEED = 9001  # of the test motions
 BANK = 2000  # motions of training that are looked through for the nearest caption
 GROUP = 32  # motions at a time
+RULES = jax.jit(jax.vmap(predicates.agrees))
+SEEN = jax.jit(jax.vmap(recogniser.recognise, (None, 0)))
 TRUTH, FROZEN, NEAREST, TEXT, MOTION = "ground truth", "frozen pose", "nearest caption", "from text", "from reference"
 
 
@@ -64,6 +66,7 @@ def joints_of(rows: Float[Array, "t 276"], path: str = "velocity") -> Float[Arra
     return from_276(rep276.denormalise(rows, scale.load()), path=path).joints
 
 
+@functools.partial(jax.jit, static_argnames=("split", "count", "rows", "text", "paraphrase"))
 def items(split: str, count: int, rows: int, text: tuple[int, int], *, paraphrase: int | None = None) -> Items:
     """The first `count` test motions of a set; captions in words of training, or in one paraphrase."""
 
@@ -76,10 +79,10 @@ def items(split: str, count: int, rows: int, text: tuple[int, int], *, paraphras
         poor, _ = reference.corrupt(true, valid, reference.draw(keys[2], rows))
         return Items(script, captions.of_tokens(words, *text), joints_of(latent), poor)
 
-    return jax.jit(lambda: jax.lax.map(one, jnp.arange(count), batch_size=GROUP))()
+    return jax.lax.map(one, jnp.arange(count), batch_size=GROUP)
 
 
-@functools.partial(jax.jit, static_argnames=("spec", "seed", "count"))
+@functools.partial(jax.jit, static_argnames=("spec", "count"))
 def nearest(
     spec: motions.Motions, seed: int, asked: Float[Array, "n l d"], count: int = BANK
 ) -> Float[Array, "n t 22 3"]:
@@ -97,7 +100,7 @@ def closest(asked: Float[Array, "n l d"], texts: Float[Array, "m l d"]) -> Int[A
     return jnp.argmax(unit(asked) @ unit(texts).T, -1)
 
 
-@functools.partial(jax.jit, static_argnames=("asked", "branch", "seed"))
+@functools.partial(jax.jit, static_argnames=("asked", "branch"))
 def generate(model: Any, items: Items, asked: Asked, branch: str, seed: int = 0) -> Float[Array, "n t 22 3"]:
     """A motion of the model for each item, from its text (guided against the empty one) or from its reference."""
     grid, rows = grids.vimogen(asked.steps, asked.shift or 1.0), items.reference.shape[1]
@@ -118,8 +121,7 @@ def generate(model: Any, items: Items, asked: Asked, branch: str, seed: int = 0)
 def shares(judge: recogniser.Recogniser, scripts: program.Script, joints: Float[Array, "n t 22 3"]) -> dict[str, Any]:
     """Shares of motions that do what their scripts say, by both judges, with Wilson's intervals; and how often these
     agree with each other."""
-    rules = jax.jit(jax.vmap(predicates.agrees))(scripts, joints)
-    seen = jax.jit(jax.vmap(recogniser.recognise, (None, 0)))(judge, joints)
+    rules, seen = RULES(scripts, joints), SEEN(judge, joints)
     parts = recogniser.agrees(scripts, seen)
     out: dict[str, Any] = {"n": len(joints)}
     for name, solved in (("predicates", rules), ("recogniser", parts.all)):

@@ -1,16 +1,18 @@
 """Shares of solved motions: what the recogniser sees of a motion, what counts as agreement, and the whole table."""
 
-import functools
+import dataclasses
 import json
 import pathlib
 
 import jax
 import numpy as np
 import pytest
+import tiny
 from flax import nnx
 from scipy.spatial.transform import Rotation
 
 from experiments.vimogen import recogniser, solved
+from vrjax.data import motions
 from vrjax.data.motions import Motions
 from vrjax.files import writing
 from vrjax.models import motion as motion_models
@@ -19,6 +21,7 @@ from vrjax.motion import program
 from vrjax.train.config import Data, TrainConfig, Validate
 
 ROWS, TEXT = 24, (24, 12)
+FEATURES, LOGITS = jax.jit(recogniser.features), jax.jit(lambda judge, joints: judge(joints))
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +32,18 @@ def judge():
 
 @pytest.fixture(scope="module")
 def items():
-    return solved.items("S", 8, ROWS, TEXT)
+    return solved.items("S", 8, ROWS, TEXT, paraphrase=None)
 
 
 def test_features_do_not_know_where_a_motion_is_drawn(items):
     joints = np.asarray(items.joints[0], np.float64)
     turned = joints @ Rotation.from_euler("z", 0.7).as_matrix().T + [3.0, -2.0, 0.5]
-    np.testing.assert_allclose(recogniser.features(turned), recogniser.features(joints), atol=1e-4)
+    np.testing.assert_allclose(FEATURES(turned), FEATURES(joints), atol=1e-4)
 
 
 def test_features_are_the_joints_in_the_bodys_heading(items):
     """The right hip is to the right, and ways are ten times the differences where the heading is held."""
-    rows = np.asarray(recogniser.features(items.joints[0])).reshape(ROWS, 44, 3)
+    rows = np.asarray(FEATURES(items.joints[0])).reshape(ROWS, 44, 3)
     joints = np.asarray(items.joints[0])
     np.testing.assert_allclose(
         rows[:, 2, 0] - rows[:, 1, 0], np.hypot(*(joints[:, 2] - joints[:, 1])[:, :2].T), rtol=1e-4
@@ -69,16 +72,21 @@ def test_parts_that_a_script_does_not_have_agree_with_everything():
 def test_a_recogniser_is_kept(tmp_path, judge, items, monkeypatch):
     monkeypatch.setattr(recogniser, "train", lambda: judge)
     made = recogniser.trained(tmp_path / "new")
-    monkeypatch.setattr(recogniser, "train", lambda: pytest.fail("trained again"))
-    again = recogniser.trained(tmp_path / "new")
-    for name, row in judge(items.joints[0]).items():
-        np.testing.assert_array_equal(made(items.joints[0])[name], row)
-        np.testing.assert_array_equal(again(items.joints[0])[name], row)
+    with monkeypatch.context() as then:
+        then.setattr(recogniser, "train", lambda: pytest.fail("trained again"))
+        again = recogniser.trained(tmp_path / "new")
+        then.setattr(recogniser, "STEPS", 7)
+        with pytest.raises(pytest.fail.Exception, match="trained again"):
+            recogniser.trained(tmp_path / "new")
+    given, first, second = (LOGITS(each, items.joints[0]) for each in (judge, made, again))
+    for name, row in given.items():
+        np.testing.assert_array_equal(first[name], row)
+        np.testing.assert_array_equal(second[name], row)
         assert row.shape == (recogniser.SIZES[name],)
 
 
 def test_recognise_takes_the_likeliest(judge, items):
-    seen, rows = recogniser.recognise(judge, items.joints[0]), judge(items.joints[0])
+    seen, rows = jax.jit(recogniser.recognise)(judge, items.joints[0]), LOGITS(judge, items.joints[0])
     assert int(seen.lower) == int(np.argmax(rows["lower"])) and int(seen.count) == int(np.argmax(rows["count"])) + 1
 
 
@@ -89,6 +97,29 @@ def test_the_nearest_caption_shares_most_words():
     assert solved.closest(rows(asked), rows(texts)).tolist() == [0, 2, 0, 1, 2, 3]
 
 
+def test_the_nearest_is_a_motion_of_training(monkeypatch):
+    """Captions of training find the motions that they stand beside, true and whole whatever the training's were."""
+    monkeypatch.setattr(program, "perform", tiny.performance)
+    spec = Motions(rows=ROWS, shortest=9)
+    bank = dataclasses.replace(spec, shortest=None)
+    made = jax.jit(lambda n: motions.make(bank, 3, n, text=TEXT))(np.arange(100, dtype=np.uint32))
+    texts = [row.tobytes() for row in np.asarray(made["text"])]
+    places = [7, 64, 99]
+    found = solved.nearest(spec, 3, made["text"][np.array(places)], count=100)
+    first = np.array([texts.index(texts[place]) for place in places])  # of those with this caption
+    np.testing.assert_allclose(found, jax.jit(jax.vmap(solved.joints_of))(made["latent"][first]), atol=1e-5)
+    assert np.abs(np.asarray(found[0]) - found[1]).max() > 0.1
+
+
+def test_a_recogniser_learns_actions(monkeypatch):
+    monkeypatch.setattr(program, "perform", tiny.performance)
+    judge = recogniser.train(30, frames=9)
+    keys = jax.random.split(jax.random.key(1), 64)
+    scripts, joints = jax.jit(jax.vmap(lambda key: recogniser.example(key, 9)))(keys)
+    parts = recogniser.agrees(scripts, solved.SEEN(judge, joints))
+    assert np.mean(parts.action) > 0.9 and np.mean(parts.all) < 0.9  # the rest cannot be seen
+
+
 def trained_config() -> TrainConfig:
     model = motion_models.MotionConfig(
         mode="mixed", dim=24, ffn_dim=16, heads=4, layers=1, freq_dim=8, text_dim=TEXT[1], text_len=TEXT[0]
@@ -97,14 +128,14 @@ def trained_config() -> TrainConfig:
     return TrainConfig(name="tiny", model=model, steps=1, data=data, validate=Validate(every=0, final_clips=0))
 
 
-def test_the_whole_table(tmp_path, judge, monkeypatch):
+def test_the_whole_table(tmp_path, judge, items, monkeypatch):
     """Of an untrained model: it solves nothing, the truth almost everything, and a frozen pose what stands still."""
     config, folder = trained_config(), tmp_path / "model"
     folder.mkdir()
     motion_models.save_dit(motion_models.init(config.model, jax.random.key(0)), folder)
     writing.json(folder / "training.json", {"config": writing.to_dict(config)})
     monkeypatch.setattr(recogniser, "trained", lambda out: judge)
-    monkeypatch.setattr(solved, "nearest", functools.partial(solved.nearest, count=100))
+    monkeypatch.setattr(solved, "nearest", lambda spec, seed, text: items.joints[::-1])
     solved.main([str(folder), "--clips", "8", "--steps", "2", "--sets", "S", "--out", str(tmp_path)])
     rows = json.loads((tmp_path / "solved.json").read_text())["solved"]["S"]
     assert list(rows) == [solved.TRUTH, solved.FROZEN, solved.NEAREST, solved.TEXT, solved.MOTION]

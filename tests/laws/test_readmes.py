@@ -61,8 +61,10 @@ def test_a_command_parses_as_it_stands(page, line, monkeypatch):
     parse = argparse.ArgumentParser.parse_args
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", understood)
     monkeypatch.setattr(sys, "argv", [package, *argv])
+    whole = importlib.util.find_spec(package)
+    assert whole is not None
     with pytest.raises(Parsed):
-        importlib.import_module(package + ".__main__").main(argv)
+        importlib.import_module(package + (".__main__" if whole.submodule_search_locations else "")).main(argv)
 
 
 def test_the_door_has_its_commands_and_its_size():

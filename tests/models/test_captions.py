@@ -17,6 +17,13 @@ def test_a_row_is_a_word_between_its_neighbours():
     expected = [[none, a, person], [a, person, walks], [person, walks, none]]
     np.testing.assert_array_equal(rows[:3], np.reshape(expected, (3, 12)))
     assert not rows[3:].any() and not captions.rows("", *SHAPE).any()
+    wider = captions.rows("a person walks", 24, 14)
+    np.testing.assert_array_equal(wider, np.pad(rows, ((0, 0), (0, 2))))
+    np.testing.assert_array_equal(captions.of_tokens(_numbers("a person walks"), 24, 14), wider)
+
+
+def _numbers(words):
+    return np.array([1 + program.vocabulary().index(word) for word in words.split()])
 
 
 def test_word_numbers_give_the_rows_of_the_caption():
@@ -43,7 +50,7 @@ def test_sides_that_change_places_are_another_text():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: captions.rows("walks", 4, 10), "dim must be a positive multiple of 3, found 10"),
+        (lambda: captions.rows("walks", 4, 2), "dim must be at least 3, found 2"),
         (lambda: captions.rows("a b c", 2, 3), "3 words, expected at most length=2"),
         (lambda: captions.of_tokens(np.ones(9, int), 8, 3), "the longest has 9 words, expected at most length=8"),
     ],

@@ -38,6 +38,8 @@ QUIET = Validate(every=0, final_clips=0)
 def small(config):
     """A config with a network of a few numbers, which has the same channels, and adapters that fit it."""
     sizes = {"dim": 24, "heads": 2, "ffn_dim": 16, "layers": 2, "freq_dim": 8, "text_dim": 8, "text_len": 16}
+    if config.data.motions:
+        sizes |= {"text_len": 40, "reference_layers": 1}
     lora = config.lora and dataclasses.replace(config.lora, rank=2)
     return dataclasses.replace(config, model=dataclasses.replace(config.model, **sizes), lora=lora)
 
@@ -63,7 +65,8 @@ def test_a_shipped_config_that_can_be_planned_can_be_trained(path, tmp_path, mon
     kind = jobs.of(config)
     asked = " ".join(kind.wanting(config))
     pairs = isinstance(config, AlignConfig)
-    flags = {"--pairs" if pairs else "--data.cache", *(["--start"] if config.start else [])}
+    data = [] if config.data.motions else ["--pairs" if pairs else "--data.cache"]
+    flags = {*data, *(["--start"] if config.start else [])}
     assert set(re.findall(r"--[a-z.]+", asked)) == flags, asked
 
     if config.start:
@@ -71,14 +74,15 @@ def test_a_shipped_config_that_can_be_planned_can_be_trained(path, tmp_path, mon
     if pairs:
         one = np.ones((2, 4, 4, config.model.out_channels), np.float32)
         tiny.encoded(config.pairs, [one], [[one] * 3], [np.ones((3, 8), np.float32)])
-    else:
+    elif not config.data.motions:
         encoded(pathlib.Path(config.data.cache), config.model)
     assert kind.wanting(config) == []
     if not pairs:
         alone = dataclasses.replace(config, mesh={}, rules={}, data=dataclasses.replace(config.data, batch=2))
         ready.refuse(alone)
         batch = next(loop.batches(dataclasses.replace(alone, accumulate=1), (0, 1)))
-        job = kind.job(alone, run_mesh({}), batch["latent"].shape[1:])
+        latent = config.data.motions.latent if config.data.motions else batch["latent"].shape[1:]
+        job = kind.job(alone, run_mesh({}), latent)
         planned = {name: leaf.shape for name, leaf in job.parts["batch"][0].items()}
         assert {name: batch[name].shape for name in planned} == planned
 

@@ -1,7 +1,7 @@
 """Endless training data of procedural motions, made inside the compiled update: a batch on the host is its numbers.
 
-    data = batches.pipeline(motions.Numbers(), batch=32)           # {"number": (32,) uint32}
-    batch = motions.make(Motions(), seed, next(data)["number"], text=(24, 96))
+    data = batches.pipeline(motions.Numbers(seed), batch=32)       # {"seed": (32,), "number": (32,)}, uint32
+    batch = motions.make(Motions(), **next(data), text=(24, 96))
 
 A motion is a function of seed and number alone. The device that trains on it performs, encodes and normalises it.
 """
@@ -38,6 +38,12 @@ class Motions:
     """Captions of motions, or in the style of captions of videos."""
     corrupted: bool = True
     """References as a poor estimate would give them (`vrjax.motion.reference.corrupt`), or true ones."""
+    told_by_text: tuple[float, ...] = ()
+    """How often a motion's reference is withheld, a number for each of `sets`; () leaves it to `objective.drop_others`.
+    ViMoGen: 0.8, and 0.4 for two of its sources."""
+    noisy: tuple[str, ...] = ()
+    """Those of `sets` that count as estimates from videos: where their reference is withheld, only the joints' own
+    rotations (the first 126 channels) are learned."""
 
     def __post_init__(self):
         if not self.sets or not set(self.sets) <= set(program.SETS):
@@ -48,6 +54,12 @@ class Motions:
         if not 1 <= self.paraphrases <= verbs.PARAPHRASES:
             found = self.paraphrases
             raise ValueError(f"data.motions.paraphrases: found {found}, expected 1 to {verbs.PARAPHRASES}")
+        rates = self.told_by_text
+        if rates and (len(rates) != len(self.sets) or not all(0 <= rate <= 1 for rate in rates)):
+            expected = f"one of 0 to 1 for each of {', '.join(self.sets)}"
+            raise ValueError(f"data.motions.told_by_text: found {rates}, expected {expected}")
+        if not set(self.noisy) <= set(self.sets):
+            raise ValueError(f"data.motions.noisy: found {self.noisy}, expected some of {', '.join(self.sets)}")
 
     @property
     def latent(self) -> tuple[int, int]:
@@ -61,40 +73,49 @@ class Motions:
 
 
 class Numbers:
-    """Numbers of motions as a source without end, for `batches.pipeline`."""
+    """Seed and numbers of motions as a source without end, for `batches.pipeline`."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
 
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-        return {"number": np.asarray(i % 2**32, np.uint32)}
+        return {name: np.asarray(x % 2**32, np.uint32) for name, x in (("seed", self.seed), ("number", i))}
 
     def __repr__(self) -> str:
-        return "motions()"
+        return f"motions({self.seed})"
 
 
 def check(spec: Motions, text: tuple[int, ...]) -> None:
     """Raises ValueError where captions do not fit a text of this shape."""
-    jax.eval_shape(lambda: one(spec, jax.random.key(0), text))
+    jax.eval_shape(lambda: _text(spec, program.draw(jax.random.key(0), spec.sets[0]), jnp.array(0), text))
 
 
 def make(
-    spec: Motions, seed: int, numbers: Integer[Array | np.ndarray, " b"], *, text: tuple[int, ...]
+    spec: Motions,
+    seed: Integer[Array | np.ndarray, "*b"] | int,
+    number: Integer[Array | np.ndarray, " b"],
+    *,
+    text: tuple[int, ...],
 ) -> dict[str, Array]:
-    """The motions of these numbers; jit-able.
+    """The motions of a batch; jit-able.
 
     Args:
         spec: which.
-        seed: of the run.
-        numbers: of the motions.
+        seed: of the run, one for all motions or one for each.
+        number: of each motion.
         text: shape of a text, (rows, width); see `captions.rows`.
 
     Returns:
         `latent` (b, t, 276), normalised; `text` (b, rows, width); `reference` (b, t, 138); where motions are padded,
-        `mask` (b, t), 1 in their frames and 0 in the padding, and `length` (b,).
+        `mask` (b, t), 1 in their frames and 0 in the padding, and `length` (b,); as `spec` says, `drop_others` (b,)
+        and `channels_alone` (b, 276), see `vrjax.train.step`.
 
     Raises:
         ValueError: captions that do not fit `text`.
     """
-    root = jax.random.fold_in(draws.key(seed), STREAM)
-    return jax.vmap(lambda number: one(spec, jax.random.fold_in(root, number), text))(numbers)
+    key = lambda seed, number: jax.random.fold_in(jax.random.fold_in(draws.key(seed), STREAM), number)
+    each = lambda seed, number: one(spec, key(seed, number), text)
+    return jax.vmap(each)(jnp.broadcast_to(jnp.asarray(seed, jnp.uint32), number.shape), number)
 
 
 def one(spec: Motions, key: PRNGKeyArray, text: tuple[int, ...]) -> dict[str, Array]:
@@ -113,6 +134,16 @@ def one(spec: Motions, key: PRNGKeyArray, text: tuple[int, ...]) -> dict[str, Ar
     shown = reference.reference(latent)
     if spec.corrupted:
         shown, _ = reference.corrupt(shown, valid, reference.draw(keys[5], spec.rows))
-    words = program.tokens(script, paraphrase, long=spec.captions == "long")
-    made = {"latent": latent, "text": captions.of_tokens(words, *text), "reference": shown}
-    return made | ({"mask": valid.astype(jnp.float32), "length": length} if spec.padded else {})
+    made = {"latent": latent, "text": _text(spec, script, paraphrase, text), "reference": shown}
+    if spec.padded:
+        made |= {"mask": valid.astype(jnp.float32), "length": length}
+    if spec.told_by_text:
+        made["drop_others"] = jnp.asarray(spec.told_by_text, jnp.float32)[which]
+    if spec.noisy:
+        noisy = jnp.asarray([name in spec.noisy for name in spec.sets])[which]
+        made["channels_alone"] = jnp.where(noisy, np.arange(rep276.WIDTH) < rep276.BODY.stop, True).astype(jnp.float32)
+    return made
+
+
+def _text(spec: Motions, script: program.Script, paraphrase: Array, shape: tuple[int, ...]) -> Array:
+    return captions.of_tokens(program.tokens(script, paraphrase, long=spec.captions == "long"), *shape)

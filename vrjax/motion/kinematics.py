@@ -106,8 +106,9 @@ def two_bone(
     across = unit(jnp.asarray(pole) - jnp.sum(along * pole, -1, keepdims=True) * along)
     down = (first**2 - second**2 + far**2) / (2 * jnp.where(far == 0, 1.0, far))
     square = first**2 - down**2
-    straight = square <= 0  # at full stretch the root has no gradient
-    out = jnp.where(straight, 0.0, jnp.sqrt(jnp.where(straight, 1.0, square)))
+    # At full stretch the root has no gradient. A compiler may compute `square` twice and round it to either side of 0:
+    # what the root is taken of there must be small too.
+    out = jnp.where(square <= 0, 0.0, jnp.sqrt(jnp.maximum(square, 1e-12)))
     return start + down * along + out * across, start + far * along
 
 

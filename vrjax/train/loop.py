@@ -339,7 +339,7 @@ def batches(config: TrainConfig, rows: tuple[int, ...]) -> Any:
     if spec.cache is not None:
         return pipeline(Shuffled(ready.clips(config), config.seed, "clips"), batch=spec.batch, rows=rows)
     if spec.motions is not None:
-        return pipeline(motions.Numbers(), batch=spec.batch, rows=rows)
+        return pipeline(motions.Numbers(config.seed), batch=spec.batch, rows=rows)
     # The pipelines make what the worlds and Wan's pipelines have; what the family has no use for is not looked at.
     text_len, text_dim = ready.text_shape(config)
     return worlds.pipeline(

@@ -31,15 +31,19 @@ def filled(config: Any, batch: Batch) -> Batch:
     if spec is None:
         return batch
     text = family.of(config.model).conditions(config.model, spec.latent)["text"]
-    return motions.make(spec, config.seed, batch["number"], text=text)
+    return motions.make(spec, batch["seed"], batch["number"], text=text)
 
 
 def drop(config: Any, key: jax.Array, batch: Batch) -> tuple[Batch, jax.Array, jax.Array]:
-    """The batch with conditions withheld as the objective says, each by a key of its own; and two more keys."""
+    """The batch with conditions withheld as the objective says, each by a key of its own; and two more keys.
+
+    Rates `drop_others` (b,) of the batch itself go before the objective's.
+    """
     spec, latent = config.objective, batch["latent"].shape[1:]
     names = tuple(family.of(config.model).conditions(config.model, latent))
     *keys, first, second = jax.random.split(key, len(names) + 2)
-    rates = {name: spec.drop if name in config.model.GUIDED else spec.drop_others for name in names}
+    others = batch.get("drop_others", spec.drop_others)
+    rates = {name: spec.drop if name in config.model.GUIDED else others for name in names}
     each = [(name, key) for name, key in zip(names, keys, strict=True) if name in batch]
     return batch | {name: objectives.drop(key, batch[name], rates[name]) for name, key in each}, first, second
 
@@ -51,6 +55,19 @@ def levels(spec: Any, key: jax.Array, count: int) -> jax.Array:
     )
 
 
+def taught(config: Any, batch: Batch) -> jax.Array | None:
+    """Which channels (b, c) examples are trained on: all, or `channels_alone` of those whose conditions, but for what
+    guidance withholds, are all zero. None where the batch has no such channels."""
+    if "channels_alone" not in batch:
+        return None
+    names = family.of(config.model).conditions(config.model, batch["latent"].shape[1:])
+    shown = jnp.zeros(len(batch["latent"]), bool)
+    for name in names:
+        if name in batch and name not in config.model.GUIDED:
+            shown |= jnp.any(batch[name] != 0, axis=tuple(range(1, batch[name].ndim)))
+    return jnp.where(shown[:, None], 1.0, batch["channels_alone"])
+
+
 def draw(config: Any, key: jax.Array, batch: Batch) -> tuple[Batch, objectives.Draw]:
     """All randomness of one update: dropped conditions, noise and levels for the whole batch, and `weight` of each
     example's errors where they do not count alike.
@@ -60,8 +77,9 @@ def draw(config: Any, key: jax.Array, batch: Batch) -> tuple[Batch, objectives.D
     batch, noise, level = drop(config, key, batch)
     latent, spec = batch["latent"], config.objective
     drawn = objectives.Draw(jax.random.normal(noise, latent.shape, jnp.float32), levels(spec, level, len(latent)))
+    masks = {"mask": batch.get("mask"), "channel_mask": taught(config, batch)}
     how = {"channels": spec.channel_weights, "weighting": spec.weighting, "shift": spec.shift}
-    weight = objectives.example_weights(latent, drawn.sigma, mask=batch.get("mask"), **how)
+    weight = objectives.example_weights(latent, drawn.sigma, **masks, **how)
     return batch if weight is None else batch | {"weight": weight}, drawn
 
 
@@ -82,8 +100,8 @@ def body(network: Network) -> Callable[..., tuple[State, dict[str, jax.Array]]]:
     """The update as a pure function `(state, base, batch, key, numbers={}) -> (state, metrics)`.
 
     `numbers` replaces numbers of the config by dotted name, traced or not; see `vrjax.train.update`. The batch holds
-    `latent` (b, ...) and the family's conditions by name, and maybe `mask`, see `objectives.example_weights`; or what
-    `filled` makes them of.
+    `latent` (b, ...) and the family's conditions by name, and maybe `mask` (see `objectives.example_weights`),
+    `drop_others` (see `drop`) and `channels_alone` (see `taught`); or what `filled` makes them of.
 
     Metrics are float32 scalars: `loss`; `relative`, the loss over that of predicting zero; `grad_norm` before
     clipping; `weight_norm` after the update; `lr`.
@@ -133,7 +151,7 @@ def abstract(
     shapes = {"latent": latent, **network.family.conditions(config.model, latent)}
     batch = {name: rows_like(config, mesh, *shape) for name, shape in shapes.items()}
     if config.data.motions is not None:
-        batch = {"number": rows_like(config, mesh, dtype=jnp.uint32)}
+        batch = {name: rows_like(config, mesh, dtype=jnp.uint32) for name in ("seed", "number")}
     return make(network, mesh, shardings), (state, network.base, batch, key_like(config, shardings))
 
 

@@ -23,14 +23,14 @@ def rows(caption: str, length: int, dim: int) -> Float32[np.ndarray, "length dim
     Args:
         caption: any string. Case is ignored.
         length: number of rows.
-        dim: width of a row, a multiple of 3.
+        dim: width of a row, at least 3; what is left of it after three equal parts is zero.
 
     Raises:
-        ValueError: a width that is no multiple of 3; more words than rows.
+        ValueError: a width below 3; more words than rows.
     """
     _check(dim)
     words = conditions.text(caption, length, dim // 3)
-    return _beside(np, words, len(conditions.tokenize(caption)))
+    return _beside(np, words, len(conditions.tokenize(caption)), dim)
 
 
 def of_tokens(tokens: Int[Array | np.ndarray, " words"], length: int, dim: int) -> Float[Array, "length dim"]:
@@ -43,19 +43,20 @@ def of_tokens(tokens: Int[Array | np.ndarray, " words"], length: int, dim: int) 
     if len(tokens) > length:
         raise ValueError(f"captions: the longest has {len(tokens)} words, expected at most length={length}")
     tokens = jnp.pad(tokens, (0, length - len(tokens)))
-    return _beside(jnp, jnp.asarray(_table(dim // 3))[tokens], jnp.sum(tokens > 0))
+    return _beside(jnp, jnp.asarray(_table(dim // 3))[tokens], jnp.sum(tokens > 0), dim)
 
 
 def _check(dim: int) -> None:
-    if dim < 3 or dim % 3:
-        raise ValueError(f"captions: dim must be a positive multiple of 3, found {dim}")
+    if dim < 3:
+        raise ValueError(f"captions: dim must be at least 3, found {dim}")
 
 
-def _beside(xp, words, count):
+def _beside(xp, words, count, dim):
     """Each word's row between those of the words before and after it; nothing where there is no word."""
     none = xp.zeros_like(words[:1])
     before, after = xp.concatenate([none, words[:-1]]), xp.concatenate([words[1:], none])
-    return xp.where(xp.arange(len(words))[:, None] < count, xp.concatenate([before, words, after], -1), 0.0)
+    three = xp.where(xp.arange(len(words))[:, None] < count, xp.concatenate([before, words, after], -1), 0.0)
+    return xp.pad(three, ((0, 0), (0, dim - three.shape[-1])))
 
 
 @functools.cache

@@ -29,7 +29,7 @@ def load() -> Statistics:
     return Statistics(*np.load(FILE, allow_pickle=False))
 
 
-def measure(clips: int = CLIPS) -> Statistics:
+def measure(clips: int) -> Statistics:
     """The statistics of the first `clips` performances."""
 
     def rows(number):
@@ -41,7 +41,7 @@ def measure(clips: int = CLIPS) -> Statistics:
 
 def main() -> None:
     """Writes the file."""
-    np.save(FILE, np.stack([np.asarray(x, np.float32) for x in jax.jit(measure)()]))
+    np.save(FILE, np.stack([np.asarray(x, np.float32) for x in jax.jit(measure, static_argnums=0)(CLIPS)]))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from vrjax.train.objectives.levels import shift_sigma
 
@@ -53,17 +53,19 @@ def example_weights(
     latent: Float[Array, "b *n c"],
     sigma: Float[Array, " b"],
     *,
-    mask: Array | None = None,
+    mask: Shaped[Array, "b ..."] | None = None,
+    channel_mask: Float[Array, "b c"] | None = None,
     channels: Sequence[tuple[int, float]] = (),
     weighting: str = "none",
     shift: Any = 1.0,
-) -> Array | None:
+) -> Float[Array, "b ..."] | None:
     """Weights of the errors of a batch, broadcastable to `latent`; None where everything counts alike.
 
     Args:
         latent: the clean examples.
         sigma: their noise levels.
         mask: 1 where an example counts and 0 where it is padded: the first axes of `latent`, at least the batch.
+        channel_mask: 1 for the channels of an example that count, 0 for others.
         channels: see `channel_weights`.
         weighting: "none", or "bsmntw" (`level_weight`).
         shift: of the noise levels.
@@ -73,17 +75,17 @@ def example_weights(
     """
     if weighting not in WEIGHTINGS:
         raise ValueError(f"objective.weighting: found {weighting!r}, expected one of {WEIGHTINGS}")
+    if mask is None and channel_mask is None and not channels and weighting == "none":
+        return None
     ranked = lambda x: x.reshape(x.shape + (1,) * (latent.ndim - x.ndim))
-    parts = []
+    weight = ranked(jnp.ones(len(latent)))
     if mask is not None:
-        mask = jnp.asarray(mask, jnp.float32)
-        parts.append(ranked(mask / jnp.mean(mask)))  # so that accumulation and sharding change nothing
+        weight = weight * ranked(jnp.asarray(mask, jnp.float32))
+    if channel_mask is not None:
+        weight = weight * channel_mask.reshape(len(latent), *(1,) * (latent.ndim - 2), -1)
+    weight = weight / jnp.mean(weight)  # of the whole batch, so that accumulation and sharding change nothing
     if channels:
-        parts.append(jnp.broadcast_to(channel_weights(channels, latent.shape[-1]), (len(latent), latent.shape[-1])))
-        parts[-1] = parts[-1].reshape(len(latent), *(1,) * (latent.ndim - 2), -1)
+        weight = weight * channel_weights(channels, latent.shape[-1])
     if weighting == "bsmntw":
-        parts.append(ranked(level_weight(sigma, shift)))
-    out = None
-    for part in parts:
-        out = part if out is None else out * part
-    return out
+        weight = weight * ranked(level_weight(sigma, shift))
+    return weight
