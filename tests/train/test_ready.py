@@ -78,9 +78,10 @@ def test_a_shipped_config_that_can_be_planned_can_be_trained(path, tmp_path, mon
         encoded(pathlib.Path(config.data.cache), config.model)
     assert kind.wanting(config) == []
     if not pairs:
-        alone = dataclasses.replace(config, mesh={}, rules={}, data=dataclasses.replace(config.data, batch=2))
+        count = max(2, config.accumulate)
+        alone = dataclasses.replace(config, mesh={}, rules={}, data=dataclasses.replace(config.data, batch=count))
         ready.refuse(alone)
-        batch = next(loop.batches(dataclasses.replace(alone, accumulate=1), (0, 1)))
+        batch = next(loop.batches(dataclasses.replace(alone, accumulate=1), tuple(range(count))))
         latent = config.data.motions.latent if config.data.motions else batch["latent"].shape[1:]
         job = kind.job(alone, run_mesh({}), latent)
         planned = {name: leaf.shape for name, leaf in job.parts["batch"][0].items()}
