@@ -131,6 +131,20 @@ def shares(judge: recogniser.Recogniser, scripts: program.Script, joints: Float[
     return out | {name: float(np.mean(value)) for name, value in parts._asdict().items()}
 
 
+def opened(folder: pathlib.Path) -> tuple[Any, motions.Motions, TrainConfig]:
+    """The model in a folder that `vrjax train` has exported, the motions and the config of its training.
+
+    Raises:
+        FileNotFoundError, ValueError: no such model, or it was not trained on procedural motions.
+    """
+    model = motion_models.load_dit(folder)
+    file = folder / "training.json"
+    config = records.from_dict(TrainConfig, json.loads(file.read_text("utf-8"))["config"], str(file))
+    if config.data.motions is None:
+        raise ValueError(f"{file}: data.motions is null, expected a training on procedural motions")
+    return model, config.data.motions, config
+
+
 def judged(
     folder: pathlib.Path,
     judge: recogniser.Recogniser,
@@ -146,12 +160,8 @@ def judged(
     Raises:
         FileNotFoundError, ValueError: no such model, or it was not trained on procedural motions.
     """
-    model = motion_models.load_dit(folder)
-    file = folder / "training.json"
-    config = records.from_dict(TrainConfig, json.loads(file.read_text("utf-8"))["config"], str(file))
-    if config.data.motions is None:
-        raise ValueError(f"{file}: data.motions is null, expected a training on procedural motions")
-    rows, text = config.data.motions.rows, (model.cfg.text_len, model.cfg.text_dim)
+    model, spec, config = opened(folder)
+    rows, text = spec.rows, (model.cfg.text_len, model.cfg.text_dim)
     asked = asked._replace(shift=config.objective.shift if asked.shift is None else asked.shift)
     branches = {"text": (TEXT,), "motion": (MOTION,)}.get(model.cfg.mode, (TEXT, MOTION))
     out: dict[str, dict[str, Any]] = {}
@@ -160,7 +170,7 @@ def judged(
         arms = {
             TRUTH: test.joints,
             FROZEN: jnp.broadcast_to(test.joints[:, :1], test.joints.shape),
-            NEAREST: nearest(config.data.motions, config.seed, test.text),
+            NEAREST: nearest(spec, config.seed, test.text),
             **{branch: generate(model, test, asked, branch) for branch in branches},
         }
         out[split] = {name: shares(judge, test.script, joints) for name, joints in arms.items()}

@@ -12,6 +12,8 @@ import tiny
 from vrjax import flow, parallel
 from vrjax.align import step as align_step
 from vrjax.align.config import AlignConfig, Preference, Rollout
+from vrjax.data import motions
+from vrjax.data.motions import Motions
 from vrjax.files import records, writing
 from vrjax.models import family
 from vrjax.models import motion as models
@@ -87,6 +89,26 @@ def test_a_preference_step_is_the_same_on_a_mesh(batch):
     for name in ("loss", "relative", "grad_norm", "lose_motion"):
         np.testing.assert_allclose(spread[name], plain[name], rtol=2e-5, err_msg=name)
     tiny.same_updates([there], [alone])
+
+
+def test_winners_are_made_inside_the_preference_step():
+    """What an update makes of numbers of motions is what it makes of the motions."""
+    spec = Motions(rows=6, corrupted=False)
+    sizes = {"channels": 276, "layers": 1, "reference_channels": None, "reference_layers": None, "text_len": 24}
+    model = dataclasses.replace(MODEL, mode="text", predicts="clean", **sizes)
+    own = dataclasses.replace(ALIGN, model=model, data=Data(motions=spec, batch=8))
+    numbers = {"seed": np.full(8, 3, np.uint32), "number": np.arange(8, dtype=np.uint32)}
+    (found,), after = updates(own, numbers, align_step.make, align_step.extended)
+    batch = jax.jit(lambda numbers: motions.make(spec, **numbers, text=(24, 6)))(numbers)
+    given = dataclasses.replace(own, data=Data(batch=8))
+    (same,), there = updates(given, {name: np.asarray(batch[name]) for name in ("latent", "text")}, align_step.make,
+                             align_step.extended)  # fmt: skip
+    for name in ("loss", "grad_norm", "win_motion", "lose_motion"):
+        np.testing.assert_allclose(found[name], same[name], rtol=2e-5, err_msg=name)
+    tiny.same_updates([after], [there])
+    for other in ({"shortest": 4}, {"told_by_text": (0.8,)}, {"noisy": ("S",)}):
+        with pytest.raises(ValueError, match="preferences on motions have no use for"):
+            dataclasses.replace(own, data=Data(motions=dataclasses.replace(spec, **other), batch=8))
 
 
 def test_it_samples_by_the_program_of_pipelines():

@@ -150,9 +150,13 @@ class AlignConfig(TrainConfig):
         super().__post_init__()
         name, kind, loss = f"config {self.name!r}", self.reference.kind, self.preference.loss
         online, method = self.rollout.source != "stored", losses.METHODS[self.preference.loss]
-        if self.objective.channel_weights or self.objective.weighting != "none" or self.data.motions is not None:
-            unused = "objective.channel_weights, objective.weighting and data.motions"
+        if self.objective.channel_weights or self.objective.weighting != "none":
+            unused = "objective.channel_weights and objective.weighting"
             raise ValueError(f"{name}: preferences have no use for {unused}, expected none of them")
+        motions = self.data.motions
+        if motions is not None and (motions.padded or motions.told_by_text or motions.noisy or self.pairs is not None):
+            unused = "data.motions.shortest, told_by_text and noisy, nor for pairs beside data.motions"
+            raise ValueError(f"{name}: preferences on motions have no use for {unused}, expected none of them")
         if method.most_losers is not None and self.preference.losers > method.most_losers:
             found = self.preference.losers
             raise ValueError(f"{name}: {loss} takes at most {method.most_losers} losers, found {found}")

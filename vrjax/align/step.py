@@ -95,6 +95,8 @@ def abstract(config: AlignConfig, mesh: Mesh, latent: tuple[int, ...]) -> tuple[
     if make_reference(config).kind == "precomputed":
         shapes |= {"reference_win": (draws,), "reference_lose": (draws, losers)}
     batch = {name: training.rows_like(config, mesh, *shape) for name, shape in shapes.items()}
+    if config.data.motions is not None:
+        batch = {name: training.rows_like(config, mesh, dtype=jnp.uint32) for name in ("seed", "number")}
     if draws:
         batch["pair"] = training.rows_like(config, mesh, dtype=jnp.int32)
     return make(network, mesh, shardings), (state, network.base, batch, training.key_like(config, shardings))
@@ -200,7 +202,8 @@ def body(network: Network, mesh: Mesh) -> Callable[..., tuple[State, dict[str, j
 
     The batch holds `latent` (b, ...), the winners; the family's conditions by name; `lose` (b, losers, ...) unless
     losers are rolled out; optionally `weight` (b,), `masks` (b, parts, ...) and `label` (b, parts); with a bank `pair`
-    (b,), and for stored reference errors `reference_win` (b, draws) and `reference_lose` (b, draws, losers).
+    (b,), and for stored reference errors `reference_win` (b, draws) and `reference_lose` (b, draws, losers). Or it is
+    what `vrjax.train.step.filled` makes winners of.
 
     Metrics: those of `vrjax.align.logs.metrics`; `loss`; `relative`, the winners' error over that of predicting zero;
     `grad_norm`, `weight_norm`, `reference_distance` (norm of policy - reference, where it is kept as weights), `lr`;
@@ -213,6 +216,7 @@ def body(network: Network, mesh: Mesh) -> Callable[..., tuple[State, dict[str, j
         spec = update.numbered(config, numbers)
         reference, (tx, rate) = make_reference(spec), optim.of(spec.optim, config.steps)
         key, roll = jax.random.split(jax.random.fold_in(key, state.step))
+        batch = training.filled(config, batch)
         if not method.needs_losers:
             batch = {k: v for k, v in batch.items() if k not in ("lose", "masks", "label")}
         elif config.rollout.source != "stored":
