@@ -207,8 +207,13 @@ def test_a_still_picture_is_the_pose_that_was_given():
 def test_a_reader_without_scripts_sees_the_bodies():
     body = samples.body(0, steps=10, frames=12)
     sheet = _payload.contact(body, compare=False)
-    image = np.asarray(Image.open(_bytes(sheet["uri"])))
+    image = np.asarray(Image.open(_bytes(sheet["uri"])).convert("RGB"))
     assert image.shape[:2] == (8 * (96 + 6), 9 * (96 + 6)) and image.std() > 10
+    frames = np.linspace(0, 11, 9).round().astype(int)
+    drawn = skeletons.pictures(body.joints[0, -1, frames], body.floor)
+    last = image[-102:-6].reshape(96, 9, 102, 3)[:, :, :96].swapaxes(0, 1)
+    off = np.abs(last.astype(int) - drawn)  # fewer colours are kept: shades at the lines' edges change a little
+    assert off.mean() < 1 and (off.max(-1) > 30).mean() < 0.01
     rows = [row.split(":")[0] for row in sheet["rows"]]
     assert rows[0] == "step 0" and rows[-1] == "step 9" and "right, to the goal" in sheet["rows"][-1]
     arms = _payload.contact(replace(body, seeds=["a", "b", "c"]), compare=True)

@@ -18,7 +18,7 @@ from vrjax.report.record import Claim
 SHORT = 32_767
 LEVELS = 254  # map values take bytes 0..254; 255 means "no value"
 LONGEST_SIDE = 16_384  # pixels: the largest canvas side that all browsers draw
-INKS = 32  # colours of a still of bodies, which are lines of five: a quarter of the bytes
+INKS = 64  # colours of a still of bodies, which are lines of five: under a third of the bytes
 
 
 def block_size(images: np.ndarray) -> int:
