@@ -4,7 +4,7 @@ python -m experiments.vimogen.shipped runs/vimogen-small/model
 python -m experiments.vimogen.solved vrjax/models/embedded/weights/motion --path position --clips 200 \\
     --json vrjax/models/embedded/weights/motion/rates.json
 
-They are read back in the network's own precision. Of 200 motions of a pilot both judges said the same with either.
+They are read back in the network's own precision. The shares of 200 motions of a pilot were the same with either.
 """
 
 import argparse
