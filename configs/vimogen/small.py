@@ -1,14 +1,15 @@
 """A small ViMoGen: both branches, told by text or by a reference motion, on procedural motions that never repeat.
 
 Command:        vrjax train configs/vimogen/small.py
-Then:           python -m experiments.vimogen.solved runs/vimogen-small/model
-Expected time:  about 10 minutes on one core (two updates a second)
-Expected score: not measured yet, see experiments/vimogen/tuning.md
+Then:           python -m experiments.vimogen.solved runs/vimogen-small/model --path position
+Expected time:  about 40 minutes on one core (two updates a second)
+Expected score: of 200 seen scripts (S) the recogniser sees 98 %, the exact rules 90 % (joints by position); of unseen
+                compositions (C) 38 % and 35 %, the nearest caption's motion none
 
 Motions are made inside the update (`vrjax.motion.program`, the set S). An example whose reference is withheld
 (`objective.drop_others`) learns from its text. The last channels, root and translation, count three times, and middle
 noise levels more, as in the public training; its learning rate, clipping and share of withheld text are for forty
-thousand updates of 1,024 motions, and ours for a few hundred of 32.
+thousand updates of 1,024 motions, and ours for 4,500 of 32.
 """
 
 from vrjax.data.motions import Motions

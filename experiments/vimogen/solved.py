@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from experiments.vimogen import recogniser
+from vrjax.align.config import AlignConfig
 from vrjax.cli.common import positive
 from vrjax.data import motions
 from vrjax.files import records, writing
@@ -132,14 +133,15 @@ def shares(judge: recogniser.Recogniser, scripts: program.Script, joints: Float[
 
 
 def opened(folder: pathlib.Path) -> tuple[Any, motions.Motions, TrainConfig]:
-    """The model in a folder that `vrjax train` has exported, the motions and the config of its training.
+    """The model in a folder that `vrjax train` or `align` has exported, the motions and the config of its training.
 
     Raises:
         FileNotFoundError, ValueError: no such model, or it was not trained on procedural motions.
     """
     model = motion_models.load_dit(folder)
     file = folder / "training.json"
-    config = records.from_dict(TrainConfig, json.loads(file.read_text("utf-8"))["config"], str(file))
+    said = json.loads(file.read_text("utf-8"))["config"]
+    config = records.from_dict(AlignConfig if "preference" in said else TrainConfig, said, str(file))
     if config.data.motions is None:
         raise ValueError(f"{file}: data.motions is null, expected a training on procedural motions")
     return model, config.data.motions, config

@@ -12,6 +12,7 @@ from flax import nnx
 from scipy.spatial.transform import Rotation
 
 from experiments.vimogen import recogniser, solved
+from vrjax.align.config import AlignConfig, Rollout
 from vrjax.data import motions
 from vrjax.data.motions import Motions
 from vrjax.files import writing
@@ -143,6 +144,15 @@ def test_the_whole_table(tmp_path, judge, items, monkeypatch):
     assert rows[solved.TEXT]["predicates"] == 0 and rows[solved.TEXT]["n"] == 8
     low, high = rows[solved.TRUTH]["predicates interval"]
     assert 0 <= low < rows[solved.TRUTH]["predicates"] <= high <= 1
+
+
+def test_a_model_after_preferences_is_judged_like_any_other(tmp_path):
+    model, own = trained_config().model, Rollout(source="policy")
+    config = AlignConfig(name="preferred", model=model, steps=1, data=Data(motions=Motions(rows=ROWS)), rollout=own)
+    motion_models.save_dit(motion_models.init(model, jax.random.key(0)), tmp_path)
+    writing.json(tmp_path / "training.json", {"config": writing.to_dict(config)})
+    found, spec, said = solved.opened(tmp_path)
+    assert found.cfg == model and spec == Motions(rows=ROWS) and said == config
 
 
 def test_models_of_other_data_are_refused(tmp_path, judge):
