@@ -50,7 +50,7 @@ examples:
   vrjax sample maze                                   the shipped model that knows it best, 4 noise seeds
   vrjax sample maze --clip 7 --noise 0-7 --steps 50
   vrjax sample pick --model runs/worlds/model --out runs/look
-  vrjax sample motion "a person walks in a circle to the left and waves with the right arm"       by the shipped model
+  vrjax sample motion "a person walks forward while waving the left hand"       the shipped model, 4 noise seeds
   vrjax sample motion "a person squats twice" --model runs/vimogen-small/model --path velocity
 
 few-step models: those that see the whole clip at once are covered (LightX2V's and Wan2.2-Lightning's 4 steps, as LoRA
