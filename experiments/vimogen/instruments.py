@@ -265,11 +265,13 @@ def page(found: Reading, items: solved.Items, results: Mapping[str, Any], asked:
             ],
             caption="Dashed: how far the ends of two noises of one text agree, which is what the text decides alone.",
             y_label="share",
+            sync=False,  # the viewer above has ends alone
         ),
         parts.Curve(
             "Guesses that do what the text says",
             [parts.Series(name, np.array(row)) for name, row in results["right"].items()],
             y_label="share",
+            sync=False,
         ),
     ]
     effects = lambda what: [
