@@ -24,7 +24,7 @@ from vrjax.files.store import Store
 
 SCHEMA = 1
 INDEX = "clips.json"
-_ARRAY = "array"  # its name in every file
+ARRAY = "array"  # its name in every file
 
 
 class Encoder(NamedTuple):
@@ -126,13 +126,13 @@ def encode(
             raise FileNotFoundError(f"{truth}: missing, training needs the video")
         prompt = (sample / "prompt.txt").read_text("utf-8").strip()
         parts = {"video": fingerprint(truth), "codec": video.name, "frames": frames, "size": list(size)}
-        found = {"latents": store.keep("latents", _ARRAY, parts, lambda: film(sample), 4)}
+        found = {"latents": store.keep("latents", ARRAY, parts, lambda: film(sample), 4)}
         parts = {"prompt": prompt, "encoder": text.name}
-        found["text"] = store.keep("text", _ARRAY, parts, lambda: words(prompt), 2)
+        found["text"] = store.keep("text", ARRAY, parts, lambda: words(prompt), 2)
         if image is not None:
             parts = {"picture": fingerprint(first), "codec": image.name}
             made = functools.partial(image.encode, pixels.read_image(first, formats=("PNG",)))
-            found["images"] = store.keep("images", _ARRAY, parts, made, 4)
+            found["images"] = store.keep("images", ARRAY, parts, made, 4)
         return found
 
     for count, sample in enumerate(itertools.islice(vbvr.samples(root), limit), 1):
@@ -193,7 +193,7 @@ class Cached:
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         row = self.rows[index]
-        read = lambda kind: self._store.read(kind, _ARRAY, row[kind])
+        read = lambda kind: self._store.read(kind, ARRAY, row[kind])
         latent, text = read("latents"), read("text")
         if len(text) > self.text_len:
             raise ValueError(f"{self.folder}: {row['name']} has {len(text)} rows of text, the model {self.text_len}")
