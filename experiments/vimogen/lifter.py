@@ -9,7 +9,7 @@
 It has seen true films of all verbs, blurred and noisy, and no film that a model made. Of a video model that knows verbs
 which mocap lacks it makes references of these. The command measures what true films give, which is a bound for all that
 a video model can: errors of references, and shares of solved motions for the lifted body itself and for the motions
-that a model makes of it.
+that a model makes of it. With a video model (`--video`) its films stand beside the true ones.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from vrjax.cli.common import positive
 from vrjax.data.motions import Motions
 from vrjax.files import kept, writing
 from vrjax.flow import draws
+from vrjax.models import wan
 from vrjax.models.embedded import shipped
 from vrjax.motion import matrix, program, reference, rep276
 from vrjax.motion.kinematics import REST_PELVIS, Motion, forward
@@ -45,7 +46,7 @@ NOISE, BLUR = 0.25, 0.5  # at most: each film has its own share of them
 SIZE = (film.CAMERA.height // film.CODEC.factor, film.CAMERA.width // film.CODEC.factor, 3)
 TALL, TENTH = 0.9, 0.1  # metres: about where a pelvis is, and the unit of what is learned
 ANKLES = np.array([7, 8])
-LIFTED, LED = "lifted film", "led by the film"
+TRUE, IMAGINED = "true film", "video film"
 OF = rep276.Statistics(*(np.asarray(reference.reference(x)) for x in scale.load()))
 
 
@@ -209,9 +210,9 @@ def errors(lift: Lifter, split: str, clips: int) -> dict[str, Array]:
 
 
 @jax.jit
-def lifted(lift: Lifter, joints: Float[Array, "n t 22 3"]) -> Lifted:
-    """What is lifted of the true film of each motion."""
-    return jax.lax.map(lambda motion: lift(film.shoot(motion)), joints)
+def lifted(lift: Lifter, films: Float[Array, "n f h w 3"]) -> tuple[Lifted, Float[Array, "n t 22 3"]]:
+    """What is lifted of each film, and the bodies themselves (`placed`)."""
+    return jax.lax.map(lambda pictures: (found := lift(pictures), placed(found)), films)
 
 
 def judged(
@@ -221,11 +222,14 @@ def judged(
     *,
     clips: int,
     asked: solved.Asked,
+    video: Any = None,
     sets: Sequence[str] = program.SETS,
     say: Callable[[str], Any] = print,
 ) -> dict[str, dict[str, Any]]:
-    """Set -> row -> `solved.shares`: the truth, the body lifted of its film, and a model led by that film, beside the
-    same model led by a corrupted true reference, which is what it was trained on.
+    """Set -> row -> `solved.shares`: the truth, the bodies lifted of films, and a model of motions led by these films,
+    beside the same model led by a corrupted true reference, which is what it was trained on.
+
+    Films are the true ones and, where there is a `video` model, those that it makes of the captions.
 
     Raises:
         FileNotFoundError, ValueError: no such model, or it was not trained on procedural motions.
@@ -235,13 +239,15 @@ def judged(
     out: dict[str, dict[str, Any]] = {}
     for split in sets:
         test = solved.items(split, clips, spec.rows, (model.cfg.text_len, model.cfg.text_dim))
-        found = lifted(lift, test.joints)
-        arms = {
-            solved.TRUTH: test.joints,
-            LIFTED: jax.jit(jax.vmap(placed))(found),
-            solved.MOTION: solved.generate(model, test, asked, solved.MOTION),
-            LED: solved.generate(model, test._replace(reference=found.reference), asked, solved.MOTION),
-        }
+        films = {TRUE: jax.jit(jax.vmap(film.shoot))(test.joints)}
+        if video is not None:
+            films[IMAGINED] = film.imagine(video, test.text)
+        arms = {solved.TRUTH: test.joints, solved.MOTION: solved.generate(model, test, asked, solved.MOTION)}
+        for which, pictures in films.items():
+            found, bodies = lifted(lift, pictures)
+            arms[f"{which}, lifted"] = bodies
+            shown = test._replace(reference=found.reference)
+            arms[f"{which}, leads"] = solved.generate(model, shown, asked, solved.MOTION)
         out[split] = {name: solved.shares(judge, test.script, joints) for name, joints in arms.items()}
         for name, row in out[split].items():
             say(solved.line(split, name, row))
@@ -253,6 +259,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.vimogen.lifter", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--model", type=pathlib.Path, help="of motions, as vrjax train exports it (the shipped one)")
+    parser.add_argument("--video", type=pathlib.Path, help="a model of films, as vrjax train exports it (none)")
     parser.add_argument("--clips", type=positive, default=64, help="motions of each set (%(default)s)")
     parser.add_argument("--knows", nargs="+", choices=program.SETS, default=program.SETS, help="what it is trained on")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/vimogen"), help="(%(default)s)")
@@ -264,8 +271,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         for split in program.SETS:
             found["errors"][split] = row = {name: float(x) for name, x in errors(lift, split, args.clips).items()}
             print(f"{split}  " + "  ".join(f"{name} {value:.3f}" for name, value in row.items()))
-        asked = solved.Asked(path="position")
-        found["solved"] = judged(lift, model, recogniser.trained(args.out), clips=args.clips, asked=asked)
+        video = None if args.video is None else wan.load_dit(args.video)
+        how = {"clips": args.clips, "asked": solved.Asked(path="position"), "video": video}
+        found["solved"] = judged(lift, model, recogniser.trained(args.out), **how)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     writing.json(args.out / f"lifter-{''.join(args.knows)}.json", found)

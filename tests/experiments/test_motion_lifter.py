@@ -172,6 +172,7 @@ def test_a_model_is_led_by_what_is_lifted(tmp_path, untrained, monkeypatch):
         return items.joints
 
     monkeypatch.setattr(solved, "generate", generate)
+    monkeypatch.setattr(film, "imagine", lambda video, text: video + jnp.sum(text) * 0)
     judge = recogniser.Recogniser(nnx.Rngs(0))
     ask = {"clips": 8, "asked": solved.Asked(steps=2), "sets": ("S",)}
     rows = lifter.judged(untrained, tmp_path, judge, say=lambda line: None, **ask)["S"]
