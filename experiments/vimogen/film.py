@@ -72,7 +72,7 @@ class Camera(NamedTuple):
     @property
     def extrinsic(self) -> Float[Array, "9"]:
         """See `vrjax.motion.camera.extrinsic`; of a world whose origin is on the floor under the pelvis."""
-        turn = about("z", self.azimuth)
+        turn = about("z", jnp.asarray(self.azimuth))
         ahead = jnp.array([0.0, self.distance, 0.0])
         return cameras.extrinsic(Placement(turn, rotate(turn, ahead) + jnp.array([0.0, 0.0, self.level])))
 

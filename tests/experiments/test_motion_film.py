@@ -119,7 +119,8 @@ def test_a_limb_covers_its_area_wherever_it_lies():
 
 def test_gradients_are_those_of_the_float64_words(joints):
     rng = np.random.default_rng(0)
-    weights, way = rng.standard_normal((2, 24, 16, 3)), rng.standard_normal(joints.shape)
+    weights, way = rng.standard_normal((1, 24, 16, 3)), rng.standard_normal((4, 22, 3))
+    joints = joints[:4] + 0.01 * rng.standard_normal(way.shape)  # feet that stand are all the lowest: no gradient there
     grad = jax.jit(jax.grad(lambda j: jnp.sum(film.pictures(j, SMALL) * weights)))(joints.astype(np.float32))
     told = [np.sum(drawn(joints + step * way, SMALL) * weights) for step in (1e-6, -1e-6)]
     np.testing.assert_allclose(np.sum(grad * way), (told[0] - told[1]) / 2e-6, rtol=2e-3)
@@ -148,19 +149,18 @@ def test_films_are_encoded_clips_that_are_written_once(tmp_path, monkeypatch):
         assert rows[i]["image"].shape == (2, *SHAPE[:2], 0)
     film.write(tmp_path / "films", 6, spec=spec, text=text, say=told.append)
     assert told[-1] == "6 of 6 films, 0 files written" and latents.Cached(tmp_path / "films", text_len=24).digest
-    film.write(tmp_path / "films", 6, spec=dataclasses.replace(spec, rows=12), text=text, say=told.append)
-    assert latents.Cached(tmp_path / "films", text_len=24)[0]["latent"].shape == (3, *SHAPE)
+    film.write(tmp_path / "films", 4, spec=spec, text=text, say=told.append)
+    assert len(latents.Cached(tmp_path / "films", text_len=24)) == 4
 
 
 def test_the_config_takes_these_films(tmp_path, monkeypatch):
     """Of the true size: the cache fits the model, and the model its latents."""
-    monkeypatch.setattr(program, "perform", tiny.performance)
-    monkeypatch.setattr(film, "GROUP", 2)
-    config = configs.load(pathlib.Path("configs/vimogen/film.py"))
+    config, shape = configs.load(pathlib.Path("configs/vimogen/film.py")), (film.SPEC.rows // film.EVERY, *SHAPE)
+    made = {"film": jnp.zeros((2, *shape)), "text": jnp.ones((2, *film.TEXT))}
+    monkeypatch.setattr(film, "take", lambda *_: made)
     film.write(tmp_path / "films", 2, say=lambda line: None)
     data = dataclasses.replace(config.data, cache=str(tmp_path / "films"))
     clips = ready.clips(dataclasses.replace(config, data=data))
-    shape = (film.SPEC.rows // film.EVERY, *SHAPE)
     assert clips[0]["latent"].shape == shape and clips[0]["text"].shape == film.TEXT
     assert family.of(config.model).tokens(config.model, shape) == 360
     model = family.of(config.model).abstract(config.model)

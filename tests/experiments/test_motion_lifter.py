@@ -2,6 +2,7 @@
 training, and the numbers that the command prints."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from experiments.vimogen import film, lifter, recogniser, solved
 from vrjax.data.motions import Motions
 from vrjax.models import motion as motion_models
 from vrjax.motion import program, reference
-from vrjax.train.config import Data, TrainConfig, Validate
+from vrjax.train.config import Data, Objective, TrainConfig, Validate
 
 SPEC = Motions(sets=program.SETS, corrupted=False, rows=24)  # also test_motion_film's
 PLACED, LOSS, LIFT = (
@@ -43,8 +44,8 @@ def untrained():
 def from_bank(bank, monkeypatch):
     """Examples are those of the bank."""
     films, true, _ = bank
-    monkeypatch.setattr(lifter, "examples", lambda numbers, *_: jax.tree.map(lambda x: x[numbers % 32], (films, true)))
-    monkeypatch.setattr(lifter, "BATCH", 16)
+    monkeypatch.setattr(lifter, "examples", lambda numbers, *_: jax.tree.map(lambda x: x[numbers % 4], (films, true)))
+    monkeypatch.setattr(lifter, "BATCH", 8)
 
 
 def test_examples_are_films_with_what_is_in_them(bank, monkeypatch):
@@ -112,13 +113,12 @@ def test_true_references_are_put_on_their_feet(bank):
 
 
 def test_a_lifter_learns(from_bank, bank):
-    films, true, _ = bank
-    before = float(LOSS(lifter.Lifter(nnx.Rngs(lifter.SEED)), films, true))
-    lift = lifter.train(60)
-    assert float(LOSS(lift, films, true)) < 0.3 * min(before, float(jnp.mean(true.reference**2)))
-    again = lifter.train(60)
-    for a, b in zip(jax.tree.leaves(lift), jax.tree.leaves(again), strict=True):
-        np.testing.assert_array_equal(a, b)
+    """From films that it trains on, worn; in the end it knows more of them than their mean."""
+    films, true = jax.tree.map(lambda x: x[:4], bank[:2])
+    spread = true.reference - true.reference.mean((0, 1)), (true.height - true.height.mean()) / lifter.TENTH
+    mean = float(sum(jnp.mean(x**2) for x in spread))
+    assert float(LOSS(lifter.Lifter(nnx.Rngs(lifter.SEED)), films, true)) > 2 * mean
+    assert float(LOSS(lifter.train(80), films, true)) < 0.5 * mean
 
 
 def test_a_lifter_is_kept(tmp_path, untrained, bank, monkeypatch):
@@ -152,40 +152,38 @@ def test_errors_are_in_their_units(untrained, bank, monkeypatch):
     np.testing.assert_allclose(found["joints"], np.linalg.norm(a.joints - b.joints, axis=-1).mean(), rtol=1e-4)
 
 
-def test_a_model_is_led_by_what_is_lifted(tmp_path, untrained, monkeypatch):
-    """A model that answers with its reference's first number: each row of the table is of the right one."""
-    config = TrainConfig(
-        name="tiny",
-        model=motion_models.MotionConfig(
-            mode="mixed", dim=24, ffn_dim=16, heads=4, layers=1, freq_dim=8, text_dim=12, text_len=24
-        ),
-        steps=1,
-        data=Data(motions=Motions(rows=24), batch=4),
-        validate=Validate(every=0, final_clips=0),
+def test_a_model_is_led_by_what_is_lifted(tmp_path, untrained, bank, monkeypatch):
+    """Each row of the table is of the right motions, and what leads the model is what was lifted."""
+    films, _, joints = jax.tree.map(lambda x: x[:4], bank)
+    cfg = motion_models.MotionConfig(mode="mixed", dim=24, ffn_dim=16, heads=4, layers=1, text_dim=12, text_len=24)
+    given = {"data": Data(motions=Motions(rows=24), batch=4), "validate": Validate(every=0, final_clips=0)}
+    config = TrainConfig(name="tiny", model=cfg, steps=1, objective=Objective(shift=4.0), **given)
+    monkeypatch.setattr(solved, "opened", lambda folder: (SimpleNamespace(cfg=cfg), config.data.motions, config))
+    corrupted, text, asked = jnp.ones((4, 24, 138)), jnp.zeros((4, 24, 12)), []
+    test = solved.Items(program.script("walk"), text, jnp.asarray(joints), corrupted)
+    monkeypatch.setattr(
+        solved, "items", lambda split, clips, rows, shape: test if (rows, shape) == (24, (24, 12)) else None
     )
-    model = motion_models.init(config.model, jax.random.key(0))
-    monkeypatch.setattr(solved, "opened", lambda folder: (model, config.data.motions, config))
-    asked = []
 
     def generate(model, items, how, branch):
-        asked.append((np.asarray(items.reference), how.shift, branch))
-        return items.joints
+        asked.append((how.shift, branch))
+        return items.reference
 
     monkeypatch.setattr(solved, "generate", generate)
-    monkeypatch.setattr(film, "imagine", lambda video, text: video + jnp.sum(text) * 0)
-    judge = recogniser.Recogniser(nnx.Rngs(0))
-    ask = {"clips": 8, "asked": solved.Asked(steps=2), "sets": ("S",)}
-    rows = lifter.judged(untrained, tmp_path, judge, say=lambda line: None, **ask)["S"]
-    assert list(rows) == [solved.TRUTH, lifter.LIFTED, solved.MOTION, lifter.LED]
-    assert (
-        rows[solved.TRUTH] == rows[lifter.LED] and rows[lifter.LIFTED]["predicates"] < rows[solved.TRUTH]["predicates"]
-    )
-    test = solved.items("S", 8, 24, (24, 12))
-    films = jax.jit(jax.vmap(film.shoot))(test.joints)
-    (corrupted, shift, first), (led, _, second) = asked
-    assert first == second == solved.MOTION and shift == config.objective.shift
-    np.testing.assert_array_equal(corrupted, test.reference)
-    np.testing.assert_allclose(led, LIFT(untrained, films).reference, atol=1e-4)
+    monkeypatch.setattr(solved, "shares", lambda judge, script, motions: {"of": np.asarray(motions)})
+    monkeypatch.setattr(solved, "line", lambda split, name, row: f"{split} {name}")
+    empty, told = -jnp.ones((4, 6, *lifter.SIZE)), []
+    monkeypatch.setattr(film, "imagine", lambda video, words: video if words is text else None)
+    ask = {"clips": 4, "asked": solved.Asked(steps=2), "video": empty, "sets": ("C",), "say": told.append}
+    rows = lifter.judged(untrained, tmp_path, None, **ask)["C"]
+    wanted = {solved.TRUTH: joints, solved.MOTION: corrupted}
+    for which, pictures in ((lifter.TRUE, films), (lifter.IMAGINED, empty)):
+        found = LIFT(untrained, pictures)
+        wanted |= {f"{which}, lifted": PLACED(found), f"{which}, leads": found.reference}
+    assert told == [f"C {name}" for name in wanted] and list(rows) == list(wanted)
+    for name, motions in wanted.items():
+        np.testing.assert_allclose(rows[name]["of"], motions, atol=1e-4, err_msg=name)
+    assert asked == [(4.0, solved.MOTION)] * 3
 
 
 def test_the_command(tmp_path, untrained, monkeypatch, capsys):
