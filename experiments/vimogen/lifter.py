@@ -40,7 +40,7 @@ from vrjax.motion.program import scale
 from vrjax.motion.rotations import angle_between
 
 SEED, HELD_OUT = 7101, 7201  # of its training, and of the films that its errors are measured on
-WIDTH, BATCH, STEPS, RATE = 192, 64, 1500, 2e-3
+WIDTH, BATCH, STEPS, RATE = 192, 64, 2350, 2e-3
 SPREAD = (1, 2, 4, 1)  # how far apart the three pictures are that a layer looks at
 NOISE, BLUR = 0.25, 0.5  # at most: each film has its own share of them
 SIZE = (film.CAMERA.height // film.CODEC.factor, film.CAMERA.width // film.CODEC.factor, 3)
