@@ -47,7 +47,6 @@ SIZE = (film.CAMERA.height // film.CODEC.factor, film.CAMERA.width // film.CODEC
 TALL, TENTH = 0.9, 0.1  # metres: about where a pelvis is, and the unit of what is learned
 ANKLES = np.array([7, 8])
 TRUE, IMAGINED = "true film", "video film"
-OF = rep276.Statistics(*(np.asarray(reference.reference(x)) for x in scale.load()))
 
 
 class Lifted(NamedTuple):
@@ -117,7 +116,7 @@ def placed(lifted: Lifted) -> Float[Array, "t 22 3"]:
 
 def pose(rows: Float[Array, "t 138"]) -> Motion:
     """The program's body in the poses of a normalised reference, its pelvis at the origin."""
-    rows = rep276.denormalise(rows, OF)
+    rows = rep276.denormalise(rows, rep276.Statistics(*map(reference.reference, scale.load())))
     body = matrix(rearrange(rows[:, rep276.BODY], "t (j c) -> t j c", c=6))
     root = matrix(rows[:, rep276.BODY.stop : rep276.BODY.stop + 6])
     transl = jnp.broadcast_to(-jnp.asarray(REST_PELVIS), (len(rows), 3))
