@@ -2,7 +2,7 @@
 
 Command:        python -m experiments.vimogen.film runs/vimogen/films && vrjax train configs/vimogen/film.py
 Then:           experiments.vimogen.film.imagine, and experiments/vimogen/lifter.py on what it gives
-Expected time:  not measured; chosen for 40 minutes of one core
+Expected time:  about 30 minutes of one core (1.2 updates a second, measured over 12 of them)
 Expected score: not measured
 
 4,000 films of all verbs, those that mocap lacks too (sets S, C and V), 15 pictures of 48 x 32 pixels at five a second.
