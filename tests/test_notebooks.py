@@ -97,4 +97,4 @@ def test_they_are_small_and_of_no_machine():
 
 def test_the_tours_are_there():
     tours = {"look", "intervene", "your_own_maze", "train_and_watch", "wan_folder"}
-    assert {path.stem for path in NOTEBOOKS} >= tours | {"chain_of_steps", "realdpo", "vchain"}
+    assert {path.stem for path in NOTEBOOKS} >= tours | {"chain_of_steps", "realdpo", "vchain", "vimogen"}
