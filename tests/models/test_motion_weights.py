@@ -105,6 +105,19 @@ def test_round_trip(cfg, tmp_path):
     chex.assert_trees_all_equal(models.load_dit(alone, heads=4, text_len=cfg.text_len), dit)
 
 
+def test_what_is_predicted_stands_beside_the_weights(tmp_path):
+    """A file without vrjax's own metadata is still not read as a network of velocities."""
+    models.save_dit(build(dataclasses.replace(SMALL, predicts="clean")), tmp_path)
+    write(tmp_path / "model.safetensors", arrays(tmp_path / "model.safetensors"))
+    assert models.load_dit(tmp_path).cfg.predicts == "clean"
+    said = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(said | {"predicts": "noise"}))
+    with pytest.raises(ValueError, match="predicts='noise', expected one of velocity, clean"):
+        models.load_dit(tmp_path)
+    models.save_dit(build(SMALL), tmp_path / "public")
+    assert "predicts" not in json.loads((tmp_path / "public" / "config.json").read_text())
+
+
 def test_missing_and_unexpected_tensors(public, folder):
     less = {name: value for name, value in public.items() if name != "blocks.1.norm4.weight"}
     file = write(folder / "model.pt", less | {"blocks.0.extra.weight": np.ones(3, np.float32)})

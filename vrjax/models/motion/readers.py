@@ -56,6 +56,7 @@ _CONFIG = {
     "cross_attn_norm": "cross_norm",
     "qk_norm": "qk_norm",
     "eps": "eps",
+    "predicts": "predicts",  # ours, and written where it is not ViMoGen's
 }
 
 
@@ -189,6 +190,8 @@ def save_dit(dit: MotionDiT, folder: str | os.PathLike) -> None:
 def public_config(cfg: MotionConfig) -> dict[str, Any]:
     """The `config.json` that ViMoGen's code reads: Wan's, with the channels of a frame."""
     fields = {theirs: getattr(cfg, ours) for theirs, ours in _CONFIG.items()}
+    if cfg.predicts == MotionConfig.predicts:
+        del fields["predicts"]
     fields |= {"out_dim": cfg.channels, "text_len": TEXT_MOST, "model_type": "t2v", "patch_size": [1, 2, 2]}
     if cfg.reference_channels is not None:
         fields["ref_motion_dim"] = cfg.reference_channels
