@@ -72,6 +72,13 @@ def test_features_of_motions_are_the_plain_statement(match, joints):
         np.testing.assert_allclose(row, ended(match.of_frames, h.mean(0), h.max(0)), atol=2e-5)
 
 
+def test_motions_of_another_body_are_one_line(match, joints):
+    with pytest.raises(ValueError, match="to_263: joints"):
+        match.motions(joints[:, :, :21])
+    with pytest.raises(ValueError, match="to_263: joints has 1 frames, expected at least 2"):
+        match.motions(joints[:, :1])
+
+
 def test_features_of_captions_are_the_plain_statement(match):
     said = ["a person walks forward", "someone waves with the left hand while the right leg kicks", "a"]
     for row, caption in zip(match.texts(said), said, strict=True):

@@ -54,9 +54,9 @@ class Matcher(nnx.Module):
         h = jnp.where(there, jax.nn.gelu(self.words(rows)), 0.0)
         return self._end(self.of_words, h.sum(0) / jnp.maximum(there.sum(), 1), h.max(0))
 
-    def motion(self, joints: Float[Array, "t 22 3"]) -> Float[Array, " 32"]:
-        """Features of one motion, in metres, z up, 20 frames a second; of length one. Where it is drawn and where it
-        faces does not matter."""
+    def motion(self, joints: Float[Array, "t j xyz"]) -> Float[Array, " 32"]:
+        """Features of one motion (t, 22, 3), in metres, z up, 20 frames a second; of length one. Where it is drawn and
+        where it faces does not matter."""
         h = jax.nn.gelu(self.frames(columns(joints)))
         for layer in self.over_time:
             padded = jnp.pad(h, ((1, 1), (0, 0)), "edge")  # a convolution
@@ -74,7 +74,9 @@ class Matcher(nnx.Module):
         return np.asarray(_texts(self, np.stack([captions.rows(each, *TEXT) for each in said])))
 
     def motions(self, joints: Float[Array | np.ndarray, "n t j xyz"]) -> Float[np.ndarray, "n 32"]:
-        """Features of motions of one number of frames; it was trained on 60.
+        """Features of motions (n, t, 22, 3) of one number of frames; it was trained on 60.
+
+        Rows of HumanML3D's 263 numbers become such joints by `axes.z_up(motion.from_263(rows))`.
 
         Raises:
             ValueError: another number of joints, or fewer than two frames.
@@ -97,7 +99,7 @@ def _motions(match: Matcher, joints: Float[Array, "n t j xyz"]) -> Float[Array, 
     return jax.lax.map(match.motion, joints, batch_size=GROUP)
 
 
-def columns(joints: Float[Array, "t 22 3"]) -> Float[Array, "s 133"]:
+def columns(joints: Float[Array, "t j xyz"]) -> Float[Array, "s 133"]:
     """What the network sees of a motion: HumanML3D's root, positions and velocities (`rep263`), a row less than frames;
     ways to the next frame count tenfold, so that all numbers are of one size."""
     rows = rep263.to_263(axes.y_up(joints), unwrap=True)
