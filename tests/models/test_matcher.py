@@ -21,7 +21,7 @@ def match():
 def joints():
     """Two motions that turn a little, each about a pose of its own."""
     rng = np.random.default_rng(0)
-    turns = Rotation.from_euler("z", 0.1 * np.arange(FRAMES)).as_matrix()
+    turns = Rotation.from_euler("z", 0.1 * np.arange(FRAMES)[:, None]).as_matrix()
     drift = 0.02 * np.arange(FRAMES)[:, None, None] * rng.normal(size=(2, 1, 22, 3))
     return np.einsum("tij,ntkj->ntki", turns, rng.normal(size=(2, 1, 22, 3)) + drift).astype(np.float32)
 

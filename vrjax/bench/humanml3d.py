@@ -15,7 +15,7 @@ import math
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -201,6 +201,7 @@ def _pairs(text: Any, motion: Any) -> tuple[np.ndarray, np.ndarray]:
 # ------------------------------------------------------------------------------------------------------------- protocol
 
 
+@runtime_checkable
 class Evaluator(Protocol):
     """Puts captions and motions into one space.
 
