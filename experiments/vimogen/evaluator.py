@@ -87,7 +87,7 @@ def train(
         sharpness = jnp.minimum(jnp.exp(weights.sharpness), SHARPEST)
         return loss(jax.vmap(match.text)(rows), jax.vmap(match.motion)(joints), alike(script), sharpness)
 
-    def step(weights: Weights, moments: Any, number: Array) -> tuple[Weights, Any, Array]:
+    def step(weights: Weights, moments: Any, number: Array) -> tuple[Any, Any, Array]:
         found, slope = jax.value_and_grad(error)(weights, jax.random.fold_in(draws.key(seed), number))
         updates, moments = tx.update(slope, moments)
         return optax.apply_updates(weights, updates), moments, found

@@ -14,11 +14,11 @@ from vrjax.bench import humanml3d
 from vrjax.data.motions import Motions
 from vrjax.files import kept, writing
 from vrjax.models import motion as motion_models
-from vrjax.models.embedded import matcher
+from vrjax.models.embedded import captions, matcher
 from vrjax.motion import program
 from vrjax.train.config import Data, TrainConfig, Validate
 
-ROWS, TEXT = 10, (24, 12)
+ROWS, TEXT = 9, (24, 12)
 LOSS = jax.jit(evaluator.loss)
 
 
@@ -59,14 +59,22 @@ def test_scripts_are_alike_where_their_captions_are():
     assert 60 < found.sum() < 600
 
 
-def test_a_short_training_finds_motions(monkeypatch):
-    """Each action has a pose here, so that a few updates tell actions apart; the rest cannot be seen."""
+@pytest.fixture(scope="module")
+def trained():
+    """A matcher after a short training on motions in which each action has a pose, and what the training said."""
+    told: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "perform", tiny.performance)
+        return evaluator.train(30, frames=ROWS, batch=32, say=told.append), told
+
+
+def test_a_short_training_finds_motions(trained, monkeypatch):
+    """Poses tell actions apart; the rest of a script cannot be seen."""
     monkeypatch.setattr(program, "perform", tiny.performance)
-    told = []
-    match = evaluator.train(30, frames=9, batch=32, say=told.append)
+    match, told = trained
     assert len(told) == 10 and told[-1].startswith("update 30 of 30: loss ")
     keys = jax.random.split(jax.random.key(1), 96)
-    scripts, rows, joints = jax.jit(jax.vmap(lambda key: evaluator.example(key, 9)))(keys)
+    _, rows, joints = jax.jit(jax.vmap(lambda key: evaluator.example(key, ROWS)))(keys)
     texts = jax.jit(jax.vmap(match.text))(rows)
     found = humanml3d.r_precision(texts, match.motions(joints))
     before = matcher.Matcher(nnx.Rngs(0))
@@ -86,12 +94,11 @@ def test_the_command_writes_the_weights(monkeypatch, tmp_path):
     assert '"name":"program-matcher","seed":"8001","updates":"7"' in header
 
 
-def test_captions_are_those_of_the_items():
+def test_captions_are_those_of_the_items(monkeypatch):
     """The strings, and the rows of text that a model is given of the same motions."""
-    from vrjax.models.embedded import captions
-
-    items = solved.items("S", 8, 24, (24, 12), paraphrase=None)
-    rows = np.stack([captions.rows(caption, 24, 12) for caption in humanml.said(items.script)])
+    monkeypatch.setattr(program, "perform", tiny.performance)
+    items = solved.items("S", 7, ROWS, TEXT, paraphrase=None)
+    rows = np.stack([captions.rows(caption, *TEXT) for caption in humanml.said(items.script)])
     np.testing.assert_array_equal(items.text, rows)
 
 
@@ -110,10 +117,10 @@ def folder(tmp_path_factory):
     return to
 
 
-def test_the_whole_table(folder, tmp_path, monkeypatch, capsys):
+def test_the_whole_table(folder, trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(program, "perform", tiny.performance)
     monkeypatch.setattr(solved, "nearest", lambda spec, seed, text: jnp.ones((len(text), ROWS, 22, 3)).cumsum(1))
-    matcher.save(evaluator.train(30, frames=ROWS, batch=32, say=lambda _: None), tmp_path, {})
+    matcher.save(trained[0], tmp_path, {})
     sizes = ["--clips", "32", "--real", "40", "--texts", "4", "--times", "3", "--repeats", "3", "--steps", "2"]
     monkeypatch.chdir(tmp_path)
     humanml.main([str(folder), *sizes, "--evaluator", str(tmp_path), "--json", "out.json"])
