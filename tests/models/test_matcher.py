@@ -72,6 +72,14 @@ def test_features_of_motions_are_the_plain_statement(match, joints):
         np.testing.assert_allclose(row, ended(match.of_frames, h.mean(0), h.max(0)), atol=2e-5)
 
 
+def test_any_number_of_motions(match, joints):
+    """Groups are filled up, and what they are filled with is cut off."""
+    many = np.concatenate([joints] * 33)[:65]
+    found = match.motions(many)
+    assert found.shape == (65, matcher.FEATURES) and match.motions(many[:0]).shape == (0, matcher.FEATURES)
+    np.testing.assert_allclose(found, np.concatenate([match.motions(joints)] * 33)[:65], atol=1e-6)
+
+
 def test_motions_of_another_body_are_one_line(match, joints):
     with pytest.raises(ValueError, match="to_263: joints"):
         match.motions(joints[:, :, :21])

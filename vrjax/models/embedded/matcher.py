@@ -81,7 +81,12 @@ class Matcher(nnx.Module):
         Raises:
             ValueError: another number of joints, or fewer than two frames.
         """
-        return np.asarray(_motions(self, jnp.asarray(joints, jnp.float32)))
+        joints, found = np.asarray(joints, np.float32), []
+        for start in range(0, len(joints), GROUP):
+            group = joints[start : start + GROUP]
+            padded = np.concatenate([group, np.repeat(group[:1], GROUP - len(group), 0)])  # one program for any number
+            found.append(np.asarray(_motions(self, padded))[: len(group)])
+        return np.concatenate([np.zeros((0, FEATURES), np.float32), *found])
 
     @staticmethod
     def _end(layers: nnx.List, mean: Array, most: Array) -> Array:
@@ -96,7 +101,7 @@ def _texts(match: Matcher, rows: Float[Array, "n l d"]) -> Float[Array, "n 32"]:
 
 @jax.jit
 def _motions(match: Matcher, joints: Float[Array, "n t j xyz"]) -> Float[Array, "n 32"]:
-    return jax.lax.map(match.motion, joints, batch_size=GROUP)
+    return jax.vmap(match.motion)(joints)
 
 
 def columns(joints: Float[Array, "t j xyz"]) -> Float[Array, "s 133"]:
