@@ -1,6 +1,6 @@
 """Trains the evaluator with which HumanML3D's protocol is computed for models of this house.
 
-    python -m experiments.vimogen.evaluator                   # minutes of one core; writes the package's own weights
+    python -m experiments.vimogen.evaluator           # four minutes of one core; writes the package's own weights
 
 Captions and motions of S, C and V that never repeat, of a seed that no training of a model has, in all four paraphrases
 and with noise on their joints: it must understand what a model is asked for, also where the model does not, and it has
