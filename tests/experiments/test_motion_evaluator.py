@@ -1,6 +1,7 @@
 """The evaluator's training, and HumanML3D's table of a model that was never trained."""
 
 import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -169,3 +170,17 @@ def test_what_cannot_be_measured_is_one_line(folder, tmp_path, capsys):
             humanml.main([*argv, *(() if "--evaluator" in argv else ("--evaluator", str(tmp_path)))])
         (told,) = capsys.readouterr().err.splitlines()
         assert told.startswith("python -m experiments.vimogen.humanml: ") and said in told
+
+
+def test_the_shipped_evaluator_made_the_table_that_is_shown():
+    found = json.loads((matcher.FOLDER / "humanml3d.json").read_text())
+    assert found["evaluator"] == {"name": matcher.NAME, "fingerprint": kept.fingerprint(matcher.FOLDER / matcher.FILE)}
+    page = (pathlib.Path(humanml.__file__).parent / "README.md").read_text()
+    for lines in found["sets"].values():
+        assert humanml.table(lines, matcher.NAME) in page
+        rows = {line["row"]: line for line in lines}
+        true, others = rows[humanml3d.TRUTH], rows[humanml.OTHERS]
+        assert true["top3"] > 0.9 and others["top3"] < 0.25  # 3 of 32 by chance, and neighbours may be twins
+        assert true["fid"] < rows[solved.TEXT]["fid"] < rows[solved.FROZEN]["fid"]
+    assert isinstance(humanml3d.program_matcher(), matcher.Matcher)
+    assert sum(p.stat().st_size for p in matcher.FOLDER.iterdir()) < 6e5
