@@ -111,6 +111,38 @@ def test_the_protocol_replicates_and_sums_up(features):
         humanml3d.summary(scores | {"mine": anew})
 
 
+class Counting:
+    """An evaluator that numbers captions by their words, and takes where a motion begins."""
+
+    name = "counting"
+
+    def texts(self, captions):
+        return np.array([[len(caption.split()), 0.0] for caption in captions])
+
+    def motions(self, joints):
+        return np.asarray(joints)[:, 0, 0, :2]
+
+
+def test_an_evaluator_gives_the_features_of_a_row():
+    joints = np.arange(3 * 2 * 22 * 3.0).reshape(3, 2, 22, 3)
+    many = np.stack([joints, joints + 1, joints, joints])  # four texts, three motions each
+    found = humanml3d.encode(Counting(), ["a b", "c", "d e f"], joints, joints[1:], many)
+    np.testing.assert_array_equal(found.text[:, 0], [2, 1, 3])
+    np.testing.assert_array_equal(found.motion, joints[:, 0, 0, :2])
+    np.testing.assert_array_equal(found.truth, found.motion[1:])
+    assert found.many.shape == (4, 3, 2)
+    np.testing.assert_array_equal(found.many[1], found.motion + 1)
+    assert humanml3d.encode(Counting(), ["a"], joints[:1], joints).many is None
+
+
+def test_a_table_says_whose_numbers_these_are(features):
+    text, motion, truth = features
+    scores = humanml3d.evaluate(humanml3d.Features(text, motion, truth), jax.random.key(0), repeats=2, pairs=50)
+    lines = humanml3d.summary({"ground-truth": scores})
+    assert humanml3d.cells(lines, "counting")[0][0] == "row, by counting"
+    assert humanml3d.cells(lines)[0][0] == "row"
+
+
 def test_features_that_are_no_features(features):
     text, motion, _ = features
     for call, message in (

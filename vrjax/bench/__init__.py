@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | vbvr | VBVR-Bench | the public kit, as a subprocess |
 | mbench | MBench, of generated motions | five metrics of joints, exactly; answers of yours for the rest |
-| humanml3d | HumanML3D's protocol of text to motion | features of your evaluator |
+| humanml3d | HumanML3D's protocol of text to motion | features of your evaluator, or of a small one that ships |
 
 `get` finds a benchmark by its file's name, so nothing is registered; a file answers `Benchmark`, and
 `tests/laws/test_benchmarks.py` holds it to it. What a benchmark does beside (running a kit, judging an answer, making

@@ -5,7 +5,8 @@
     lines = humanml3d.summary(scores)
 
 An evaluator puts texts and motions into one space. Papers' numbers are made by one set of weights, text_mot_match,
-which is known to rank some generated motions above real ones; numbers of two evaluators belong in two tables. The
+which is known to rank some generated motions above real ones; numbers of two evaluators belong in two tables.
+`program_matcher()` is a small one for motions of `vrjax.motion.program`, which no number of a paper was made by. The
 functions compute in float64 on the host: a Fréchet distance is a small difference of large traces.
 """
 
@@ -14,7 +15,7 @@ import math
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -200,6 +201,23 @@ def _pairs(text: Any, motion: Any) -> tuple[np.ndarray, np.ndarray]:
 # ------------------------------------------------------------------------------------------------------------- protocol
 
 
+@runtime_checkable
+class Evaluator(Protocol):
+    """Puts captions and motions into one space.
+
+    Attributes:
+        name: which one; numbers of two names belong in two tables.
+        texts: captions -> their features (n, d).
+        motions: motions of one length, (n, t, 22, 3) -> their features (n, d).
+    """
+
+    name: str
+
+    def texts(self, captions: Sequence[str], /) -> np.ndarray: ...
+
+    def motions(self, joints: Any, /) -> np.ndarray: ...
+
+
 class Features(NamedTuple):
     """What an evaluator says of one row of the table.
 
@@ -228,6 +246,41 @@ class Score:
     mm_dist: float
     diversity: float
     multimodality: float | None
+
+
+def program_matcher(folder: str | os.PathLike | None = None) -> Evaluator:
+    """The evaluator of procedural motions, `vrjax.models.embedded.matcher`, which is trained elsewhere.
+
+    Args:
+        folder: with its weights; by default those that come with the package.
+
+    Raises:
+        FileNotFoundError, ValueError: no such weights, or others.
+    """
+    from vrjax.models.embedded import matcher
+
+    return matcher.load() if folder is None else matcher.load(folder)
+
+
+def encode(
+    evaluator: Evaluator,
+    captions: Sequence[str],
+    joints: Float[np.ndarray | jax.Array, "n t 22 3"],
+    truth: Float[np.ndarray | jax.Array, "m s 22 3"],
+    many: Float[np.ndarray | jax.Array, "texts repeats t 22 3"] | None = None,
+) -> Features:
+    """What an evaluator says of one row of the table.
+
+    Args:
+        evaluator: of captions and joints.
+        captions: n of them.
+        joints: the motions made for them, as the evaluator takes them.
+        truth: real motions, none of them the very ones of `joints`, or a distance to them is less than it should be.
+        many: several motions a text.
+    """
+    motions = lambda x: np.asarray(evaluator.motions(x))
+    repeated = None if many is None else motions(many.reshape(-1, *many.shape[2:])).reshape(*many.shape[:2], -1)
+    return Features(np.asarray(evaluator.texts(captions)), motions(joints), motions(truth), repeated)
 
 
 HEADS = {
@@ -302,9 +355,9 @@ def summary(scores: Mapping[str, list[Score]]) -> list[dict[str, Any]]:
     return lines
 
 
-def cells(lines: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Head and body of the table, as text."""
+def cells(lines: Sequence[Mapping[str, Any]], by: str = "") -> tuple[list[str], list[list[str]]]:
+    """Head and body of the table, as text; `by` is the name of the evaluator, which then stands in the head."""
     said = lambda line, name: "-" if line[name] is None else f"{line[name]:.3f} ± {line[f'{name} interval']:.3f}"
-    return ["row", *HEADS.values(), "n"], [
+    return [f"row, by {by}" if by else "row", *HEADS.values(), "n"], [
         [line["row"], *(said(line, name) for name in HEADS), str(line["n"])] for line in lines
     ]

@@ -6,6 +6,7 @@
 | `captions` | captions of motions as rows of text, of any string and inside jit |
 | `folders` | what lies in a trained model's folder: its network and how it was trained |
 | `shipped` | the models that come with the package |
+| `matcher` | captions and motions in one space: an evaluator for HumanML3D's protocol |
 
 `vrjax.models.pipeline` samples them like public models.
 """

@@ -1,0 +1,186 @@
+"""The evaluator's training, and HumanML3D's table of a model that was never trained."""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from flax import nnx
+
+from experiments.vimogen import evaluator, humanml, solved
+from vrjax.bench import humanml3d
+from vrjax.data.motions import Motions
+from vrjax.files import kept, writing
+from vrjax.models import motion as motion_models
+from vrjax.models.embedded import captions, matcher
+from vrjax.motion import program
+from vrjax.train.config import Data, TrainConfig, Validate
+
+ROWS, TEXT = 9, (24, 12)
+LOSS = jax.jit(evaluator.loss)
+
+
+def pairs(seed, count=8):
+    rng = np.random.default_rng(seed)
+    unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)
+    return unit(rng.normal(size=(count, 5))), unit(rng.normal(size=(count, 5)))
+
+
+def test_the_loss_is_the_mean_of_both_directions():
+    text, motion = pairs(0)
+    scripts = np.array([0, 1, 2, 0, 3, 0, 4, 1])
+    same = scripts[:, None] == scripts
+    total = 0.0
+    for i in range(8):
+        right = np.flatnonzero(same[i])
+        for rows in (7.0 * motion @ text[i], 7.0 * text @ motion[i]):  # of all motions for a text, of all texts for ...
+            total -= np.mean(rows[right] - np.log(np.exp(rows).sum()))
+    assert float(LOSS(text, motion, same, 7.0)) == pytest.approx(total / 16, rel=1e-5)
+    assert float(LOSS(motion, text, same, 7.0)) == pytest.approx(total / 16, rel=1e-5)
+
+
+def test_the_loss_of_pairs_that_match_and_of_pairs_that_say_nothing():
+    one, nothing = np.eye(8), np.ones((8, 1))
+    assert float(LOSS(one, one, one > 0, 40.0)) == pytest.approx(0, abs=1e-6)
+    assert float(LOSS(nothing, nothing, one > 0, 40.0)) == pytest.approx(np.log(8), rel=1e-5)
+    assert float(LOSS(nothing, nothing, np.ones((8, 8), bool), 40.0)) == pytest.approx(np.log(8), rel=1e-5)
+
+
+def test_scripts_are_alike_where_their_captions_are():
+    every = program.scripts("S")
+    picked = np.random.default_rng(1).integers(0, len(every.lower), 60)
+    scripts = program.Script(*(jnp.asarray(column[picked]) for column in every))
+    said = [program.caption(program.Script(*(column[i] for column in every))) for i in picked]
+    expected = [[a == b for a in said] for b in said]
+    found = np.asarray(jax.jit(evaluator.alike)(scripts))
+    np.testing.assert_array_equal(found, expected)
+    assert 60 < found.sum() < 600
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A matcher after a short training on motions in which each action has a pose, and what the training said."""
+    told: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "perform", tiny.performance)
+        return evaluator.train(30, frames=ROWS, batch=32, say=told.append), told
+
+
+def test_a_short_training_finds_motions(trained, monkeypatch):
+    """Poses tell actions apart; the rest of a script cannot be seen."""
+    monkeypatch.setattr(program, "perform", tiny.performance)
+    match, told = trained
+    assert len(told) == 10 and told[-1].startswith("update 30 of 30: loss ")
+    keys = jax.random.split(jax.random.key(1), 96)
+    _, rows, joints = jax.jit(jax.vmap(lambda key: evaluator.example(key, ROWS)))(keys)
+    texts = jax.jit(jax.vmap(match.text))(rows)
+    found = humanml3d.r_precision(texts, match.motions(joints))
+    before = matcher.Matcher(nnx.Rngs(0))
+    chance = humanml3d.r_precision(jax.jit(jax.vmap(before.text))(rows), before.motions(joints))
+    assert found[2] > 0.45 > 0.25 > chance[2]  # 3 of 32 by chance
+
+
+def test_the_command_writes_the_weights(monkeypatch, tmp_path):
+    made, asked = matcher.Matcher(nnx.Rngs(3)), []
+    monkeypatch.setattr(evaluator, "train", lambda steps: asked.append(steps) or made)
+    evaluator.main(["--steps", "7", "--to", str(tmp_path / "new")])
+    assert asked == [7]
+    found = matcher.load(tmp_path / "new")
+    np.testing.assert_array_equal(found.texts(["jumps"]), matcher.load(tmp_path / "new").texts(["jumps"]))
+    np.testing.assert_allclose(found.texts(["jumps"]), made.texts(["jumps"]), atol=5e-3)
+    header = (tmp_path / "new" / matcher.FILE).read_bytes()[:9000].decode("latin1")
+    assert '"name":"program-matcher","seed":"8001","updates":"7"' in header
+
+
+def test_captions_are_those_of_the_items(monkeypatch):
+    """The strings, and the rows of text that a model is given of the same motions."""
+    monkeypatch.setattr(program, "perform", tiny.performance)
+    items = solved.items("S", 7, ROWS, TEXT, paraphrase=None)
+    rows = np.stack([captions.rows(caption, *TEXT) for caption in humanml.said(items.script)])
+    np.testing.assert_array_equal(items.text, rows)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An untrained model, as `vrjax train` exports one."""
+    to = tmp_path_factory.mktemp("run") / "model"
+    to.mkdir()
+    model = motion_models.MotionConfig(
+        mode="mixed", dim=24, ffn_dim=16, heads=4, layers=1, freq_dim=8, text_dim=TEXT[1], text_len=TEXT[0]
+    )
+    data = Data(motions=Motions(rows=ROWS), batch=4)
+    config = TrainConfig(name="tiny", model=model, steps=1, data=data, validate=Validate(every=0, final_clips=0))
+    motion_models.save_dit(motion_models.init(config.model, jax.random.key(0)), to)
+    writing.json(to / "training.json", {"config": writing.to_dict(config)})
+    return to
+
+
+def test_the_whole_table(folder, trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(program, "perform", tiny.performance)
+    monkeypatch.setattr(solved, "nearest", lambda spec, seed, text: jnp.ones((len(text), ROWS, 22, 3)).cumsum(1))
+    matcher.save(trained[0], tmp_path, {})
+    sizes = ["--clips", "32", "--real", "40", "--texts", "4", "--times", "3", "--repeats", "3", "--steps", "2"]
+    monkeypatch.chdir(tmp_path)
+    humanml.main([str(folder), *sizes, "--evaluator", str(tmp_path), "--json", "out.json"])
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["evaluator"] == {"name": matcher.NAME, "fingerprint": kept.fingerprint(tmp_path / matcher.FILE)}
+    assert found["asked"]["clips"] == 32 and not found["asked"]["anew"]
+    rows = {line["row"]: line for line in found["sets"]["S"]}
+    names = [humanml3d.TRUTH, humanml.OTHERS, solved.FROZEN, solved.NEAREST, solved.TEXT, solved.MOTION]
+    assert list(rows) == names and {line["n"] for line in rows.values()} == {3}
+    true, others, near = (rows[name] for name in (humanml3d.TRUTH, humanml.OTHERS, solved.NEAREST))
+    assert true["top3"] > others["top3"] and true["fid"] == others["fid"] < rows[solved.TEXT]["fid"]
+    assert near["multimodality"] == near["diversity"] == 0 < rows[solved.TEXT]["multimodality"] < 2
+    said = capsys.readouterr().out
+    assert "by program-matcher, which is not the evaluator of papers" in said
+    assert humanml.table(found["sets"]["S"], matcher.NAME) in said
+
+    asked, model = [], solved.generate  # sampled anew: once a replication, with a seed each
+
+    def generate(network, items, how, branch, seed=0):
+        asked.append((branch, seed))
+        return model(network, items, how, branch, seed)
+
+    monkeypatch.setattr(solved, "generate", generate)
+    humanml.main([str(folder), *sizes, "--anew", "--evaluator", str(tmp_path), "--json", "anew.json"])
+    assert asked == [(branch, seed) for branch in (solved.TEXT, solved.MOTION) for seed in range(3)]
+    anew = {line["row"]: line for line in json.loads((tmp_path / "anew.json").read_text())["sets"]["S"]}
+    assert anew[humanml3d.TRUTH] == true and anew[solved.TEXT] != rows[solved.TEXT]
+
+
+def test_several_motions_of_a_caption_stand_behind_the_others():
+    joints = jnp.arange(4 + 2 * 3.0)[:, None, None, None] * jnp.ones((1, 2, 22, 3))
+    made = humanml.split_up(joints, humanml.Sizes(clips=4, texts=2, times=3))
+    assert made.joints[:, 0, 0, 0].tolist() == [0, 1, 2, 3]
+    assert made.many[:, :, 0, 0, 0].tolist() == [[4, 5, 6], [7, 8, 9]]
+
+
+def test_what_cannot_be_measured_is_one_line(folder, tmp_path, capsys):
+    matcher.save(matcher.Matcher(nnx.Rngs(0)), tmp_path, {})
+    for argv, said in (
+        ([str(folder), "--clips", "31"], "clips: expected at least 32, found 31"),
+        ([str(folder), "--clips", "32", "--texts", "40"], "clips: expected at least 40, found 32"),
+        ([str(tmp_path / "none"), "--evaluator", str(tmp_path)], "none"),
+        ([str(folder), "--evaluator", str(tmp_path / "none")], matcher.FILE),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            humanml.main([*argv, *(() if "--evaluator" in argv else ("--evaluator", str(tmp_path)))])
+        (told,) = capsys.readouterr().err.splitlines()
+        assert told.startswith("python -m experiments.vimogen.humanml: ") and said in told
+
+
+def test_the_shipped_evaluator_made_the_table_that_is_shown():
+    found = json.loads((matcher.FOLDER / "humanml3d.json").read_text())
+    assert found["evaluator"] == {"name": matcher.NAME, "fingerprint": kept.fingerprint(matcher.FOLDER / matcher.FILE)}
+    page = (pathlib.Path(humanml.__file__).parent / "README.md").read_text()
+    for lines in found["sets"].values():
+        assert humanml.table(lines, matcher.NAME) in page
+        rows = {line["row"]: line for line in lines}
+        true, others = rows[humanml3d.TRUTH], rows[humanml.OTHERS]
+        assert true["top3"] > 0.9 and others["top3"] < 0.25  # 3 of 32 by chance, and neighbours may be twins
+        assert true["fid"] < rows[solved.TEXT]["fid"] < rows[solved.FROZEN]["fid"]
+    assert isinstance(humanml3d.program_matcher(), matcher.Matcher)
+    assert sum(p.stat().st_size for p in matcher.FOLDER.iterdir()) < 6e5
