@@ -68,11 +68,13 @@ def joints_of(rows: Float[Array, "t 276"], path: str = "velocity") -> Float[Arra
 
 
 @functools.partial(jax.jit, static_argnames=("split", "count", "rows", "text", "paraphrase"))
-def items(split: str, count: int, rows: int, text: tuple[int, int], *, paraphrase: int | None = None) -> Items:
+def items(
+    split: str, count: int, rows: int, text: tuple[int, int], *, paraphrase: int | None = None, seed: int = SEED
+) -> Items:
     """The first `count` test motions of a set; captions in words of training, or in one paraphrase."""
 
     def one(number: Array) -> Items:
-        keys = jax.random.split(jax.random.fold_in(draws.key(SEED), number), 3)
+        keys = jax.random.split(jax.random.fold_in(draws.key(seed), number), 3)
         script = program.draw(keys[0], split)
         latent = rep276.normalise(to_276(*program.perform(keys[1], script, rows + 1).motion), scale.load())
         words = program.tokens(script, number % program.HELD_OUT if paraphrase is None else paraphrase)
