@@ -47,6 +47,7 @@ SIZE = (film.CAMERA.height // film.CODEC.factor, film.CAMERA.width // film.CODEC
 TALL, TENTH = 0.9, 0.1  # metres: about where a pelvis is, and the unit of what is learned
 ANKLES = np.array([7, 8])
 TRUE, IMAGINED = "true film", "video film"
+FILMS = pathlib.Path("runs/vimogen/films")
 
 
 class Lifted(NamedTuple):
@@ -235,14 +236,14 @@ def judged(
     *,
     clips: int,
     asked: solved.Asked,
-    video: Any = None,
+    video: tuple[Any, film.Codec] | None = None,
     sets: Sequence[str] = program.SETS,
     say: Callable[[str], Any] = print,
 ) -> dict[str, dict[str, Any]]:
     """Set -> row -> `solved.shares`: the truth, the bodies lifted of films, and a model of motions led by these films,
     beside the same model led by a corrupted true reference, which is what it was trained on.
 
-    Films are the true ones and, where there is a `video` model, those that it makes of the captions.
+    Films are the true ones and, where there is a `video` model with its codec, those that it makes of the captions.
 
     Raises:
         FileNotFoundError, ValueError: no such model, or it was not trained on procedural motions.
@@ -254,7 +255,7 @@ def judged(
         test = solved.items(split, clips, spec.rows, (model.cfg.text_len, model.cfg.text_dim))
         films = {TRUE: jax.jit(jax.vmap(film.shoot))(test.joints)}
         if video is not None:
-            films[IMAGINED] = film.imagine(video, test.text)
+            films[IMAGINED] = film.imagine(*video, test.text)
         arms = {solved.TRUTH: test.joints, solved.MOTION: solved.generate(model, test, asked, solved.MOTION)}
         for which, pictures in films.items():
             found, bodies = lifted(lift, pictures)
@@ -273,6 +274,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--model", type=pathlib.Path, help="of motions, as vrjax train exports it (the shipped one)")
     parser.add_argument("--video", type=pathlib.Path, help="a model of films, as vrjax train exports it (none)")
+    parser.add_argument("--films", type=pathlib.Path, default=FILMS, help="what it was trained on (%(default)s)")
     parser.add_argument("--clips", type=positive, default=64, help="motions of each set (%(default)s)")
     parser.add_argument("--knows", nargs="+", choices=program.SETS, default=program.SETS, help="what it is trained on")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/vimogen"), help="(%(default)s)")
@@ -284,7 +286,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for split in program.SETS:
             found["errors"][split] = row = {name: float(x) for name, x in errors(lift, split, args.clips).items()}
             print(f"{split}  " + "  ".join(f"{name} {value:.3f}" for name, value in row.items()))
-        video = None if args.video is None else wan.load_dit(args.video)
+        video = None if args.video is None else (wan.load_dit(args.video), film.read(args.films))
         how = {"clips": args.clips, "asked": solved.Asked(path="position"), "video": video}
         found["solved"] = judged(lift, model, recogniser.trained(args.out), **how)
     except (ValueError, OSError) as error:
