@@ -111,7 +111,7 @@ def test_a_limb_covers_its_area_wherever_it_lies():
     cover = jax.jit(lambda points: jnp.sum(film.draw(points, SMALL)[..., 2] + 1) / 2)
     radius = film.LIMB * SMALL.metre
     for place, way in (((4.2, 6.3), (6.0, 0.0)), ((4.7, 5.9), (5.1, 9.3)), ((9.5, 18.1), (-3.3, -8.2))):
-        points = np.tile(np.float32(place), (22, 1))
+        points = np.tile(np.asarray(place, np.float32), (22, 1))
         points[JOINTS.index("right_wrist")] += way
         area = 2 * radius * np.hypot(*way) + np.pi * (radius**2 + 1 / 12)
         np.testing.assert_allclose(cover(points), area, rtol=0.05)
