@@ -25,12 +25,11 @@ import optax
 from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
-from safetensors.numpy import load_file, save_file
 
 from experiments.vimogen import film, recogniser, solved
 from vrjax.cli.common import positive
 from vrjax.data.motions import Motions
-from vrjax.files import kept, writing
+from vrjax.files import kept, leaves, writing
 from vrjax.flow import draws
 from vrjax.models import wan
 from vrjax.models.embedded import shipped
@@ -175,22 +174,14 @@ def train(steps: int = STEPS, spec: Motions = film.SPEC, seed: int = SEED) -> Li
 
 
 def trained(folder: pathlib.Path, spec: Motions = film.SPEC) -> Lifter:
-    """The lifter that is kept in `folder`, or a new one, kept there; see `vrjax.files.kept.file`.
+    """The lifter that is kept in `folder`, or a new one, kept there; see `vrjax.files.leaves.keep`.
 
     Lifters of other sets of motions lie beside each other.
     """
-
-    def make(scratch: pathlib.Path) -> None:
-        leaves = jax.tree.leaves(nnx.split(train(STEPS, spec))[1])
-        save_file({str(i): np.asarray(x) for i, x in enumerate(leaves)}, scratch)
-
-    path = folder / f"lifter-{''.join(spec.sets)}.safetensors"
-    code = kept.source("experiments.vimogen.lifter")
-    kept.file(path, {"seed": SEED, "steps": STEPS, "spec": writing.to_dict(spec), "code": code}, make)
-    graph, like = nnx.split(nnx.eval_shape(lambda: Lifter(nnx.Rngs(0))))
-    leaves, tree = jax.tree.flatten(like)
-    found = load_file(path)
-    return nnx.merge(graph, tree.unflatten([jnp.asarray(found[str(i)]) for i in range(len(leaves))]))
+    code = kept.source("experiments.vimogen.lifter")  # also where this file is run as a command
+    about = {"seed": SEED, "steps": STEPS, "spec": writing.to_dict(spec), "code": code}
+    file = folder / f"lifter-{''.join(spec.sets)}.safetensors"
+    return leaves.keep(file, about, lambda: train(STEPS, spec), lambda: Lifter(nnx.Rngs(0)))
 
 
 # ----------------------------------------------------------------------------------------------------------- measuring
