@@ -39,6 +39,7 @@ from vrjax.models.embedded import shipped
 from vrjax.motion import matrix, program, reference, rep276
 from vrjax.motion.kinematics import REST_PELVIS, Motion, forward
 from vrjax.motion.program import scale
+from vrjax.motion.program.body import steps
 from vrjax.motion.rotations import angle_between
 
 SEED, HELD_OUT = 7101, 7201  # of its training, and of the films that its errors are measured on
@@ -48,7 +49,6 @@ SPEC = Motions(sets=("S",), corrupted=False, wander=0.5, told_by_text=(0.0,), ro
 NOISE, BLUR = 0.25, 0.5  # at most: each film has its own share of them
 SIZE = (film.CAMERA.height // film.CODEC.factor, film.CAMERA.width // film.CODEC.factor, 3)
 TALL, TENTH = 0.9, 0.1  # metres: about where a pelvis is, and the unit of what is learned
-ANKLES = np.array([7, 8])
 TRUE, IMAGINED = "true film", "video film"
 FILMS = pathlib.Path("runs/vimogen/films")
 
@@ -110,15 +110,11 @@ def _soft(x: Array, axis: int) -> Array:
 def standing(lifted: Lifted) -> Motion:
     """What was lifted as a motion: the program's body, at the height that was seen, its standing foot held still.
 
-    From one frame to the next the lower ankle stands, and the body goes by what that ankle moves in it. The floor is at
-    0, and the pelvis begins over the origin.
+    From one frame to the next the lower ankle stands, and the body goes by what that ankle moves in it (`steps`). The
+    floor is at 0, and the pelvis begins over the origin.
     """
     seen = pose(lifted.reference)
-    ankles = seen.joints[:, ANKLES] - seen.joints[:, :1]
-    lower = jnp.argmin(ankles[:-1, :, 2] + ankles[1:, :, 2], -1)
-    ways = jnp.take_along_axis(ankles[:-1] - ankles[1:], lower[:, None, None], 1)[:, 0, :2]
-    place = jnp.concatenate([jnp.zeros((1, 2)), jnp.cumsum(ways, 0)])
-    place = jnp.concatenate([place, lifted.height[:, None]], -1)
+    place = jnp.concatenate([steps(seen.joints - seen.joints[:, :1]), lifted.height[:, None]], -1)
     return seen._replace(joints=seen.joints + place[:, None], transl=seen.transl + place)
 
 

@@ -94,6 +94,15 @@ def offset(yaw: Array, by: Array) -> Array:
     return jnp.stack([-c * by[..., 0] - s * by[..., 1], -s * by[..., 0] + c * by[..., 1]], -1)
 
 
+def steps(poses: Float[Array, "t 22 3"]) -> Float[Array, "t 2"]:
+    """Where a body goes whose lower foot stands, in metres from the first frame's place; `poses` are joints from the
+    pelvis."""
+    ankles = poses[:, 7:9]
+    lower = jnp.argmin(ankles[:-1, :, 2] + ankles[1:, :, 2], -1)
+    ways = jnp.take_along_axis(ankles[:-1] - ankles[1:], lower[:, None, None], 1)[:, 0, :2]
+    return jnp.concatenate([jnp.zeros((1, 2)), jnp.cumsum(ways, 0)])
+
+
 def within_reach(height: Array, place: Array, root: Array, ankles: Array) -> Array:
     """The pelvis' height, lowered smoothly until both feet can be reached: a smooth minimum, never above the least."""
     softness = 0.006
