@@ -182,12 +182,12 @@ def share(study: ViMoGen, seeds: Sequence[Seed], arm: str, metric: str, items: s
     return statistics.interval(values(seeds, arm, metric, items), bounds=(0, 1), resamples=study.resamples)
 
 
-# ---------------------------------------------------------------------------------------------- of a seed's arms together
+# -------------------------------------------------------------------------------------------- of a seed's arms together
 
 
 class Judges(NamedTuple):
-    """How far two judges agree on motions: how often, how often by chance, and Cohen's kappa, which is None where chance
-    alone gives full agreement."""
+    """How far two judges agree on motions: how often, how often by chance, and Cohen's kappa, None where chance alone
+    gives full agreement."""
 
     agree: float
     chance: float
