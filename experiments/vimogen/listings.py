@@ -63,7 +63,7 @@ def arm_rows(study: ViMoGen, seeds: Sequence[Seed]) -> Rows:
     for arm in (arm for arm in ORDER if reading.there(seeds, arm)):
         film_passes, motion_passes = passes(study, seeds, arm)
         row: dict[str, Any] = {"arm": arm, "film passes": film_passes, "motion passes": motion_passes}
-        row |= {(split, judge): _shown(study, seeds, arm, judge, split) for split in SETS for judge in JUDGES}
+        row |= {(split, judge): shown(study, seeds, arm, judge, split) for split in SETS for judge in JUDGES}
         row |= {metric: float(reading.values(seeds, arm, metric).mean()) for metric in names.METRICS}
         if arm != names.RANDOM:
             row["R@1"] = float(np.mean([seed.found(arm) for seed in seeds]))
@@ -74,7 +74,7 @@ def arm_rows(study: ViMoGen, seeds: Sequence[Seed]) -> Rows:
     return rows
 
 
-def _shown(study: ViMoGen, seeds: Sequence[Seed], arm: str, judge: str, items: str) -> dict[str, Any]:
+def shown(study: ViMoGen, seeds: Sequence[Seed], arm: str, judge: str, items: str) -> dict[str, Any]:
     """A share, its interval, and the share of each seed."""
     found = reading.share(study, seeds, arm, judge, items)
     low, high = max(0.0, float(found.low)), min(1.0, float(found.high))
@@ -206,6 +206,12 @@ JUDGED: dict[str, Cell] = {
     **{name: _number(name) for name in PARTS},
     "cosine of text and motion": _number("match"),
 }
+
+
+def plain(rows: Rows) -> list[dict[str, Any]]:
+    """Rows as JSON holds them: names of several words in one."""
+    words = lambda name: name if isinstance(name, str) else ", ".join(name)
+    return [{words(name): value for name, value in row.items()} for row in rows]
 
 
 def cells(columns: Mapping[str, Cell], rows: Rows) -> list[list[str]]:
