@@ -25,12 +25,12 @@ import optax
 from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from experiments.vimogen import film, recogniser, solved
 from vrjax.cli.common import positive
 from vrjax.data.motions import Motions
-from vrjax.files import kept, writing
+from vrjax.files import kept, tensors, writing
 from vrjax.flow import draws
 from vrjax.models import wan
 from vrjax.models.embedded import shipped
@@ -165,17 +165,33 @@ def trained(folder: pathlib.Path, spec: Motions = film.SPEC) -> Lifter:
     Lifters of other sets of motions lie beside each other.
     """
 
-    def make(scratch: pathlib.Path) -> None:
-        leaves = jax.tree.leaves(nnx.split(train(STEPS, spec))[1])
-        save_file({str(i): np.asarray(x) for i, x in enumerate(leaves)}, scratch)
-
     path = folder / f"lifter-{''.join(spec.sets)}.safetensors"
     code = kept.source("experiments.vimogen.lifter")
-    kept.file(path, {"seed": SEED, "steps": STEPS, "spec": writing.to_dict(spec), "code": code}, make)
+    made = {"seed": SEED, "steps": STEPS, "spec": writing.to_dict(spec), "code": code}
+    kept.file(path, made, lambda scratch: save(train(STEPS, spec), scratch))
+    return load(path)
+
+
+def save(lift: Lifter, path: pathlib.Path, dtype: Any = np.float32) -> None:
+    """Writes a lifter's weights."""
+    leaves = jax.tree.leaves(nnx.split(lift)[1])
+    save_file({str(i): np.asarray(x, dtype) for i, x in enumerate(leaves)}, path)
+
+
+def load(path: pathlib.Path) -> Lifter:
+    """A lifter that `save` has written, in float32 whatever it was written in.
+
+    Raises:
+        FileNotFoundError: none there. ValueError: a torn file, or one of other weights.
+    """
     graph, like = nnx.split(nnx.eval_shape(lambda: Lifter(nnx.Rngs(0))))
     leaves, tree = jax.tree.flatten(like)
-    found = load_file(path)
-    return nnx.merge(graph, tree.unflatten([jnp.asarray(found[str(i)]) for i in range(len(leaves))]))
+    source = tensors.read(path)
+    wanted = {str(i): leaf.shape for i, leaf in enumerate(leaves)}
+    if source.shapes != wanted:
+        name = next(n for n in [*wanted, *source.shapes] if wanted.get(n) != source.shapes.get(n))
+        raise ValueError(f"{path}: {name} is {source.shapes.get(name)}, expected {wanted.get(name)} of a lifter")
+    return nnx.merge(graph, tree.unflatten([jnp.asarray(source[name], jnp.float32) for name in wanted]))
 
 
 # ----------------------------------------------------------------------------------------------------------- measuring

@@ -103,19 +103,39 @@ def closest(asked: Float[Array, "n l d"], texts: Float[Array, "m l d"]) -> Int[A
     return jnp.argmax(unit(asked) @ unit(texts).T, -1)
 
 
+def sampled(
+    model: Any,
+    noise: Float[Array, "t 276"],
+    asked: Asked,
+    branch: str,
+    text: Float[Array, "l d"] | None = None,
+    shown: Float[Array, "t 138"] | None = None,
+) -> Float[Array, "t 276"]:
+    """One motion of the model, smoothed normalised rows.
+
+    Args:
+        model: of motions.
+        noise: what it starts from.
+        asked: steps, guidance and shift; the path is no matter of rows.
+        branch: TEXT reads `text`, guided against the empty one; MOTION reads `shown`, a reference.
+        text, shown: the one that the branch reads.
+    """
+    if branch == TEXT:
+        velocity = model.guided(text, jnp.zeros_like(text), asked.guidance, mode="text")
+    else:
+        velocity = model.velocity(reference=shown, mode="motion")
+    grid = grids.vimogen(asked.steps, asked.shift or 1.0)
+    return smoothing.smooth(sample(velocity, noise, grid, record=Record(steps=(), fields=())).final)
+
+
 @functools.partial(jax.jit, static_argnames=("asked", "branch"))
 def generate(model: Any, items: Items, asked: Asked, branch: str, seed: int = 0) -> Float[Array, "n t 22 3"]:
     """A motion of the model for each item, from its text (guided against the empty one) or from its reference."""
-    grid, rows = grids.vimogen(asked.steps, asked.shift or 1.0), items.reference.shape[1]
+    rows = items.reference.shape[1]
 
     def one(number: Array, text: Array, shown: Array) -> Array:
         noise = jax.random.normal(jax.random.fold_in(draws.key(seed), number), (rows, model.cfg.channels))
-        if branch == TEXT:
-            velocity = model.guided(text, jnp.zeros_like(text), asked.guidance, mode="text")
-        else:
-            velocity = model.velocity(reference=shown, mode="motion")
-        final = sample(velocity, noise, grid, record=Record(steps=(), fields=())).final
-        return joints_of(smoothing.smooth(final), asked.path)
+        return joints_of(sampled(model, noise, asked, branch, text, shown), asked.path)
 
     each = jnp.arange(len(items.text)), items.text, items.reference
     return jax.lax.map(lambda each: one(*each), each, batch_size=GROUP)
