@@ -161,7 +161,7 @@ class Trainings:
             curves = {key: value for key, value in self.left(name).items() if key.startswith("curve.")}
             found |= {f"{name} {key.removeprefix('curve.')}": value for key, value in curves.items()}
         of = {name: arms.fingerprint(self.model(name)) for name in made}
-        return self.here.part(names.part(self.number, names.TRAINING), lambda: found, of=of)
+        return self.here.part(names.part(self.number, names.TRAINING), lambda: found, code=training, of=of)
 
 
 def write(
