@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Float16
+from jaxtyping import Array, Bool, Float, Float16
 
 from experiments.vimogen import films, gates, lifter, measuring, names, solved
 from experiments.vimogen.config import SETS, ViMoGen
@@ -77,22 +77,19 @@ def drawn(
     study: ViMoGen,
     here: Bench,
     model: Any,
+    branch: str,
     noise: Float[Any, "n t 276"],
+    given: Float[Any, "n _ _"],
     label: str,
-    *,
-    text: Float[Any, "n l d"] | None = None,
-    shown: Float[Any, "n t 138"] | None = None,
 ) -> Made:
-    """Motions of a model, told by `text` or led by `shown`."""
+    """Motions of a model, from texts (`solved.TEXT`) or from references (`solved.MOTION`)."""
     asked = solved.Asked(study.steps, study.guidance, PATH, SHIFT)
-    given = {"text": text} if shown is None else {"shown": np.asarray(shown, np.float32)}
-    branch = solved.TEXT if shown is None else solved.MOTION
 
-    def one(model: Any, row: Any) -> Made:
-        rows = solved.sampled(model, row["noise"], asked, branch, row.get("text"), row.get("shown"))
-        return Made(rows, solved.joints_of(rows, asked.path))
+    def one(model: Any, row: Any) -> tuple[Array, Array]:
+        rows = solved.sampled(model, row["noise"], asked, branch, row["given"])
+        return rows, solved.joints_of(rows, asked.path)
 
-    return here.over(one, model, {"noise": noise} | given, label)
+    return Made(*here.over(one, model, {"noise": noise, "given": np.asarray(given, np.float32)}, label))
 
 
 def bodies(here: Bench, bank: films.Bank, label: str) -> Float[np.ndarray, "n t 22 3"]:
@@ -131,12 +128,11 @@ def _clips(
         chosen = gates.adaptive(*trust(read(bodies(here, bank, "bodies of prompts"), "gate of prompts")), study.gate)
         noise = noises(study, seed, OF_CLIPS, len(chosen))
         made = Made(np.empty_like(noise), np.empty((*noise.shape[:2], 22, 3), np.float32))
-        for where, given in ((~chosen, {"text": asked.text}), (chosen, {"shown": bank.reference})):
+        for where, branch, given in ((~chosen, solved.TEXT, asked.text), (chosen, solved.MOTION, bank.reference)):
             if where.any():
-                few = {name: value[where] for name, value in given.items()}
-                label = f"seed {seed}: clips from {'text' if 'text' in few else 'films'}"
-                for whole, part in zip(made, drawn(study, here, teacher, noise[where], label, **few), strict=True):
-                    whole[where] = part
+                label = f"seed {seed}: clips {branch}"
+                few = drawn(study, here, teacher, branch, noise[where], given[where], label)
+                made.rows[where], made.joints[where] = few
         said = read(made.joints, f"seed {seed}: judging clips")
         script = np.stack(asked.script, 1).astype(np.int8)
         kept = {"latent": made.rows.astype(np.float16), "chosen": chosen, "script": script}
@@ -213,11 +209,12 @@ class Seed:
         if arm == names.VIDEO:
             return bodies(self.here, self.bank, label)
         noise = noises(self.study, self.number, OF_ITEMS, len(true))
-        draw = functools.partial(drawn, self.study, self.here)
         if arm in LED:
-            shown = self.bank.reference if arm == names.M2M else self.items.reference
-            return draw(self.weights(TEACHER), noise, label, shown=shown).joints
-        return draw(self.weights(TOLD[arm]), noise, label, text=self.items.text).joints
+            name, branch = TEACHER, solved.MOTION
+            given = self.bank.reference if arm == names.M2M else self.items.reference
+        else:
+            name, branch, given = TOLD[arm], solved.TEXT, self.items.text
+        return drawn(self.study, self.here, self.weights(name), branch, noise, given, label).joints
 
     def measure(self, arm: str) -> Tables:
         """The table of an arm, see `measuring.table`."""

@@ -34,7 +34,7 @@ def study(like: ViMoGen) -> ViMoGen:
 def run(seeds: Sequence[Seed], folder: pathlib.Path) -> pathlib.Path:
     """Measures both branches of the seeds and writes `search.md`, shares of motions that the rules call solved: both
     branches, the gate that knows both ends, the chosen one's decisions at random, and all thresholds."""
-    measured = [{arm: one.measure(arm) for arm in (names.VIDEO, names.T2M, names.M2M)} for one in seeds]
+    measured = [{arm: one.measure(arm) for arm in (names.T2M, names.M2M)} for one in seeds]
     seen = [one.told((names.VIDEO, names.T2M, names.M2M)) for one in seeds]
     join = lambda parts: np.concatenate(list(parts))
     jitter, cosine = (join(told[name] for told in seen) for name in ("jitter", "cosine"))
