@@ -100,8 +100,8 @@ def _soft(x: Array, axis: int) -> Array:
 # -------------------------------------------------------------------------------------------------------------- bodies
 
 
-def placed(lifted: Lifted) -> Float[Array, "t 22 3"]:
-    """Joints of what was lifted: the program's body, at the height that was seen, its standing foot held still.
+def standing(lifted: Lifted) -> Motion:
+    """What was lifted as a motion: the program's body, at the height that was seen, its standing foot held still.
 
     From one frame to the next the lower ankle stands, and the body goes by what that ankle moves in it. The floor is at
     0, and the pelvis begins over the origin.
@@ -111,7 +111,21 @@ def placed(lifted: Lifted) -> Float[Array, "t 22 3"]:
     lower = jnp.argmin(ankles[:-1, :, 2] + ankles[1:, :, 2], -1)
     ways = jnp.take_along_axis(ankles[:-1] - ankles[1:], lower[:, None, None], 1)[:, 0, :2]
     place = jnp.concatenate([jnp.zeros((1, 2)), jnp.cumsum(ways, 0)])
-    return seen.joints + jnp.concatenate([place, lifted.height[:, None]], -1)[:, None]
+    place = jnp.concatenate([place, lifted.height[:, None]], -1)
+    return seen._replace(joints=seen.joints + place[:, None], transl=seen.transl + place)
+
+
+def placed(lifted: Lifted) -> Float[Array, "t 22 3"]:
+    """Joints of `standing`: the video baseline."""
+    return standing(lifted).joints
+
+
+def rows(lifted: Lifted) -> Float[Array, "t 276"]:
+    """Normalised rows of `standing`, as a model is trained on them; the last frame's way is that before it."""
+    motion = jax.tree.map(lambda x: jnp.concatenate([x, x[-1:]]), standing(lifted))
+    further = lambda x: x.at[-1].add(x[-2] - x[-3])
+    motion = motion._replace(joints=further(motion.joints), transl=further(motion.transl))
+    return rep276.normalise(rep276.to_276(*motion), scale.load())
 
 
 def pose(rows: Float[Array, "t 138"]) -> Motion:

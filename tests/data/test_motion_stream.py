@@ -1,5 +1,6 @@
 """Motions as training data: the rows of the motion that the caption tells of, normalised, padded, never repeated."""
 
+import dataclasses
 import json
 
 import jax
@@ -116,6 +117,24 @@ def test_sets_have_their_own_share_of_text_and_their_own_channels(padded):
     np.testing.assert_array_equal(padded["channels_alone"], (np.arange(276) < 126) | ~from_v[:, None])
 
 
+def test_some_motions_wander(monkeypatch):
+    """They have a zero text and always a reference; the others are what they are without them."""
+    other = tiny.performance(jax.random.key(0), program.script("walk"), 21).motion
+    monkeypatch.setattr(program, "perform", tiny.performance)
+    monkeypatch.setattr(program, "wander", lambda key, frames: other._replace(transl=other.transl + 1))
+    plain = dataclasses.replace(PLAIN, rows=20)
+    spec = dataclasses.replace(plain, wander=0.5, told_by_text=(0.75,))
+    make = jax.jit(motions.make, static_argnames=("spec", "text"))
+    made, known = (jax.device_get(make(each, 0, np.arange(200, dtype=np.uint32), text=TEXT)) for each in (spec, plain))
+    wanders = ~made["text"].any((1, 2))
+    assert 70 < wanders.sum() < 130 and known["text"].any((1, 2)).all()
+    np.testing.assert_array_equal(made["drop_others"], np.where(wanders, 0, np.float32(0.75)))
+    for name in ("latent", "text", "reference"):
+        np.testing.assert_allclose(made[name][~wanders], known[name][~wanders], atol=1e-4)  # over deviations of mm
+    np.testing.assert_array_equal(made["reference"], reference.reference(made["latent"]))
+    assert np.abs(made["latent"][wanders] - known["latent"][wanders]).max((1, 2)).min() > 0.5
+
+
 def test_a_shorter_motion_has_all_its_repeats():
     """The script ends with the motion: three jumps in 1.5 s of 3 s are three jumps."""
     script = program.script("bow", count=3)
@@ -161,6 +180,8 @@ def test_numbers_are_the_whole_state(plain):
         ({"paraphrases": 5}, "found 5, expected 1 to 4"),
         ({"told_by_text": (0.5, 0.5)}, r"found \(0.5, 0.5\), expected one of 0 to 1 for each of S"),
         ({"told_by_text": (1.5,)}, r"told_by_text: found \(1.5,\), expected one of 0 to 1"),
+        ({"wander": 1.5}, "wander: found 1.5, expected a share, 0 to 1"),
+        ({"wander": 0.5}, "wander: found 0.5 without told_by_text, expected both or neither"),
         ({"sets": ("S", "C"), "noisy": ("V",)}, "noisy: found .*'V'.*, expected some of S, C"),
     ],
 )

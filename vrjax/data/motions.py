@@ -20,6 +20,7 @@ from vrjax.motion import program, reference, rep276
 from vrjax.motion.program import scale, verbs
 
 STREAM = 3  # of the run's seed; 0 to 2 are `vrjax.train.state`'s
+WANDER = 1  # of a motion's key, beside its six
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,10 @@ class Motions:
     noisy: tuple[str, ...] = ()
     """Those of `sets` that count as estimates from videos: where their reference is withheld, only the joints' own
     rotations (the first 126 channels) are learned."""
+    wander: float = 0.0
+    """Share of motions that wander at random (`vrjax.motion.program.wander`), beside those of `sets`. No words describe
+    them: their text is zero and their reference is never withheld, so that `told_by_text` must say it of the others.
+    Who has learned to follow them follows references of verbs that were never trained on."""
 
     def __post_init__(self):
         if not self.sets or not set(self.sets) <= set(program.SETS):
@@ -58,6 +63,10 @@ class Motions:
         if rates and (len(rates) != len(self.sets) or not all(0 <= rate <= 1 for rate in rates)):
             expected = f"one of 0 to 1 for each of {', '.join(self.sets)}"
             raise ValueError(f"data.motions.told_by_text: found {rates}, expected {expected}")
+        if not 0 <= self.wander <= 1:
+            raise ValueError(f"data.motions.wander: found {self.wander}, expected a share, 0 to 1")
+        if self.wander and not self.told_by_text:
+            raise ValueError(f"data.motions.wander: found {self.wander} without told_by_text, expected both or neither")
         if not set(self.noisy) <= set(self.sets):
             raise ValueError(f"data.motions.noisy: found {self.noisy}, expected some of {', '.join(self.sets)}")
 
@@ -127,18 +136,24 @@ def one(spec: Motions, key: PRNGKeyArray, text: tuple[int, ...]) -> dict[str, Ar
     paraphrase = jax.random.randint(keys[2], (), 0, spec.paraphrases)
     least = spec.rows if spec.shortest is None else spec.shortest
     length = jax.random.randint(keys[3], (), least, spec.rows + 1)
-    clip = program.perform(keys[4], script, spec.rows + 1, duration=length + 1 if spec.padded else None)
+    motion = program.perform(keys[4], script, spec.rows + 1, duration=length + 1 if spec.padded else None).motion
+    text = _text(spec, script, paraphrase, text)
+    wanders = jax.random.bernoulli(jax.random.fold_in(key, WANDER), spec.wander)
+    if spec.wander:
+        other = program.wander(keys[4], spec.rows + 1)
+        motion = jax.tree.map(lambda a, b: jnp.where(wanders, a, b), other, motion)
+        text = jnp.where(wanders, 0.0, text)
     valid = jnp.arange(spec.rows) < length
-    latent = rep276.normalise(rep276.to_276(*clip.motion), scale.load())
+    latent = rep276.normalise(rep276.to_276(*motion), scale.load())
     latent = jnp.where(valid[:, None], latent, 0.0)
     shown = reference.reference(latent)
     if spec.corrupted:
         shown, _ = reference.corrupt(shown, valid, reference.draw(keys[5], spec.rows))
-    made = {"latent": latent, "text": _text(spec, script, paraphrase, text), "reference": shown}
+    made = {"latent": latent, "text": text, "reference": shown}
     if spec.padded:
         made |= {"mask": valid.astype(jnp.float32), "length": length}
     if spec.told_by_text:
-        made["drop_others"] = jnp.asarray(spec.told_by_text, jnp.float32)[which]
+        made["drop_others"] = jnp.where(wanders, 0.0, jnp.asarray(spec.told_by_text, jnp.float32)[which])
     if spec.noisy:
         noisy = jnp.asarray([name in spec.noisy for name in spec.sets])[which]
         made["channels_alone"] = jnp.where(noisy, np.arange(rep276.WIDTH) < rep276.BODY.stop, True).astype(jnp.float32)

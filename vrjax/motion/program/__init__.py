@@ -17,6 +17,7 @@ trained on cannot be understood, which is what the set V is for.
 | `body` | bones, and the pose that reaches the targets |
 | `curves` | what moves are made of |
 | `splits` | the sets S, C and V |
+| `wandering` | motions at random, which no words describe |
 | `text` | captions and word numbers |
 | `scale` | mean and standard deviation of the rows of the set S, for normalising |
 | `predicates` | which actions a motion shows, read from its joints: a judge without a network |
@@ -37,5 +38,6 @@ from vrjax.motion.program.text import HELD_OUT as HELD_OUT
 from vrjax.motion.program.text import caption as caption
 from vrjax.motion.program.text import tokens as tokens
 from vrjax.motion.program.text import vocabulary as vocabulary
+from vrjax.motion.program.wandering import wander as wander
 
 __getattr__, __dir__ = named.lazy(__name__)

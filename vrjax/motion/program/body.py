@@ -6,6 +6,7 @@ Its own measures, not SMPL-X's; pelvis at rest and order of joints are SMPL-X's,
 import math
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -33,6 +34,10 @@ _MIDDLE = {
 }
 THIGH = SHIN = 0.40
 UPPER_ARM, FOREARM = 0.26, 0.25
+LEG = 0.985 * (THIGH + SHIN)
+"""From hip to ankle of somebody who stands."""
+REACH = 0.98 * (UPPER_ARM + FOREARM)
+"""From shoulder to wrist of an arm that is all but straight."""
 TOE_HEIGHT = 0.015
 """Height of the joints 10 and 11 over the floor when a foot stands on it."""
 ANKLE_HEIGHT = TOE_HEIGHT + 0.055
@@ -81,6 +86,24 @@ class Targets(NamedTuple):
 def root_rotation(yaw: Float[Array, " t"], pitch: Float[Array, " t"]) -> Float[Array, "t 3 3"]:
     """The pelvis' rotation."""
     return compose(compose(about("z", yaw), UPRIGHT), about("x", pitch / 3))
+
+
+def offset(yaw: Array, by: Array) -> Array:
+    """(left, forward) in metres as x and y of the world, for a body that faces `yaw`."""
+    c, s = jnp.cos(yaw), jnp.sin(yaw)
+    return jnp.stack([-c * by[..., 0] - s * by[..., 1], -s * by[..., 0] + c * by[..., 1]], -1)
+
+
+def within_reach(height: Array, place: Array, root: Array, ankles: Array) -> Array:
+    """The pelvis' height, lowered smoothly until both feet can be reached: a smooth minimum, never above the least."""
+    softness = 0.006
+    bounds = [height]
+    for side in (0, 1):
+        hip = rotate(root, OFFSETS[1 + side])
+        away = jnp.sum((place + hip[:, :2] - ankles[:, side, :2]) ** 2, -1)
+        tall = jnp.sqrt(jnp.maximum((0.995 * (THIGH + SHIN)) ** 2 - away, 1e-4))
+        bounds.append(ankles[:, side, 2] + tall - hip[:, 2])
+    return -softness * jax.nn.logsumexp(-jnp.stack(bounds) / softness, axis=0)
 
 
 def pose(targets: Targets) -> Motion:

@@ -12,8 +12,18 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from vrjax.motion.kinematics import Motion
 from vrjax.motion.program import curves, verbs
-from vrjax.motion.program.body import ANKLE_HEIGHT, HIP_WIDTH, OFFSETS, SHIN, THIGH, Targets, pose, root_rotation
-from vrjax.motion.rotations import Real, rotate
+from vrjax.motion.program.body import (
+    ANKLE_HEIGHT,
+    HIP_WIDTH,
+    LEG,
+    OFFSETS,
+    Targets,
+    offset,
+    pose,
+    root_rotation,
+    within_reach,
+)
+from vrjax.motion.rotations import Real
 
 FPS = 20
 STEP = 0.5  # seconds of a step at normal speed
@@ -128,10 +138,10 @@ def direct(script: Script, style: Style, frames: int, duration: Int[Array, ""] |
     # Over the foot that carries: stepping to the right while the left one swings, hopping to the side, kicking away.
     carried = jnp.where(row["tuck"] > 0, 1.0, 0.0) - jnp.where(row["kick_up"] > 0, peak, 0.0)
     aside = 0.8 * HIP_WIDTH * carried * jnp.where(script.side == 0, 1.0, -1.0) - 0.025 * gait
-    place = place + _offset(yaw, jnp.stack([aside, -row["back"] * peak], -1))
-    height = ANKLE_HEIGHT + 0.985 * (THIGH + SHIN) - OFFSETS[1, 1]
+    place = place + offset(yaw, jnp.stack([aside, -row["back"] * peak], -1))
+    height = ANKLE_HEIGHT + LEG - OFFSETS[1, 1]
     height = height - row["crouch"] - row["dip"] * style.size * peak - drop + up
-    height = _within_reach(height, place, root_rotation(yaw, pitch), ankles)
+    height = within_reach(height, place, root_rotation(yaw, pitch), ankles)
     return Performance(
         pose(
             Targets(
@@ -150,19 +160,13 @@ def direct(script: Script, style: Style, frames: int, duration: Int[Array, ""] |
     )
 
 
-def _offset(yaw: Array, by: Array) -> Array:
-    """(left, forward) in metres as x and y of the world, for a body that faces `yaw`."""
-    c, s = jnp.cos(yaw), jnp.sin(yaw)
-    return jnp.stack([-c * by[..., 0] - s * by[..., 1], -s * by[..., 0] + c * by[..., 1]], -1)
-
-
 def _path(row: dict, turn: Array, pace: Array, style: Style, time: Array) -> tuple[Array, Array]:
     """Heading and place at a time: an arc, which is a line where it does not turn."""
     rate = turn * row["yaw"] * pace
     chord = time * jnp.sinc(rate * time / (2 * jnp.pi))
     speed = jnp.stack([turn * row["sideways"] * pace, row["forward"] * pace])
     yaw = style.heading + rate * time
-    return yaw, _offset(style.heading + rate * time / 2, chord[..., None] * speed)
+    return yaw, offset(style.heading + rate * time / 2, chord[..., None] * speed)
 
 
 def _steps(row: dict, turn: Array, pace: Array, style: Style, tact: Array) -> tuple[Array, Array, Array, Array]:
@@ -175,7 +179,7 @@ def _steps(row: dict, turn: Array, pace: Array, style: Style, tact: Array) -> tu
     ends = []
     for middle in (step - 0.5, step + 1.5):
         yaw, place = _path(row, turn, pace, style, seconds(middle))
-        ends.append((yaw, place + _offset(yaw, home)))
+        ends.append((yaw, place + offset(yaw, home)))
     (yaw, place), (next_yaw, next_place) = ends
     done = curves.rise(swing)
     lift = row["lift"] * style.size * curves.bump(swing)
@@ -203,22 +207,10 @@ def _stands(row, script, style, peak, up, apart, yaw, place) -> tuple[Array, Arr
     forward = row["kick_forward"] * kick - jnp.where(tucked, 0.15, 0.0)
     raised = row["kick_up"] * kick + jnp.where(tucked, row["tuck"], 0.0) + up[:, None]
     beside = jnp.broadcast_to(outward * jnp.array([1.0, -1.0]), raised.shape)
-    ankles = place + _offset(yaw, jnp.stack([beside, jnp.broadcast_to(forward, raised.shape)], -1))
+    ankles = place + offset(yaw, jnp.stack([beside, jnp.broadcast_to(forward, raised.shape)], -1))
     ankles = jnp.concatenate([ankles, ANKLE_HEIGHT + raised[..., None]], -1)
     pitch = jnp.minimum(2 * up[:, None], 0.5) - jnp.sign(row["kick_up"]) * 0.4 * kick + jnp.where(tucked, 0.5, 0.0)
     return ankles, jnp.broadcast_to(yaw, raised.shape), pitch, raised == 0
-
-
-def _within_reach(height: Array, place: Array, root: Array, ankles: Array) -> Array:
-    """The pelvis' height, lowered smoothly until both feet can be reached: a smooth minimum, never above the least."""
-    softness = 0.006
-    bounds = [height]
-    for side in (0, 1):
-        hip = rotate(root, OFFSETS[1 + side])
-        away = jnp.sum((place + hip[:, :2] - ankles[:, side, :2]) ** 2, -1)
-        tall = jnp.sqrt(jnp.maximum((0.995 * (THIGH + SHIN)) ** 2 - away, 1e-4))
-        bounds.append(ankles[:, side, 2] + tall - hip[:, 2])
-    return -softness * jax.nn.logsumexp(-jnp.stack(bounds) / softness, axis=0)
 
 
 def _hands(row, script, style, time, tact, duration, pace, apart) -> Array:

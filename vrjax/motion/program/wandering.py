@@ -1,0 +1,107 @@
+"""A body that moves at random: no verb, no words, but every pose is one that the program's body can take.
+
+What reads a reference motion should follow whatever it is shown, not only what it has words for. Feet, hands, trunk and
+pelvis each go smoothly from one random place to the next; some of them stay. Feet slide and float here: nothing of it
+is a contact, and none of it is a set of `splits`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from vrjax.motion.kinematics import Motion
+from vrjax.motion.program import curves
+from vrjax.motion.program.body import (
+    ANKLE_HEIGHT,
+    HIP_WIDTH,
+    LEG,
+    OFFSETS,
+    REACH,
+    Targets,
+    offset,
+    pose,
+    root_rotation,
+    within_reach,
+)
+from vrjax.motion.program.choreography import FPS
+
+
+class Range(NamedTuple):
+    """Where something wanders: metres or radians, and how often it stays at one place instead."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    stays: float = 0.4
+
+
+TRUNK = Range((-0.2, -0.4, -0.1), (0.8, 0.4, 0.1))  # pitch, roll, twist
+PLACE = Range((-0.3, -0.6), (0.3, 0.6))
+FOOT = Range((0.08, -0.2, 0.0), (0.28, 0.6, 0.45), 0.5)  # outward from the middle, forward, up
+FOOT_PITCH = Range((-0.3,), (0.4,))
+HAND = Range((-0.15, -0.49, -0.2), (0.35, 0.45, 0.48), 0.3)  # from the shoulder: outward, up, forward
+CROUCH, RISE = Range((0.0,), (0.25,)), Range((0.0,), (0.2,))
+GAPS = (0.35, 1.2)  # seconds from one place to the next
+HAND_LEAST = 0.12  # metres from the shoulder
+
+
+def wander(key: PRNGKeyArray, frames: int = 60) -> Motion:
+    """A motion of the program's body that nothing describes, at 20 frames a second, z up, the floor about at 0; jit-
+    and vmap-able with static `frames`. It faces one random way throughout.
+
+    Raises:
+        ValueError: fewer than 2 frames.
+    """
+    if frames < 2:
+        raise ValueError(f"wander: frames must be at least 2, found {frames}")
+    return pose(targets(key, frames))
+
+
+def targets(key: PRNGKeyArray, frames: int) -> Targets:
+    """Where such a body shall be."""
+    keys = iter(jax.random.split(key, 12))
+    yaw = jnp.full(frames, jax.random.uniform(next(keys), (), minval=-np.pi, maxval=np.pi))
+    trunk, place = _way(next(keys), frames, TRUNK), _way(next(keys), frames, PLACE)
+    ankles, pitches, hands = [], [], []
+    for sign in (1.0, -1.0):
+        foot = _way(next(keys), frames, FOOT, (HIP_WIDTH, 0.0, 0.0))
+        ground = place + offset(yaw, foot[:, :2] * jnp.array([sign, 1.0]))
+        ankles.append(jnp.concatenate([ground, ANKLE_HEIGHT + foot[:, 2:]], -1))
+        pitches.append(_way(next(keys), frames, FOOT_PITCH)[:, 0])
+        hand = _way(next(keys), frames, HAND)
+        far = jnp.linalg.norm(hand, axis=-1, keepdims=True)
+        hands.append(hand * jnp.clip(far, HAND_LEAST, REACH) / jnp.maximum(far, 1e-3))
+    crouch, up = _way(next(keys), frames, CROUCH)[:, 0], _way(next(keys), frames, RISE)
+    ankles = jnp.stack(ankles, 1)
+    height = within_reach(ANKLE_HEIGHT + LEG - OFFSETS[1, 1] - crouch, place, root_rotation(yaw, trunk[:, 0]), ankles)
+    return Targets(
+        pelvis=jnp.concatenate([place, height[:, None] + up], -1),
+        yaw=yaw,
+        pitch=trunk[:, 0],
+        roll=trunk[:, 1],
+        twist=trunk[:, 2],
+        ankles=ankles + jnp.pad(up, ((0, 0), (2, 0)))[:, None],
+        foot_yaw=jnp.stack([yaw, yaw], -1),
+        foot_pitch=jnp.stack(pitches, -1),
+        hands=jnp.stack(hands, 1),
+    )
+
+
+def _way(key: PRNGKeyArray, frames: int, where: Range, home: tuple[float, ...] | None = None) -> Float[Array, "t n"]:
+    """A smooth way between random places of a range, or around one of them; from `home` where it is given, and there
+    all the time where it stays."""
+    keys = jax.random.split(key, 6)
+    low, high = jnp.asarray(where.low), jnp.asarray(where.high)
+    many = int(np.ceil(frames / FPS / GAPS[0])) + 2
+    places = jax.random.uniform(keys[0], (many, len(low)), minval=low, maxval=high)
+    middle = jax.random.uniform(keys[1], low.shape, minval=low, maxval=high) if home is None else jnp.asarray(home)
+    size = jax.random.uniform(keys[2], (), minval=0.2, maxval=1.0)
+    size = jnp.where(jax.random.bernoulli(keys[3], where.stays), 0.0, size)
+    places = middle + size * (places - middle)
+    gap = jax.random.uniform(keys[4], (), minval=GAPS[0], maxval=GAPS[1])
+    time = jnp.arange(frames) / FPS / gap + jax.random.uniform(keys[5], ())
+    before = jnp.floor(time).astype(int)
+    share = curves.rise(time - before)[:, None]
+    return places[before] + share * (places[before + 1] - places[before])
