@@ -1,9 +1,9 @@
 """The arms of a training seed: their motions, and the tables of them; and the clips that a student learns from.
 
-    one = arms.Seed(study, here, video, judges, seed, weights)
-    one.measure(names.T2M)                                        # the table of an arm
+    one = arms.Seed(study, here, video, judges, seed)
+    one.measure(names.T2M)                                        # the table of an arm, what is missing trained first
     one.told(), one.clips(), one.shown(names.ARMS)                # what the gate sees; the clips; what the page shows
-    arms.clips(study, here, seed, teacher, video, judges)         # (512, 60, 276) from the gated teacher, for training
+    arms.clips(study, here, seed, teacher, video, judges)         # (512, 60, 276) from the gated teacher, for a student
 
 Every motion of an arm starts from the noise of its item: arms differ in weights and conditions alone. Of each kind,
 from text and from a reference, there is one compiled program for all models and seeds.
@@ -12,18 +12,20 @@ from text and from a reference, there is one compiled program for all models and
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx, traverse_util
 from jaxtyping import Array, Bool, Float, Float16
 
-from experiments.vimogen import films, gates, lifter, measuring, names, solved
+from experiments.vimogen import films, gates, lifter, measuring, names, solved, training
 from experiments.vimogen.config import SETS, ViMoGen
 from vrjax.data.motions import Motions
 from vrjax.flow import draws
+from vrjax.models.embedded import shipped
 from vrjax.motion import rep276
 from vrjax.study.tables import Bench, Tables
 
@@ -98,6 +100,12 @@ def bodies(here: Bench, bank: films.Bank, label: str) -> Float[np.ndarray, "n t 
     return here.over(one, None, bank._asdict(), label)
 
 
+def learnable(here: Bench, found: films.Bank | films.Wild, label: str) -> Float[np.ndarray, "n t 276"]:
+    """Normalised rows of lifted bodies; of these only the joints' own rotations should be learned."""
+    one = lambda _, row: lifter.rows(lifter.Lifted(**{name: x.astype(jnp.float32) for name, x in row.items()}))
+    return here.over(one, None, {"reference": found.reference, "height": found.height}, label)
+
+
 def trust(told: Tables) -> tuple[np.ndarray, np.ndarray]:
     """What the gate sees of lifted bodies, in the order of `gates.adaptive`: jitter, and cosine with the text."""
     return told["metrics"][:, names.METRICS.index("Jitter_Degree")], told["match"]
@@ -165,7 +173,6 @@ class Seed:
         video: makes the films, of all seeds.
         judges: of all arms.
         number: of the seed.
-        weights: name of a training -> model; "teacher" and the names of arms in `TOLD`. Asked again for each arm.
     """
 
     study: ViMoGen
@@ -173,8 +180,8 @@ class Seed:
     video: films.Video
     judges: measuring.Judges
     number: int
-    weights: Callable[[str], Any]
     _joints: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, init=False, repr=False)
+    _trained: dict[str, Tables] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     @functools.cached_property
     def items(self) -> solved.Items:
@@ -185,6 +192,50 @@ class Seed:
     def bank(self) -> films.Bank:
         """Films of the items, lifted."""
         return films.bank(self.study, self.here, self.video, self.number, self.items.text)
+
+    def weights(self, name: str) -> Any:
+        """The model of a training, by the names in `TOLD`; what is missing is trained and kept."""
+        if name == names.UNTRAINED:
+            return training.model(jax.jit(training.fresh)(np.uint32(self.number)))
+        return training.model(training.weights(self.trained(name)))
+
+    def trained(self, name: str) -> Tables:
+        """What a training left: weights by name, and curves of its errors."""
+        if name not in self._trained:
+            given = self.study, self.here, self.number
+            if name != TEACHER:
+                made = training.further(*given, name, self.trained(TEACHER), self.material(name))
+            elif self.study.shipped:
+                state = nnx.split(shipped.load(shipped.of_motions()))[1]
+                flat = traverse_util.flatten_dict(nnx.to_pure_dict(state), sep=".")
+                made = {key: np.asarray(value) for key, value in flat.items()}
+            else:
+                made = training.teacher(*given)
+            self._trained[name] = made
+        return self._trained[name]
+
+    def material(self, name: str) -> training.Bank:
+        """What a further training is shown beside S.
+
+        Raises:
+            ValueError: no such training.
+        """
+        study, here = self.study, self.here
+        if name == names.CONTROL:
+            return training.more_mocap(self.number, study.clips)
+        if name == names.STUDENT:
+            found = clips(study, here, self.number, self.weights(TEACHER), self.video, self.judges)
+            return training.bank(found.latent.astype(np.float32), found.text, estimated=False)
+        if name not in (names.LIFTED, names.SYNTHETIC):
+            further = (names.CONTROL, names.STUDENT, names.LIFTED, names.SYNTHETIC)
+            raise ValueError(f"unknown training {name!r}, expected one of {', '.join((TEACHER, *further))}")
+        true = films.wild(study, here, self.video)
+        bank = training.bank(learnable(here, true, "true films as rows"), true.text, estimated=True)
+        if name == names.SYNTHETIC:
+            asked, made = films.distillation(study, here, self.video, self.number)
+            rows = learnable(here, made, "films of prompts as rows")
+            bank = training.joined(bank, training.bank(rows, asked.text, estimated=True))
+        return bank
 
     def joints(self, arm: str) -> Float[np.ndarray, "n t 22 3"]:
         """The motions of an arm, in the order of `items`; made once.
@@ -250,6 +301,18 @@ class Seed:
         slim = lambda: {name: value for name, value in make().items() if name != "latent"}
         of = self._of(names.M2M)
         return self.here.part(names.part(self.number, names.CLIPS), slim, of=of)
+
+    def curves(self, trainings: Sequence[str]) -> Tables:
+        """Mean errors of every `training.BLOCK` updates: "control text" (blocks,) and so on, of these trainings."""
+        found = {name: self.trained(name) for name in trainings}
+        make = lambda: {
+            f"{name} {key.removeprefix('curve.')}": value
+            for name, left in found.items()
+            for key, value in left.items()
+            if key.startswith("curve.")
+        }
+        of = {name: fingerprint(left) for name, left in found.items()}
+        return self.here.part(names.part(self.number, names.TRAINING), make, of=of)
 
     def shown(self, arms: Sequence[str]) -> Tables:
         """Joints of the first `KEPT` items of each set, of each of these arms, and `items`, which these are."""

@@ -10,14 +10,14 @@ import tiny
 from flax import nnx
 from safetensors.numpy import save_file
 
-from experiments.vimogen import arms, film, films, lifter, measuring, names, recogniser, search, solved
+from experiments.vimogen import arms, film, films, lifter, measuring, names, recogniser, search, solved, training
 from experiments.vimogen.config import Gate, ViMoGen
 from vrjax.bench import mbench
 from vrjax.files import kept
 from vrjax.flow import grids
 from vrjax.models import motion as motion_models
 from vrjax.models import wan
-from vrjax.models.embedded import captions, matcher
+from vrjax.models.embedded import captions, matcher, shipped
 from vrjax.motion import program, smoothing
 from vrjax.motion.program import verbs
 from vrjax.study.tables import Bench
@@ -163,9 +163,14 @@ def test_true_films_are_of_s_and_c(here, video, monkeypatch):
 def test_a_video_model_and_a_lifter_of_a_folder(tmp_path, video):
     with pytest.raises(FileNotFoundError, match="video"):
         films.opened(tmp_path)
-    wan.save_dit(tiny.dit(), tmp_path / films.VIDEO)
-    lifter.save(video.lift, tmp_path / films.LIFTER, np.float16)
+    file = tmp_path / "lifter-SCV.safetensors"
+    lifter.save(video.lift, file)
+    wan.save_dit(tiny.dit(), tmp_path / "trained")
+    films.pack(tmp_path / "trained", file, tmp_path)
     found = films.opened(tmp_path)
+    for a, b in zip(jax.tree.leaves(found.model), jax.tree.leaves(tiny.dit()), strict=True):
+        assert a.dtype == b.dtype == jnp.float32
+        np.testing.assert_array_equal(a, np.asarray(b, np.float16))
     weights = lambda lift: jax.tree.leaves(nnx.split(lift)[1])
     for a, b in zip(weights(found.lift), weights(video.lift), strict=True):
         assert a.dtype == jnp.float32
@@ -282,7 +287,7 @@ def seed(here, video, judges, monkeypatch):
     monkeypatch.setattr(films, "bank", lambda *given, **how: bank)
     asked = []
 
-    def weights(name):
+    def weights(self, name):
         asked.append(name)
         return {"w": np.full(3, len(name), np.float32)}
 
@@ -301,7 +306,8 @@ def seed(here, video, judges, monkeypatch):
 
     monkeypatch.setattr(arms, "drawn", drawn)
     monkeypatch.setattr(measuring, "read", read)
-    made = arms.Seed(STUDY, here, video, judges, 1, weights)
+    monkeypatch.setattr(arms.Seed, "weights", weights)
+    made = arms.Seed(STUDY, here, video, judges, 1)
     return made, items, bank, asked
 
 
@@ -334,13 +340,14 @@ def test_a_table_is_measured_again_with_other_weights(seed):
     made = one.measure(names.STUDENT)
     assert "text features" not in made
     np.testing.assert_array_equal(made["rules"], one.joints(names.STUDENT)[:, 0, 0, 0] > 0)
-    again = arms.Seed(STUDY, one.here, one.video, one.judges, 1, one.weights)
+    again = arms.Seed(STUDY, one.here, one.video, one.judges, 1)
     again._make = lambda arm: pytest.fail(f"made again: {arm}")
     jax.tree.map(np.testing.assert_array_equal, again.measure(names.STUDENT), made)
     again.weights = lambda name: {"w": np.ones(3, np.float32)}
     with pytest.raises(pytest.fail.Exception, match="made again: student"):
         again.measure(names.STUDENT)
-    again.weights, again.judges = one.weights, one.judges._replace(of="others")
+    del again.weights
+    again.judges = one.judges._replace(of="others")
     with pytest.raises(pytest.fail.Exception, match="made again: student"):
         again.measure(names.STUDENT)
     assert one.here.used == {"seed1-student"} == {names.part(1, names.STUDENT)}
@@ -402,6 +409,68 @@ def test_clips_are_of_the_branch_that_the_gate_chooses(seed, monkeypatch):
     np.testing.assert_array_equal(text_alone.latent[~chosen], found.latent[~chosen])
 
 
+def test_every_training_has_its_material(here, video, judges, monkeypatch):
+    """A student learns whole clips, of lifted films only the joints' own rotations count."""
+    rng = np.random.default_rng(1)
+    random = lambda *shape: rng.normal(size=shape).astype(np.float32)
+    one, calls = arms.Seed(STUDY, here, video, judges, 1), []
+    made = arms.Clips(random(9, ROWS, 276).astype(np.float16), random(9, *films.TEXT), np.ones(9, bool))
+    wild = films.Wild(random(9, ROWS, 138).astype(np.float16), random(9, ROWS).astype(np.float16), made.text + 1)
+    asked, bank = films.Prompts(program.script("kick"), made.text + 2), films.Bank(*wild[:2])
+    monkeypatch.setattr(
+        arms, "clips", lambda study, here, seed, teacher, *_: made if teacher == "the teacher" else None
+    )
+    monkeypatch.setattr(films, "wild", lambda *_: wild)
+    monkeypatch.setattr(films, "distillation", lambda study, here, found, seed: (asked, bank))
+    monkeypatch.setattr(arms, "learnable", lambda here, found, label: whole if found is wild or found is bank else None)
+    monkeypatch.setattr(training, "more_mocap", lambda seed, count: ("mocap", seed, count))
+    monkeypatch.setattr(training, "teacher", lambda study, here, seed: {"w": 1, "curve.text": np.ones(2)})
+    monkeypatch.setattr(training, "weights", lambda left: left["w"])
+    monkeypatch.setattr(training, "model", lambda w: "the teacher" if w == 1 else w)
+    monkeypatch.setattr(training, "further", lambda study, here, *given: calls.append(given) or {"w": given[1]})
+    whole = random(9, ROWS, 276)
+    assert [one.weights(name) for name in (names.CONTROL, names.STUDENT, names.LIFTED, names.SYNTHETIC)] == [
+        "control", "student", "lifted", "synthetic",
+    ]  # fmt: skip
+    assert one.weights(names.STUDENT) == "student" and len(calls) == 4  # once
+    assert all(start["w"] == 1 and seed == 1 for seed, _, start, _ in calls)
+    mocap, student, lifted, synthetic = (call[-1] for call in calls)
+    assert mocap == ("mocap", 1, 9)
+    np.testing.assert_array_equal(student.latent, made.latent.astype(np.float32))
+    np.testing.assert_array_equal(student.text, made.text)
+    assert student.latent.dtype == jnp.float32 and (student.alone == 1).all()
+    np.testing.assert_array_equal(lifted.latent, whole)
+    np.testing.assert_array_equal(lifted.text, wild.text)
+    assert (lifted.alone[:, :126] == 1).all() and (lifted.alone[:, 126:] == 0).all()
+    for part, first, second in zip(synthetic, lifted, (whole, asked.text, lifted.alone), strict=True):
+        np.testing.assert_array_equal(part, np.concatenate([first, second]))
+    with pytest.raises(ValueError, match="unknown training 'T2M', expected one of teacher, control, student"):
+        one.material(names.T2M)
+    found = one.curves(("teacher",))
+    assert {*found} == {"teacher text"} and here.used == {"seed1-training"}
+
+
+def test_lifted_bodies_as_rows(here):
+    rng = np.random.default_rng(2)
+    bank = films.Bank(0.3 * rng.normal(size=(3, ROWS, 138)), 0.9 + 0.1 * rng.normal(size=(3, ROWS)))
+    half = films.Bank(*(x.astype(np.float16) for x in bank))
+    found = arms.learnable(here, half, "some")
+    one = lifter.Lifted(*(jnp.asarray(x[2], jnp.float32) for x in half))
+    np.testing.assert_allclose(found[2], jax.jit(lifter.rows)(one), atol=1e-4)
+    assert found.shape == (3, ROWS, 276)
+
+
+def test_the_shipped_model_may_be_the_teacher(here, video, judges):
+    """Its weights have the names of a training's, and it is the model that they make."""
+    study = dataclasses.replace(STUDY, seeds=(0,), shipped=True)
+    one = arms.Seed(study, here, video, judges, 0)
+    found = nnx.split(one.weights("teacher"))[1]
+    expected = nnx.split(shipped.load(shipped.of_motions()))[1]
+    jax.tree.map(np.testing.assert_array_equal, nnx.to_pure_dict(found), nnx.to_pure_dict(expected))
+    start = training.weights(one.trained("teacher"))
+    assert jax.tree.structure(start) == jax.tree.structure(jax.eval_shape(training.fresh, np.uint32(0)))
+
+
 def test_a_hash_of_weights(model):
     first = arms.fingerprint(model)
     assert first == arms.fingerprint(jax.tree.map(lambda x: x + 0, model))
@@ -415,3 +484,20 @@ def test_pilots_have_items_of_their_own():
     study = search.study(STUDY)
     numbers = [study.items_seed + seed for seed in (*range(8), *study.seeds)]
     assert len({*numbers}) == 10
+
+
+def test_the_command_of_the_search(tmp_path, video, judges, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(search.command, "values", lambda paper, size: STUDY)
+    monkeypatch.setattr(films, "opened", lambda folder: asked.append(folder) or video)
+    monkeypatch.setattr(measuring, "judges", lambda folder: judges)
+    monkeypatch.setattr(search, "measured", lambda seeds: asked.append([one.number for one in seeds]))
+    monkeypatch.setattr(search, "run", lambda seeds, folder: asked.append([s.number for s in seeds]) or folder / "a.md")
+    search.main(["--out", str(tmp_path)])
+    search.main(["--out", str(tmp_path), "--only", "1001", "--base", "there"])
+    assert asked[0] == films.HOME and asked[1] == [1000, 1001] and asked[2].name == "there" and asked[3] == [1001]
+    assert "a.md" in "".join(capsys.readouterr().out.split())
+    monkeypatch.setattr(films, "opened", lambda folder: (_ for _ in ()).throw(FileNotFoundError("no such base")))
+    with pytest.raises(SystemExit, match="2"):
+        search.main(["--out", str(tmp_path)])
+    assert capsys.readouterr().err == "python -m experiments.vimogen.search: no such base\n"

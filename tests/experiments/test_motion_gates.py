@@ -124,7 +124,7 @@ def test_the_search_asks_the_rules_alone(tmp_path):
     assert lines[-1] == "The rule chooses jitter below 0.015 and cosine above 0.7."
     # of C half the items are chosen, and half of them solved by the film: a quarter by chance
     assert [random[name] for name in ("jitter below", "to the film", "S", "C")] == ["0.015", "0.333", "1.000", "0.250"]
-    assert pilots[0].asked == [names.T2M, names.M2M]
+    assert pilots[0].asked == [names.T2M, names.M2M]  # and the recogniser nowhere
 
 
 def test_the_search_looks_at_seeds_of_no_claim():
