@@ -1,9 +1,9 @@
 """The arms of a training seed: their motions, and the tables of them; and the clips that a student learns from.
 
-    one = arms.Seed(study, here, video, judges, seed, weights)
-    one.measure(names.T2M)                                        # the table of an arm
+    one = arms.Seed(study, here, video, judges, seed)
+    one.measure(names.T2M)                                        # the table of an arm, what is missing trained first
     one.told(), one.clips(), one.shown(names.ARMS)                # what the gate sees; the clips; what the page shows
-    arms.clips(study, here, seed, teacher, video, judges)         # (512, 60, 276) from the gated teacher, for training
+    arms.clips(study, here, seed, teacher, video, judges)         # (512, 60, 276) from the gated teacher, for a student
 
 Every motion of an arm starts from the noise of its item: arms differ in weights and conditions alone. Of each kind,
 from text and from a reference, there is one compiled program for all models and seeds.
@@ -12,18 +12,20 @@ from text and from a reference, there is one compiled program for all models and
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Float16
+from flax import nnx, traverse_util
+from jaxtyping import Array, Bool, Float, Float16
 
-from experiments.vimogen import films, gates, lifter, measuring, names, solved
+from experiments.vimogen import films, gates, lifter, measuring, names, solved, training
 from experiments.vimogen.config import SETS, ViMoGen
 from vrjax.data.motions import Motions
 from vrjax.flow import draws
+from vrjax.models.embedded import shipped
 from vrjax.motion import rep276
 from vrjax.study.tables import Bench, Tables
 
@@ -77,28 +79,31 @@ def drawn(
     study: ViMoGen,
     here: Bench,
     model: Any,
+    branch: str,
     noise: Float[Any, "n t 276"],
+    given: Float[Any, "n _ _"],
     label: str,
-    *,
-    text: Float[Any, "n l d"] | None = None,
-    shown: Float[Any, "n t 138"] | None = None,
 ) -> Made:
-    """Motions of a model, told by `text` or led by `shown`."""
+    """Motions of a model, from texts (`solved.TEXT`) or from references (`solved.MOTION`)."""
     asked = solved.Asked(study.steps, study.guidance, PATH, SHIFT)
-    given = {"text": text} if shown is None else {"shown": np.asarray(shown, np.float32)}
-    branch = solved.TEXT if shown is None else solved.MOTION
 
-    def one(model: Any, row: Any) -> Made:
-        rows = solved.sampled(model, row["noise"], asked, branch, row.get("text"), row.get("shown"))
-        return Made(rows, solved.joints_of(rows, asked.path))
+    def one(model: Any, row: Any) -> tuple[Array, Array]:
+        rows = solved.sampled(model, row["noise"], asked, branch, row["given"])
+        return rows, solved.joints_of(rows, asked.path)
 
-    return here.over(one, model, {"noise": noise} | given, label)
+    return Made(*here.over(one, model, {"noise": noise, "given": np.asarray(given, np.float32)}, label))
 
 
 def bodies(here: Bench, bank: films.Bank, label: str) -> Float[np.ndarray, "n t 22 3"]:
     """The video baseline: the lifted bodies themselves, on their feet."""
     one = lambda _, row: lifter.placed(lifter.Lifted(**{name: x.astype(jnp.float32) for name, x in row.items()}))
     return here.over(one, None, bank._asdict(), label)
+
+
+def learnable(here: Bench, found: films.Bank | films.Wild, label: str) -> Float[np.ndarray, "n t 276"]:
+    """Normalised rows of lifted bodies; of these only the joints' own rotations should be learned."""
+    one = lambda _, row: lifter.rows(lifter.Lifted(**{name: x.astype(jnp.float32) for name, x in row.items()}))
+    return here.over(one, None, {"reference": found.reference, "height": found.height}, label)
 
 
 def trust(told: Tables) -> tuple[np.ndarray, np.ndarray]:
@@ -131,12 +136,11 @@ def _clips(
         chosen = gates.adaptive(*trust(read(bodies(here, bank, "bodies of prompts"), "gate of prompts")), study.gate)
         noise = noises(study, seed, OF_CLIPS, len(chosen))
         made = Made(np.empty_like(noise), np.empty((*noise.shape[:2], 22, 3), np.float32))
-        for where, given in ((~chosen, {"text": asked.text}), (chosen, {"shown": bank.reference})):
+        for where, branch, given in ((~chosen, solved.TEXT, asked.text), (chosen, solved.MOTION, bank.reference)):
             if where.any():
-                few = {name: value[where] for name, value in given.items()}
-                label = f"seed {seed}: clips from {'text' if 'text' in few else 'films'}"
-                for whole, part in zip(made, drawn(study, here, teacher, noise[where], label, **few), strict=True):
-                    whole[where] = part
+                label = f"seed {seed}: clips {branch}"
+                few = drawn(study, here, teacher, branch, noise[where], given[where], label)
+                made.rows[where], made.joints[where] = few
         said = read(made.joints, f"seed {seed}: judging clips")
         script = np.stack(asked.script, 1).astype(np.int8)
         kept = {"latent": made.rows.astype(np.float16), "chosen": chosen, "script": script}
@@ -169,7 +173,6 @@ class Seed:
         video: makes the films, of all seeds.
         judges: of all arms.
         number: of the seed.
-        weights: name of a training -> model; "teacher" and the names of arms in `TOLD`. Asked again for each arm.
     """
 
     study: ViMoGen
@@ -177,8 +180,8 @@ class Seed:
     video: films.Video
     judges: measuring.Judges
     number: int
-    weights: Callable[[str], Any]
     _joints: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, init=False, repr=False)
+    _trained: dict[str, Tables] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     @functools.cached_property
     def items(self) -> solved.Items:
@@ -189,6 +192,50 @@ class Seed:
     def bank(self) -> films.Bank:
         """Films of the items, lifted."""
         return films.bank(self.study, self.here, self.video, self.number, self.items.text)
+
+    def weights(self, name: str) -> Any:
+        """The model of a training, by the names in `TOLD`; what is missing is trained and kept."""
+        if name == names.UNTRAINED:
+            return training.model(jax.jit(training.fresh)(np.uint32(self.number)))
+        return training.model(training.weights(self.trained(name)))
+
+    def trained(self, name: str) -> Tables:
+        """What a training left: weights by name, and curves of its errors."""
+        if name not in self._trained:
+            given = self.study, self.here, self.number
+            if name != TEACHER:
+                made = training.further(*given, name, self.trained(TEACHER), self.material(name))
+            elif self.study.shipped:
+                state = nnx.split(shipped.load(shipped.of_motions()))[1]
+                flat = traverse_util.flatten_dict(nnx.to_pure_dict(state), sep=".")
+                made = {key: np.asarray(value) for key, value in flat.items()}
+            else:
+                made = training.teacher(*given)
+            self._trained[name] = made
+        return self._trained[name]
+
+    def material(self, name: str) -> training.Bank:
+        """What a further training is shown beside S.
+
+        Raises:
+            ValueError: no such training.
+        """
+        study, here = self.study, self.here
+        if name == names.CONTROL:
+            return training.more_mocap(self.number, study.clips)
+        if name == names.STUDENT:
+            found = clips(study, here, self.number, self.weights(TEACHER), self.video, self.judges)
+            return training.bank(found.latent.astype(np.float32), found.text, estimated=False)
+        if name not in (names.LIFTED, names.SYNTHETIC):
+            further = (names.CONTROL, names.STUDENT, names.LIFTED, names.SYNTHETIC)
+            raise ValueError(f"unknown training {name!r}, expected one of {', '.join((TEACHER, *further))}")
+        true = films.wild(study, here, self.video)
+        bank = training.bank(learnable(here, true, "true films as rows"), true.text, estimated=True)
+        if name == names.SYNTHETIC:
+            asked, made = films.distillation(study, here, self.video, self.number)
+            rows = learnable(here, made, "films of prompts as rows")
+            bank = training.joined(bank, training.bank(rows, asked.text, estimated=True))
+        return bank
 
     def joints(self, arm: str) -> Float[np.ndarray, "n t 22 3"]:
         """The motions of an arm, in the order of `items`; made once.
@@ -213,11 +260,12 @@ class Seed:
         if arm == names.VIDEO:
             return bodies(self.here, self.bank, label)
         noise = noises(self.study, self.number, OF_ITEMS, len(true))
-        draw = functools.partial(drawn, self.study, self.here)
         if arm in LED:
-            shown = self.bank.reference if arm == names.M2M else self.items.reference
-            return draw(self.weights(TEACHER), noise, label, shown=shown).joints
-        return draw(self.weights(TOLD[arm]), noise, label, text=self.items.text).joints
+            name, branch = TEACHER, solved.MOTION
+            given = self.bank.reference if arm == names.M2M else self.items.reference
+        else:
+            name, branch, given = TOLD[arm], solved.TEXT, self.items.text
+        return drawn(self.study, self.here, self.weights(name), branch, noise, given, label).joints
 
     def measure(self, arm: str) -> Tables:
         """The table of an arm, see `measuring.table`."""
@@ -253,6 +301,18 @@ class Seed:
         slim = lambda: {name: value for name, value in make().items() if name != "latent"}
         of = self._of(names.M2M)
         return self.here.part(names.part(self.number, names.CLIPS), slim, of=of)
+
+    def curves(self, trainings: Sequence[str]) -> Tables:
+        """Mean errors of every `training.BLOCK` updates: "control text" (blocks,) and so on, of these trainings."""
+        found = {name: self.trained(name) for name in trainings}
+        make = lambda: {
+            f"{name} {key.removeprefix('curve.')}": value
+            for name, left in found.items()
+            for key, value in left.items()
+            if key.startswith("curve.")
+        }
+        of = {name: fingerprint(left) for name, left in found.items()}
+        return self.here.part(names.part(self.number, names.TRAINING), make, of=of)
 
     def shown(self, arms: Sequence[str]) -> Tables:
         """Joints of the first `KEPT` items of each set, of each of these arms, and `items`, which these are."""

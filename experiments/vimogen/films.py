@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Float16
 from experiments.vimogen import film, lifter, solved
 from experiments.vimogen.config import SETS, ViMoGen
 from vrjax.data.motions import Motions
-from vrjax.files import kept
+from vrjax.files import kept, tensors, writing
 from vrjax.flow import draws
 from vrjax.models import wan
 from vrjax.models.embedded import captions
@@ -83,6 +83,32 @@ def opened(folder: pathlib.Path = HOME) -> Video:
     """
     parts = {name: kept.fingerprint(folder / name) for name in (VIDEO, LIFTER)}
     return Video(wan.load_dit(folder / VIDEO), lifter.load(folder / LIFTER), kept.key(**parts))
+
+
+def pack(model: pathlib.Path, lift: pathlib.Path, to: pathlib.Path) -> None:
+    """Writes a folder for `opened`, with weights in half precision.
+
+    Args:
+        model: the folder that `vrjax train configs/vimogen/film.py` has exported.
+        lift: the file that `lifter.trained` keeps.
+        to: made where it is missing.
+
+    Raises:
+        FileNotFoundError, ValueError: they are not there, or weights that float16 does not hold.
+    """
+    wan.load_dit(model)  # whole, and of this family
+    half = np.dtype(np.float16)
+    (to / VIDEO).mkdir(parents=True, exist_ok=True)
+    for file in sorted(model.iterdir()):
+        if file.suffix == ".safetensors":
+            source = tensors.read(file)
+            if big := [name for name in source.shapes if not np.abs(source[name]).max() <= np.finfo(half).max]:
+                raise ValueError(f"{file}: {big[0]} and {len(big) - 1} more do not fit float16")
+            shapes = {name: (shape, half) for name, shape in source.shapes.items()}
+            tensors.write(to / VIDEO / file.name, shapes, (source[name] for name in shapes), source.metadata)
+        elif file.suffix == ".json":
+            writing.json(to / VIDEO / file.name, tensors.read_json(file))
+    lifter.save(lifter.load(lift), to / LIFTER, half)
 
 
 # ---------------------------------------------------------------------------------------------------- what is asked for

@@ -63,19 +63,21 @@ def read(
         judges: see `Judges`.
         scripts: what was asked for; n of them.
         text: the same as rows of text.
-        joints: metres, z up, 20 a second.
+        joints: metres, z up, 20 a second, at any height.
         label: of the progress bar.
 
     Returns:
         `rules`, `recogniser` (n,), whether the motion does what its script says; `parts` (n, 5), of
-        `recogniser.Parts`; `metrics` (n, 5), of `mbench.NAMES`; `match` (n,), cosine of the matcher's features of text
-        and motion; these, `text features` and `features` (n, 32).
+        `recogniser.Parts`; `metrics` (n, 5), of `mbench.NAMES`, over a floor at the lowest joint, so that nothing
+        penetrates it; `match` (n,), cosine of the matcher's features of text and motion; these, `text features` and
+        `features` (n, 32).
     """
 
     def one(both: tuple[Any, Any], row: Any) -> dict[str, Any]:
         parts = recogniser.agrees(row["script"], recogniser.recognise(both[0], row["joints"]))
         words, motion = both[1].text(row["text"]), both[1].motion(row["joints"])
-        metrics = mbench.metrics(row["joints"], 2)
+        # Rows have the first pelvis at 0 and no floor: each motion stands on its own, at its lowest joint.
+        metrics = mbench.metrics(row["joints"] - row["joints"][..., 2].min() * jnp.array([0.0, 0.0, 1.0]), 2)
         return {
             "rules": predicates.agrees(row["script"], row["joints"]),
             "recogniser": parts.all,

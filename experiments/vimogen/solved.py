@@ -108,22 +108,21 @@ def sampled(
     noise: Float[Array, "t 276"],
     asked: Asked,
     branch: str,
-    text: Float[Array, "l d"] | None = None,
-    shown: Float[Array, "t 138"] | None = None,
+    given: Float[Array, "_ _"],
 ) -> Float[Array, "t 276"]:
-    """One motion of the model, smoothed normalised rows.
+    """One motion of the model as normalised rows, smoothed.
 
     Args:
         model: of motions.
         noise: what it starts from.
-        asked: steps, guidance and shift; the path is no matter of rows.
-        branch: TEXT reads `text`, guided against the empty one; MOTION reads `shown`, a reference.
-        text, shown: the one that the branch reads.
+        asked: steps, guidance and shift; the path does not matter here.
+        branch: TEXT or MOTION.
+        given: what the branch reads: a text, guided against the empty one, or a reference.
     """
     if branch == TEXT:
-        velocity = model.guided(text, jnp.zeros_like(text), asked.guidance, mode="text")
+        velocity = model.guided(given, jnp.zeros_like(given), asked.guidance, mode="text")
     else:
-        velocity = model.velocity(reference=shown, mode="motion")
+        velocity = model.velocity(reference=given, mode="motion")
     grid = grids.vimogen(asked.steps, asked.shift or 1.0)
     return smoothing.smooth(sample(velocity, noise, grid, record=Record(steps=(), fields=())).final)
 
@@ -131,13 +130,13 @@ def sampled(
 @functools.partial(jax.jit, static_argnames=("asked", "branch"))
 def generate(model: Any, items: Items, asked: Asked, branch: str, seed: int = 0) -> Float[Array, "n t 22 3"]:
     """A motion of the model for each item, from its text (guided against the empty one) or from its reference."""
-    rows = items.reference.shape[1]
+    rows, given = items.reference.shape[1], items.text if branch == TEXT else items.reference
 
-    def one(number: Array, text: Array, shown: Array) -> Array:
+    def one(number: Array, given: Array) -> Array:
         noise = jax.random.normal(jax.random.fold_in(draws.key(seed), number), (rows, model.cfg.channels))
-        return joints_of(sampled(model, noise, asked, branch, text, shown), asked.path)
+        return joints_of(sampled(model, noise, asked, branch, given), asked.path)
 
-    each = jnp.arange(len(items.text)), items.text, items.reference
+    each = jnp.arange(len(given)), given
     return jax.lax.map(lambda each: one(*each), each, batch_size=GROUP)
 
 

@@ -32,9 +32,8 @@ from vrjax.models import motion as motion_models
 from vrjax.models.motion import MotionConfig, MotionDiT
 from vrjax.motion import rep276
 from vrjax.study.tables import Bench, Tables
-from vrjax.train import config as configs
 from vrjax.train import optim, step, update
-from vrjax.train.config import Objective, Optim, TrainConfig
+from vrjax.train.config import Data, Objective, Optim, TrainConfig
 from vrjax.train.state import Network, State
 
 MODEL = MotionConfig(
@@ -104,7 +103,7 @@ def config(lengths: Trainings, mode: str, *, teacher: bool) -> TrainConfig:
         name=f"vimogen-{mode}",
         model=dataclasses.replace(MODEL, mode=mode),
         steps=lengths.teacher if teacher else lengths.short,
-        data=configs.Data(motions=MOCAP, batch=lengths.batch),
+        data=Data(batch=lengths.batch),
         objective=LED if mode == "motion" else TOLD,
         optim=Optim(kind="muon", lr=lengths.lr if teacher else lengths.short_lr),
     )
@@ -114,8 +113,7 @@ def config(lengths: Trainings, mode: str, *, teacher: bool) -> TrainConfig:
 def program(lengths: Trainings, mode: str, *, teacher: bool) -> Callable[..., tuple[State, Array]]:
     """The compiled update `(state, seed, number, bank) -> (state, error)`, one for all seeds; the state is donated, and
     a teacher's bank is None."""
-    run = config(lengths, mode, teacher=teacher)
-    body = step.body(Network(dataclasses.replace(run, data=dataclasses.replace(run.data, motions=None)), {}))
+    body = step.body(Network(config(lengths, mode, teacher=teacher), {}))
 
     def move(state: State, seed: Array, number: Array, shown: Bank | None) -> tuple[State, Array]:
         key = jax.random.fold_in(draws.key(seed), TEACHER if teacher else FURTHER)
@@ -149,8 +147,8 @@ def _batch(
 # ----------------------------------------------------------------------------------------------------------- trainings
 
 
-def fresh(seed: int) -> Any:
-    """A seed's weights before any update."""
+def fresh(seed: Any) -> Any:
+    """A seed's weights before any update; jit-able."""
     return nnx.to_pure_dict(nnx.split(motion_models.init(MODEL, jax.random.fold_in(draws.key(seed), FRESH)))[1])
 
 
@@ -160,7 +158,7 @@ def teacher(study: ViMoGen, here: Bench, seed: int) -> Tables:
     def make() -> Tables:
         every = study.trainings.every
         modes = ["motion" if number % every == every - 1 else "text" for number in range(study.trainings.teacher)]
-        return _trained(study, here, seed, "teacher", jax.jit(fresh, static_argnums=0)(seed), modes, None)
+        return _trained(study, here, seed, "teacher", jax.jit(fresh)(np.uint32(seed)), modes, None)
 
     return here.part(f"weights{seed}-teacher", make, packed=False)
 
