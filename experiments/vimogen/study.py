@@ -17,24 +17,19 @@ a kill, and nothing is measured twice.
 """
 
 import argparse
-import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from flax import nnx, traverse_util
 from rich.console import Console
 
-from experiments.vimogen import arms, films, listings, measuring, names, page, reading, training, verdicts
+from experiments.vimogen import arms, films, listings, measuring, names, page, reading, verdicts
 from experiments.vimogen.config import ViMoGen
 from vrjax.files import writing
-from vrjax.models import motion as motion_models
-from vrjax.models.embedded import shipped
 from vrjax.report import claims as claim_files
 from vrjax.study import claims, command, registration
-from vrjax.study.tables import Bench, Tables, made_of, running
+from vrjax.study.tables import Tables, made_of, running
 
 PARTS: Mapping[str, tuple[str, ...]] = {
     "branches": (names.TRUTH, names.FROZEN, names.NEAREST, names.VIDEO, names.T2M, names.M2M),
@@ -76,15 +71,14 @@ def run(
         console.print(f"in this order, the last falls away first where time is short: {', '.join(order)}")
         video, judges = films.opened(), measuring.judges(root / JUDGES)
         mine = [seed for i, seed in enumerate(study.seeds) if only is None or i in only]
-        trained = {seed: Trainings(study, here, video, judges, seed) for seed in mine}
-        ones = [arms.Seed(study, here, video, judges, seed, trained[seed].model) for seed in mine]
+        ones = [arms.Seed(study, here, video, judges, seed) for seed in mine]
         kept: dict[str, Tables] = {}
         for i, name in enumerate(order):
             for j, one in enumerate(ones):
                 console.print(
                     f"[{i * len(ones) + j + 1}/{len(order) * len(ones)}] seed {one.number}: {name}", markup=False
                 )
-                kept |= measure(one, trained[one.number], name, order)
+                kept |= measure(one, name, order)
         if only is not None:
             console.print(f"tables of seeds {mine} are in {here.folder / 'tables'}")
             return
@@ -93,7 +87,7 @@ def run(
         claims.tell(console, [*rows, *claims.missing(asked, rows)])
 
 
-def measure(one: arms.Seed, trained: "Trainings", name: str, order: Sequence[str]) -> dict[str, Tables]:
+def measure(one: arms.Seed, name: str, order: Sequence[str]) -> dict[str, Tables]:
     """One part of one seed: its arms, and with the students' the clips and what is known of the items, which holds how
     far these two arms are from each other; without students, with the first part. The last part ends with what the
     trainings said and, of the first seed, with the bodies that the page shows."""
@@ -105,7 +99,7 @@ def measure(one: arms.Seed, trained: "Trainings", name: str, order: Sequence[str
         kept[part(names.ITEMS)] = one.told([arm for each in order for arm in PARTS[each]])
     if name == order[-1]:
         told = [arm for each in order for arm in PARTS[each] if arm in arms.TOLD and arm != names.UNTRAINED]
-        kept[part(names.TRAINING)] = trained.told([arms.TOLD[arm] for arm in told])
+        kept[part(names.TRAINING)] = one.curves([arms.TOLD[arm] for arm in told])
         if one.number == one.study.seeds[0]:
             one.shown(visible(order))
     return kept
@@ -114,54 +108,6 @@ def measure(one: arms.Seed, trained: "Trainings", name: str, order: Sequence[str
 def visible(order: Sequence[str]) -> list[str]:
     """The arms whose bodies the page shows, of these parts."""
     return [arm for name in order for arm in PARTS[name] if arm in (names.TRUTH, *page.SHOWN)]
-
-
-@dataclasses.dataclass
-class Trainings:
-    """The trainings of a seed by name: read, or trained and kept."""
-
-    study: ViMoGen
-    here: Bench
-    video: films.Video
-    judges: measuring.Judges
-    number: int
-    _left: dict[str, Tables] = dataclasses.field(default_factory=dict, init=False, repr=False)
-    _models: dict[str, Any] = dataclasses.field(default_factory=dict, init=False, repr=False)
-
-    def model(self, name: str) -> Any:
-        """The network that a training left, or that none has touched yet."""
-        if name not in self._models:
-            fresh = name == names.UNTRAINED
-            weights = training.fresh(self.number) if fresh else training.weights(self.left(name))
-            self._models[name] = training.model(weights)
-        return self._models[name]
-
-    def left(self, name: str) -> Tables:
-        """What a training left: weights by name, and curves."""
-        if name not in self._left:
-            self._left[name] = self._teacher() if name == arms.TEACHER else self._further(name)
-        return self._left[name]
-
-    def _teacher(self) -> Tables:
-        if not self.study.shipped:
-            return training.teacher(self.study, self.here, self.number)
-        model = motion_models.load_dit(shipped.path(shipped.of_motions()))
-        flat = traverse_util.flatten_dict(nnx.to_pure_dict(nnx.split(model)[1]), sep=".")
-        return {name: np.asarray(value) for name, value in flat.items()}
-
-    def _further(self, name: str) -> Tables:
-        given = self.study, self.here, self.number, name
-        bank = arms.bank(*given, self.model(arms.TEACHER), self.video, self.judges)
-        return training.further(*given, self.left(arms.TEACHER), bank)
-
-    def told(self, made: Sequence[str]) -> Tables:
-        """Of these trainings the curves, "student text" for instance, and "student seconds" of a core."""
-        found: Tables = {}
-        for name in made:
-            curves = {key: value for key, value in self.left(name).items() if key.startswith("curve.")}
-            found |= {f"{name} {key.removeprefix('curve.')}": value for key, value in curves.items()}
-        of = {name: arms.fingerprint(self.model(name)) for name in made}
-        return self.here.part(names.part(self.number, names.TRAINING), lambda: found, code=training, of=of)
 
 
 def write(

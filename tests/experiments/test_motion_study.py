@@ -4,18 +4,15 @@ import dataclasses
 import json
 import re
 
-import jax
 import numpy as np
 import pytest
-from flax import traverse_util
 from motion_tables import STUDY, made_up
 
-from experiments.vimogen import arms, listings, names, page, reading, training
+from experiments.vimogen import arms, listings, names, page, reading
 from experiments.vimogen import study as experiment
 from experiments.vimogen.config import SETS
 from vrjax.motion import program
 from vrjax.report import claims
-from vrjax.study.command import values
 from vrjax.study.tables import Bench
 
 SMALL = dataclasses.replace(STUDY, resamples=50, items=32)
@@ -27,9 +24,9 @@ STOP = []  # parts at which a process is killed
 class Seed:
     """In the place of `arms.Seed`: parts that are kept as its are, and no model."""
 
-    def __init__(self, study, here, video, judges, number, weights):
+    def __init__(self, study, here, video, judges, number):
         assert (video, judges) == ("video", "judges")
-        self.study, self.here, self.number, self.weights = study, here, number, weights
+        self.study, self.here, self.number = study, here, number
 
     def part(self, what, make=None, **how):
         def measured():
@@ -49,6 +46,11 @@ class Seed:
     def clips(self):
         return self.part(names.CLIPS)
 
+    def curves(self, trainings):
+        curve = np.float32([0.9, 0.4])
+        make = lambda: {f"{name} {what}": curve for name in trainings for what in ("text", "seconds")}
+        return self.part(names.TRAINING, make, of=list(trainings))
+
     def shown(self, which):
         rng, n = np.random.default_rng(0), self.study.items
         items = np.concatenate([np.arange(i * n, i * n + 6) for i in range(len(SETS))])
@@ -62,9 +64,6 @@ def no_models():
         other.setattr(arms, "Seed", Seed)
         other.setattr(experiment.films, "opened", lambda: "video")
         other.setattr(experiment.measuring, "judges", lambda folder: "judges")
-        curve = lambda self, name: {"curve.text": np.float32([0.9, 0.4]), "w": np.ones(2), "curve.seconds": np.ones(1)}
-        other.setattr(experiment.Trainings, "left", curve)
-        other.setattr(experiment.Trainings, "model", lambda self, name: {"w": np.ones(2)})
         other.setattr(experiment.command, "values", lambda *_: SMALL)
         yield
 
@@ -93,7 +92,7 @@ def test_parts_are_measured_once_and_in_the_printed_order(run):
     assert [number for number, what in MEASURED if what == names.SHOWN] == [0]
     even = [number for number, what in MEASURED if what == names.T2M and number % 2 == 0]
     assert even == [0, 2, 4, 6]
-    assert len(MEASURED) == 8 * (len(names.ARMS) + 2) + 1  # items, clips; bodies of the first
+    assert len(MEASURED) == 8 * (len(names.ARMS) + 3) + 1  # items, clips, curves; bodies of the first
 
 
 def test_writes_everything_a_reader_needs(run):
@@ -103,7 +102,7 @@ def test_writes_everything_a_reader_needs(run):
     assert [row["arm"] for row in arms_of] == list(listings.ORDER) and "S, rules" in arms_of[0]
     for name in ("arms", "gate", "data", "judges"):
         assert (run / f"{name}.md").read_text().startswith("| ")
-    assert "| 1 |" in (run / "data.md").read_text()  # core seconds
+    assert "more mocap | 1 |" in (run / "data.md").read_text()  # core seconds, rounded
     assert (run / "vimogen.png").stat().st_size > 10_000
     text = (run / "report.html").read_text("utf-8")
     for said in ("What the arms do", "What the gate does", "V: unseen verbs, distilled", "which films to trust"):
@@ -115,7 +114,7 @@ def test_writes_everything_a_reader_needs(run):
 
 def test_bodies_are_chosen_by_a_rule_and_marked_by_both_judges(run):
     (seed, *_) = reading.gathered(SMALL, TABLES)
-    kept = Seed(SMALL, Bench(run), "video", "judges", 0, None).shown([names.TRUTH, *page.SHOWN])
+    kept = Seed(SMALL, Bench(run), "video", "judges", 0).shown([names.TRUTH, *page.SHOWN])
     bodies = page.bodies(seed, kept)
     assert [re.match("[SCV]", body.name)[0] for body in bodies] == ["S", "S", "C", "C", "V", "V"]
     numbers = [int(body.name.split()[-1]) for body in bodies]
@@ -157,15 +156,6 @@ def test_judged_again_as_the_run_was(run, tmp_path, capsys):
     for name in ("arms", "gate", "data", "judges"):
         assert (tmp_path / SMALL.name / f"{name}.md").read_bytes() == (run / f"{name}.md").read_bytes()
     assert (tmp_path / SMALL.name / "vimogen.png").read_bytes() == (run / "vimogen.png").read_bytes()
-
-
-def test_the_shipped_model_is_a_teacher_as_those_that_are_trained():
-    quick = values("vimogen", "quick")
-    left = experiment.Trainings._teacher(experiment.Trainings(quick, None, None, None, 0))  # type: ignore[arg-type]
-    fresh = jax.eval_shape(lambda: training.fresh(0))
-    shapes = {name: leaf.shape for name, leaf in traverse_util.flatten_dict(fresh, sep=".").items()}
-    assert quick.shipped and {name: array.shape for name, array in left.items()} == shapes
-    assert jax.tree.structure(training.weights(left)) == jax.tree.structure(fresh)
 
 
 def test_the_picture_has_a_forest_for_each_kind_of_prompt():
