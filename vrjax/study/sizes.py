@@ -10,7 +10,8 @@ from typing import ClassVar
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1, as an argument of a command.
+    """A whole number of at least 1, as an argument of a command: that of `vrjax.cli.common`, for modules that measure,
+    of which a change of the command line must make nothing void.
 
     Raises:
         argparse.ArgumentTypeError: a smaller one.
