@@ -17,7 +17,7 @@ from vrjax.report.tables import markdown
 from vrjax.study import claims
 from vrjax.study.claims import ends
 
-Rows = list[dict[str, Any]]
+Rows = list[dict[Any, Any]]
 ORDER = (*names.ARMS[: names.ARMS.index(names.TRUE)], *names.GATES, *names.ARMS[names.ARMS.index(names.TRUE) :])
 JUDGES = ("rules", "recogniser")
 FILMS = 2 * 20
@@ -62,7 +62,7 @@ def arm_rows(study: ViMoGen, seeds: Sequence[Seed]) -> Rows:
     rows: Rows = []
     for arm in (arm for arm in ORDER if reading.there(seeds, arm)):
         film_passes, motion_passes = passes(study, seeds, arm)
-        row: dict[str, Any] = {"arm": arm, "film passes": film_passes, "motion passes": motion_passes}
+        row: dict[Any, Any] = {"arm": arm, "film passes": film_passes, "motion passes": motion_passes}
         row |= {(split, judge): shown(study, seeds, arm, judge, split) for split in SETS for judge in JUDGES}
         row |= {metric: float(reading.values(seeds, arm, metric).mean()) for metric in names.METRICS}
         if arm != names.RANDOM:
@@ -96,7 +96,7 @@ def gate_rows(study: ViMoGen, seeds: Sequence[Seed]) -> Rows:
         sent = pooled(lambda seed: seed.choices[names.ADAPTIVE])
         text, motion = (pooled(lambda seed, arm=arm: seed.table(arm)["rules"]) for arm in (names.T2M, names.M2M))
         of = lambda what, where: float(what[where].mean()) if where.any() else None
-        row: dict[str, Any] = {"prompts": items, "sent": float(sent.mean()), "n": len(sent)}
+        row: dict[Any, Any] = {"prompts": items, "sent": float(sent.mean()), "n": len(sent)}
         for arm in (names.T2M, names.M2M, *names.GATES):
             row |= {(arm, judge): float(reading.values(seeds, arm, judge, items).mean()) for judge in JUDGES}
         row |= {"M2M solves what is sent": of(motion, sent), "M2M alone solves: sent": of(sent, motion & ~text)}
@@ -108,7 +108,7 @@ def data_rows(study: ViMoGen, seeds: Sequence[Seed]) -> Rows:
     """A row per training: what it saw, its core seconds, what it solves, and how much more than the control."""
     rows: Rows = []
     for arm in (arm for arm in TAUGHT if reading.there(seeds, arm)):
-        row: dict[str, Any] = {"arm": arm, "taught": TAUGHT[arm], "seconds": _seconds(seeds, arm)}
+        row: dict[Any, Any] = {"arm": arm, "taught": TAUGHT[arm], "seconds": _seconds(seeds, arm)}
         for items in ("S", "C", DISTILLED, OTHERS):
             if reading.there(seeds, items=items):
                 row |= {(items, judge): float(reading.values(seeds, arm, judge, items).mean()) for judge in JUDGES}
@@ -135,7 +135,7 @@ def judge_rows(seeds: Sequence[Seed]) -> Rows:
     rows: Rows = []
     for arm in (arm for arm in names.ARMS if reading.there(seeds, arm)):
         both = [np.concatenate([seed.table(arm)[judge] for seed in seeds]) for judge in JUDGES]
-        row: dict[str, Any] = {"arm": arm, "n": len(both[0]), **reading.agreement(*both)._asdict()}
+        row: dict[Any, Any] = {"arm": arm, "n": len(both[0]), **reading.agreement(*both)._asdict()}
         row |= {name: float(reading.values(seeds, arm, name).mean()) for name in (*JUDGES, *PARTS, "match")}
         rows.append(row)
     return rows

@@ -108,7 +108,7 @@ def bodies(seed: Seed, kept: Tables) -> list[parts.Body]:
 
 def _body(seed: Seed, kept: Tables, arms: Sequence[str], item: int, trusted: np.ndarray | None) -> parts.Body:
     at = int(np.flatnonzero(kept["items"] == item)[0])
-    script = program.Script(*(int(column[item]) for column in seed.script))
+    script = program.Script(*(column[item] for column in seed.script))
     judged = [(bool(seed.table(arm)["rules"][item]), bool(seed.table(arm)["recogniser"][item])) for arm in arms]
     words = {(True, True): "solved", (False, False): "not solved"}
     words |= {(True, False): "solved by the rules alone", (False, True): "solved for the recogniser alone"}

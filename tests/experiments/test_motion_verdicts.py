@@ -271,6 +271,16 @@ def test_a_run_is_judged_again_from_its_folder(run, asked, found, tmp_path):
     assert all(told.tables[name].strip() in block for name, block in filled.items())
 
 
+def test_a_quick_run_has_numbers_and_no_verdicts(asked):
+    quick = values("vimogen", "quick")
+    study = dataclasses.replace(quick, resamples=50)
+    rows = judged(asked, made_up(study), study)
+    assert len(rows) == len(asked.claims) and all(row.verdict is None and row.seeds == 1 for row in rows.values())
+    assert rows["gate_best"].instances == 48 and np.isfinite(rows["matcher"].estimate)
+    found = listings.listed(study, reading.gathered(study, made_up(study)))
+    assert set(found) == {"arms", "gate", "data", "judges"} and listings.told(found)["gate"].count("| S |") == 1
+
+
 def test_of_a_run_that_has_not_ended_what_is_there_is_told(asked, tables):
     few = {name: table for name, table in tables.items() if not name.startswith("seed7-")}
     rows = judged(asked, few)
