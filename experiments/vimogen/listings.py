@@ -20,8 +20,6 @@ from vrjax.study.claims import ends
 Rows = list[dict[Any, Any]]
 ORDER = (*names.ARMS[: names.ARMS.index(names.TRUE)], *names.GATES, *names.ARMS[names.ARMS.index(names.TRUE) :])
 JUDGES = ("rules", "recogniser")
-FILMS = 2 * 20
-"""Passes of the film model for one film, see `film.imagine`: its steps, each guided."""
 TAUGHT = {
     names.UNTRAINED: "nothing",
     names.T2M: "mocap: the teacher, asked by text",
@@ -37,21 +35,22 @@ TAUGHT = {
 
 
 def passes(study: ViMoGen, seeds: Sequence[Seed], arm: str) -> tuple[float, float]:
-    """What one motion costs, in passes of the film model and of the model of motions; of a gate the mean."""
+    """What one motion costs, in passes of the film model and of the model of motions; of a gate the mean. Films are
+    made in as many steps as motions are from text, each guided."""
     text = float(study.steps * (1 if study.guidance == 1 else 2))
     if arm in (names.TRUTH, names.FROZEN, names.NEAREST):
         return 0.0, 0.0
     if arm == names.VIDEO:
-        return FILMS, 0.0
+        return text, 0.0
     if arm == names.M2M:
-        return FILMS, float(study.steps)
+        return text, float(study.steps)
     if arm == names.TRUE:
         return 0.0, float(study.steps)
     if arm == names.ORACLE:  # it has seen both
-        return FILMS, text + study.steps
+        return text, text + study.steps
     if arm in names.GATES:
         sent = float(np.mean([seed.choices[names.ADAPTIVE] for seed in seeds]))
-        films = FILMS * (sent if arm == names.RANDOM else 1.0)  # which need not look at what it does not send
+        films = text * (sent if arm == names.RANDOM else 1.0)  # which need not look at what it does not send
         return films, sent * study.steps + (1 - sent) * text
     return 0.0, text
 

@@ -29,7 +29,7 @@ NOTES = (
     "a bootstrap over seeds and prompts and of Student's t on the seeds' means.",
     "One film model and one lifter serve all seeds: no interval holds what another film model would do.",
     "Words are hashed, so a verb that no training had cannot be understood: on V T2M is a floor by construction.",
-    "A pass is one evaluation of a network on one motion or film; a film has six times as many tokens as a motion.",
+    "A pass is one evaluation of a network on one motion or film; a film has half as many tokens as a motion.",
     "Rules are exact and sharp; the recogniser is a small network that has seen no model's motion.",
 )
 LOOK = """Every panel is one arm's motion for the same prompt and from the same noise; the truth is another performance
@@ -115,7 +115,7 @@ def _body(seed: Seed, kept: Tables, arms: Sequence[str], item: int, trusted: np.
     note = "" if trusted is None else f"The gate takes {'M2M' if trusted[item] else 'T2M'}."
     return parts.Body(
         name=f"{program.set_of(script)}: prompt {item}",
-        prompt=program.caption(script, paraphrase=program.HELD_OUT),
+        prompt=program.caption(script, paraphrase=item % seed.study.items % program.HELD_OUT),  # see `solved.items`
         joints=np.stack([kept[arm][at] for arm in arms])[:, None],
         truth=kept[names.TRUTH][at] if names.TRUTH in kept else None,
         seeds=arms,
