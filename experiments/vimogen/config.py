@@ -16,8 +16,8 @@ SETS = ("S", "C", "V")  # order of items
 class Trainings:
     """Lengths of a seed's trainings, in updates."""
 
-    teacher: int = 1600
-    every: int = 4
+    teacher: int = 2400
+    every: int = 2
     """One update in so many is of the branch that reads references."""
     lr: float = 4e-3
     wander: float = 0.5

@@ -3,7 +3,10 @@
     film.shoot(joints)                      # joints (60, 22, 3) at 20 a second -> (15, 24, 16, 3) in [-1, 1]
     python -m experiments.vimogen.film runs/vimogen/films              # 4,000 films with captions, encoded clips
     vrjax train configs/vimogen/film.py
-    film.imagine(model, text)               # films of a trained model
+    film.imagine(model, film.read("runs/vimogen/films"), text)         # films of a trained model
+
+What the video model sees of a picture are principal components of its upper and lower half, 48 each, in the place of a
+VAE: 30 tokens a film, where pixels would be 360 (`tuning.md` has what that cost).
 
 Limbs of the left are red, those of the right blue, trunk and head green. Colours add up, so that nothing hides what is
 of another colour; of one colour the nearer limb cannot be told from the farther one. The camera never turns: it looks
@@ -22,7 +25,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 from jaxtyping import Array, Float, Integer
+from safetensors.numpy import load_file, save_file
 
 from experiments.vimogen import solved
 from vrjax.data import latents, motions
@@ -37,11 +42,13 @@ from vrjax.motion.rotations import Real, about, rotate
 from vrjax.study.sizes import positive
 
 EVERY = 4  # frames of a motion for one picture: 20 a second become 5, and the fastest arm swings 2 times a second
-CODEC = conditions.blocks(2)  # in the place of a VAE: a mean over 2 x 2 pixels
+CODEC = conditions.blocks(2)  # a mean over 2 x 2 pixels
+HALVES, COMPONENTS, FITTED = 2, 48, 1000  # of the codec: parts of a picture, numbers of each, and films it is fitted to
 SPEC = motions.Motions(sets=program.SETS, corrupted=False)  # what films show: all verbs, those that mocap lacks too
 TEXT = (24, 96)  # captions as configs/vimogen/small.py has them: one text serves both models
 SEED, CLIPS, GROUP = 5001, 4000, 100  # of films for training
 LIMB, TRUNK, HEAD = 0.045, 0.06, 0.10  # radii in metres
+CODEC_FILE = "codec.safetensors"
 COLOURS = ("left", "", "right")  # red, green, blue
 HEAD_JOINT = JOINTS.index("head")
 
@@ -154,6 +161,56 @@ def take(
     return made | {"film": jax.vmap(shoot)(joints)}
 
 
+class Codec(NamedTuple):
+    """Principal components of the halves of small pictures.
+
+    Attributes:
+        mean (halves, pixels), basis (halves, pixels, components): of each half.
+        scale: the standard deviation of all components together.
+    """
+
+    mean: Float[Array | np.ndarray, "halves d"]
+    basis: Float[Array | np.ndarray, "halves d k"]
+    scale: Float[Array | np.ndarray, ""]
+
+    def encode(self, film: Float[Array, "f h w 3"]) -> Float[Array, "f halves 1 k"]:
+        """Of a film as `shoot` gives it."""
+        parts = rearrange(film, "f (n h) w c -> f n (h w c)", n=HALVES)
+        return (jnp.einsum("fnd,ndk->fnk", parts - self.mean, self.basis) / self.scale)[:, :, None]
+
+    def decode(self, latent: Float[Array, "f halves 1 k"]) -> Float[Array, "f h w 3"]:
+        """The film again, in [-1, 1]."""
+        parts = jnp.einsum("fnk,ndk->fnd", latent[:, :, 0] * self.scale, self.basis) + self.mean
+        width = CAMERA.width // CODEC.factor
+        return jnp.clip(rearrange(parts, "f n (h w c) -> f (n h) w c", w=width, c=3), -1, 1)
+
+
+def fit(films: int = FITTED, seed: int = SEED, spec: motions.Motions = SPEC) -> Codec:
+    """The codec of the first films."""
+    size = min(films, GROUP)
+    mean: Any = 0.0
+    square: Any = 0.0
+    for start in range(0, films, size):
+        shot = take(np.arange(start, start + size, dtype=np.uint32), seed, spec)["film"]
+        parts = np.asarray(rearrange(shot, "b f (n h) w c -> n (b f) (h w c)", n=HALVES), np.float64)
+        mean, square = mean + parts.mean(1), square + np.einsum("nbi,nbj->nij", parts, parts) / parts.shape[1]
+    mean, square = mean * size / films, square * size / films
+    values, vectors = np.linalg.eigh(square - mean[:, :, None] * mean[:, None])  # the largest ones are the last
+    scale = np.sqrt(values[:, -COMPONENTS:].mean())
+    vectors = vectors[..., ::-1][..., :COMPONENTS]
+    vectors = vectors * np.sign(np.sum(vectors**3, 1, keepdims=True))  # a component's sign is nobody's choice
+    return Codec(*(np.asarray(x, np.float32) for x in (mean, vectors, scale)))
+
+
+def read(folder: str | pathlib.Path) -> Codec:
+    """The codec beside films.
+
+    Raises:
+        FileNotFoundError: none there.
+    """
+    return Codec(**load_file(pathlib.Path(folder) / CODEC_FILE))
+
+
 def write(
     folder: str | pathlib.Path,
     clips: int = CLIPS,
@@ -176,11 +233,13 @@ def write(
     """
     code = kept.source("experiments.vimogen.film")
     made = {"seed": SEED, "spec": writing.to_dict(spec), "text": text, "code": code}
-    store, rows = Store(folder, dtype="float16"), []
+    codec, store, rows = fit(min(clips, FITTED), SEED, spec), Store(folder, dtype="float16"), []
+    encode = jax.jit(jax.vmap(codec.encode))
     for start in range(0, clips, GROUP):
         numbers = np.arange(start, start + GROUP, dtype=np.uint32)  # always as many: one program
         batch = jax.device_get(take(numbers, SEED, spec, text))
-        for number, film, words in zip(numbers[: clips - start].tolist(), batch["film"], batch["text"], strict=False):
+        films = jax.device_get(encode(batch["film"]))
+        for number, film, words in zip(numbers[: clips - start].tolist(), films, batch["text"], strict=False):
             words = words[: np.flatnonzero(np.abs(words).max(-1))[-1] + 1]  # the rest is padding
             row = {"name": f"film {number}"}
             row["latents"] = store.keep("latents", latents.ARRAY, made | {"film": number}, lambda film=film: film, 4)
@@ -188,6 +247,8 @@ def write(
             row["text"] = store.keep("text", latents.ARRAY, parts, lambda words=words: words, 2)
             rows.append(row)
         say(f"{len(rows)} of {clips} films, {store.made} files written")
+    with writing.atomic(pathlib.Path(folder) / CODEC_FILE) as scratch:
+        save_file({name: np.ascontiguousarray(x) for name, x in codec._asdict().items()}, scratch)
     path = pathlib.Path(folder) / latents.INDEX
     writing.json(path, {"schema": latents.SCHEMA, "model": "films of motions", "made": made, "clips": rows}, indent=1)
     return path
@@ -199,6 +260,7 @@ def write(
 @functools.partial(jax.jit, static_argnames=("steps", "guidance", "shift", "frames"))
 def imagine(
     model: Any,
+    codec: Codec,
     text: Float[Array, "n l d"],
     *,
     steps: int = 20,
@@ -209,13 +271,13 @@ def imagine(
 ) -> Float[Array, "n f h w 3"]:
     """A film of a video model (`configs/vimogen/film.py`) for each text, guided against the empty one, in [-1, 1]."""
     grid = grids.shifted(steps, shift=shift)
-    shape = (frames, CAMERA.height // CODEC.factor, CAMERA.width // CODEC.factor, 3)
+    shape = (frames, HALVES, 1, COMPONENTS)
 
     def one(each: tuple[Array, Array]) -> Array:
         number, words = each
         noise = jax.random.normal(jax.random.fold_in(draws.key(seed), number), shape)
         velocity = model.guided(words, jnp.zeros_like(words), guidance)
-        return jnp.clip(sample(velocity, noise, grid, record=Record(steps=(), fields=())).final, -1, 1)
+        return codec.decode(sample(velocity, noise, grid, record=Record(steps=(), fields=())).final)
 
     return jax.lax.map(one, (jnp.arange(len(text)), text), batch_size=solved.GROUP)
 

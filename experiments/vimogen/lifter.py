@@ -25,11 +25,10 @@ import optax
 from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
-from safetensors.numpy import save_file
 
 from experiments.vimogen import film, recogniser, solved
 from vrjax.data.motions import Motions
-from vrjax.files import kept, tensors, writing
+from vrjax.files import kept, leaves, writing
 from vrjax.flow import draws
 from vrjax.models import wan
 from vrjax.models.embedded import shipped
@@ -47,6 +46,7 @@ SIZE = (film.CAMERA.height // film.CODEC.factor, film.CAMERA.width // film.CODEC
 TALL, TENTH = 0.9, 0.1  # metres: about where a pelvis is, and the unit of what is learned
 ANKLES = np.array([7, 8])
 TRUE, IMAGINED = "true film", "video film"
+FILMS = pathlib.Path("runs/vimogen/films")
 
 
 class Lifted(NamedTuple):
@@ -174,38 +174,14 @@ def train(steps: int = STEPS, spec: Motions = film.SPEC, seed: int = SEED) -> Li
 
 
 def trained(folder: pathlib.Path, spec: Motions = film.SPEC) -> Lifter:
-    """The lifter that is kept in `folder`, or a new one, kept there; see `vrjax.files.kept.file`.
+    """The lifter that is kept in `folder`, or a new one, kept there; see `vrjax.files.leaves.keep`.
 
     Lifters of other sets of motions lie beside each other.
     """
-
-    path = folder / f"lifter-{''.join(spec.sets)}.safetensors"
-    code = kept.source("experiments.vimogen.lifter")
-    made = {"seed": SEED, "steps": STEPS, "spec": writing.to_dict(spec), "code": code}
-    kept.file(path, made, lambda scratch: save(train(STEPS, spec), scratch))
-    return load(path)
-
-
-def save(lift: Lifter, path: pathlib.Path, dtype: Any = np.float32) -> None:
-    """Writes a lifter's weights."""
-    leaves = jax.tree.leaves(nnx.split(lift)[1])
-    save_file({str(i): np.asarray(x, dtype) for i, x in enumerate(leaves)}, path)
-
-
-def load(path: pathlib.Path) -> Lifter:
-    """A lifter that `save` has written, in float32 whatever it was written in.
-
-    Raises:
-        FileNotFoundError: none there. ValueError: a torn file, or one of other weights.
-    """
-    graph, like = nnx.split(nnx.eval_shape(lambda: Lifter(nnx.Rngs(0))))
-    leaves, tree = jax.tree.flatten(like)
-    source = tensors.read(path)
-    wanted = {str(i): leaf.shape for i, leaf in enumerate(leaves)}
-    if source.shapes != wanted:
-        name = next(n for n in [*wanted, *source.shapes] if wanted.get(n) != source.shapes.get(n))
-        raise ValueError(f"{path}: {name} is {source.shapes.get(name)}, expected {wanted.get(name)} of a lifter")
-    return nnx.merge(graph, tree.unflatten([jnp.asarray(source[name], jnp.float32) for name in wanted]))
+    code = kept.source("experiments.vimogen.lifter")  # also where this file is run as a command
+    about = {"seed": SEED, "steps": STEPS, "spec": writing.to_dict(spec), "code": code}
+    file = folder / f"lifter-{''.join(spec.sets)}.safetensors"
+    return leaves.keep(file, about, lambda: train(STEPS, spec), lambda: Lifter(nnx.Rngs(0)))
 
 
 # ----------------------------------------------------------------------------------------------------------- measuring
@@ -251,14 +227,14 @@ def judged(
     *,
     clips: int,
     asked: solved.Asked,
-    video: Any = None,
+    video: tuple[Any, film.Codec] | None = None,
     sets: Sequence[str] = program.SETS,
     say: Callable[[str], Any] = print,
 ) -> dict[str, dict[str, Any]]:
     """Set -> row -> `solved.shares`: the truth, the bodies lifted of films, and a model of motions led by these films,
     beside the same model led by a corrupted true reference, which is what it was trained on.
 
-    Films are the true ones and, where there is a `video` model, those that it makes of the captions.
+    Films are the true ones and, where there is a `video` model with its codec, those that it makes of the captions.
 
     Raises:
         FileNotFoundError, ValueError: no such model, or it was not trained on procedural motions.
@@ -270,7 +246,7 @@ def judged(
         test = solved.items(split, clips, spec.rows, (model.cfg.text_len, model.cfg.text_dim))
         films = {TRUE: jax.jit(jax.vmap(film.shoot))(test.joints)}
         if video is not None:
-            films[IMAGINED] = film.imagine(video, test.text)
+            films[IMAGINED] = film.imagine(*video, test.text)
         arms = {solved.TRUTH: test.joints, solved.MOTION: solved.generate(model, test, asked, solved.MOTION)}
         for which, pictures in films.items():
             found, bodies = lifted(lift, pictures)
@@ -289,6 +265,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--model", type=pathlib.Path, help="of motions, as vrjax train exports it (the shipped one)")
     parser.add_argument("--video", type=pathlib.Path, help="a model of films, as vrjax train exports it (none)")
+    parser.add_argument("--films", type=pathlib.Path, default=FILMS, help="what it was trained on (%(default)s)")
     parser.add_argument("--clips", type=positive, default=64, help="motions of each set (%(default)s)")
     parser.add_argument("--knows", nargs="+", choices=program.SETS, default=program.SETS, help="what it is trained on")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/vimogen"), help="(%(default)s)")
@@ -300,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for split in program.SETS:
             found["errors"][split] = row = {name: float(x) for name, x in errors(lift, split, args.clips).items()}
             print(f"{split}  " + "  ".join(f"{name} {value:.3f}" for name, value in row.items()))
-        video = None if args.video is None else wan.load_dit(args.video)
+        video = None if args.video is None else (wan.load_dit(args.video), film.read(args.films))
         how = {"clips": args.clips, "asked": solved.Asked(path="position"), "video": video}
         found["solved"] = judged(lift, model, recogniser.trained(args.out), **how)
     except (ValueError, OSError) as error:

@@ -17,9 +17,8 @@ import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Bool, Float
-from safetensors.numpy import load_file, save_file
 
-from vrjax.files import kept
+from vrjax.files import kept, leaves
 from vrjax.flow import draws
 from vrjax.motion import program
 from vrjax.motion.program import verbs
@@ -141,15 +140,6 @@ def train(steps: int = STEPS, frames: int = 60, seed: int = SEED) -> Recogniser:
 
 
 def trained(folder: pathlib.Path) -> Recogniser:
-    """The recogniser that is kept in `folder`, or a new one, kept there; see `vrjax.files.kept.file`."""
-
-    def make(scratch: pathlib.Path) -> None:
-        leaves = jax.tree.leaves(nnx.split(train())[1])
-        save_file({str(i): np.asarray(x) for i, x in enumerate(leaves)}, scratch)
-
-    path = folder / "recogniser.safetensors"
-    kept.file(path, {"seed": SEED, "steps": STEPS, "code": kept.source(__name__)}, make)
-    graph, like = nnx.split(nnx.eval_shape(lambda: Recogniser(nnx.Rngs(0))))
-    leaves, tree = jax.tree.flatten(like)
-    found = load_file(path)
-    return nnx.merge(graph, tree.unflatten([jnp.asarray(found[str(i)]) for i in range(len(leaves))]))
+    """The recogniser that is kept in `folder`, or a new one, kept there; see `vrjax.files.leaves.keep`."""
+    about = {"seed": SEED, "steps": STEPS, "code": kept.source(__name__)}
+    return leaves.keep(folder / "recogniser.safetensors", about, train, lambda: Recogniser(nnx.Rngs(0)))

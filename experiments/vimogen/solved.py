@@ -28,6 +28,7 @@ from vrjax.flow import Record, draws, grids, sample
 from vrjax.models import motion as motion_models
 from vrjax.models.embedded import captions
 from vrjax.motion import from_276, program, reference, rep276, smoothing, to_276
+from vrjax.motion.kinematics import forward
 from vrjax.motion.program import predicates, scale, verbs
 from vrjax.report import statistics
 from vrjax.study.sizes import positive
@@ -38,6 +39,8 @@ BANK = 2000  # motions of training that are looked through for the nearest capti
 GROUP = 32  # motions at a time
 RULES = jax.jit(jax.vmap(predicates.agrees))
 SEEN = jax.jit(jax.vmap(recogniser.recognise, (None, 0)))
+ROTATIONS = "rotations"
+PATHS = (*rep276.PATHS, ROTATIONS)
 TRUTH, FROZEN, NEAREST, TEXT, MOTION = "ground truth", "frozen pose", "nearest caption", "from text", "from reference"
 
 
@@ -51,7 +54,8 @@ class Items(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """How a model is sampled, and by which path joints come from its rows (`from_276`); ViMoGen's is "velocity".
+    """How a model is sampled, and by which path joints come from its rows: those of `from_276`, of which ViMoGen's is
+    "velocity", or "rotations", forward kinematics of the program's body, which ViMoGen's own renderer does with SMPL-X.
 
     The shift of the grid is that of the training, unless it is given.
     """
@@ -63,8 +67,11 @@ class Asked(NamedTuple):
 
 
 def joints_of(rows: Float[Array, "t 276"], path: str = "velocity") -> Float[Array, "t 22 3"]:
-    """Joints of normalised rows."""
-    return from_276(rep276.denormalise(rows, scale.load()), path=path).joints
+    """Joints of normalised rows, by one of PATHS."""
+    if path != ROTATIONS:
+        return from_276(rep276.denormalise(rows, scale.load()), path=path).joints
+    motion = from_276(rep276.denormalise(rows, scale.load()), path="position")
+    return forward(motion.root, motion.body, motion.transl, program.OFFSETS)
 
 
 @functools.partial(jax.jit, static_argnames=("split", "count", "rows", "text", "paraphrase"))
@@ -217,9 +224,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--clips", type=positive, default=64, help="motions of each set (64)")
     parser.add_argument("--steps", type=positive, default=Asked().steps, help="denoising steps (%(default)s)")
     parser.add_argument("--guidance", type=float, default=Asked().guidance, help="of the text (%(default)s)")
-    parser.add_argument(
-        "--path", choices=("velocity", "position"), default=Asked().path, help="to joints (%(default)s)"
-    )
+    parser.add_argument("--path", choices=PATHS, default=Asked().path, help="to joints (%(default)s)")
     parser.add_argument("--sets", nargs="+", choices=program.SETS, default=program.SETS, help="all three by default")
     parser.add_argument(
         "--paraphrase",

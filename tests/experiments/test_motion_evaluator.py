@@ -20,7 +20,7 @@ from vrjax.motion import program
 from vrjax.train.config import Data, TrainConfig, Validate
 
 ROWS, TEXT = 9, (24, 12)
-LOSS = jax.jit(evaluator.loss)
+LOSS, GENERATE = jax.jit(evaluator.loss), solved.generate
 
 
 def pairs(seed, count=8):
@@ -118,19 +118,41 @@ def folder(tmp_path_factory):
     return to
 
 
-def test_the_whole_table(folder, trained, tmp_path, monkeypatch, capsys):
+SIZES = humanml.Sizes(clips=32, real=32, texts=8, times=4, repeats=2)  # whole groups of 32 motions: one program each
+BRANCHES = (solved.TEXT, solved.MOTION)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Motions that cost nothing: the truth's, the nearest, and those that a model is asked for, by seeds."""
+    made = np.random.default_rng(0).normal(size=(2, 64, ROWS, 22, 3)).astype(np.float32)
     monkeypatch.setattr(program, "perform", tiny.performance)
     monkeypatch.setattr(solved, "nearest", lambda spec, seed, text: jnp.ones((len(text), ROWS, 22, 3)).cumsum(1))
+    monkeypatch.setattr(solved, "generate", lambda model, items, how, branch, seed=0: made[seed])
+    return made
+
+
+@pytest.fixture
+def table(folder, trained, tmp_path, quick):
+    """The command at these sizes: gives what it wrote, and set S of it by rows."""
     matcher.save(trained[0], tmp_path, {})
-    sizes = ["--clips", "32", "--real", "40", "--texts", "4", "--times", "3", "--repeats", "3", "--steps", "2"]
-    monkeypatch.chdir(tmp_path)
-    humanml.main([str(folder), *sizes, "--evaluator", str(tmp_path), "--json", "out.json"])
-    found = json.loads((tmp_path / "out.json").read_text())
+
+    def run(*options):
+        sizes = [f"--{name}={value}" for name, value in SIZES._asdict().items()]
+        to = tmp_path / "out.json"
+        humanml.main([str(folder), *sizes, "--steps=2", *options, "--evaluator", str(tmp_path), "--json", str(to)])
+        found = json.loads(to.read_text())
+        return found, {line["row"]: line for line in found["sets"]["S"]}
+
+    return run
+
+
+def test_the_whole_table(table, tmp_path, capsys):
+    found, rows = table()
     assert found["evaluator"] == {"name": matcher.NAME, "fingerprint": kept.fingerprint(tmp_path / matcher.FILE)}
-    assert found["asked"]["clips"] == 32 and not found["asked"]["anew"]
-    rows = {line["row"]: line for line in found["sets"]["S"]}
-    names = [humanml3d.TRUTH, humanml.OTHERS, solved.FROZEN, solved.NEAREST, solved.TEXT, solved.MOTION]
-    assert list(rows) == names and {line["n"] for line in rows.values()} == {3}
+    assert found["asked"] == solved.Asked(steps=2)._asdict() | SIZES._asdict() | {"anew": False}
+    assert list(rows) == [humanml3d.TRUTH, humanml.OTHERS, solved.FROZEN, solved.NEAREST, *BRANCHES]
+    assert {line["n"] for line in rows.values()} == {2}
     true, others, near = (rows[name] for name in (humanml3d.TRUTH, humanml.OTHERS, solved.NEAREST))
     assert true["top3"] > others["top3"] and true["fid"] == others["fid"] < rows[solved.TEXT]["fid"]
     assert near["multimodality"] == near["diversity"] == 0 < rows[solved.TEXT]["multimodality"] < 2
@@ -138,17 +160,57 @@ def test_the_whole_table(folder, trained, tmp_path, monkeypatch, capsys):
     assert "by program-matcher, which is not the evaluator of papers" in said
     assert humanml.table(found["sets"]["S"], matcher.NAME) in said
 
-    asked, model = [], solved.generate  # sampled anew: once a replication, with a seed each
 
-    def generate(network, items, how, branch, seed=0):
-        asked.append((branch, seed))
-        return model(network, items, how, branch, seed)
+def test_motions_are_sampled_anew_for_each_replication(table, monkeypatch, quick):
+    """With a seed each; once for all of them without the option, and then nothing else is different."""
+    asked = []
+
+    def generate(model, items, how, branch, seed=0):
+        asked.append((branch, seed, len(items.text)))
+        return quick[seed]
 
     monkeypatch.setattr(solved, "generate", generate)
-    humanml.main([str(folder), *sizes, "--anew", "--evaluator", str(tmp_path), "--json", "anew.json"])
-    assert asked == [(branch, seed) for branch in (solved.TEXT, solved.MOTION) for seed in range(3)]
-    anew = {line["row"]: line for line in json.loads((tmp_path / "anew.json").read_text())["sets"]["S"]}
-    assert anew[humanml3d.TRUTH] == true and anew[solved.TEXT] != rows[solved.TEXT]
+    (found, anew), (_, once) = table("--anew"), table()
+    assert found["asked"]["anew"]
+    assert asked == [(each, seed, 64) for each in BRANCHES for seed in range(2)] + [(each, 0, 64) for each in BRANCHES]
+    assert anew[humanml3d.TRUTH] == once[humanml3d.TRUTH]
+    assert anew[solved.TEXT]["fid interval"] > 1e-4 > once[solved.TEXT]["fid interval"]
+
+
+class Ends:
+    """An evaluator that remembers the motions that it was given, and says where one of their joints ends."""
+
+    name = "ends"
+
+    def __init__(self):
+        self.given = []
+
+    def texts(self, captions):
+        return np.arange(3.0 * len(captions)).reshape(-1, 3)
+
+    def motions(self, joints):
+        self.given.append(np.asarray(joints))
+        return self.given[-1][:, -1, 5]
+
+
+def test_what_is_measured_is_what_the_model_makes_of_each_caption(folder, quick, monkeypatch):
+    judge, asked = Ends(), solved.Asked(steps=2)
+    monkeypatch.setattr(solved, "generate", lambda *a: GENERATE(*a) if solved.TEXT in a else quick[0])
+    humanml.measured(folder, judge, split="S", asked=asked, sizes=SIZES, anew=True)
+    model, _, config = solved.opened(folder)
+    items = jax.tree.map(lambda x: x[:32], solved.items("S", 64, ROWS, TEXT))
+    again = jax.tree.map(lambda x: jnp.concatenate([x, jnp.repeat(x[:8], 4, axis=0)]), items)
+    made = [
+        GENERATE(model, again, asked._replace(shift=config.objective.shift), solved.TEXT, seed) for seed in range(2)
+    ]
+    found = judge.given[3 * 4 : 3 * 6]  # after four rows; of each replication several of a caption, one each, the truth
+    several, each = found[::3], found[1::3]
+    for seed in range(2):
+        np.testing.assert_array_equal(each[seed], made[seed][:32])
+        np.testing.assert_array_equal(several[seed].reshape(8 * 4, ROWS, 22, 3), made[seed][32:])
+    apart = lambda a, b: np.abs(a - b).max((1, 2, 3)).min()
+    assert apart(each[0], each[1]) > 1e-3  # another seed, another motion of each caption
+    assert apart(several[0][::4], several[0][1::4]) > 1e-3
 
 
 def test_several_motions_of_a_caption_stand_behind_the_others():

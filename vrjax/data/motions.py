@@ -137,19 +137,19 @@ def one(spec: Motions, key: PRNGKeyArray, text: tuple[int, ...]) -> dict[str, Ar
     least = spec.rows if spec.shortest is None else spec.shortest
     length = jax.random.randint(keys[3], (), least, spec.rows + 1)
     motion = program.perform(keys[4], script, spec.rows + 1, duration=length + 1 if spec.padded else None).motion
-    text = _text(spec, script, paraphrase, text)
+    words = _text(spec, script, paraphrase, text)
     wanders = jax.random.bernoulli(jax.random.fold_in(key, WANDER), spec.wander)
     if spec.wander:
         other = program.wander(keys[4], spec.rows + 1)
         motion = jax.tree.map(lambda a, b: jnp.where(wanders, a, b), other, motion)
-        text = jnp.where(wanders, 0.0, text)
+        words = jnp.where(wanders, 0.0, words)
     valid = jnp.arange(spec.rows) < length
     latent = rep276.normalise(rep276.to_276(*motion), scale.load())
     latent = jnp.where(valid[:, None], latent, 0.0)
     shown = reference.reference(latent)
     if spec.corrupted:
         shown, _ = reference.corrupt(shown, valid, reference.draw(keys[5], spec.rows))
-    made = {"latent": latent, "text": text, "reference": shown}
+    made = {"latent": latent, "text": words, "reference": shown}
     if spec.padded:
         made |= {"mask": valid.astype(jnp.float32), "length": length}
     if spec.told_by_text:

@@ -7,6 +7,7 @@
 | `given` | files of others: what stands in place of what the name says; text; weights of a folder |
 | `hub` | models by their ids: in the Hugging Face hub's cache, or downloaded when that is allowed |
 | `kept` | results reused only when all they came from is the same: `fingerprint` of files, `source` of an instrument |
+| `leaves` | small networks of this house, a safetensors file each; `keep` trains them once |
 | `named` | a folder whose files are found by name: every extension point |
 | `pixels` | floats in [-1, 1] and 8-bit; still pictures: `read_image`, `decode`, `png` |
 | `store` | arrays in a folder, addressed by what they depend on |

@@ -11,15 +11,14 @@ Numbers of the two cannot be compared. It is trained by `python -m experiments.v
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx, traverse_util
+from flax import nnx
 from jaxtyping import Array, Float
 
-from vrjax.files import tensors
+from vrjax.files import leaves
 from vrjax.models.embedded import captions, shipped
 from vrjax.motion import axes, rep263
 from vrjax.motion.rotations import unit
@@ -122,11 +121,8 @@ def save(match: Matcher, folder: str | os.PathLike, about: dict[str, str]) -> No
         folder: made where it is missing.
         about: how it was made; kept in the file's header.
     """
-    weights = {name: np.asarray(leaf) for name, leaf in _flat(match).items()}
-    shapes = {name: (leaf.shape, np.dtype(np.float16)) for name, leaf in weights.items()}
-    to = os.path.join(folder, FILE)
     os.makedirs(folder, exist_ok=True)
-    tensors.write(to, shapes, weights.values(), {"name": NAME} | about)
+    leaves.write(os.path.join(folder, FILE), match, {"name": NAME} | about, dtype=np.float16)
 
 
 def load(folder: str | os.PathLike = FOLDER) -> Matcher:
@@ -135,25 +131,4 @@ def load(folder: str | os.PathLike = FOLDER) -> Matcher:
     Raises:
         FileNotFoundError: none there. ValueError: a torn file, or one of other tensors; names the file.
     """
-    file = os.path.join(folder, FILE)
-    source = tensors.read(file)
-    like = nnx.eval_shape(lambda: Matcher(nnx.Rngs(0)))
-    wanted = {name: leaf.shape for name, leaf in _flat(like).items()}
-    if wanted != source.shapes:
-        name = next(n for n in [*wanted, *source.shapes] if wanted.get(n) != source.shapes.get(n))
-        raise ValueError(f"{file}: {name} is {source.shapes.get(name)}, expected {wanted.get(name)} of {NAME}")
-    graph, state = nnx.split(like)
-    found = {path: jnp.asarray(source[_name(path)], jnp.float32) for path in _paths(state)}
-    return nnx.merge(graph, nnx.State(traverse_util.unflatten_dict(found)))
-
-
-def _paths(state: nnx.State) -> dict[tuple, Any]:
-    return traverse_util.flatten_dict(nnx.to_pure_dict(state))
-
-
-def _name(path: tuple) -> str:
-    return ".".join(map(str, path))
-
-
-def _flat(match: Matcher) -> dict[str, Any]:
-    return {_name(path): leaf for path, leaf in _paths(nnx.split(match)[1]).items()}
+    return leaves.read(os.path.join(folder, FILE), lambda: Matcher(nnx.Rngs(0)), NAME)
