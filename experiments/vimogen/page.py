@@ -52,8 +52,12 @@ FORESTS = {
 
 def drawn(study: ViMoGen, tables: Mapping[str, Tables]) -> list[list[parts.Forest]]:
     """The README's picture, from kept tables: the arms on four kinds of prompts, two beside each other."""
-    found = forests(study, reading.gathered(study, tables))
-    return [found[i : i + 2] for i in range(0, len(found), 2)]
+    return paired(forests(study, reading.gathered(study, tables)))
+
+
+def paired(found: Sequence[parts.Forest]) -> list[list[parts.Forest]]:
+    """Two in a row."""
+    return [list(found[i : i + 2]) for i in range(0, len(found), 2)]
 
 
 def forests(study: ViMoGen, seeds: Sequence[Seed]) -> list[parts.Forest]:
@@ -179,4 +183,4 @@ def write(
         config=dataclasses.asdict(study),
     )
     html.write(folder / "report.html", page)
-    common.draw(folder / "vimogen.png", *drawn(study, seeds[0].kept))
+    common.draw(folder / "vimogen.png", *paired(arms))

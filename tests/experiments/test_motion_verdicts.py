@@ -124,7 +124,7 @@ def test_every_registered_check_and_contrast_is_one_that_is_read(asked, tables):
         for kind in ("gate", "control", "dose")
         for check in registration.checks(claim, kind, {})
     }
-    assert whats <= set(verdicts.CHECKS)
+    assert whats == set(verdicts.CHECKS)
     measured = verdicts.measured(reading.gathered(STUDY, tables))
     assert set(measured) == set(verdicts.CHECKS) and all(len(numbers) == 8 for numbers in measured.values())
     judges, arms = {*reading.JUDGED, *names.METRICS}, {*names.ARMS, *names.GATES}
