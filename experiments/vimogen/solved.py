@@ -22,7 +22,6 @@ from jaxtyping import Array, Float, Int
 
 from experiments.vimogen import recogniser
 from vrjax.align.config import AlignConfig
-from vrjax.cli.common import positive
 from vrjax.data import motions
 from vrjax.files import records, writing
 from vrjax.flow import Record, draws, grids, sample
@@ -32,6 +31,7 @@ from vrjax.motion import from_276, program, reference, rep276, smoothing, to_276
 from vrjax.motion.kinematics import forward
 from vrjax.motion.program import predicates, scale, verbs
 from vrjax.report import statistics
+from vrjax.study.sizes import positive
 from vrjax.train.config import TrainConfig
 
 SEED = 9001  # of the test motions
@@ -110,21 +110,40 @@ def closest(asked: Float[Array, "n l d"], texts: Float[Array, "m l d"]) -> Int[A
     return jnp.argmax(unit(asked) @ unit(texts).T, -1)
 
 
+def sampled(
+    model: Any,
+    noise: Float[Array, "t 276"],
+    asked: Asked,
+    branch: str,
+    given: Float[Array, "_ _"],
+) -> Float[Array, "t 276"]:
+    """One motion of the model as normalised rows, smoothed.
+
+    Args:
+        model: of motions.
+        noise: what it starts from.
+        asked: steps, guidance and shift; the path does not matter here.
+        branch: TEXT or MOTION.
+        given: what the branch reads: a text, guided against the empty one, or a reference.
+    """
+    if branch == TEXT:
+        velocity = model.guided(given, jnp.zeros_like(given), asked.guidance, mode="text")
+    else:
+        velocity = model.velocity(reference=given, mode="motion")
+    grid = grids.vimogen(asked.steps, asked.shift or 1.0)
+    return smoothing.smooth(sample(velocity, noise, grid, record=Record(steps=(), fields=())).final)
+
+
 @functools.partial(jax.jit, static_argnames=("asked", "branch"))
 def generate(model: Any, items: Items, asked: Asked, branch: str, seed: int = 0) -> Float[Array, "n t 22 3"]:
     """A motion of the model for each item, from its text (guided against the empty one) or from its reference."""
-    grid, rows = grids.vimogen(asked.steps, asked.shift or 1.0), items.reference.shape[1]
+    rows, given = items.reference.shape[1], items.text if branch == TEXT else items.reference
 
-    def one(number: Array, text: Array, shown: Array) -> Array:
+    def one(number: Array, given: Array) -> Array:
         noise = jax.random.normal(jax.random.fold_in(draws.key(seed), number), (rows, model.cfg.channels))
-        if branch == TEXT:
-            velocity = model.guided(text, jnp.zeros_like(text), asked.guidance, mode="text")
-        else:
-            velocity = model.velocity(reference=shown, mode="motion")
-        final = sample(velocity, noise, grid, record=Record(steps=(), fields=())).final
-        return joints_of(smoothing.smooth(final), asked.path)
+        return joints_of(sampled(model, noise, asked, branch, given), asked.path)
 
-    each = jnp.arange(len(items.text)), items.text, items.reference
+    each = jnp.arange(len(given)), given
     return jax.lax.map(lambda each: one(*each), each, batch_size=GROUP)
 
 

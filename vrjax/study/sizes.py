@@ -4,8 +4,22 @@ Whatever measures imports its paper's config, and a kept table is measured again
 imports: so this module imports nothing of ours.
 """
 
+import argparse
 import dataclasses
 from typing import ClassVar
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, as an argument of a command: that of `vrjax.cli.common`, for modules that measure,
+    of which a change of the command line must make nothing void.
+
+    Raises:
+        argparse.ArgumentTypeError: a smaller one.
+    """
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected at least 1")
+    return value
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
