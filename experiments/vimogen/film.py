@@ -161,7 +161,7 @@ def take(
     return made | {"film": jax.vmap(shoot)(joints)}
 
 
-class Codec(NamedTuple):
+class Components(NamedTuple):
     """Principal components of the halves of small pictures.
 
     Attributes:
@@ -185,7 +185,7 @@ class Codec(NamedTuple):
         return jnp.clip(rearrange(parts, "f n (h w c) -> f (n h) w c", w=width, c=3), -1, 1)
 
 
-def fit(films: int = FITTED, seed: int = SEED, spec: motions.Motions = SPEC) -> Codec:
+def fit(films: int = FITTED, seed: int = SEED, spec: motions.Motions = SPEC) -> Components:
     """The codec of the first films."""
     size = min(films, GROUP)
     mean: Any = 0.0
@@ -199,16 +199,16 @@ def fit(films: int = FITTED, seed: int = SEED, spec: motions.Motions = SPEC) -> 
     scale = np.sqrt(values[:, -COMPONENTS:].mean())
     vectors = vectors[..., ::-1][..., :COMPONENTS]
     vectors = vectors * np.sign(np.sum(vectors**3, 1, keepdims=True))  # a component's sign is nobody's choice
-    return Codec(*(np.asarray(x, np.float32) for x in (mean, vectors, scale)))
+    return Components(*(np.asarray(x, np.float32) for x in (mean, vectors, scale)))
 
 
-def read(folder: str | pathlib.Path) -> Codec:
+def read(folder: str | pathlib.Path) -> Components:
     """The codec beside films.
 
     Raises:
         FileNotFoundError: none there.
     """
-    return Codec(**load_file(pathlib.Path(folder) / CODEC_FILE))
+    return Components(**load_file(pathlib.Path(folder) / CODEC_FILE))
 
 
 def write(
@@ -260,7 +260,7 @@ def write(
 @functools.partial(jax.jit, static_argnames=("steps", "guidance", "shift", "frames"))
 def imagine(
     model: Any,
-    codec: Codec,
+    codec: Components,
     text: Float[Array, "n l d"],
     *,
     steps: int = 20,

@@ -50,7 +50,7 @@ class Video(NamedTuple):
     """
 
     model: Any
-    codec: film.Codec
+    codec: film.Components
     lift: lifter.Lifter
     of: str
 

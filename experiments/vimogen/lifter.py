@@ -85,7 +85,7 @@ class Lifter(nnx.Module):
         return Lifted(rows[:, :-1], TALL + TENTH * rows[:, -1])
 
 
-def worn(key: PRNGKeyArray, pictures: Float[Array, "f h w 3"], codec: film.Codec) -> Float[Array, "f h w 3"]:
+def worn(key: PRNGKeyArray, pictures: Float[Array, "f h w 3"], codec: film.Components) -> Float[Array, "f h w 3"]:
     """A film as a model might have made it: every second one has been through the codec; blurred in space and over
     time, and noisy, each by a share of its own."""
     keys = jax.random.split(key, 5)
@@ -157,7 +157,7 @@ def loss(lift: Lifter, films: Array, true: Lifted) -> Array:
     return jnp.mean((found.reference - true.reference) ** 2) + jnp.mean(((found.height - true.height) / TENTH) ** 2)
 
 
-def train(codec: film.Codec, steps: int = STEPS, spec: Motions = SPEC, seed: int = SEED) -> Lifter:
+def train(codec: film.Components, steps: int = STEPS, spec: Motions = SPEC, seed: int = SEED) -> Lifter:
     """A lifter trained on films that never repeat, of the motions that `spec` says; their length is a multiple of 4."""
     graph, weights = nnx.split(Lifter(nnx.Rngs(seed)))
     tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(RATE, steps)))
@@ -176,7 +176,7 @@ def train(codec: film.Codec, steps: int = STEPS, spec: Motions = SPEC, seed: int
     return nnx.merge(graph, weights)
 
 
-def trained(folder: pathlib.Path, codec: film.Codec, spec: Motions = SPEC) -> Lifter:
+def trained(folder: pathlib.Path, codec: film.Components, spec: Motions = SPEC) -> Lifter:
     """The lifter that is kept in `folder`, or a new one, kept there; see `vrjax.files.leaves.keep`.
 
     Lifters of other sets of motions lie beside each other.
@@ -231,7 +231,7 @@ def judged(
     *,
     clips: int,
     asked: solved.Asked,
-    video: tuple[Any, film.Codec] | None = None,
+    video: tuple[Any, film.Components] | None = None,
     sets: Sequence[str] = program.SETS,
     say: Callable[[str], Any] = print,
 ) -> dict[str, dict[str, Any]]:

@@ -211,7 +211,7 @@ def test_a_model_imagines_a_film_for_each_text():
     rng = np.random.default_rng(0)
     text = rng.standard_normal((3, 4, 6)).astype(np.float32)
     basis = rng.standard_normal((film.HALVES, int(np.prod(SHAPE)) // film.HALVES, width)).astype(np.float32) / 20
-    codec = film.Codec(basis[..., 0], basis, np.float32(1))
+    codec = film.Components(basis[..., 0], basis, np.float32(1))
     found = film.imagine(model, codec, text, steps=2, frames=2)
     assert found.shape == (3, 2, *SHAPE) and np.abs(found).max() <= 1 and np.ptp(found) > 0.1
     again = film.imagine(model, codec, text[::-1], steps=2, frames=2)

@@ -39,7 +39,7 @@ def bank():
 def codec():
     """Keeps pictures up to half a grey."""
     basis = np.random.default_rng(0).standard_normal((2, int(np.prod(lifter.SIZE)) // 2, 8)).astype(np.float32)
-    return film.Codec(np.zeros(basis.shape[:2], np.float32), np.linalg.qr(basis)[0], np.float32(1))
+    return film.Components(np.zeros(basis.shape[:2], np.float32), np.linalg.qr(basis)[0], np.float32(1))
 
 
 @pytest.fixture(scope="module")
