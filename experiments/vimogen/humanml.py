@@ -161,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--anew", action="store_true", help="sample the model for each replication")
     parser.add_argument("--steps", type=positive, default=ways.steps, help="denoising steps (%(default)s)")
     parser.add_argument("--guidance", type=float, default=ways.guidance, help="of the text (%(default)s)")
-    parser.add_argument("--path", choices=("velocity", "position"), default=ways.path, help="to joints (%(default)s)")
+    parser.add_argument("--path", choices=solved.PATHS, default=ways.path, help="to joints (%(default)s)")
     parser.add_argument("--sets", nargs="+", choices=program.SETS, default=("S",), help="(S)")
     parser.add_argument("--evaluator", type=pathlib.Path, default=matcher.FOLDER, help="(the package's own)")
     parser.add_argument(

@@ -188,9 +188,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--coupled", type=positive, default=32, help="prompts of the ensembles (32)")
     parser.add_argument("--steps", type=positive, default=default.steps, help="denoising steps (%(default)s)")
     parser.add_argument("--guidance", type=float, default=default.guidance, help="of the text (%(default)s)")
-    parser.add_argument(
-        "--path", choices=("velocity", "position"), default=default.path, help="to joints (%(default)s)"
-    )
+    parser.add_argument("--path", choices=solved.PATHS, default=default.path, help="to joints (%(default)s)")
     parser.add_argument(
         "--judge", type=pathlib.Path, default=pathlib.Path("runs/vimogen"), help="where the recogniser is"
     )

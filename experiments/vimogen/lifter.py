@@ -1,19 +1,22 @@
 """From a film to the reference that leads the motion model: what body estimation from videos is to ViMoGen.
 
-    lift = lifter.trained(pathlib.Path("runs/vimogen"))          # read, or trained and kept
+    lift = lifter.trained(pathlib.Path("runs/vimogen"), codec)   # read, or trained and kept
     lifted = lift(film)                                          # Lifted(reference (60, 138), height (60,))
     lifter.placed(lifted)                                        # joints: the video baseline
 
     python -m experiments.vimogen.lifter                         # how good it is, and where it leads a model of motions
 
-It has seen true films of all verbs, blurred and noisy, and no film that a model made. Of a video model that knows verbs
-which mocap lacks it makes references of these. The command measures what true films give, which is a bound for all that
-a video model can: errors of references, and shares of solved motions for the lifted body itself and for the motions
-that a model makes of it. With a video model (`--video`) its films stand beside the true ones.
+It has seen true films of the set S and of motions that wander at random, through the codec, blurred and noisy; no verb
+that mocap lacks, and no film that a model made. Of a video model that knows such verbs it makes references of these.
+The command measures what true films give, which is a bound for all that a video model can: errors of references, and
+shares of solved motions for the lifted body itself and for the motions that a model makes of it. With a video model
+(`--video`) its films stand beside the true ones.
 """
 
 import argparse
+import dataclasses
 import functools
+import hashlib
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -41,6 +44,7 @@ from vrjax.motion.rotations import angle_between
 SEED, HELD_OUT = 7101, 7201  # of its training, and of the films that its errors are measured on
 WIDTH, BATCH, STEPS, RATE = 192, 64, 2350, 2e-3
 SPREAD = (1, 2, 4, 1)  # how far apart the three pictures are that a layer looks at
+SPEC = Motions(sets=("S",), corrupted=False, wander=0.5, told_by_text=(0.0,), rows=film.SPEC.rows)
 NOISE, BLUR = 0.25, 0.5  # at most: each film has its own share of them
 SIZE = (film.CAMERA.height // film.CODEC.factor, film.CAMERA.width // film.CODEC.factor, 3)
 TALL, TENTH = 0.9, 0.1  # metres: about where a pelvis is, and the unit of what is learned
@@ -81,9 +85,12 @@ class Lifter(nnx.Module):
         return Lifted(rows[:, :-1], TALL + TENTH * rows[:, -1])
 
 
-def worn(key: PRNGKeyArray, pictures: Float[Array, "f h w 3"]) -> Float[Array, "f h w 3"]:
-    """A film as a model might have made it: blurred in space and over time, and noisy, each by a share of its own."""
-    keys = jax.random.split(key, 4)
+def worn(key: PRNGKeyArray, pictures: Float[Array, "f h w 3"], codec: film.Codec) -> Float[Array, "f h w 3"]:
+    """A film as a model might have made it: every second one has been through the codec; blurred in space and over
+    time, and noisy, each by a share of its own."""
+    keys = jax.random.split(key, 5)
+    coded = jax.random.bernoulli(keys[4], 0.5)
+    pictures = jnp.where(coded, codec.decode(codec.encode(pictures)), pictures)
     space, time, noise = (jax.random.uniform(k) for k in keys[:3])
     for axis, share in ((1, BLUR * space), (2, BLUR * space), (0, BLUR * time)):
         pictures = pictures + share * (_soft(pictures, axis) - pictures)
@@ -154,7 +161,7 @@ def loss(lift: Lifter, films: Array, true: Lifted) -> Array:
     return jnp.mean((found.reference - true.reference) ** 2) + jnp.mean(((found.height - true.height) / TENTH) ** 2)
 
 
-def train(steps: int = STEPS, spec: Motions = film.SPEC, seed: int = SEED) -> Lifter:
+def train(codec: film.Codec, steps: int = STEPS, spec: Motions = SPEC, seed: int = SEED) -> Lifter:
     """A lifter trained on films that never repeat, of the motions that `spec` says; their length is a multiple of 4."""
     graph, weights = nnx.split(Lifter(nnx.Rngs(seed)))
     tx = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(RATE, steps)))
@@ -162,7 +169,7 @@ def train(steps: int = STEPS, spec: Motions = film.SPEC, seed: int = SEED) -> Li
     def step(weights: Any, moments: Any, number: Array) -> tuple[Any, Any]:
         films, true = examples(BATCH * number + jnp.arange(BATCH, dtype=jnp.uint32), seed, spec)
         key = jax.random.fold_in(draws.key(seed), number)
-        films = jax.vmap(worn)(jax.random.split(key, BATCH), films)
+        films = jax.vmap(worn, (0, 0, None))(jax.random.split(key, BATCH), films, codec)
         grad = jax.grad(lambda weights: loss(nnx.merge(graph, weights), films, true))(weights)
         updates, moments = tx.update(grad, moments)
         return optax.apply_updates(weights, updates), moments
@@ -173,15 +180,16 @@ def train(steps: int = STEPS, spec: Motions = film.SPEC, seed: int = SEED) -> Li
     return nnx.merge(graph, weights)
 
 
-def trained(folder: pathlib.Path, spec: Motions = film.SPEC) -> Lifter:
+def trained(folder: pathlib.Path, codec: film.Codec, spec: Motions = SPEC) -> Lifter:
     """The lifter that is kept in `folder`, or a new one, kept there; see `vrjax.files.leaves.keep`.
 
     Lifters of other sets of motions lie beside each other.
     """
     code = kept.source("experiments.vimogen.lifter")  # also where this file is run as a command
-    about = {"seed": SEED, "steps": STEPS, "spec": writing.to_dict(spec), "code": code}
+    content = hashlib.sha256(b"".join(np.asarray(x).tobytes() for x in codec)).hexdigest()
+    about = {"seed": SEED, "steps": STEPS, "spec": writing.to_dict(spec), "codec": content, "code": code}
     file = folder / f"lifter-{''.join(spec.sets)}.safetensors"
-    return leaves.keep(file, about, lambda: train(STEPS, spec), lambda: Lifter(nnx.Rngs(0)))
+    return leaves.keep(file, about, lambda: train(codec, STEPS, spec), lambda: Lifter(nnx.Rngs(0)))
 
 
 # ----------------------------------------------------------------------------------------------------------- measuring
@@ -267,17 +275,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--video", type=pathlib.Path, help="a model of films, as vrjax train exports it (none)")
     parser.add_argument("--films", type=pathlib.Path, default=FILMS, help="what it was trained on (%(default)s)")
     parser.add_argument("--clips", type=positive, default=64, help="motions of each set (%(default)s)")
-    parser.add_argument("--knows", nargs="+", choices=program.SETS, default=program.SETS, help="what it is trained on")
+    parser.add_argument(
+        "--knows", nargs="+", choices=program.SETS, default=SPEC.sets, help="sets it is trained on, beside what wanders"
+    )
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/vimogen"), help="(%(default)s)")
     args = parser.parse_args(argv)
     try:
-        lift = trained(args.out, Motions(sets=tuple(args.knows), corrupted=False, rows=film.SPEC.rows))
+        sets = tuple(args.knows)
+        codec = film.read(args.films)
+        lift = trained(args.out, codec, dataclasses.replace(SPEC, sets=sets, told_by_text=(0.0,) * len(sets)))
         model = args.model or shipped.path(shipped.of_motions())
         found: dict[str, Any] = {"clips": args.clips, "knows": args.knows, "errors": {}}
         for split in program.SETS:
             found["errors"][split] = row = {name: float(x) for name, x in errors(lift, split, args.clips).items()}
             print(f"{split}  " + "  ".join(f"{name} {value:.3f}" for name, value in row.items()))
-        video = None if args.video is None else (wan.load_dit(args.video), film.read(args.films))
+        video = None if args.video is None else (wan.load_dit(args.video), codec)
         how = {"clips": args.clips, "asked": solved.Asked(path="position"), "video": video}
         found["solved"] = judged(lift, model, recogniser.trained(args.out), **how)
     except (ValueError, OSError) as error:

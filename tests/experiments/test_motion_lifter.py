@@ -36,6 +36,13 @@ def bank():
 
 
 @pytest.fixture(scope="module")
+def codec():
+    """Keeps pictures up to half a grey."""
+    basis = np.random.default_rng(0).standard_normal((2, int(np.prod(lifter.SIZE)) // 2, 8)).astype(np.float32)
+    return film.Codec(np.zeros(basis.shape[:2], np.float32), np.linalg.qr(basis)[0], np.float32(1))
+
+
+@pytest.fixture(scope="module")
 def untrained():
     return lifter.Lifter(nnx.Rngs(0))
 
@@ -79,15 +86,18 @@ def test_four_frames_of_each_picture(untrained):
     np.testing.assert_allclose(found.height, 0.9 + 0.1 * rows[:, 138], atol=2e-5)
 
 
-def test_worn_films_are_blurred_and_noisy(bank, monkeypatch):
-    films = np.asarray(bank[0][:8], np.float64)
+def test_worn_films_are_coded_blurred_and_noisy(bank, codec, monkeypatch):
     keys = jax.random.split(jax.random.key(3), 8)
-    wear = lambda: np.asarray(jax.jit(jax.vmap(lifter.worn))(keys, bank[0][:8]))
+    coded = np.asarray([jax.random.bernoulli(jax.random.split(key, 5)[4], 0.5) for key in keys])
+    assert 0 < coded.sum() < 8
+    films = np.asarray(bank[0][:8], np.float64)
+    films[coded] = jax.jit(jax.vmap(lambda x: codec.decode(codec.encode(x))))(bank[0][:8])[coded]
+    wear = lambda: np.asarray(jax.jit(jax.vmap(lifter.worn, (0, 0, None)))(keys, bank[0][:8], codec))
     noisy = wear()
     monkeypatch.setattr(lifter, "NOISE", 0.0)
     blurred = wear()
     spread = (noisy - blurred).std((1, 2, 3, 4))
-    shares = np.asarray([[jax.random.uniform(k) for k in jax.random.split(key, 4)[:3]] for key in keys])
+    shares = np.asarray([[jax.random.uniform(k) for k in jax.random.split(key, 5)[:3]] for key in keys])
     np.testing.assert_allclose(spread, 0.25 * shares[:, 2] ** 2, rtol=0.05)
     for before, after, (space, time, _) in zip(films, blurred, shares, strict=True):
         for axis, share in ((1, 0.5 * space), (2, 0.5 * space), (0, 0.5 * time)):
@@ -112,24 +122,26 @@ def test_true_references_are_put_on_their_feet(bank):
     assert way.max() > 0.8 and off.max() < 0.15 and np.median(off) < 0.03
 
 
-def test_a_lifter_learns(from_bank, bank):
+def test_a_lifter_learns(from_bank, bank, codec):
     """From films that it trains on, worn; in the end it knows more of them than their mean."""
     films, true = jax.tree.map(lambda x: x[:4], bank[:2])
     spread = true.reference - true.reference.mean((0, 1)), (true.height - true.height.mean()) / lifter.TENTH
     mean = float(sum(jnp.mean(x**2) for x in spread))
     assert float(LOSS(lifter.Lifter(nnx.Rngs(lifter.SEED)), films, true)) > 2 * mean
-    assert float(LOSS(lifter.train(80), films, true)) < 0.5 * mean
+    assert float(LOSS(lifter.train(codec, 80), films, true)) < 0.5 * mean
 
 
-def test_a_lifter_is_kept(tmp_path, untrained, bank, monkeypatch):
-    monkeypatch.setattr(lifter, "train", lambda steps, spec: untrained)
-    made = lifter.trained(tmp_path, SPEC)
+def test_a_lifter_is_kept(tmp_path, untrained, bank, codec, monkeypatch):
+    monkeypatch.setattr(lifter, "train", lambda *_: untrained)
+    made = lifter.trained(tmp_path, codec, SPEC)
     with monkeypatch.context() as then:
-        then.setattr(lifter, "train", lambda steps, spec: pytest.fail("trained again"))
-        again = lifter.trained(tmp_path, SPEC)
+        then.setattr(lifter, "train", lambda *_: pytest.fail("trained again"))
+        again = lifter.trained(tmp_path, codec, SPEC)
         for other in (Motions(sets=("S",), corrupted=False, rows=24), Motions(sets=program.SETS, rows=28)):
             with pytest.raises(pytest.fail.Exception, match="trained again"):
-                lifter.trained(tmp_path, other)
+                lifter.trained(tmp_path, codec, other)
+        with pytest.raises(pytest.fail.Exception, match="trained again"):
+            lifter.trained(tmp_path, codec._replace(scale=np.float32(2)), SPEC)
     given, *others = (LIFT(each, bank[0][:2]) for each in (untrained, made, again))
     for found in others:
         np.testing.assert_array_equal(found.reference, given.reference)
@@ -173,8 +185,10 @@ def test_a_model_is_led_by_what_is_lifted(tmp_path, untrained, bank, monkeypatch
     monkeypatch.setattr(solved, "shares", lambda judge, script, motions: {"of": np.asarray(motions)})
     monkeypatch.setattr(solved, "line", lambda split, name, row: f"{split} {name}")
     empty, told = -jnp.ones((4, 6, *lifter.SIZE)), []
-    monkeypatch.setattr(film, "imagine", lambda video, words: video if words is text else None)
-    ask = {"clips": 4, "asked": solved.Asked(steps=2), "video": empty, "sets": ("C",), "say": told.append}
+    monkeypatch.setattr(
+        film, "imagine", lambda video, codec, words: video if words is text and codec == "codec" else None
+    )
+    ask = {"clips": 4, "asked": solved.Asked(steps=2), "video": (empty, "codec"), "sets": ("C",), "say": told.append}
     rows = lifter.judged(untrained, tmp_path, None, **ask)["C"]
     wanted = {solved.TRUTH: joints, solved.MOTION: corrupted}
     for which, pictures in ((lifter.TRUE, films), (lifter.IMAGINED, empty)):
@@ -188,11 +202,12 @@ def test_a_model_is_led_by_what_is_lifted(tmp_path, untrained, bank, monkeypatch
 
 def test_the_command(tmp_path, untrained, monkeypatch, capsys):
     told = []
-    monkeypatch.setattr(lifter, "trained", lambda out, spec: told.append(spec) or untrained)
+    monkeypatch.setattr(film, "read", lambda folder: folder.name)
+    monkeypatch.setattr(lifter, "trained", lambda out, codec, spec: told.append((codec, spec)) or untrained)
     monkeypatch.setattr(lifter, "errors", lambda lift, split, clips: {"pose": np.float32(len(split) + clips)})
     monkeypatch.setattr(lifter, "judged", lambda lift, model, judge, **ask: {"S": {"n": ask["clips"]}})
     monkeypatch.setattr(recogniser, "trained", lambda out: None)
-    lifter.main(["--clips", "5", "--knows", "S", "C", "--out", str(tmp_path)])
+    lifter.main(["--clips", "5", "--knows", "S", "C", "--films", "some/films", "--out", str(tmp_path)])
     found = json.loads((tmp_path / "lifter-SC.json").read_text())
     assert found == {
         "clips": 5,
@@ -200,12 +215,14 @@ def test_the_command(tmp_path, untrained, monkeypatch, capsys):
         "errors": {s: {"pose": 6} for s in "SCV"},
         "solved": {"S": {"n": 5}},
     }
-    assert told[0].sets == ("S", "C") and not told[0].corrupted
+    ((codec, spec),) = told
+    assert codec == "films" and spec.sets == ("S", "C") and not spec.corrupted and spec.wander == 0.5
     assert "V  pose 6.000" in capsys.readouterr().out
 
 
 def test_a_model_that_is_not_there_is_one_line(tmp_path, untrained, monkeypatch, capsys):
-    monkeypatch.setattr(lifter, "trained", lambda out, spec: untrained)
+    monkeypatch.setattr(film, "read", lambda folder: None)
+    monkeypatch.setattr(lifter, "trained", lambda *_: untrained)
     monkeypatch.setattr(lifter, "errors", lambda *_: {})
     monkeypatch.setattr(recogniser, "trained", lambda out: None)
     with pytest.raises(SystemExit, match="2"):
