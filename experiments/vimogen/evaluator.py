@@ -21,11 +21,11 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from experiments.vimogen import recogniser
-from vrjax.cli.common import positive
 from vrjax.flow import draws
 from vrjax.models.embedded import captions, matcher
 from vrjax.motion import program
 from vrjax.motion.program import verbs
+from vrjax.study.sizes import positive
 
 SEED = 8001  # neither a training's, nor the recogniser's, nor of the test motions
 FRAMES, BATCH, STEPS, RATE = 60, 128, 1000, 2e-3

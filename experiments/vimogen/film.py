@@ -30,7 +30,6 @@ from jaxtyping import Array, Float, Integer
 from safetensors.numpy import load_file, save_file
 
 from experiments.vimogen import solved
-from vrjax.cli.common import positive
 from vrjax.data import latents, motions
 from vrjax.files import kept, writing
 from vrjax.files.store import Store
@@ -40,6 +39,7 @@ from vrjax.motion import JOINTS, PARENTS, program
 from vrjax.motion import camera as cameras
 from vrjax.motion.canonical import LEFT_HIP, RIGHT_HIP, Placement, facing
 from vrjax.motion.rotations import Real, about, rotate
+from vrjax.study.sizes import positive
 
 EVERY = 4  # frames of a motion for one picture: 20 a second become 5, and the fastest arm swings 2 times a second
 CODEC = conditions.blocks(2)  # a mean over 2 x 2 pixels

@@ -25,11 +25,11 @@ from jaxtyping import Array, Float
 from experiments.vimogen import solved
 from experiments.vimogen.solved import Asked, Items
 from vrjax.bench import humanml3d
-from vrjax.cli.common import positive
 from vrjax.files import kept, writing
 from vrjax.flow import draws
 from vrjax.models.embedded import matcher
 from vrjax.motion import program
+from vrjax.study.sizes import positive
 
 SEED = 9002  # of draws of pairs, and of further performances
 OTHERS = "captions of others"

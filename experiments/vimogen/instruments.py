@@ -24,13 +24,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from experiments.vimogen import recogniser, solved
-from vrjax.cli.common import positive
 from vrjax.files import writing
 from vrjax.flow import draws, grids, sample
 from vrjax.motion import program, smoothing
 from vrjax.motion.program import predicates, verbs
 from vrjax.reasoning.instruments import counts
 from vrjax.report import html, parts, statistics
+from vrjax.study.sizes import positive
 
 ALIKE = 0.95  # share of frames and feet that stand as at the end: footfalls are decided
 LOW, SLOW, FPS = 0.05, 0.2, 20.0  # m over the lowest toe, m/s: a foot that stands

@@ -30,7 +30,6 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from experiments.vimogen import film, recogniser, solved
-from vrjax.cli.common import positive
 from vrjax.data.motions import Motions
 from vrjax.files import kept, leaves, writing
 from vrjax.flow import draws
@@ -40,6 +39,7 @@ from vrjax.motion import matrix, program, reference, rep276
 from vrjax.motion.kinematics import REST_PELVIS, Motion, forward
 from vrjax.motion.program import scale
 from vrjax.motion.rotations import angle_between
+from vrjax.study.sizes import positive
 
 SEED, HELD_OUT = 7101, 7201  # of its training, and of the films that its errors are measured on
 WIDTH, BATCH, STEPS, RATE = 192, 64, 2350, 2e-3

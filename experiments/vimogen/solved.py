@@ -22,7 +22,6 @@ from jaxtyping import Array, Float, Int
 
 from experiments.vimogen import recogniser
 from vrjax.align.config import AlignConfig
-from vrjax.cli.common import positive
 from vrjax.data import motions
 from vrjax.files import records, writing
 from vrjax.flow import Record, draws, grids, sample
@@ -32,6 +31,7 @@ from vrjax.motion import from_276, program, reference, rep276, smoothing, to_276
 from vrjax.motion.kinematics import forward
 from vrjax.motion.program import predicates, scale, verbs
 from vrjax.report import statistics
+from vrjax.study.sizes import positive
 from vrjax.train.config import TrainConfig
 
 SEED = 9001  # of the test motions

@@ -109,7 +109,7 @@ class Pilot:
 
 def test_the_search_asks_the_rules_alone(tmp_path):
     pilots = [Pilot(number) for number in search.PILOTS]
-    lines = search.run(pilots, tmp_path).read_text().splitlines()
+    lines = search.run(pilots, tmp_path).read_text().splitlines()  # type: ignore[arg-type]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     head, rows = rows[0], [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
     assert head[-2:] == ["seed 1000", "seed 1001"] and len(rows) == 4 + len(search.GRID)
