@@ -9,14 +9,16 @@ from vrjax.study import command
 
 JUDGES = ("vrjax.study.archive", "vrjax.study.claims", "vrjax.study.command", "vrjax.study.judging", "vrjax.study.page")
 JUDGES += ("vrjax.study.readme", "vrjax.study.registration", "vrjax.report.html", "vrjax.report.judge", "vrjax.cli")
-OWN = ("page", "drawing", "verdicts", "study", "listings")
+OWN = ("page", "drawing", "verdicts", "study", "listings", "reading")
 
 
 def chain_of_steps():
     return sorted({part.measure.__module__ for part in verdicts.parts(command.values("chain_of_steps", "full"))})
 
 
-@pytest.mark.parametrize("module", [*chain_of_steps(), "experiments.realdpo.suite", "experiments.vchain.suite"])
+@pytest.mark.parametrize(
+    "module", [*chain_of_steps(), "experiments.realdpo.suite", "experiments.vchain.suite", "experiments.vimogen.arms"]
+)
 def test_what_measures_imports_nothing_that_judges_or_draws(module):
     paper = module.rpartition(".")[0]
     barred = (*JUDGES, *(f"{paper}.{name}" for name in OWN))

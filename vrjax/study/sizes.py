@@ -9,6 +9,19 @@ import dataclasses
 from typing import ClassVar
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1, as an argument of a command: that of `vrjax.cli.common`, for modules that measure,
+    of which a change of the command line must make nothing void.
+
+    Raises:
+        argparse.ArgumentTypeError: a smaller one.
+    """
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected at least 1")
+    return value
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Study:
     """How much is measured. A paper's config derives from it and adds its own numbers, which must be at least 1, and
