@@ -30,7 +30,7 @@ from vrjax.motion import rep276
 from vrjax.study.tables import Bench, Tables
 
 SHIFT = 5.0  # of the grid, as in training
-PATH = "position"  # by which joints come from rows
+PATH = solved.ROTATIONS  # by which joints come from rows
 TEACHER = "teacher"
 TOLD = {names.T2M: TEACHER} | {name: name for name in (names.UNTRAINED, names.CONTROL, names.STUDENT)}
 TOLD |= {name: name for name in (names.LIFTED, names.SYNTHETIC)}

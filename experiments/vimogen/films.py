@@ -6,8 +6,7 @@
     films.distillation(study, here, video)                        # prompts for all students, and their films
     films.wild(study, here, video)                                # lifted true films of S and C
 
-A film of the video model costs about a second of a core. Films are made, lifted and kept group by group; of them only
-what was lifted remains.
+Films are made, lifted and kept group by group; of them only what was lifted remains.
 """
 
 import functools

@@ -24,8 +24,8 @@ from vrjax.study import command
 from vrjax.study.tables import Tables, made_of, running
 
 PILOTS = (1000, 1001)
-JITTERS = (0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.06, 0.1, 1.0)  # m/frame²; of the last nothing is too much
-COSINES = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.2, 0.0, -1.0)  # of the last nothing is too little
+JITTERS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 1.0)  # m/frame²; of the last nothing is too much
+COSINES = (0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5, 0.3, -1.0)  # of the last nothing is too little
 GRID = tuple(Gate(jitter=jitter, cosine=cosine) for jitter in JITTERS for cosine in COSINES)
 BRANCHES = (names.T2M, names.M2M)
 HEAD = ("gate", "jitter below", "cosine above", "to the film", *SETS, "all")

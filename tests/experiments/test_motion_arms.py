@@ -44,7 +44,7 @@ def video():
 
 
 def script_of(scripts, i):
-    return program.Script(*(int(column[i]) for column in scripts))
+    return program.Script(*(np.asarray(column[i]) for column in scripts))
 
 
 # What is asked for ----------------------------------------------------------------------------------------------------
@@ -56,11 +56,11 @@ def test_prompts_are_of_c_and_of_the_distilled_verbs_of_v():
     jax.tree.map(np.testing.assert_array_equal, found, again)
     scripts = [script_of(found.script, i) for i in range(301)]
     assert [program.set_of(one) for one in scripts] == ["C"] * 151 + ["V"] * 150
-    lower = [verbs.LOWER[one.lower].name for one in scripts[151:]]
+    lower = [verbs.LOWER[int(one.lower)].name for one in scripts[151:]]
     assert {*lower} == {"kick", "jumping_jack"}
-    assert all(verbs.UPPER[one.upper].name != "throw" for one in scripts)
+    assert all(verbs.UPPER[int(one.upper)].name != "throw" for one in scripts)
     # pairs of actions are equally likely: of kicks those with seven uppers, of jumping jacks one
-    pairs = [(one.lower, one.upper) for one in scripts[151:]]
+    pairs = [(int(one.lower), int(one.upper)) for one in scripts[151:]]
     assert len({*pairs}) == 8 and min(pairs.count(pair) for pair in pairs) > 5
     told = [{captions.rows(program.caption(one, p), *films.TEXT).tobytes() for p in range(3)} for one in scripts]
     assert all(row.tobytes() in some for row, some in zip(found.text, told, strict=True))
@@ -264,7 +264,7 @@ def test_a_motion_is_sampled_step_by_step(here, model, branch):
         x = x + (low - high) * v
     rows = smoothing.smooth(x)
     np.testing.assert_allclose(found.rows[4], rows, atol=2e-4)
-    np.testing.assert_allclose(found.joints[4], solved.joints_of(rows, "position"), atol=2e-4)
+    np.testing.assert_allclose(found.joints[4], solved.joints_of(rows, arms.PATH), atol=2e-4)
     other = arms.drawn(study, here, model, branch, noise[4:], given[4:], "alone")
     np.testing.assert_allclose(other.rows[0], found.rows[4], atol=1e-4)
     assert len(here._programs) == 1
@@ -286,7 +286,8 @@ def seed(here, video, judges, monkeypatch):
     rng = np.random.default_rng(0)
     random = lambda *shape: rng.normal(size=shape).astype(np.float32)
     script = program.Script(*np.array([program.script("walk")] * 9).T)
-    items = solved.Items(script, random(9, *films.TEXT), random(9, ROWS, 22, 3), random(9, ROWS, 138))
+    shapes = films.TEXT, (ROWS, 22, 3), (ROWS, 138)
+    items = solved.Items(script, *(random(9, *shape) for shape in shapes))  # type: ignore[arg-type]
     bank = films.Bank(random(9, ROWS, 138).astype(np.float16), random(9, ROWS).astype(np.float16))
     monkeypatch.setattr(films, "items", lambda study, number: items)
     monkeypatch.setattr(films, "bank", lambda *given, **how: bank)
