@@ -6,8 +6,8 @@ Expected time:  not measured
 Expected score: not measured
 
 4,000 films of all verbs, those that mocap lacks too (sets S, C and V), 15 pictures of 48 x 32 pixels at five a second.
-A token is half a picture, as 48 principal components (`film.Components`), 30 tokens a film. Captions and their rows of text
-are the motion model's (`small.py`), so that one prompt asks both.
+A token is half a picture, as 48 principal components (`film.Components`), 30 tokens a film. Captions and their rows of
+text are the motion model's (`small.py`), so that one prompt asks both.
 """
 
 from vrjax.models.wan import WanConfig

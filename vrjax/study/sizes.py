@@ -10,8 +10,8 @@ from typing import ClassVar
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1, as an argument of a command: that of `vrjax.cli.common`, for modules that measure,
-    of which a change of the command line must make nothing void.
+    """A whole number of at least 1, as an argument of a command: `add_argument(..., type=positive)`. It stands here and
+    not in `vrjax.cli`, because a change of the command line must make no measured table void.
 
     Raises:
         argparse.ArgumentTypeError: a smaller one.
@@ -42,11 +42,3 @@ class Study:
             if field.name not in self.MAY_BE_ZERO and ((whole and value < 1) or value == ()):
                 found = f"must be at least 1, found {value}" if whole else "is empty, expected at least one"
                 raise ValueError(f"{self.name}: {field.name} {found}")
-
-
-def positive(text: str) -> int:
-    """An option that is a whole number of at least 1: `add_argument(..., type=positive)`."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected at least 1")
-    return value
