@@ -42,11 +42,3 @@ class Study:
             if field.name not in self.MAY_BE_ZERO and ((whole and value < 1) or value == ()):
                 found = f"must be at least 1, found {value}" if whole else "is empty, expected at least one"
                 raise ValueError(f"{self.name}: {field.name} {found}")
-
-
-def positive(text: str) -> int:
-    """An option that is a whole number of at least 1: `add_argument(..., type=positive)`."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected at least 1")
-    return value
