@@ -160,6 +160,10 @@ def fingerprint(model: Any) -> str:
     return found.hexdigest()
 
 
+def _part(bank: training.Bank, some: slice) -> training.Bank:
+    return training.Bank(*(x[some] for x in bank))
+
+
 # ------------------------------------------------------------------------------------------------------------ a seed
 
 
@@ -215,7 +219,7 @@ class Seed:
         return self._trained[name]
 
     def material(self, name: str) -> training.Bank:
-        """What a further training is shown beside S.
+        """What a further training is shown beside S, as much for each of them, so that all are one program.
 
         Raises:
             ValueError: no such training.
@@ -231,10 +235,11 @@ class Seed:
             raise ValueError(f"unknown training {name!r}, expected one of {', '.join((TEACHER, *further))}")
         true = films.wild(study, here, self.video)
         bank = training.bank(learnable(here, true, "true films as rows"), true.text, estimated=True)
-        if name == names.SYNTHETIC:
+        if name == names.SYNTHETIC:  # every second one of either kind: prompts are of C first, and then of V
             asked, made = films.distillation(study, here, self.video, self.number)
-            rows = learnable(here, made, "films of prompts as rows")
-            bank = training.joined(bank, training.bank(rows, asked.text, estimated=True))
+            other = training.bank(learnable(here, made, "films of prompts as rows"), asked.text, estimated=True)
+            half = study.clips // 2
+            bank = training.joined(_part(bank, slice(study.clips - half)), _part(other, slice(1, None, 2)))
         return bank
 
     def joints(self, arm: str) -> Float[np.ndarray, "n t 22 3"]:

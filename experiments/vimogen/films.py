@@ -33,7 +33,7 @@ from vrjax.motion.program import splits, verbs
 from vrjax.study.tables import Bench
 
 HOME = pathlib.Path(__file__).parent / "base0"
-VIDEO, LIFTER = "video", "lifter.safetensors"  # beside film.CODEC_FILE
+VIDEO, LIFTER = "film", "lifter.safetensors"  # a folder, and beside it this file and film.CODEC_FILE
 ROWS, TEXT = film.SPEC.rows, film.TEXT
 PROMPTS, WILD = 6001, 6101  # seeds of what students are asked for, and of true films; neither of items nor of trainings
 LIFT = jax.jit(jax.vmap(lambda lift, pictures: lift(pictures), (None, 0)))

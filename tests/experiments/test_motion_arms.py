@@ -161,7 +161,7 @@ def test_true_films_are_of_s_and_c(here, video, monkeypatch):
 
 
 def test_a_video_model_and_a_lifter_of_a_folder(tmp_path, video):
-    with pytest.raises(FileNotFoundError, match="video"):
+    with pytest.raises(FileNotFoundError, match="film"):
         films.opened(tmp_path)
     file = tmp_path / "lifter-SCV.safetensors"
     leaves.write(file, video.lift)
@@ -449,7 +449,7 @@ def test_every_training_has_its_material(here, video, judges, monkeypatch):
     np.testing.assert_array_equal(lifted.text, wild.text)
     assert (lifted.alone[:, :126] == 1).all() and (lifted.alone[:, 126:] == 0).all()
     for part, first, second in zip(synthetic, lifted, (whole, asked.text, lifted.alone), strict=True):
-        np.testing.assert_array_equal(part, np.concatenate([first, second]))
+        np.testing.assert_array_equal(part, np.concatenate([first[:5], second[1::2]]))  # nine of both together
     with pytest.raises(ValueError, match="unknown training 'T2M', expected one of teacher, control, student"):
         one.material(names.T2M)
     found = one.curves(("teacher",))
