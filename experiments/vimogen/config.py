@@ -59,13 +59,11 @@ class ViMoGen(Study):
     guidance: float = 2.0
     trainings: Trainings = Trainings()
     gate: Gate = Gate()
-    permutations: int = 200
-    """Of the random gate."""
     resamples: int = 10_000
     group: int = 32
     """Items in one call of a compiled program."""
     seed: int = 0
-    """Of noises and permutations."""
+    """Of noises."""
 
     def __post_init__(self):
         super().__post_init__()

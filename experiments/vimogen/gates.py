@@ -9,15 +9,13 @@ Pure functions of arrays: nothing is sampled for a gate, each of its motions is 
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Bool, Float, Int
 
 from experiments.vimogen.config import SETS, Gate
-from vrjax.flow import draws
 from vrjax.motion.program import splits, verbs
 
-Chosen = Bool[np.ndarray, "*times n"]
+Chosen = Bool[np.ndarray, "n"]
 
 
 def adaptive(jitter: Float[Any, " n"], cosine: Float[Any, " n"], gate: Gate) -> Bool[np.ndarray, " n"]:
@@ -36,22 +34,9 @@ def oracle(text: Bool[Any, " n"], motion: Bool[Any, " n"]) -> Bool[np.ndarray, "
     return np.asarray(motion, bool) & ~np.asarray(text, bool)
 
 
-def random(
-    chosen: Bool[Any, " n"], groups: Int[Any, " n"], key: PRNGKeyArray, times: int
-) -> Bool[np.ndarray, "times n"]:
-    """A gate's own decisions, permuted within each group of items: as many of each group, but not which."""
-    chosen, groups = np.asarray(chosen, bool), np.asarray(groups)
-    with draws.settled(True):
-        order = np.asarray(jax.random.uniform(key, (times, len(chosen))))
-    out = np.empty(order.shape, bool)
-    for group in np.unique(groups):
-        of = np.flatnonzero(groups == group)
-        out[:, of] = chosen[of][np.argsort(order[:, of], axis=1)]
-    return out
-
-
 def rates(chosen: Bool[Any, " n"], groups: Int[Any, " n"]) -> Float[np.ndarray, " n"]:
-    """For each item how much of its group is chosen: the mean of all permutations of `random`."""
+    """The random gate, which has as many of each group led by their films, but not which: for each item how much of its
+    group is chosen, the mean over all permutations of the choices within groups."""
     _, which, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     return (np.bincount(which, np.asarray(chosen, float)) / sizes)[which]
 

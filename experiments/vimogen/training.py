@@ -15,6 +15,7 @@ order for every one of them, under the same noises; the other half is drawn from
 import dataclasses
 import functools
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -153,7 +154,8 @@ def fresh(seed: Any) -> Any:
 
 
 def teacher(study: ViMoGen, here: Bench, seed: int) -> Tables:
-    """The teacher's weights by name, and its `curve.text` and `curve.motion`, from the run folder or trained."""
+    """The teacher's weights by name, and its `curve.text`, `curve.motion` and `curve.seconds` (of a core, compilation
+    included), from the run folder or trained."""
 
     def make() -> Tables:
         every = study.trainings.every
@@ -175,7 +177,7 @@ def further(study: ViMoGen, here: Bench, seed: int, name: str, start: Tables, sh
 def _trained(
     study: ViMoGen, here: Bench, seed: int, name: str, params: Any, modes: list[str], shown: Bank | None
 ) -> Tables:
-    lengths = study.trainings
+    lengths, began = study.trainings, time.process_time()
     runs = {mode: program(lengths, mode, teacher=shown is None) for mode in dict.fromkeys(modes)}
     tx, _ = optim.of(config(lengths, modes[0], teacher=shown is None).optim, len(modes))
     state = jax.jit(functools.partial(update.start, tx=tx))(jax.tree.map(jnp.array, params))
@@ -189,6 +191,7 @@ def _trained(
                 tick(min(BLOCK, number % BLOCK + 1))
     flat = traverse_util.flatten_dict(state.params, sep=".")
     curves = {f"curve.{mode}": blocks(np.asarray(jnp.stack(found))) for mode, found in errors.items()}
+    curves["curve.seconds"] = np.array([time.process_time() - began], np.float32)
     return {key: np.asarray(value) for key, value in flat.items()} | curves
 
 
