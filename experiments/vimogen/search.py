@@ -101,9 +101,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         sizes = study(command.values("vimogen", "full"))
         video, judges = films.opened(args.base), measuring.judges(args.out / "vimogen")
-        about = made_of(sizes, video=video.of, judges=judges.of)
         how = {"kind": "vimogen", "fresh": False, "console": console, "group": sizes.group}
-        with running(args.out / sizes.name, about, **how, shared=args.only is not None) as here:
+        with running(args.out / sizes.name, made_of(sizes), **how, shared=args.only is not None) as here:
             pilots = [
                 Seed(sizes, here, video, judges, number) for number in ((args.only,) if args.only else sizes.seeds)
             ]

@@ -216,7 +216,7 @@ def test_the_command(tmp_path, untrained, monkeypatch, capsys):
         "solved": {"S": {"n": 5}},
     }
     ((codec, spec),) = told
-    assert codec == "films" and spec.sets == ("S", "C") and not spec.corrupted and spec.wander == 0.5
+    assert codec == "films" and spec.sets == ("S", "C") and not spec.corrupted
     assert "V  pose 6.000" in capsys.readouterr().out
 
 
