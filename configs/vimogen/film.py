@@ -2,8 +2,8 @@
 
 Command:        python -m experiments.vimogen.film runs/vimogen/films && vrjax train configs/vimogen/film.py
 Then:           experiments.vimogen.film.imagine, and experiments/vimogen/lifter.py on what it gives
-Expected time:  not measured
-Expected score: not measured
+Expected time:  19 minutes of one core that others used as well (2.6 updates a second, 3.8 when it is idle)
+Expected score: the recogniser sees what was asked for in .97 of bodies lifted of its films of S, .98 of C, .93 of V
 
 4,000 films of all verbs, those that mocap lacks too (sets S, C and V), 15 pictures of 48 x 32 pixels at five a second.
 A token is half a picture, as 48 principal components (`film.Components`), 30 tokens a film. Captions and their rows of
