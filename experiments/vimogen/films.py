@@ -6,13 +6,19 @@
     films.distillation(study, here, video)                        # prompts for all students, and their films
     films.wild(study, here, video)                                # lifted true films of S and C
 
+    python -m experiments.vimogen.films runs/vimogen-film/model runs/vimogen/films runs/vimogen/lifter-SCV.safetensors
+
+The command makes `base0/` of what was trained: the video model, its codec and the lifter, in half precision.
+
 Films are made, lifted and kept group by group; of them only what was lifted remains.
 """
 
+import argparse
 import functools
 import hashlib
 import pathlib
 import shutil
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -247,3 +253,22 @@ def wild(study: ViMoGen, here: Bench, video: Video) -> Wild:
         return {name: np.concatenate([part[name] for part in parts])[: study.clips] for name in Wild._fields}
 
     return Wild(**here.part("films-true", make, of=video.of, packed=False))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.vimogen.films", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("model", type=pathlib.Path, help="that vrjax train configs/vimogen/film.py has exported")
+    parser.add_argument("films", type=pathlib.Path, help="the folder of films that it was trained on")
+    parser.add_argument("lifter", type=pathlib.Path, help="the file that experiments.vimogen.lifter keeps")
+    parser.add_argument("--out", type=pathlib.Path, default=HOME, help="(the study's own folder)")
+    args = parser.parse_args(argv)
+    try:
+        pack(args.model, args.films, args.lifter, args.out)
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+if __name__ == "__main__":
+    main()
