@@ -270,9 +270,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--video", type=pathlib.Path, help="a model of films, as vrjax train exports it (none)")
     parser.add_argument("--films", type=pathlib.Path, default=FILMS, help="what it was trained on (%(default)s)")
     parser.add_argument("--clips", type=positive, default=64, help="motions of each set (%(default)s)")
-    parser.add_argument(
-        "--knows", nargs="+", choices=program.SETS, default=SPEC.sets, help="sets it is trained on, beside what wanders"
-    )
+    parser.add_argument("--knows", nargs="+", choices=program.SETS, default=program.SETS, help="what it is trained on")
+    parser.add_argument("--wander", type=float, default=0.0, help="share of motions at random beside these (0)")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/vimogen"), help="(%(default)s)")
     args = parser.parse_args(argv)
     try:
