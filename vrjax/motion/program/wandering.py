@@ -40,7 +40,7 @@ class Range(NamedTuple):
 
 
 TRUNK = Range((-0.2, -0.4, -0.1), (0.8, 0.4, 0.1))  # pitch, roll, twist
-FOOT = Range((0.08, -0.2, 0.0), (0.28, 0.6, 0.45), 0.5)  # outward from the middle, forward, up
+FOOT = Range((0.08, -0.2, 0.0), (0.28, 0.8, 0.6), 0.5)  # outward from the middle, forward, up
 FOOT_PITCH = Range((-0.3,), (0.4,))
 HAND = Range((-0.15, -0.49, -0.2), (0.35, 0.45, 0.48), 0.3)  # from the shoulder: outward, up, forward
 CROUCH = Range((0.0,), (0.25,))
