@@ -22,7 +22,7 @@ it make a film, estimates the body in it, and leads the model of motions by that
 (T2M); a gate chooses for each prompt. What the gated teacher makes then teaches a student that needs no film.
 
 Three sets of prompts: S, scripts as in training; C, known actions in compositions that training lacks; V, verbs that it
-lacks. Choose a prompt below and watch what every arm makes of it."""
+lacks. Choose a prompt above and watch what every arm makes of it."""
 
 NOTES = (
     "Intervals (95 %) have training seeds as their unit, each with prompts of its own: at either end the outer one of "
@@ -120,8 +120,8 @@ def _body(seed: Seed, kept: Tables, arms: Sequence[str], item: int, trusted: np.
     return parts.Body(
         name=f"{program.set_of(script)}: prompt {item}",
         prompt=program.caption(script, paraphrase=item % seed.study.items % program.HELD_OUT),  # see `solved.items`
-        joints=np.stack([kept[arm][at] for arm in arms])[:, None],
-        truth=kept[names.TRUTH][at] if names.TRUTH in kept else None,
+        joints=np.stack([grounded(kept[arm][at]) for arm in arms])[:, None],
+        truth=grounded(kept[names.TRUTH][at]) if names.TRUTH in kept else None,
         seeds=arms,
         solved=[all(both) for both in judged],
         outcomes=[words[both] for both in judged],
@@ -129,6 +129,13 @@ def _body(seed: Seed, kept: Tables, arms: Sequence[str], item: int, trusted: np.
         note=note,
         truth_label="Another performance of the script",
     )
+
+
+def grounded(joints: np.ndarray) -> np.ndarray:
+    """A motion with its lowest joint on the floor and its first pelvis over the origin: rows of a model have that
+    pelvis at height 0, lifted bodies have a floor."""
+    first = joints[0, 0] * [1, 1, 0] + joints[..., 2].min() * np.array([0, 0, 1])
+    return (joints - first).astype(np.float32)
 
 
 TITLES = {
