@@ -40,7 +40,8 @@ class Range(NamedTuple):
 
 
 TRUNK = Range((-0.2, -0.4, -0.1), (0.8, 0.4, 0.1))  # pitch, roll, twist
-FOOT = Range((0.08, -0.2, 0.0), (0.28, 0.8, 0.6), 0.5)  # outward from the middle, forward, up
+AHEAD = Range((0.07, -0.25, 0.0), (0.14, 0.8, 0.6), 0.5)  # a foot: outward from the middle, forward, up
+ASIDE = Range((0.07, -0.1, 0.0), (0.38, 0.15, 0.2), 0.5)  # or so: both at once would turn hips as nobody can
 FOOT_PITCH = Range((-0.3,), (0.4,))
 HAND = Range((-0.15, -0.49, -0.2), (0.35, 0.45, 0.48), 0.3)  # from the shoulder: outward, up, forward
 CROUCH = Range((0.0,), (0.25,))
@@ -65,12 +66,14 @@ def wander(key: PRNGKeyArray, frames: int = 60) -> Motion:
 
 def targets(key: PRNGKeyArray, frames: int) -> Targets:
     """How such a body shall be, its pelvis over the origin."""
-    keys = iter(jax.random.split(key, 9))
+    keys = iter(jax.random.split(key, 13))
     yaw = jnp.full(frames, jax.random.uniform(next(keys), (), minval=-np.pi, maxval=np.pi))
     trunk = _way(next(keys), frames, TRUNK)
     ankles, pitches, hands = [], [], []
     for sign in (1.0, -1.0):
-        foot = _way(next(keys), frames, FOOT, (HIP_WIDTH, 0.0, 0.0))
+        home = (HIP_WIDTH, 0.0, 0.0)
+        ahead, aside = (_way(next(keys), frames, where, home) for where in (AHEAD, ASIDE))
+        foot = jnp.where(jax.random.bernoulli(next(keys), 0.3), aside, ahead)
         ground = offset(yaw, foot[:, :2] * jnp.array([sign, 1.0]))
         ankles.append(jnp.concatenate([ground, ANKLE_HEIGHT + foot[:, 2:]], -1))
         pitches.append(_way(next(keys), frames, FOOT_PITCH)[:, 0])
