@@ -1,8 +1,9 @@
 """A body that moves at random: no verb, no words, but every pose is one that the program's body can take.
 
 What reads a reference motion should follow whatever it is shown, not only what it has words for. Feet, hands and trunk
-each go smoothly from one random pose to the next; some of them stay. The lower foot stands, so that where a body goes
-follows from its poses, as it does where people walk; it never flies, and none of it is a set of `splits`.
+each go smoothly from one random pose to the next; some of them stay as in somebody who stands, so that one limb alone
+may move. The lower foot stands, so that where a body goes follows from its poses, as it does where people walk; it
+never flies, and none of it is a set of `splits`.
 """
 
 from typing import NamedTuple
@@ -29,23 +30,25 @@ from vrjax.motion.program.body import (
     within_reach,
 )
 from vrjax.motion.program.choreography import FPS
+from vrjax.motion.program.verbs import Upper
 
 
 class Range(NamedTuple):
-    """Where something wanders: metres or radians, and how often it stays at one place instead."""
+    """Where something wanders, metres or radians: between the ends, from `home` and back; how often it stays there."""
 
     low: tuple[float, ...]
     high: tuple[float, ...]
-    stays: float = 0.4
+    home: tuple[float, ...]
+    stays: float
 
 
-TRUNK = Range((-0.2, -0.4, -0.1), (0.8, 0.4, 0.1))  # pitch, roll, twist
-AHEAD = Range((0.07, -0.25, 0.0), (0.14, 0.8, 0.6), 0.5)  # a foot: outward from the middle, forward, up
-ASIDE = Range((0.07, -0.1, 0.0), (0.38, 0.15, 0.2), 0.5)  # or so: both at once would turn hips as nobody can
-FOOT_PITCH = Range((-0.3,), (0.4,))
-HAND = Range((-0.15, -0.49, -0.2), (0.35, 0.45, 0.48), 0.3)  # from the shoulder: outward, up, forward
-CROUCH = Range((0.0,), (0.25,))
-GAPS = (0.35, 1.2)  # seconds from one place to the next
+TRUNK = Range((-0.2, -0.4, -0.1), (0.8, 0.4, 0.1), (0.0, 0.0, 0.0), 0.5)  # pitch, roll, twist
+AHEAD = Range((0.07, -0.25, 0.0), (0.14, 0.7, 0.5), (HIP_WIDTH, 0.0, 0.0), 0.5)  # a foot: outward, forward, up
+ASIDE = Range((0.07, -0.1, 0.0), (0.38, 0.15, 0.2), (HIP_WIDTH, 0.0, 0.0), 0.5)  # both would turn hips as nobody can
+FOOT_PITCH = Range((-0.3,), (0.4,), (0.0,), 0.5)
+HAND = Range((-0.15, -0.49, -0.2), (0.35, 0.45, 0.48), Upper.ready, 0.4)  # from the shoulder: outward, up, forward
+CROUCH = Range((0.0,), (0.25,), (0.0,), 0.5)
+GAPS = (0.45, 1.3)  # seconds from one place to the next
 HAND_LEAST = 0.12  # metres from the shoulder
 
 
@@ -71,8 +74,7 @@ def targets(key: PRNGKeyArray, frames: int) -> Targets:
     trunk = _way(next(keys), frames, TRUNK)
     ankles, pitches, hands = [], [], []
     for sign in (1.0, -1.0):
-        home = (HIP_WIDTH, 0.0, 0.0)
-        ahead, aside = (_way(next(keys), frames, where, home) for where in (AHEAD, ASIDE))
+        ahead, aside = (_way(next(keys), frames, where) for where in (AHEAD, ASIDE))
         foot = jnp.where(jax.random.bernoulli(next(keys), 0.3), aside, ahead)
         ground = offset(yaw, foot[:, :2] * jnp.array([sign, 1.0]))
         ankles.append(jnp.concatenate([ground, ANKLE_HEIGHT + foot[:, 2:]], -1))
@@ -96,19 +98,17 @@ def targets(key: PRNGKeyArray, frames: int) -> Targets:
     )
 
 
-def _way(key: PRNGKeyArray, frames: int, where: Range, home: tuple[float, ...] | None = None) -> Float[Array, "t n"]:
-    """A smooth way between random places of a range, or around one of them; from `home` where it is given, and there
-    all the time where it stays."""
-    keys = jax.random.split(key, 6)
-    low, high = jnp.asarray(where.low), jnp.asarray(where.high)
+def _way(key: PRNGKeyArray, frames: int, where: Range) -> Float[Array, "t n"]:
+    """A smooth way between random places of a range; all of them are the nearer to its home, the less it moves."""
+    keys = jax.random.split(key, 5)
+    low, high, home = jnp.asarray(where.low), jnp.asarray(where.high), jnp.asarray(where.home)
     many = int(np.ceil(frames / FPS / GAPS[0])) + 2
     places = jax.random.uniform(keys[0], (many, len(low)), minval=low, maxval=high)
-    middle = jax.random.uniform(keys[1], low.shape, minval=low, maxval=high) if home is None else jnp.asarray(home)
-    size = jax.random.uniform(keys[2], (), minval=0.2, maxval=1.0)
-    size = jnp.where(jax.random.bernoulli(keys[3], where.stays), 0.0, size)
-    places = middle + size * (places - middle)
-    gap = jax.random.uniform(keys[4], (), minval=GAPS[0], maxval=GAPS[1])
-    time = jnp.arange(frames) / FPS / gap + jax.random.uniform(keys[5], ())
+    size = jax.random.uniform(keys[1], (), minval=0.5, maxval=1.0)
+    size = jnp.where(jax.random.bernoulli(keys[2], where.stays), 0.0, size)
+    places = home + size * (places - home)
+    gap = jax.random.uniform(keys[3], (), minval=GAPS[0], maxval=GAPS[1])
+    time = jnp.arange(frames) / FPS / gap + jax.random.uniform(keys[4], ())
     before = jnp.floor(time).astype(int)
     share = curves.rise(time - before)[:, None]
     return places[before] + share * (places[before + 1] - places[before])
