@@ -200,7 +200,7 @@ class Seed:
     def weights(self, name: str) -> Any:
         """The model of a training, by the names in `TOLD`; what is missing is trained and kept."""
         if name == names.UNTRAINED:
-            return training.model(jax.jit(training.fresh)(np.uint32(self.number)))
+            return training.model(training.fresh(self.number))
         return training.model(training.weights(self.trained(name)))
 
     def trained(self, name: str) -> Tables:

@@ -149,8 +149,13 @@ def _batch(
 
 
 def fresh(seed: Any) -> Any:
-    """A seed's weights before any update; jit-able."""
-    return nnx.to_pure_dict(nnx.split(motion_models.init(MODEL, jax.random.fold_in(draws.key(seed), FRESH)))[1])
+    """A seed's weights before any update, nested."""
+    return _fresh(MODEL, jnp.asarray(seed, jnp.uint32))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _fresh(cfg: MotionConfig, seed: Array) -> Any:
+    return nnx.to_pure_dict(nnx.split(motion_models.init(cfg, jax.random.fold_in(draws.key(seed), FRESH)))[1])
 
 
 def teacher(study: ViMoGen, here: Bench, seed: int) -> Tables:
@@ -160,7 +165,7 @@ def teacher(study: ViMoGen, here: Bench, seed: int) -> Tables:
     def make() -> Tables:
         every = study.trainings.every
         modes = ["motion" if number % every == every - 1 else "text" for number in range(study.trainings.teacher)]
-        return _trained(study, here, seed, "teacher", jax.jit(fresh)(np.uint32(seed)), modes, None)
+        return _trained(study, here, seed, "teacher", fresh(seed), modes, None)
 
     return here.part(f"weights{seed}-teacher", make, packed=False)
 

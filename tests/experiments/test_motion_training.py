@@ -90,7 +90,7 @@ def test_weights_are_kept_and_a_model_is_made_of_them(bench, taught):
     assert all(np.isfinite(x).all() for x in taught.values())
     again = training.teacher(STUDY, bench, 0)
     assert again.keys() == taught.keys() and all((again[name] == taught[name]).all() for name in taught)
-    fresh, params = jax.device_get(jax.jit(training.fresh)(0)), training.weights(taught)
+    fresh, params = jax.device_get(training.fresh(0)), training.weights(taught)
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), fresh, params)
     assert moved["reference_embedding"]["kernel"] > 0 and moved["text_in"]["kernel"] > 0
     told = jax.jit(lambda dit: dit(jnp.ones((training.ROWS, 276)), 500.0, jnp.ones((24, 8)), mode="text")[0])

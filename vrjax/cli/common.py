@@ -12,8 +12,6 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from vrjax.study.sizes import positive as positive
-
 _EXPECTED: tuple[type[Exception], ...] = (ValueError, OSError, FloatingPointError, ImportError)
 _MEMORY = r"RESOURCE_EXHAUSTED|(?i:out of memory|failed to allocate)"  # as XLA's devices say it
 
@@ -159,6 +157,14 @@ def size(text: str) -> tuple[int, int]:
     if len(sides) != 2 or not all(side.isdecimal() and int(side) for side in sides):
         raise argparse.ArgumentTypeError(f"{text!r}: expected height x width, such as 480x832")
     return int(sides[0]), int(sides[1])
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected at least 1")
+    return value
 
 
 def floats(text: str) -> list[float]:

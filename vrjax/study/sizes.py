@@ -10,8 +10,8 @@ from typing import ClassVar
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1, as an argument of a command: `add_argument(..., type=positive)`. It stands here and
-    not in `vrjax.cli`, because a change of the command line must make no measured table void.
+    """A whole number of at least 1, as an argument of a command: that of `vrjax.cli.common`, for modules that measure,
+    of which a change of the command line must make nothing void. (There it may import none of ours: help is quick.)
 
     Raises:
         argparse.ArgumentTypeError: a smaller one.
