@@ -29,7 +29,7 @@ from vrjax.models.embedded import shipped
 from vrjax.motion import rep276
 from vrjax.study.tables import Bench, Tables
 
-SHIFT = 5.0  # of the grid, as in training
+SHIFT = training.TOLD.shift  # of the grid
 PATH = solved.ROTATIONS  # by which joints come from rows
 TEACHER = "teacher"
 TOLD = {names.T2M: TEACHER} | {name: name for name in (names.UNTRAINED, names.CONTROL, names.STUDENT)}

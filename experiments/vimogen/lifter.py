@@ -175,6 +175,11 @@ def train(codec: film.Components, steps: int = STEPS, spec: Motions = film.SPEC,
     return nnx.merge(graph, weights)
 
 
+def named(spec: Motions) -> str:
+    """What a lifter's files are called: by its sets, and whether something wandered beside them."""
+    return f"lifter-{''.join(spec.sets)}{'-wander' if spec.wander else ''}"
+
+
 def trained(folder: pathlib.Path, codec: film.Components, spec: Motions = film.SPEC) -> Lifter:
     """The lifter that is kept in `folder`, or a new one, kept there; see `vrjax.files.leaves.keep`.
 
@@ -183,7 +188,7 @@ def trained(folder: pathlib.Path, codec: film.Components, spec: Motions = film.S
     code = kept.source("experiments.vimogen.lifter")  # also where this file is run as a command
     content = hashlib.sha256(b"".join(np.asarray(x).tobytes() for x in codec)).hexdigest()
     about = {"seed": SEED, "steps": STEPS, "spec": writing.to_dict(spec), "codec": content, "code": code}
-    file = folder / f"lifter-{''.join(spec.sets)}.safetensors"
+    file = folder / f"{named(spec)}.safetensors"
     return leaves.keep(file, about, lambda: train(codec, STEPS, spec), lambda: Lifter(nnx.Rngs(0)))
 
 
@@ -289,7 +294,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         found["solved"] = judged(lift, model, recogniser.trained(args.out), **how)
     except (ValueError, OSError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
-    writing.json(args.out / f"lifter-{''.join(args.knows)}.json", found)
+    writing.json(args.out / f"{named(spec)}.json", found)
 
 
 if __name__ == "__main__":

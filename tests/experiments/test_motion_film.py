@@ -13,7 +13,7 @@ from einops import rearrange
 from flax import nnx
 from scipy.spatial.transform import Rotation
 
-from experiments.vimogen import film, solved
+from experiments.vimogen import film, solved, training
 from vrjax.data import latents
 from vrjax.data.motions import Motions
 from vrjax.models import family, wan
@@ -175,6 +175,13 @@ def test_the_config_takes_these_films(tmp_path, monkeypatch):
     assert found.shape == shape
     index = json.loads((tmp_path / "films" / latents.INDEX).read_text())
     assert index["made"]["spec"]["sets"] == list(program.SETS)
+
+
+def test_films_and_teachers_are_of_the_small_models_sizes():
+    """One text serves all of them, and the study's teacher is the network of the small config, branch by branch."""
+    small = configs.load(pathlib.Path("configs/vimogen/small.py")).model
+    assert dataclasses.replace(training.MODEL, mode="mixed") == small
+    assert film.TEXT == training.TEXT == (small.text_len, small.text_dim)
 
 
 def test_the_codec_is_principal_components_of_halves(monkeypatch):

@@ -1,6 +1,7 @@
 """From films to references: the network in NumPy, films that are worn, the body that is put on its feet, a short
 training, and the numbers that the command prints."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -129,6 +130,12 @@ def test_a_lifter_learns(from_bank, bank, codec):
     mean = float(sum(jnp.mean(x**2) for x in spread))
     assert float(LOSS(lifter.Lifter(nnx.Rngs(lifter.SEED)), films, true)) > 2 * mean
     assert float(LOSS(lifter.train(codec, 80), films, true)) < 0.5 * mean
+
+
+def test_lifters_of_other_motions_lie_beside_each_other():
+    also = dataclasses.replace(SPEC, sets=("S",), wander=0.5, told_by_text=(0.0,))
+    specs = SPEC, dataclasses.replace(SPEC, sets=("S",)), also
+    assert [lifter.named(spec) for spec in specs] == ["lifter-SCV", "lifter-S", "lifter-S-wander"]
 
 
 def test_a_lifter_is_kept(tmp_path, untrained, bank, codec, monkeypatch):
