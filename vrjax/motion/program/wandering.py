@@ -43,8 +43,8 @@ class Range(NamedTuple):
 
 
 TRUNK = Range((-0.2, -0.4, -0.1), (0.8, 0.4, 0.1), (0.0, 0.0, 0.0), 0.5)  # pitch, roll, twist
-AHEAD = Range((0.07, -0.25, 0.0), (0.14, 0.7, 0.5), (HIP_WIDTH, 0.0, 0.0), 0.5)  # a foot: outward, forward, up
-ASIDE = Range((0.07, -0.1, 0.0), (0.38, 0.15, 0.2), (HIP_WIDTH, 0.0, 0.0), 0.5)  # both would turn hips as nobody can
+AHEAD = Range((0.07, -0.3, 0.7), (0.14, 1.3, 1.0), (HIP_WIDTH, 0.0, 1.0), 0.25)  # a leg: outward, angle, share of LEG
+ASIDE = Range((0.07, -0.1, 0.0), (0.38, 0.15, 0.2), (HIP_WIDTH, 0.0, 0.0), 0.5)  # a foot: outward, forward, up
 FOOT_PITCH = Range((-0.3,), (0.4,), (0.0,), 0.5)
 HAND = Range((-0.15, -0.49, -0.2), (0.35, 0.45, 0.48), Upper.ready, 0.4)  # from the shoulder: outward, up, forward
 CROUCH = Range((0.0,), (0.25,), (0.0,), 0.5)
@@ -75,7 +75,8 @@ def targets(key: PRNGKeyArray, frames: int) -> Targets:
     ankles, pitches, hands = [], [], []
     for sign in (1.0, -1.0):
         ahead, aside = (_way(next(keys), frames, where) for where in (AHEAD, ASIDE))
-        foot = jnp.where(jax.random.bernoulli(next(keys), 0.3), aside, ahead)
+        # Legs go ahead or aside, as both would turn hips as nobody can.
+        foot = jnp.where(jax.random.bernoulli(next(keys), 0.3), aside, _foot(ahead))
         ground = offset(yaw, foot[:, :2] * jnp.array([sign, 1.0]))
         ankles.append(jnp.concatenate([ground, ANKLE_HEIGHT + foot[:, 2:]], -1))
         pitches.append(_way(next(keys), frames, FOOT_PITCH)[:, 0])
@@ -96,6 +97,13 @@ def targets(key: PRNGKeyArray, frames: int) -> Targets:
         foot_pitch=jnp.stack(pitches, -1),
         hands=jnp.stack(hands, 1),
     )
+
+
+def _foot(leg: Float[Array, "t 3"]) -> Float[Array, "t 3"]:
+    """Outward, forward and up, of a leg that swings about the hip of somebody who stands: in a box of places one that
+    is raised would seldom be as straight as a kick's."""
+    outward, angle, share = leg.T
+    return jnp.stack([outward, share * LEG * jnp.sin(angle), LEG * (1 - share * jnp.cos(angle))], -1)
 
 
 def _way(key: PRNGKeyArray, frames: int, where: Range) -> Float[Array, "t n"]:
