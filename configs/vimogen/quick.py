@@ -4,7 +4,7 @@ Command:        python -m experiments.vimogen
 Expected time:  five minutes on two cores.
 """
 
-from experiments.vimogen.config import Trainings, ViMoGen
+from experiments.vimogen.config import Gate, Trainings, ViMoGen
 
 
 def config() -> ViMoGen:
@@ -16,6 +16,8 @@ def config() -> ViMoGen:
         shipped=True,
         items=16,
         clips=128,
+        distilled=("throw",),
+        gate=Gate(jitter=0.04, cosine=0.8),
         trainings=Trainings(short=40),
         resamples=2000,
         group=16,

@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Float16
 from experiments.vimogen import films, gates, lifter, measuring, names, solved, training
 from experiments.vimogen.config import SETS, ViMoGen
 from vrjax.data.motions import Motions
+from vrjax.files import kept
 from vrjax.flow import draws
 from vrjax.models.embedded import shipped
 from vrjax.motion import rep276
@@ -51,7 +52,7 @@ class Made(NamedTuple):
 
 
 class Clips(NamedTuple):
-    """What the gated teacher makes for its student.
+    """What the gated teacher makes for its student, see `gates.learnable`.
 
     Attributes:
         latent: normalised rows.
@@ -115,20 +116,22 @@ def trust(told: Tables) -> tuple[np.ndarray, np.ndarray]:
 
 
 def clips(study: ViMoGen, here: Bench, seed: int, teacher: Any, video: films.Video, judges: measuring.Judges) -> Clips:
-    """The clips of a training seed: for each prompt of distillation the motion of the branch that the gate chooses.
+    """What a student learns from: for each prompt of distillation the motion of the branch that the gate chooses, but
+    none of a verb that mocap lacks where the film is not to be trusted (`gates.learnable`).
 
     They are the teacher's own rows as they leave the sampler, smoothed, in half precision, and no judge looks at them
     before the student does.
     """
     asked = films.prompts(study)
     found = _clips(study, here, seed, teacher, video, judges)
-    return Clips(found["latent"], asked.text, found["chosen"])
+    index = gates.learnable(found["script"], found["chosen"])
+    return Clips(found["latent"][index], asked.text[index], found["chosen"][index])
 
 
 def _clips(
     study: ViMoGen, here: Bench, seed: int, teacher: Any, video: films.Video, judges: measuring.Judges
 ) -> Tables:
-    """The clips and what judges say of them."""
+    """The clips of all prompts, and what judges say of them."""
 
     def make() -> Tables:
         asked, bank = films.distillation(study, here, video, seed)
@@ -143,8 +146,8 @@ def _clips(
                 made.rows[where], made.joints[where] = few
         said = read(made.joints, f"seed {seed}: judging clips")
         script = np.stack(asked.script, 1).astype(np.int8)
-        kept = {"latent": made.rows.astype(np.float16), "chosen": chosen, "script": script}
-        return kept | {name: said[name] for name in ("rules", "recogniser")}
+        whole = {"latent": made.rows.astype(np.float16), "chosen": chosen, "script": script}
+        return whole | {name: said[name] for name in ("rules", "recogniser")}
 
     of = {"weights": fingerprint(teacher), "video": video.of, "judges": judges.of}
     return here.part(f"clips-seed{seed}", make, of=of, packed=False)
@@ -300,23 +303,21 @@ class Seed:
         return self.here.part(names.part(self.number, names.ITEMS), make, of=of)
 
     def clips(self) -> Tables:
-        """Of the clips for the student: `rules`, `recogniser`, `chosen` (n,), and `script` (n, 6)."""
-        given = self.weights(TEACHER), self.video, self.judges
-        make = lambda: _clips(self.study, self.here, self.number, *given)
+        """Of the clips of all prompts for the student: `rules`, `recogniser`, `chosen` (n,), and `script` (n, 6)."""
+        make = lambda: _clips(self.study, self.here, self.number, self.weights(TEACHER), self.video, self.judges)
         slim = lambda: {name: value for name, value in make().items() if name != "latent"}
         of = self._of(names.M2M)
         return self.here.part(names.part(self.number, names.CLIPS), slim, of=of)
 
     def curves(self, trainings: Sequence[str]) -> Tables:
         """Mean errors of every `training.BLOCK` updates: "control text" (blocks,) and so on, of these trainings."""
-        found = {name: self.trained(name) for name in trainings}
         make = lambda: {
             f"{name} {key.removeprefix('curve.')}": value
-            for name, left in found.items()
-            for key, value in left.items()
+            for name in trainings
+            for key, value in self.trained(name).items()
             if key.startswith("curve.")
         }
-        of = {name: fingerprint(left) for name, left in found.items()}
+        of = {name: self.mark(name) for name in trainings}
         return self.here.part(names.part(self.number, names.TRAINING), make, of=of)
 
     def shown(self, arms: Sequence[str]) -> Tables:
@@ -333,5 +334,14 @@ class Seed:
         if arm in FILMED:
             of["video"] = self.video.of
         if arm in TOLD or arm in LED:
-            of["weights"] = fingerprint(self.weights(TOLD.get(arm, TEACHER)))
+            of["weights"] = self.mark(TOLD.get(arm, TEACHER))
         return of
+
+    def mark(self, name: str) -> str:
+        """Fingerprint of the weights of a training, which is kept with the tables: whoever has those of a seed, from
+        another machine or from an archive, judges and goes on without its weights."""
+        of = {"video": self.video.of, "judges": self.judges.of}
+        if self.study.shipped:
+            of["shipped"] = kept.fingerprint(shipped.path(shipped.of_motions()))
+        make = lambda: {"sha256": np.frombuffer(bytes.fromhex(fingerprint(self.weights(name))), np.uint8)}
+        return self.here.part(names.part(self.number, f"weights of {name}"), make, of=of)["sha256"].tobytes().hex()

@@ -54,17 +54,44 @@ def groups(scripts: Int[Any, "n 6"], items: int) -> Int[np.ndarray, " n"]:
     scripts = np.asarray(scripts)
     if scripts.shape != (len(SETS) * items, 6):
         raise ValueError(f"groups: scripts {scripts.shape}, expected {(len(SETS) * items, 6)}, {items} of each set")
-    lower = np.array([row.name in splits.UNSEEN_VERBS for row in verbs.LOWER])
-    upper = np.array([row.name in splits.UNSEEN_VERBS for row in verbs.UPPER])
+    lower, upper = _lacking(scripts)
     which = np.stack(
         [
             np.repeat(np.arange(len(SETS)), items),
-            np.where(lower[scripts[:, 0]], scripts[:, 0], -1),
-            np.where(upper[scripts[:, 4]], scripts[:, 4], -1),
+            np.where(lower, scripts[:, 0], -1),
+            np.where(upper, scripts[:, 4], -1),
         ],
         1,
     )
     return np.unique(which, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _lacking(scripts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether mocap lacks what the legs do, and what the arms do."""
+    lower = np.array([row.name in splits.UNSEEN_VERBS for row in verbs.LOWER])
+    upper = np.array([row.name in splits.UNSEEN_VERBS for row in verbs.UPPER])
+    return lower[scripts[:, 0]], upper[scripts[:, 4]]
+
+
+def learnable(scripts: Int[Any, "n 6"], chosen: Bool[Any, " n"]) -> Int[np.ndarray, " n"]:
+    """What a student is shown of clips: a clip's number for each of n places.
+
+    A verb that mocap lacks is in a clip only where a film led to it, and right where the film was to be trusted. Clips
+    of other prompts with such a verb teach the wrong motion for it; others of that kind stand in their places, in turn,
+    or where there is none at all, clips of what mocap knows.
+
+    Raises:
+        ValueError: no clip is left.
+    """
+    lower, upper = _lacking(np.asarray(scripts))
+    lacking, chosen = lower | upper, np.asarray(chosen, bool)
+    trusted, known = np.flatnonzero(lacking & chosen), np.flatnonzero(~lacking)
+    others = trusted if len(trusted) else known
+    if not len(others):
+        raise ValueError(f"learnable: the gate trusts no film of {len(chosen)} prompts whose verbs mocap lacks")
+    index, gone = np.arange(len(chosen)), np.flatnonzero(lacking & ~chosen)
+    index[gone] = np.resize(others, len(gone))
+    return index
 
 
 def mixed(chosen: Chosen, text: Any, motion: Any) -> np.ndarray:

@@ -4,7 +4,7 @@
 
 The rule was fixed before it ran: of all thresholds those with which most motions of S, C and V are solved by the rules,
 over both seeds together; of equal ones the first, and the stricter ones come first. The recogniser was not asked. What
-it chose is what `config.Gate` says.
+it chose stands in `configs/vimogen/full.py`.
 """
 
 import argparse

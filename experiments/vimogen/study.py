@@ -13,7 +13,8 @@ lifted films. Everything is judged by exact rules and by a recogniser that has s
 
 Writes `runs/<name>/`: `results.json` (claims with intervals and verdicts), `arms.md`, `gate.md`, `data.md` and
 `judges.md`, `vimogen.png`, `report.html`. Every part is kept as soon as it is measured; the same command goes on after
-a kill, and nothing is measured twice.
+a kill, and nothing is measured twice. Seeds may be measured on several machines: a seed's files in `tables/` are all
+that is needed of it, beside the recogniser in `runs/vimogen/`, which judges everywhere.
 """
 
 import argparse

@@ -53,10 +53,11 @@ def _room(seed: Seed) -> float:
 
 
 def _clips(seed: Seed) -> float:
-    """Of the student's clips that show a distilled verb, how many the rules call solved."""
+    """Of the clips with a distilled verb that the student is shown, how many the rules call solved."""
     table = seed.table(names.CLIPS)
-    shown = [len(found) > 0 for found in reading.unseen(Script(*np.asarray(table["script"], np.int64).T))]
-    return float(table["rules"][np.array(shown, bool)].mean()) if any(shown) else 0.0
+    lacking = [len(found) > 0 for found in reading.unseen(Script(*np.asarray(table["script"], np.int64).T))]
+    shown = np.array(lacking, bool) & np.asarray(table["chosen"], bool)  # `gates.learnable`
+    return float(table["rules"][shown].mean()) if shown.any() else 0.0
 
 
 CHECKS: Mapping[str, Check] = {

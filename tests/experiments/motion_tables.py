@@ -86,7 +86,7 @@ def made_up(study=STUDY, *, looks=1.0, known=0.85, led=0.05, distilled=None, see
         kept[names.part(number, names.CLIPS)] = {
             "rules": good,
             "recogniser": good,
-            "chosen": good,
+            "chosen": rng.random(study.clips) < 0.5,
             "script": clips.astype(np.int8),
         }
         kept[names.part(number, names.TRAINING)] = {

@@ -49,6 +49,17 @@ def test_groups_are_sets_and_within_v_the_verbs_that_mocap_lacks():
         gates.groups(np.stack(seen), 2)
 
 
+def test_a_student_is_shown_no_clip_of_an_unknown_verb_that_no_film_led_to():
+    of = lambda *given, **more: np.array(program.script(*given, **more))
+    known, kick, throw = of("walk", upper="wave"), of("kick"), of("march", upper="throw")
+    scripts = np.stack([known, kick, known, throw, throw, kick, kick])
+    assert gates.learnable(scripts, np.array([NO, YES, YES, NO, YES, NO, NO])).tolist() == [0, 1, 2, 1, 4, 4, 1]
+    assert gates.learnable(scripts, np.array([NO] * 7)).tolist() == [0, 0, 2, 2, 0, 2, 0]
+    assert gates.learnable(scripts, np.array([YES] * 7)).tolist() == [*range(7)]
+    with pytest.raises(ValueError, match="learnable: the gate trusts no film of 2 prompts whose verbs mocap lacks"):
+        gates.learnable(scripts[[1, 3]], np.array([NO, NO]))
+
+
 def test_what_a_gate_ends_with():
     chosen = np.array([YES, NO, YES])
     text, motion = np.arange(6).reshape(3, 2), 10 + np.arange(6).reshape(3, 2)
