@@ -42,10 +42,18 @@ def diagonal(faces: tuple[Array, Array]) -> Float[Array, "n n"]:
     return x[1:] + x[:-1] + y[:, 1:] + y[:, :-1]
 
 
-def _inflow(log_permeability: Array, source: Number | Array) -> Array:
-    return jnp.broadcast_to(jnp.asarray(source, log_permeability.dtype), log_permeability.shape) / (
-        log_permeability.shape[0] ** 2
-    )
+def _square(what: str, field: Real) -> Array:
+    field = jnp.asarray(field)
+    if field.ndim != 2 or field.shape[0] != field.shape[1]:
+        raise ValueError(f"darcy: {what} must have shape (n, n), found {field.shape}")
+    return field
+
+
+def _inflow(u: Array, source: Number) -> Array:
+    """Of every cell: f h^2."""
+    if jnp.shape(source) not in ((), u.shape):
+        raise ValueError(f"darcy: source must be a number or have shape {u.shape}, found {jnp.shape(source)}")
+    return jnp.broadcast_to(jnp.asarray(source, u.dtype), u.shape) / u.shape[0] ** 2
 
 
 @jax.jit
@@ -61,10 +69,13 @@ def solve(log_permeability: Float[Real, "n n"], source: Number = SOURCE) -> Floa
         source: f, one number or one a cell.
 
     Returns:
-        p. Where the steps were not enough, or u not finite or so large that exp(u) is not, it is NaN throughout, and
-        so are its derivatives: a wrong pressure is never returned. See `residual` for how good a pressure is.
+        p. Where the steps were not enough, or u is NaN or so low that its resistance exp(-u) is not finite, it is NaN
+        throughout, and so are derivatives: a wrong pressure is never returned. See `residual` for how good one is.
+
+    Raises:
+        ValueError: u is not square, or the source is neither a number nor of the shape of u.
     """
-    u = jnp.asarray(log_permeability)
+    u = _square("log_permeability", log_permeability)
     faces = transmissibilities(u)
     return conjugate_gradients(
         lambda p: outflow(faces, p), _inflow(u, source), diagonal=diagonal(faces), max_steps=STEPS * u.shape[0]
@@ -79,9 +90,9 @@ def residual(
     Of a solution about 1e-12 in float64; in float32 rounding alone makes 1e-5 n to 1e-6 n of it, and the error of the
     pressure is smaller.
     """
-    u = jnp.asarray(log_permeability)
+    u = _square("log_permeability", log_permeability)
     inflow = _inflow(u, source)
-    missed = inflow - outflow(transmissibilities(u), jnp.asarray(pressure))
+    missed = inflow - outflow(transmissibilities(u), _square("pressure", pressure))
     return jnp.linalg.norm(missed) / jnp.linalg.norm(inflow)
 
 
@@ -95,8 +106,11 @@ def observe(pressure: Float[Real, "n n"], points: Float[Real, "k 2"]) -> Float[A
     Args:
         pressure: at the cell centres, first axis x.
         points: (x, y) within [0, 1]^2.
+
+    Raises:
+        ValueError: the pressure is not square.
     """
-    pressure = jnp.asarray(pressure)
+    pressure = _square("pressure", pressure)
     n = pressure.shape[0]
     at = jnp.asarray(points, pressure.dtype) * n - 0.5  # in cells, 0 at the first centre
     steepness = jnp.where((at < 0) | (at > n - 1), 2.0, 1.0)[:, :, None]
