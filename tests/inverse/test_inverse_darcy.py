@@ -43,8 +43,8 @@ def test_second_order_against_vertices():
             errors[n] = np.linalg.norm(read - pressure) / np.linalg.norm(pressure)
             largest = np.max(np.abs(read - pressure) / pressure)
         assert largest < 0.01 and errors[64] < 2e-3
-        for n in (16, 32):
-            assert np.log2(errors[n] / errors[2 * n]) == pytest.approx(2, abs=0.25)
+        assert np.log2(errors[16] / errors[64]) / 2 == pytest.approx(2, abs=0.1)
+        assert errors[16] / errors[32] > 3 and errors[32] / errors[64] > 3
 
 
 def test_second_order_of_the_flow_through_a_plate():
@@ -108,6 +108,18 @@ def test_never_a_wrong_pressure(wrong):
     assert np.isnan(p) and np.isnan(g).any() and np.isfinite(q) and np.isfinite(h).all()
 
 
+def test_a_field_over_the_mesh():
+    """Chains over one axis, the field's rows over another: the same in float64, exchanging borders and sums only."""
+    mesh = jax.make_mesh((2, 4), ("seed", "data"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    read = jax.jit(jax.vmap(jax.value_and_grad(lambda u: jnp.sum(darcy.observe(darcy.solve(u), darcy.sensors()) ** 2))))
+    with jax.enable_x64(True):
+        u = jnp.stack([jnp.asarray(cells(16)), -jnp.asarray(cells(16))])
+        cut = jax.device_put(u, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("seed", "data")))
+        for whole, parts in zip(read(u), read(cut), strict=True):
+            np.testing.assert_allclose(parts, whole, rtol=1e-9, atol=1e-10)
+        assert "all-gather(" not in read.lower(cut).compile().as_text()
+
+
 def test_a_problem_has_data_of_a_finer_grid():
     key = jax.random.key(4)
     truth = cells(32).astype(np.float32)
@@ -131,7 +143,10 @@ def test_a_problem_has_data_of_a_finer_grid():
     [
         (lambda: darcy.problem(jax.random.key(0), np.zeros((16, 16)), 16), "inverse crime.* 16 x 16 cells for .* 16 x"),
         (lambda: darcy.problem(jax.random.key(0), np.zeros((16, 16)), 32), "inverse crime.* 16 x 16 cells for .* 32 x"),
-        (lambda: darcy.problem(jax.random.key(0), np.zeros((8, 8)), 4, noise=0.0), "noise must be a finite share above 0"),
+        (
+            lambda: darcy.problem(jax.random.key(0), np.zeros((8, 8)), 4, noise=0.0),
+            "noise must be a finite share above 0",
+        ),
         (lambda: darcy.problem(jax.random.key(0), np.full((8, 8), np.nan), 4), "no pressure of this truth"),
         (lambda: darcy.operator(1), "n must be at least 2"),
         (lambda: darcy.operator(8, np.array([[0.5, 1.1]])), r"points must lie in \[0, 1\]\^2, found 0.5 to 1.1"),

@@ -107,4 +107,5 @@ def test_derivative_through_prior_and_plate():
         read = jax.jit(lambda w: plate.apply(prior(w))[0])
         slope = float(jnp.vdot(jax.jit(jax.grad(read))(w), d))
         near, far = ((read(w + h * d) - read(w - h * d)) / (2 * h) for h in (1e-3, 2e-3))
-    np.testing.assert_allclose(slope, float(4 * near - far) / 3, rtol=1e-7)
+        quotient = float(4 * near - far) / 3
+    np.testing.assert_allclose(slope, quotient, rtol=1e-7)

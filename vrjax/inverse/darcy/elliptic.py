@@ -87,8 +87,11 @@ def residual(
 ) -> Float[Array, ""]:
     """The norm of what the equation is missed by, relative to that of the source.
 
-    Of a solution about 1e-12 in float64; in float32 rounding alone makes 1e-5 n to 1e-6 n of it, and the error of the
-    pressure is smaller.
+    Of a solution about 1e-12 in float64. In float32 rounding alone makes 2e-5 (n = 16) to 5e-4 (n = 64) of it, more
+    where permeabilities differ much, while the pressure is within 2e-6 of float64's.
+
+    Raises:
+        ValueError: as `solve`, or the pressure is not square.
     """
     u = _square("log_permeability", log_permeability)
     inflow = _inflow(u, source)

@@ -1,9 +1,9 @@
 """Random log-permeabilities: each is an exact map of white noise, so that posteriors can be sampled in the noise.
 
-All of them solve equations with `kappa^2 - Laplace` (Lindgren, Rue & Lindstroem 2011), where kappa is the inverse length
-of correlation and the Laplacian is the 5-point one on cell centres with value 0 on the boundary, the one of the
-pressure's equation. Fields are 0 at the boundary for that reason, and vary with a standard deviation of 0.5 at the
-centre, where a cell of the field is the first beyond the middle, `n // 2` of both axes.
+All of them solve equations with `kappa^2 - Laplace` (Lindgren, Rue & Lindstroem 2011), where kappa is the inverse
+length of correlation and the Laplacian is the 5-point one on cell centres with value 0 on the boundary, the one of the
+pressure's equation. Fields are 0 at the boundary for that reason, and have a standard deviation of 0.5 at the centre:
+in the first cell beyond the middle, number `n // 2` of both axes.
 """
 
 import dataclasses
@@ -91,7 +91,7 @@ def prior(n: int) -> Layered:
     first layer is exact by sines, the second by two solves of conjugate gradients, differentiated implicitly, NaN where
     they do not converge. Given the first layer u is Gaussian, of a variance that hardly depends on it: on 32 x 32 cells
     its kurtosis at an inner site is 3.1, but that of an increment between neighbours 12.7 (`matern`: 3.0 and 3.0). Over
-    all sites at once both kinds read more, 4.4 and 4.1 of u, 14 and 3.6 of increments, since u falls to 0 at the border.
+    all sites at once both read more, 4.4 and 4.1 of u, 14 and 3.6 of increments, since u falls to 0 at the border.
 
     The scale is the same in every process: with it, u has the deviation 0.5 at the centre, on the mean over 64 fixed
     draws of the first layer, each solved exactly by a sparse factorisation in float64. The draws are of 16 x 16 modes,
@@ -182,9 +182,8 @@ def _layered(n: int) -> tuple[np.ndarray, np.ndarray, float]:
 def _variance(kappa: np.ndarray) -> float:
     """Of `_layer(kappa, w)` at the centre, over w: the squared norm of one row of the map."""
     n = kappa.shape[0]
-    one = scipy.sparse.diags_array(
-        [-np.ones(n - 1), np.r_[3.0, np.full(n - 2, 2.0), 3.0], -np.ones(n - 1)], offsets=[-1, 0, 1]
-    )
+    beside = scipy.sparse.eye_array(n, k=1) + scipy.sparse.eye_array(n, k=-1)
+    one = scipy.sparse.diags_array(np.r_[3.0, np.full(n - 2, 2.0), 3.0]) - beside
     eye = scipy.sparse.eye_array(n)
     laplace = n**2 * (scipy.sparse.kron(one, eye) + scipy.sparse.kron(eye, one))
     solve = scipy.sparse.linalg.splu((laplace + scipy.sparse.diags_array(kappa.ravel() ** 2)).tocsc()).solve

@@ -16,8 +16,8 @@
 | compose | one after the other | the second's after a mask or mean, else conjugate gradients |
 
 `get` finds a family by its file's name, so nothing is registered: a file holds a function of its own name that returns
-an `Operator`, and `example() -> Operator`, a small one that `tests/laws/test_operators.py` holds to the law. What is not
-linear answers the same protocol (`vrjax.inverse.darcy.operator`), with `vjp(x, y)` for an adjoint.
+an `Operator`, and `example() -> Operator`, a small one that `tests/laws/test_operators.py` holds to the law. What is
+not linear answers the same protocol (`vrjax.inverse.darcy.operator`), with `vjp(x, y)` for an adjoint.
 """
 
 from typing import Any

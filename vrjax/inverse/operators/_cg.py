@@ -49,9 +49,6 @@ def conjugate_gradients(
         return r if inverse is None else inverse * r
 
     def run(matvec, b):
-        # Inside shard_map the map may vary over more mesh axes than the right-hand side; every carry has to.
-        like = jax.eval_shape(lambda b: precondition(matvec(b)), b)
-        b = vary_as(b, like)
         enough = limit**2 * jnp.vdot(b, b)
 
         def unfinished(carry):
@@ -68,8 +65,11 @@ def conjugate_gradients(
             return x, r, z + (new / gamma) * p, new, step + 1
 
         z = precondition(b)
-        start = (vary_as(jnp.zeros_like(b), like), b, z, jnp.vdot(b, z), 0)
+        start = (b - b, b, z, jnp.vdot(b, z), 0)
         x, r, *_ = lax.while_loop(unfinished, advance, start)
         return x * jnp.where(jnp.vdot(r, r) <= enough, 1.0, jnp.nan).astype(x.dtype)
 
+    # Inside shard_map the map may vary over more mesh axes than the right-hand side, and every carry of the loop has
+    # to; for the same reason it starts from `b - b` rather than from a constant.
+    b = vary_as(b, jax.eval_shape(lambda b: precondition(matvec(b)), b))
     return lax.custom_linear_solve(matvec, b, run, symmetric=True)

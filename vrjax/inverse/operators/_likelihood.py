@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from vrjax.inverse.operators._operator import Number, Operator, Real
@@ -20,11 +20,11 @@ def check(operator: Operator, y: Float[Real, "..."], noise_std: Number) -> None:
     """
     if jnp.shape(y) != operator.out_shape:
         raise ValueError(f"{operator.name}: y must have shape {operator.out_shape}, found {jnp.shape(y)}")
-    if not isinstance(y, jax.core.Tracer) and (bad := int(np.sum(~np.isfinite(y)))):
+    if not isinstance(y, Tracer) and (bad := int(np.sum(~np.isfinite(y)))):
         raise ValueError(f"{operator.name}: y must be finite, found {bad} of {np.size(y)} values that are not")
     if jnp.shape(noise_std) != ():
         raise ValueError(f"{operator.name}: noise_std must be one number, found the shape {jnp.shape(noise_std)}")
-    if not isinstance(noise_std, jax.core.Tracer) and not (np.isfinite(noise_std) and noise_std > 0):
+    if not isinstance(noise_std, Tracer) and not (np.isfinite(noise_std) and noise_std > 0):
         raise ValueError(f"{operator.name}: noise_std must be finite and above 0, found {noise_std}")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from vrjax.flow import words
+from vrjax.flow.varying import vary_as
 from vrjax.inverse.operators import _cg
 
 Real = Array | np.ndarray
@@ -55,8 +56,10 @@ class Operator(abc.ABC):
         not of `out_shape`."""
         self._needs_linear("adjoint", ", see vjp(x, y)")
         y = self._of(y, self.out_shape, "y")
-        x = jax.ShapeDtypeStruct(self.in_shape, y.dtype)
-        (out,) = jax.linear_transpose(self._apply, x)(y.astype(jax.eval_shape(self._apply, x).dtype))
+        # Inside shard_map, data and operator may vary over different mesh axes.
+        x = vary_as(jnp.zeros(self.in_shape, y.dtype), y)
+        like = jax.eval_shape(self._apply, x)
+        (out,) = jax.linear_transpose(self._apply, vary_as(x, like))(vary_as(y.astype(like.dtype), like))
         return out
 
     def vjp(self, x: Float[Real, "..."], y: Float[Real, "..."]) -> Float[Array, "..."]:

@@ -52,7 +52,7 @@ class Blur(Operator):
 
 
 def _both(rows, columns, x):
-    return jnp.einsum("ih,jw,...hwc->...ijc", rows, columns, x)
+    return jnp.einsum("ih,jw,...hwc->...ijc", rows, columns, x, precision="highest")
 
 
 def blur(shape: tuple[int, ...], sigma: float) -> Blur:
@@ -73,10 +73,15 @@ def blur(shape: tuple[int, ...], sigma: float) -> Blur:
     shape = shape_of("blur", shape, least=3)
     if not (math.isfinite(sigma) and sigma > 0):
         raise ValueError(f"blur: sigma must be finite and above 0, found {sigma}")
-    matrices = [_matrix(n, sigma) for n in shape[-3:-1]]
-    bases = [_cosines(n) for n in shape[-3:-1]]
-    gains = [np.einsum("kn,nm,km->k", c, m, c) for c, m in zip(bases, matrices, strict=True)]
-    return Blur(*(jnp.asarray(a) for a in (*matrices, *bases, *gains)), shape)
+    rows, row_basis, row_gains = _axis(shape[-3], sigma)
+    columns, column_basis, column_gains = _axis(shape[-2], sigma)
+    return Blur(rows, columns, row_basis, column_basis, row_gains, column_gains, shape)
+
+
+def _axis(n: int, sigma: float) -> tuple[Array, Array, Array]:
+    matrix, basis = _matrix(n, sigma), _cosines(n)
+    gains = np.einsum("kn,nm,km->k", basis, matrix, basis)
+    return jnp.asarray(matrix), jnp.asarray(basis), jnp.asarray(gains)
 
 
 def _matrix(n: int, sigma: float) -> np.ndarray:

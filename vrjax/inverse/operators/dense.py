@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from vrjax.inverse.operators._operator import Operator, Real, entries, shape_of
@@ -23,20 +24,25 @@ class Dense(Operator):
     out_shape: tuple[int, ...] = dataclasses.field(metadata=dict(static=True))
 
     def _apply(self, x):
-        return (self.matrix @ x.reshape(-1)).reshape(self.out_shape)
+        return _times(self.matrix, x.reshape(-1)).reshape(self.out_shape)
 
     def _gram_solve(self, y, r2, noise2):
         rank = self.singular.shape[0]
         square = jnp.zeros(self.left.shape[0], self.singular.dtype).at[:rank].set(self.singular**2)
-        seen = self.left.T @ y.reshape(-1)
-        return (self.left @ (seen / (r2 * square + noise2))).reshape(self.out_shape)
+        seen = _times(self.left.T, y.reshape(-1)) / (r2 * square + noise2)
+        return _times(self.left, seen).reshape(self.out_shape)
 
     def _pseudo_inverse(self, y):
         rank = self.singular.shape[0]
         least = self.singular[0] * jnp.finfo(self.singular.dtype).eps * max(self.matrix.shape)
         kept = self.singular > least
         inverse = jnp.where(kept, 1 / jnp.where(kept, self.singular, 1), 0)
-        return (self.right @ (inverse * (self.left[:, :rank].T @ y.reshape(-1)))).reshape(self.in_shape)
+        seen = inverse * _times(self.left[:, :rank].T, y.reshape(-1))
+        return _times(self.right, seen).reshape(self.in_shape)
+
+
+def _times(matrix, x):
+    return jnp.matmul(matrix, x, precision="highest")  # accelerators round factors to 8 or 10 bits else
 
 
 def dense(
@@ -55,7 +61,7 @@ def dense(
     Raises:
         ValueError: the matrix is empty or not finite, or a shape has another number of entries.
     """
-    traced = isinstance(matrix, jax.core.Tracer)
+    traced = isinstance(matrix, Tracer)
     if matrix.size == 0 or not (traced or np.all(np.isfinite(matrix))):
         raise ValueError(f"dense: matrix must be finite and not empty, found shape {matrix.shape}")
     m, n = matrix.shape
@@ -66,8 +72,8 @@ def dense(
     linalg = jnp.linalg if traced else np.linalg
     left, singular, right = linalg.svd(matrix if traced else np.asarray(matrix, np.float64), full_matrices=True)
     dtype = jnp.asarray(matrix).dtype
-    leaves = (jnp.asarray(a, dtype) for a in (matrix, left, singular, right[: min(m, n)].T))
-    return Dense(*leaves, *shapes)
+    matrix, left, singular, right = (jnp.asarray(a, dtype) for a in (matrix, left, singular, right[: min(m, n)].T))
+    return Dense(matrix, left, singular, right, *shapes)
 
 
 def example() -> Dense:

@@ -1,6 +1,7 @@
 """A shutter that stays open over several frames: weighted means in time."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -29,14 +30,17 @@ class Exposure(Operator):
 
     def _apply(self, x):
         reach = self.stride * (self.out_shape[0] - 1) + 1
-        return sum(self.shutter[j] * x[j : j + reach : self.stride] for j in range(self.shutter.shape[-1]))
+        seen = [self.shutter[j] * x[j : j + reach : self.stride] for j in range(self.shutter.shape[-1])]
+        return functools.reduce(jnp.add, seen)
 
     def _gram_solve(self, y, r2, noise2):
         if self.gram_scale is not None:
             return super()._gram_solve(y, r2, noise2)
         # Pixels are independent of each other: one small symmetric system in time serves them all.
         times = self._apply(jnp.eye(self.in_shape[0], dtype=self.shutter.dtype))
-        system = r2 * times @ times.T + noise2 * jnp.eye(self.out_shape[0], dtype=self.shutter.dtype)
+        system = r2 * jnp.matmul(times, times.T, precision="highest") + noise2 * jnp.eye(
+            self.out_shape[0], dtype=self.shutter.dtype
+        )
         factor = jax.scipy.linalg.cho_factor(system)
         return jax.scipy.linalg.cho_solve(factor, y.reshape(self.out_shape[0], -1)).reshape(self.out_shape)
 
