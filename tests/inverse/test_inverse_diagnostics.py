@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.inverse import inverse_arviz
 
+from tests.inverse import inverse_arviz
 from vrjax.inverse import latent
 
 CHAINS, TOLD = inverse_arviz.chains(), json.loads(inverse_arviz.FILE.read_text("utf-8"))

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from tests.inverse import inverse_posteriors as exact
 from tests.inverse.inverse_posteriors import GAUSSIAN, MODES, NEAR
-
 from vrjax import parallel
 from vrjax.inverse import latent
 

@@ -19,6 +19,9 @@ from vrjax.flow import words
 from vrjax.report import statistics
 
 
+Draws = Array | np.ndarray
+
+
 class Uniformity(NamedTuple):
     """Whether ranks are uniform, in two tests; small p-values say that they are not.
 
@@ -64,7 +67,7 @@ class Split(NamedTuple):
     __repr__ = words.line
 
 
-def ranks(truth: Float[Array, "n ..."], draws: Float[Array, "n l ..."], key: Any = None) -> Int[Array, "n ..."]:
+def ranks(truth: Float[Draws, "..."], draws: Float[Draws, "..."], key: Any = None) -> Int[Array, "..."]:
     """How many of the l draws of each problem are below its truth, 0 to l, entry by entry.
 
     Args:
@@ -72,7 +75,7 @@ def ranks(truth: Float[Array, "n ..."], draws: Float[Array, "n l ..."], key: Any
         draws: independent draws of each problem's posterior.
         key: breaks ties at random, for laws with atoms; without it a tie is not below.
     """
-    if draws.shape[:1] + draws.shape[2:] != truth.shape:
+    if draws.ndim < 2 or draws.shape[:1] + draws.shape[2:] != truth.shape:
         raise ValueError(f"draws: found shape {draws.shape}, expected (n, l, ...) for truths of shape {truth.shape}")
     below = jnp.sum(draws < truth[:, None], 1)
     if key is None:
@@ -82,7 +85,7 @@ def ranks(truth: Float[Array, "n ..."], draws: Float[Array, "n l ..."], key: Any
 
 
 def uniformity(
-    key: Any, found: Int[Array, " n"], draws: int, *, bins: int | None = None, level: float = 0.95, trials: int = 2000
+    key: Any, found: Int[Draws, " n"], draws: int, *, bins: int | None = None, level: float = 0.95, trials: int = 2000
 ) -> Uniformity:
     """Tests that ranks 0 to `draws` are uniform: Pearson's, and a simultaneous band (Saeilynoja, Buerkner & Vehtari
     2022, arXiv 2103.10522) whose pointwise binomial tails are calibrated by simulation.
@@ -145,7 +148,9 @@ def coverage(truth: Any, draws: Any, level: float = 0.9, *, confidence: float = 
         raise ValueError(f"level: found {level}, expected a number in (0, 1)")
     tail = (1 - level) / 2
     if tail * (draws.shape[1] + 1) < 1 - 1e-9:
-        raise ValueError(f"draws: found {draws.shape[1]} a problem, expected at least {np.ceil(1 / tail - 1):.0f}")
+        raise ValueError(
+            f"draws: found {draws.shape[1]} a problem, expected at least {np.ceil(1 / tail - 1 - 1e-9):.0f}"
+        )
     if not (np.isfinite(draws).all() and np.isfinite(truth).all()):
         raise ValueError("draws: found values that are not finite, expected none in draws and truths")
     low, high = np.quantile(draws, (tail, 1 - tail), axis=1, method="weibull")
@@ -154,7 +159,7 @@ def coverage(truth: Any, draws: Any, level: float = 0.9, *, confidence: float = 
     return Coverage(estimate.value, estimate.low, estimate.high, int(held.sum()), held.size)
 
 
-def assign(draws: Float[Array, "n d"], modes: Float[Array, "k d"], precisions: Any = None) -> Int[Array, " n"]:
+def assign(draws: Float[Draws, "n d"], modes: Float[Draws, "k d"], precisions: Any = None) -> Int[Array, " n"]:
     """The mode that each draw belongs to: the nearest.
 
     Args:
@@ -167,12 +172,14 @@ def assign(draws: Float[Array, "n d"], modes: Float[Array, "k d"], precisions: A
     return jnp.argmin(jnp.einsum("nki,kij,nkj->nk", away, precisions, away), -1)
 
 
-def mode_weights(draws: Float[Array, "n d"], modes: Float[Array, "k d"], precisions: Any = None) -> Float[Array, " k"]:
+def mode_weights(draws: Float[Draws, "n d"], modes: Float[Draws, "k d"], precisions: Any = None) -> Float[Array, " k"]:
     """The share of draws at each of known modes, by `assign`. How sure it is says `latent.ess` of the indicators."""
     return jnp.mean(jax.nn.one_hot(assign(draws, modes, precisions), len(modes)), 0)
 
 
-def crps(draws: Float[Array, "n ..."], truth: Float[Array, "..."], *, fair: bool = False) -> Float[Array, "..."]:
+def crps(
+    draws: Float[Draws, "n *of_draws"], truth: Float[Draws, "*of_truth"], *, fair: bool = False
+) -> Float[Array, "..."]:
     """The continuous ranked probability score of draws, entry by entry: `E|X - y| - E|X - X'| / 2`, less is better.
 
     Of the draws' empirical law, by sorting, in n log n steps (Gneiting & Raftery 2007, JASA 102, equation 21).
@@ -187,12 +194,19 @@ def crps(draws: Float[Array, "n ..."], truth: Float[Array, "..."], *, fair: bool
     n = draws.shape[0]
     ordered = jnp.sort(draws, 0)
     # Around the truth, where a sum of large numbers of both signs would lose digits.
-    weights = (2 * jnp.arange(1, n + 1) - n - 1).astype(draws.dtype) / (n * (n - 1 if fair else n))
+    weights = (2 * jnp.arange(1, n + 1) - n - 1).astype(draws.dtype) / _pairs(n, fair)
     spread = jnp.tensordot(weights, ordered - truth, 1)
     return jnp.mean(jnp.abs(draws - truth), 0) - spread
 
 
-def energy_score(draws: Float[Array, "n d"], truth: Float[Array, " d"], *, fair: bool = False) -> Float[Array, ""]:
+def _pairs(n: int, fair: bool) -> float:
+    """Their number, as a float: an integer of n^2 is more than 32 bits hold."""
+    return float(n * (n - 1 if fair else n))
+
+
+def energy_score(
+    draws: Float[Draws, "n of_draws"], truth: Float[Draws, " of_truth"], *, fair: bool = False
+) -> Float[Array, ""]:
     """The energy score `E|X - y| - E|X - X'| / 2` with Euclidean norms, less is better; of d = 1 it is `crps`.
 
     It compares all pairs, a row at a time: n^2 d steps, n d memory. `fair` as in `crps`.
@@ -201,7 +215,7 @@ def energy_score(draws: Float[Array, "n d"], truth: Float[Array, " d"], *, fair:
         raise ValueError(f"draws: found shape {draws.shape}, expected (n, {truth.size}) as the truth")
     n = draws.shape[0]
     norms = lambda away: jnp.sqrt(jnp.sum(away**2, -1))
-    pairs = jnp.sum(lax.map(lambda x: jnp.sum(norms(draws - x)), draws)) / (n * (n - 1 if fair else n))
+    pairs = jnp.sum(lax.map(lambda x: jnp.sum(norms(draws - x)), draws)) / _pairs(n, fair)
     return jnp.mean(norms(draws - truth)) - 0.5 * pairs
 
 

@@ -1,4 +1,4 @@
-"""Signals with independent Laplace increments, seen linearly in Gaussian noise: the posterior by an exact Gibbs sampler.
+"""Signals of independent Laplace increments, seen linearly in Gaussian noise: the posterior by an exact Gibbs sampler.
 
 `x = cumsum(u)`, the increments u_k of density `exp(-|u| / b) / (2 b)`: piecewise flat signals with jumps. A Laplace
 variable is a Gaussian of random variance (Andrews & Mallows 1974): `u | tau ~ N(0, tau)` with tau exponential of mean
@@ -27,7 +27,7 @@ def sample(key: Any, n: int, d: int, scale: Any = 1.0) -> Float[Array, "n d"]:
 
 def posterior(
     key: Any,
-    matrix: Float[Array, "m d"],
+    matrix: Float[Array, "rows d"],
     y: Float[Array, " m"],
     noise_std: Any,
     scale: Any = 1.0,

@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians as priors: under a linear operator and Gaussian noise all that inference asks for is closed form.
+"""Mixtures of Gaussians as priors: under a linear operator and Gaussian noise all that is asked for is closed form.
 
 prior = mixture.Mixture(weights, means, covariances)
 after = mixture.posterior(prior, matrix, y, noise_std)     # a mixture again
@@ -97,7 +97,7 @@ def cdf(law: Mixture, x: Float[Array, "..."]) -> Float[Array, "..."]:
     return norm.cdf(z) @ law.weights
 
 
-def push(law: Mixture, matrix: Float[Array, "m d"], noise_std: Any = 0.0) -> Mixture:
+def push(law: Mixture, matrix: Float[Array, "rows columns"], noise_std: Any = 0.0) -> Mixture:
     """The law of `matrix x + noise_std xi`: a projection, or what is observed. `noise_std` is a scalar or (m,).
 
     Raises:
@@ -109,7 +109,7 @@ def push(law: Mixture, matrix: Float[Array, "m d"], noise_std: Any = 0.0) -> Mix
     return Mixture(law.weights, law.means @ matrix.T, spread)
 
 
-def posterior(prior: Mixture, matrix: Float[Array, "m d"], y: Float[Array, " m"], noise_std: Any) -> Mixture:
+def posterior(prior: Mixture, matrix: Float[Array, "rows columns"], y: Float[Array, " m"], noise_std: Any) -> Mixture:
     """The law of x given `y = matrix x + noise_std xi`, xi standard normal: Bayes' rule within and among components.
 
     Args:
@@ -137,7 +137,7 @@ def posterior(prior: Mixture, matrix: Float[Array, "m d"], y: Float[Array, " m"]
 
 
 def log_evidence(
-    prior: Mixture, matrix: Float[Array, "m d"], y: Float[Array, " m"], noise_std: Any
+    prior: Mixture, matrix: Float[Array, "rows columns"], y: Float[Array, " m"], noise_std: Any
 ) -> Float[Array, ""]:
     """log of the density of y, normalised. Arguments and errors as of `posterior`."""
     _observed(prior, matrix, y, noise_std)

@@ -1,9 +1,9 @@
 """Whether chains may be believed: R-hat and effective sample sizes, rank-normalised and split, and the gate on both.
 
 Vehtari, Gelman, Simpson, Carpenter & Buerkner 2021, "Rank-normalization, folding, and localization" (arXiv 1903.08008).
-The numbers are arviz's to rounding. (blackjax 1.7.1 has the same R-hat, but where chains are slow its effective size
-differs by up to some per cent.) The R-hat of 1992 is used nowhere: it sees neither a trend that chains share nor a chain
-of another scale.
+The numbers are arviz's to rounding. (blackjax 1.7.1 has the same R-hat, but where chains are slow its effective size is
+off by up to some per cent.) The R-hat of 1992 is used nowhere: it sees neither a trend that chains share nor a chain of
+another scale.
 """
 
 from collections.abc import Callable

@@ -43,7 +43,7 @@ def nuts(
         a trajectory ends it and shows as `divergent`.
 
     Raises:
-        ValueError: as `vrjax.inverse.latent.core.begin`; target outside (0, 1]; burn under 20; what `over_seeds` raises.
+        ValueError: as `vrjax.inverse.latent.core.begin`; target outside (0, 1]; burn under 20; as `over_seeds`.
         ImportError: blackjax is missing.
     """
     z0, start = begin(log_likelihood, z0, args, steps=steps, burn=burn, thin=thin, doublings=doublings)

@@ -1,4 +1,4 @@
-"""The preconditioned Crank-Nicolson sampler (Cotter, Roberts, Stuart & White 2013, Statistical Science 28, section 4)."""
+"""The preconditioned Crank-Nicolson sampler (Cotter, Roberts, Stuart & White 2013, Statistical Science 28)."""
 
 from functools import partial
 from typing import Any
