@@ -17,7 +17,7 @@ class Dense:
 
     def apply(self, x):
         seen = jnp.asarray(self.matrix, x.dtype) @ x
-        return seen if self.breaks is None else jnp.where(x[0] > self.breaks, jnp.nan, seen)
+        return seen if self.breaks is None else seen * jnp.where(x[0] > self.breaks, jnp.nan, 1.0)
 
     def adjoint(self, y):
         return jnp.asarray(self.matrix, y.dtype).T @ y

@@ -23,15 +23,16 @@ is `(r2 A A^T + noise2 I)^-1 y`, is used where it exists. `operator.apply` must 
 problems their steps may be far too long or too short. Hence:
 
 **The normalised step.** With `step="normalised"`, `dps`, `flowdps`, `flowchef` and `pnp_flow` move their data estimate
-x0_hat by the share `scale` of the exact Gaussian correction along their own gradient d: by `scale a d`, where a
-minimises `|y - A (x0_hat + a d)|^2 / (2 noise_std^2) + |a d|^2 / (2 r^2)`, A linearised at x0_hat and r^2 = t^2 / (t^2 +
-(1 - t)^2), the variance of x0 given x for data of unit variance. With one observed entry and d = A^T (y - A x0_hat),
-share 1 is the posterior mean of N(x0_hat, r^2 I). The step has no unit, depends on no length of d, and never
-overshoots.
+x0_hat by the share `scale` of the exact Gaussian correction along their own gradient d: by `scale a d`, where a is the
+number that minimises `|y - A (x0_hat + a d)|^2 / (2 noise_std^2) + |a d|^2 / (2 r^2)`, A linearised at x0_hat and
+`r^2 = t^2 / (t^2 + (1 - t)^2)`, the variance of x0 given x for data of unit variance. With one observed entry and
+`d = A^T (y - A x0_hat)`, share 1 is the posterior mean of N(x0_hat, r^2 I). The step has no unit, does not depend on
+the length of d, and never overshoots.
 
 **Finiteness** is a flag, never a replaced number: no method clips or fills. `Record(fn=guided.finite)` records it for a
 velocity or a solver, `guided.watch(operator, y)` the residual as well; samplers and `run` have it in
-`trajectory.stats["finite"]`. From the first step on at which anything was not finite it is False.
+`trajectory.stats["finite"]`. From the first step on at which anything that the method computed was not finite it is
+False, even where the state still is: no such run is a draw.
 """
 
 from typing import Any

@@ -62,12 +62,12 @@ def check(where: str, operator: Any, y: Any, noise_std: Any, *, linear: bool = F
         found = np.asarray(noise_std)
         if found.shape or not np.isfinite(found) or found <= 0:
             raise ValueError(f"{where}: noise_std must be one positive finite number, found {noise_std}")
-    y = jnp.asarray(y)
-    if not isinstance(y, Tracer) and y.is_fully_addressable:
+    # Asked before it becomes an array of this trace, which nobody can look into.
+    if not isinstance(y, Tracer) and getattr(y, "is_fully_addressable", True):
         bad = int(np.sum(~np.isfinite(np.asarray(y))))
         if bad:
-            raise ValueError(f"{where}: y must be finite, found {bad} of {y.size} entries that are not")
-    return y
+            raise ValueError(f"{where}: y must be finite, found {bad} of {np.size(y)} entries that are not")
+    return jnp.asarray(y)
 
 
 def choice(where: str, name: str, value: str, known: tuple[str, ...]) -> None:

@@ -188,7 +188,7 @@ def _step(evaluate, x, state, row, key, *, operator, y, noise_std, twist, thresh
 
     # The branch spares every other step a second gather of the states.
     x_next, ancestor, total = lax.cond(row["last"], end, lambda x_next, a: (x_next, a, total), x_next, ancestor)
-    fine = state["finite"] & all_finite(x_next, score, ess, log_twist)
+    fine = state["finite"] & all_finite(x_next, score, ess, pending, total)
     after = {"log_weight": log_weight_on, "pending": pending, "log_evidence": total, "finite": fine}
     extra = {
         "finite": fine,
