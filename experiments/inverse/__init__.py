@@ -1,0 +1,1 @@
+"""Generative priors in Bayesian inverse problems (arXiv 2601.17374)."""

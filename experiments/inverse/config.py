@@ -1,0 +1,135 @@
+"""Sizes of the inverse study; the values lie in `configs/inverse`, the defaults are the full run's.
+
+A *seed* is a group of independent data sets: seed k draws `repeats` of them at every size. Observations are fixed over
+sizes, repeats and seeds.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+from vrjax.study.sizes import Study
+
+SIZES = tuple(2**k for k in range(5, 13))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gaussian:
+    """Of the linear Gaussian problem."""
+
+    dimensions: tuple[int, ...] = (1, 2, 8, 32)
+    sizes: tuple[int, ...] = tuple(2**k for k in range(5, 15))
+    repeats: int = 32
+    observations: int = 3
+    noise_std: float = 0.3
+    directions: int = 256
+    """Of sliced distances."""
+    plan_dimensions: tuple[int, ...] = (2, 8)
+    """In which an affine generator is fitted by exact plans too, beside the moments."""
+    plan_size: int = 64
+    plan_latents: int = 512
+    plan_steps: int = 800
+    plan_longer: int = 4
+    """The fit that stands for the best one known has so many times the steps."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fit:
+    """A fit on the line: hidden layers, latent points, steps of Adam."""
+
+    widths: tuple[int, ...] = (24, 24)
+    latents: int = 512
+    steps: int = 800
+    restarts: int = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Line:
+    """Of rates on the line."""
+
+    sizes: tuple[int, ...] = SIZES
+    repeats: int = 6
+    y: tuple[float, ...] = (0.1, -0.8, 1.1)
+    """The sheet's observation and two draws of the prior predictive, rounded."""
+    noise_std: tuple[float, ...] = (0.4, 0.1)
+    fit: Fit = Fit()
+    large: Fit = Fit(widths=(48, 48), steps=2000)
+    large_from: int = 512
+    """Data sets of this size and above are fitted by `large`: at these the small fit's own error shows."""
+    nodes: int = 4096
+    """Points that stand for a generator's law."""
+    gap_repeats: int = 32
+    """Data sets of the density with a gap, at every size; nothing is fitted to them."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Width:
+    """Of approximation: the law itself is the data."""
+
+    widths: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
+    activations: tuple[str, ...] = ("relu", "tanh")
+    layers: int = 1
+    inits: int = 10
+    latents: int = 1024
+    steps: int = 4000
+    data: int = 1 << 16
+    """Quantiles that stand for the law."""
+    nodes: int = 8192
+    y: float = 0.1
+    noise_std: float = 0.4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Of the posterior's error where an observation is unlikely or sharp."""
+
+    size: int = 256
+    fit: Fit = Fit()
+    nodes: int = 8192
+    y: tuple[float, ...] = (-0.7, -0.35, 0.0, 0.4, 0.8, 1.2, 1.6, 1.95)
+    """From the bulk to the tail."""
+    noise_std: tuple[float, ...] = (1.0, 0.6, 0.36, 0.22, 0.13, 0.08, 0.05, 0.03)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counterexample:
+    """Of partial observation of an unbounded prior."""
+
+    far: tuple[float, ...] = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
+    """Where the tail begins."""
+    pairs: int = 32
+    """Of priors, at every distance."""
+    bulk: int = 24
+    tail: int = 6
+    power: float = 2.5
+    """The tail's mass is `far ** -power`: above 2, so that second moments are bounded."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Of random pairs of discrete measures on the line."""
+
+    pairs: int = 2000
+    atoms: int = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inverse(Study):
+    """What is measured, and how much."""
+
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("seeds", "seed")
+
+    seeds: tuple[int, ...]
+    gaussian: Gaussian = Gaussian()
+    line: Line = Line()
+    width: Width = Width()
+    evidence: Evidence = Evidence()
+    counterexample: Counterexample = Counterexample()
+    bounds: Bounds = Bounds()
+    resamples: int = 10_000
+    seed: int = 0
+    """Of all data sets."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"inverse: seeds is {self.seeds}, expected each once")
