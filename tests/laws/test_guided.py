@@ -33,14 +33,11 @@ def one(name, x, key, y, breaks, noise_std=NOISE, matrix=A):
 @functools.cache
 def program(name):
     """All seeds of a method as one program of its start, keys, observation and where the operator breaks."""
-    batched = jax.vmap(functools.partial(one, name), axis_name="seed", in_axes=(0, 0, None, None))
-    return jax.jit(lambda x, keys, y, breaks: jax.tree.leaves(batched(x, keys, y, breaks))), batched
+    return jax.jit(jax.vmap(functools.partial(one, name), axis_name="seed", in_axes=(0, 0, None, None)))
 
 
 def ran(name, breaks=np.inf, keys=KEYS) -> Trajectory:
-    fn, batched = program(name)
-    arguments = (X, keys, jnp.asarray(Y, jnp.float32), jnp.float32(breaks))
-    return jax.tree.unflatten(jax.tree.structure(jax.eval_shape(batched, *arguments)), fn(*arguments))
+    return program(name)(X, keys, jnp.asarray(Y, jnp.float32), jnp.float32(breaks))
 
 
 @pytest.mark.parametrize("name", guided.names())
