@@ -56,10 +56,10 @@ def test_ranks_are_uniform_for_an_exact_sampler_only(exact, narrow):
 
 
 def test_the_band_holds_uniform_ranks_as_often_as_it_says():
-    found = jax.random.randint(jax.random.key(2), (300, 60), 0, 20)
-    p = [calibrate.uniformity(jax.random.key(3), row, 19, trials=500).ecdf_p for row in found]
-    # 300 p-values: their share under .1 is within four standard errors of it, allowing for their steps
-    assert 0.03 < np.mean(np.array(p) < 0.1) < 0.17
+    found = jax.random.randint(jax.random.key(2), (100, 60), 0, 20)
+    p = [calibrate.uniformity(jax.random.key(3), row, 19, trials=200).ecdf_p for row in found]
+    # 100 p-values: their share under .1 is within three standard errors of it
+    assert 0.01 < np.mean(np.array(p) < 0.1) < 0.2
     with pytest.raises(ValueError, match="found: 60 ranks from"):
         calibrate.uniformity(jax.random.key(3), found[0], 10)
     with pytest.raises(ValueError, match="bins: found 3 for 20"):
@@ -111,7 +111,7 @@ def pairs(draws, truth, fair):
     return norm(draws - truth).mean() - 0.5 * among
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), shift=st.floats(-100, 100), fair=st.booleans())
 def test_scores_are_sums_over_pairs(seed, shift, fair):
     rng = np.random.default_rng(seed)

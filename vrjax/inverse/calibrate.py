@@ -18,7 +18,6 @@ from scipy import stats
 from vrjax.flow import words
 from vrjax.report import statistics
 
-
 Draws = Array | np.ndarray
 
 
@@ -156,7 +155,7 @@ def coverage(truth: Any, draws: Any, level: float = 0.9, *, confidence: float = 
     low, high = np.quantile(draws, (tail, 1 - tail), axis=1, method="weibull")
     held = (low <= truth) & (truth <= high)
     estimate = statistics.wilson(int(held.sum()), held.size, confidence)
-    return Coverage(estimate.value, estimate.low, estimate.high, int(held.sum()), held.size)
+    return Coverage(float(estimate.value), *estimate.interval, int(held.sum()), held.size)
 
 
 def assign(draws: Float[Draws, "n d"], modes: Float[Draws, "k d"], precisions: Any = None) -> Int[Array, " n"]:

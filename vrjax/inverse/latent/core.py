@@ -31,7 +31,7 @@ class Info(NamedTuple):
         finite: (C, K) whether every value of the log-likelihood that those steps saw was finite. Nothing is replaced:
             a proposal of value NaN or minus infinity is refused because the comparison fails. Minus infinity, a
             likelihood of zero, is lawful and is flagged too.
-        burn_finite: (C,) the same of the burn-in.
+        burn_finite: (C,) the same of all burn-in; of `nuts`, of the state after it.
         step_size: (C,) the step size of the kept rows: beta of `pcn`, epsilon of `nuts`.
         divergent: (C, K) of `nuts`: whether the energy error passed 1,000 in one of the steps.
         mode, covariance, gradient: of `laplace_slice`: the ellipse's centre (r,), its covariance (r, r), and the norm

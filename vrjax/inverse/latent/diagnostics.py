@@ -69,15 +69,18 @@ def gate(chain: Chain | Float[Array | np.ndarray, "chains k ..."], rhat: float =
     """
     blind = lambda why: Gate(False, float("nan"), float("nan"), why)
     z = chain.z if isinstance(chain, Chain) else chain
-    if isinstance(chain, Chain) and chain.info.tempering is not None:
-        power = np.asarray(chain.info.tempering)
-        if power.ndim != 2:
-            return blind("one run of particles that depend on each other: expected several runs, by vmap")
-        if (power[:, -1] < 1).any():
-            return blind(f"a power of the likelihood ended at {power[:, -1].min():.3g}, before 1: more steps")
-        z = z[:, :, -1]
-    if isinstance(chain, Chain) and not np.isfinite(np.asarray(chain.log_density)).all():
-        return blind("the log-density of some kept states is not finite")
+    if isinstance(chain, Chain):
+        if chain.info.tempering is not None:
+            power = np.asarray(chain.info.tempering)
+            if power.ndim != 2:
+                return blind("one run of particles that depend on each other: expected several runs, by vmap")
+            if (power[:, -1] < 1).any():
+                return blind(f"a power of the likelihood ended at {power[:, -1].min():.3g}, before 1: more steps")
+            z = z[:, :, -1]
+        elif np.ndim(z) != 3:
+            return blind(f"z of shape {np.shape(z)}: expected (chains, K, r), one posterior at a time")
+        if not np.isfinite(np.asarray(chain.log_density)).all():
+            return blind("the log-density of some kept states is not finite")
     if np.ndim(z) < 2 or z.shape[0] < 2 or z.shape[1] < 4:
         return blind(f"draws of shape {np.shape(z)}: expected at least 2 chains of 4 rows")
     spread = np.ravel(np.asarray(_each(_rhat, z)))

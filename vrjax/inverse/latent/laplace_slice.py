@@ -65,11 +65,12 @@ def laplace(
 
     def curvature(z):
         gradient = jax.grad(height)(z)
-        if residual is None:
+        whitened = residual
+        if whitened is None:
             scales, axes = jnp.linalg.eigh(jax.hessian(height)(z))
             return gradient, (axes * jnp.maximum(jnp.abs(scales), FLOOR)) @ axes.T
-        wide = jax.eval_shape(residual, z, *args).size >= z.size
-        jacobian = (jax.jacfwd if wide else jax.jacrev)(lambda z: residual(z, *args).reshape(-1))(z)
+        flat = lambda z: jnp.reshape(whitened(z, *args), -1)
+        jacobian = (jax.jacfwd if jax.eval_shape(flat, z).size >= z.size else jax.jacrev)(flat)(z)
         return gradient, jacobian.T @ jacobian + jnp.eye(z.size, dtype=z.dtype)
 
     def descend(carry, _):

@@ -61,13 +61,15 @@ def _run(key, z0, start, args, target, *, log_likelihood, steps, burn, thin, den
     import blackjax
     from blackjax.adaptation.base import get_filter_adapt_info_fn
 
+    sampler: Any = blackjax.nuts  # its declared types are those of any sampler
+
     def one(key, z, value, rest):
         args, target = rest
         value_at = scalar(log_likelihood, args)
         density = lambda z: value_at(z) - 0.5 * jnp.sum(z**2)
         first, later = jax.random.split(key)
-        warm_up = blackjax.window_adaptation(
-            blackjax.nuts,
+        warm_up: Any = blackjax.window_adaptation(
+            sampler,
             density,
             is_mass_matrix_diagonal=not dense,
             target_acceptance_rate=target,
@@ -75,7 +77,7 @@ def _run(key, z0, start, args, target, *, log_likelihood, steps, burn, thin, den
             max_num_doublings=doublings,
         )
         (state, found), _ = warm_up.run(first, z, burn)
-        kernel = blackjax.nuts(density, **found)
+        kernel = sampler(density, **found)
 
         def step(key, state, tuning):
             state, info = kernel.step(key, state)

@@ -84,7 +84,7 @@ def _run(key, z0, start, args, numbers, *, log_likelihood, steps, burn, thin, ad
         size = jax.nn.sigmoid if adapt else (lambda tuning: tuning)
 
         def step(key, state, tuning):
-            z, value, moved, finite = move(key, *state, value_at, size(tuning))
+            z, value, moved, finite = move(key, state[0], state[1], value_at, size(tuning))
             return (z, value), Seen(moved.astype(z.dtype), jnp.ones((), jnp.int32), finite)
 
         def learn(tuning, seen, t):
