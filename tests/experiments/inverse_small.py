@@ -20,7 +20,7 @@ STUDY = config.Inverse(
         plan_longer=2,
     ),
     line=config.Line(
-        sizes=(8, 16), repeats=2, fit=FIT, large=FIT, nodes=16, gap_repeats=3, y=(0.1, 0.9), noise_std=(0.4,)
+        sizes=(16,), repeats=2, fit=FIT, large=FIT, nodes=16, gap_repeats=3, y=(0.1, 0.9), noise_std=(0.4,)
     ),
     width=config.Width(widths=(2, 3), activations=("relu",), inits=3, latents=16, steps=4, data=256, nodes=16),
     evidence=config.Evidence(size=16, fit=FIT, nodes=16, y=(0.1, 0.9), noise_std=(0.4,), places=21),
