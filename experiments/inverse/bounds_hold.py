@@ -13,7 +13,8 @@ from vrjax.inverse import bounds
 from vrjax.study.tables import Bench, Tables
 
 KEPT = ("w1_prior", "w2_prior", "w1_posterior", "evidence", "t1", "t3")
-SHARPEST, WIDEST = 0.03, 3.0
+SHARPEST, WIDEST = 0.03, 3.0  # of the noise
+SMALL, LARGE = 0.1, 2.0  # of the spread of the points: both bounds are met where the noise is wide beside it
 
 
 def measure(study: Inverse, here: Bench, seed: int) -> Tables:
@@ -37,8 +38,8 @@ def compared(key: Any, atoms: int) -> dict[str, Any]:
     """A pair of measures of two to `atoms` points. Half of the second ones are the first moved a little, for which the
     bound is sharpest; the observation lies near a point that has mass, so that its evidence is no rounding."""
     places, weigh, held, how, see, noise = jax.random.split(key, 6)
-    x, other = jax.random.normal(places, (2, atoms))
-    near, moved = jax.random.uniform(how, (2,))
+    near, moved, spread = jax.random.uniform(how, (3,))
+    x, other = SMALL * (LARGE / SMALL) ** spread * jax.random.normal(places, (2, atoms))
     x_hat = jnp.where(near < 0.5, x + 10.0 ** (-3 * moved) * other, other)
     a, a_hat = jax.random.exponential(weigh, (2, atoms)) * jnp.pad(
         jax.random.bernoulli(held, 0.6, (2, atoms - 2)), ((0, 0), (2, 0)), constant_values=True

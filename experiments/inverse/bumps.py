@@ -38,9 +38,7 @@ def mixture(gap: bool = False) -> Bumps:
     """The study's law, as NumPy: two bumps and a constant on [-2, 2], or with a gap on [-2, -1/2] and [1/2, 2]."""
     std = np.array([0.25, 0.35])
     low, high = ([-2.0, 0.5], [-0.5, 2.0]) if gap else ([-2.0], [2.0])
-    return Bumps(
-        np.array([0.6, 0.4]) / std, np.array([-0.7, 0.8]), std, np.array(0.02), np.array(low), np.array(high)
-    )
+    return Bumps(np.array([0.6, 0.4]) / std, np.array([-0.7, 0.8]), std, np.array(0.02), np.array(low), np.array(high))
 
 
 def density(law: Bumps, t: Float[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
@@ -115,21 +113,23 @@ def wasserstein(
     """
     order = jnp.argsort(points)
     x, level = jnp.asarray(points)[order], jnp.minimum(jnp.cumsum(jnp.asarray(weights)[order]), 1.0)[:-1]
+    bottom, top = jnp.asarray(law.low)[:1], jnp.asarray(law.high)[-1:]
     cut = quantile(law, level)
-    edges = jnp.concatenate([jnp.asarray(law.low)[:1], cut, jnp.asarray(law.high)[-1:]])
-    mass, first, second = (jnp.diff(item) for item in moments(law, edges))
-    w2 = jnp.sqrt(jnp.maximum(jnp.sum(second - 2 * x * first + x**2 * mass), 0.0))
-
-    def area(t):
-        """The integral of the law's distribution function up to t."""
-        mass, first, _ = moments(law, t)
-        return t * mass - first
-
-    meets = jnp.clip(cut, x[:-1], x[1:])
-    left = level * (meets - x[:-1]) - (area(meets) - area(x[:-1]))
-    right = (area(x[1:]) - area(meets)) - level * (x[1:] - meets)
-    top = jnp.maximum(x[-1], jnp.asarray(law.high)[-1])
-    outside = area(x[0]) + (top - x[-1]) - (area(top) - area(x[-1]))
+    edges = jnp.concatenate([bottom, cut, top])
+    # Where either distribution function has a kink, in order: below level, the points, where the two meet, above.
+    end = jnp.maximum(x[-1:], top)
+    kinks = jnp.concatenate([edges, x, jnp.clip(cut, x[:-1], x[1:]), end])
+    mass, first, second = moments(law, kinks)  # once: a program of many moments is long to compile
+    inner = slice(0, len(edges))
+    share, mean, square = (jnp.diff(item[inner]) for item in (mass, first, second))
+    w2 = jnp.sqrt(jnp.maximum(jnp.sum(square - 2 * x * mean + x**2 * share), 0.0))
+    # The integral of the law's distribution function up to t is t F(t) - E[X; X < t].
+    area = kinks * mass - first
+    at_x, at_meets, at_end = jnp.split(area[len(edges) :], [len(x), 2 * len(x) - 1])
+    meets = kinks[len(edges) + len(x) : -1]
+    left = level * (meets - x[:-1]) - (at_meets - at_x[:-1])
+    right = (at_x[1:] - at_meets) - level * (x[1:] - meets)
+    outside = at_x[0] + (end[0] - x[-1]) - (at_end[0] - at_x[-1])
     return jnp.sum(left + right) + outside, w2
 
 

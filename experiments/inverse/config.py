@@ -56,7 +56,7 @@ class Line:
     large_from: int = 512
     """Data sets of this size and above are fitted by `large`: at these the small fit's own error shows."""
     nodes: int = 4096
-    """Points that stand for a generator's law."""
+    """Points of the latent whose images stand for a generator's law."""
     gap_repeats: int = 32
     """Data sets of the density with a gap, at every size; nothing is fitted to them."""
 
@@ -87,6 +87,8 @@ class Evidence:
     nodes: int = 8192
     y: tuple[float, ...] = (-0.7, -0.35, 0.0, 0.4, 0.8, 1.2, 1.6, 1.95)
     """From the bulk to the tail."""
+    places: int = 2001
+    """Where mass is moved for the worst prior."""
     noise_std: tuple[float, ...] = (1.0, 0.6, 0.36, 0.22, 0.13, 0.08, 0.05, 0.03)
 
 

@@ -2,8 +2,8 @@
 
 The truth is `bumps.mixture`; y = x + noise. Two priors are made of each data set: the empirical measure of its points,
 and the law of a network fitted in Wasserstein-2. W1 and W2 of the priors and W1 of the posteriors are exact against the
-densities; a fitted law is stood for by its images of a normal's quantiles, and `floor` says what so many of the true
-quantiles give. Of the density with a gap only the empirical measure is taken.
+densities; a fitted law is stood for by its images of so many points of the latent (`nodes`), and `floor` says what the
+true map's images of them give. Of the density with a gap only the empirical measure is taken.
 """
 
 from typing import Any
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
+from scipy.special import ndtr, ndtri
 
 from experiments.inverse import bumps, names
 from experiments.inverse.bumps import Bumps
@@ -22,6 +23,7 @@ from vrjax.study.tables import Bench, Tables
 
 FITTED = ("train_w2", "optimisation_gap", "approximation", "fresh_w2")
 """What is kept of a fit's report."""
+WIDER = 2.0
 
 
 def measure(study: Inverse, here: Bench, seed: int) -> Tables:
@@ -53,12 +55,13 @@ def _measure(study: Inverse, here: Bench, seed: int) -> Tables:
         for size in sizes:
             keys = data_sets(study, names.LINE, seed, size, max(line.repeats, line.gap_repeats))
             data = drawn(keys[: line.repeats], bumps.mixture(), size)
-            keep(names.EMPIRICAL, errors(bumps.mixture(), data, y, noise_std))
+            keep(names.EMPIRICAL, errors(bumps.mixture(), data, equal(size), y, noise_std))
             how = line.large if size >= line.large_from else line.fit
             points, reports = fitted(keys[: line.repeats], data, how, line.nodes)
-            keep(names.GENERATOR, errors(bumps.mixture(), points, y, noise_std) | reports)
+            keep(names.GENERATOR, errors(bumps.mixture(), points, nodes(line.nodes)[1], y, noise_std) | reports)
             law = bumps.mixture(gap=True)
-            keep(f"gap {names.EMPIRICAL}", errors(law, drawn(keys[: line.gap_repeats], law, size), y, noise_std))
+            data = drawn(keys[: line.gap_repeats], law, size)
+            keep(f"gap {names.EMPIRICAL}", errors(law, data, equal(size), y, noise_std))
             tick(1)
     out |= {name: np.stack(values) for name, values in rows.items()}
     out["evidence"] = evidence(bumps.mixture(), y, noise_std)
@@ -82,27 +85,33 @@ def drawn(keys: Key[Array, " r"], law: Bumps, size: int) -> Float[np.ndarray, "r
 def errors(
     law: Bumps,
     points: Float[np.ndarray, "r n"],
+    weights: Float[np.ndarray, " n"],
     y: Float[np.ndarray, " k"],
     noise_std: Float[np.ndarray, " k"],
 ) -> dict[str, np.ndarray]:
-    """Errors of equally weighted measures as priors of a law, and of their posteriors.
+    """Errors of discrete measures as priors of a law, and of their posteriors.
+
+    Args:
+        law: the true prior.
+        points: of r measures of the same weights, which sum to 1.
+        y, noise_std: of k observations.
 
     Returns:
         `prior w1`, `prior w2` (r,), `posterior w1`, `constant` (r, k): see `measure`.
     """
     with exact():
-        found = _errors(law, np.asarray(points, np.float64), y, noise_std)
+        found = _errors(law, np.asarray(points, np.float64), weights, y, noise_std)
         return {name: np.asarray(value) for name, value in found.items()}
 
 
 def floors(
-    law: Bumps, nodes: int, y: Float[np.ndarray, " k"], noise_std: Float[np.ndarray, " k"]
+    law: Bumps, number: int, y: Float[np.ndarray, " k"], noise_std: Float[np.ndarray, " k"]
 ) -> dict[str, np.ndarray]:
-    """What a generator without error would show, of whose law so many points are taken: `prior w1` (), `posterior w1`
-    (k,)."""
+    """What the true map would show at so many nodes: `prior w1` (), `posterior w1` (k,)."""
+    z, weights = nodes(number)
     with exact():
-        levels = (np.arange(nodes) + 0.5) / nodes
-        found = errors(law, np.asarray(bumps.quantile(law, levels))[None], y, noise_std)
+        points = np.asarray(bumps.quantile(law, ndtr(z)))[None]
+    found = errors(law, points, weights, y, noise_std)
     return {name: found[name][0] for name in ("prior w1", "posterior w1")}
 
 
@@ -114,9 +123,9 @@ def evidence(law: Bumps, y: Float[np.ndarray, " k"], noise_std: Float[np.ndarray
 
 
 def fitted(
-    keys: Key[Array, " r"], data: Float[np.ndarray, "r n"], how: Fit, nodes: int
+    keys: Key[Array, " r"], data: Float[np.ndarray, "r n"], how: Fit, number: int
 ) -> tuple[Float[np.ndarray, "r m"], dict[str, np.ndarray]]:
-    """Generators fitted to data sets: `nodes` equally likely points of each law, and `FITTED` of the reports (r,)."""
+    """Generators fitted to data sets: their images of so many `nodes`, and `FITTED` of the reports (r,)."""
     generator = generators.mlp(1, widths=how.widths)
     points, reports = [], []
     for key, one in zip(keys, data, strict=True):
@@ -129,31 +138,42 @@ def fitted(
             steps=how.steps,
             restarts=how.restarts,
         )
-        points.append(pushed(generator, params, nodes))
+        points.append(pushed(generator, params, number))
         reports.append([getattr(report, name) for name in FITTED])
     return np.stack(points), dict(zip(FITTED, np.asarray(reports, np.float64).T, strict=True))
 
 
-def pushed(generator: generators.Generator, params: Any, nodes: int) -> Float[np.ndarray, " m"]:
-    """Images of the normal's quantiles: a generator's law as equally likely points, in order."""
-    z = jnp.asarray(generators.midpoints(nodes), jnp.float32)
-    return np.sort(np.asarray(generators.push(generator, params, z), np.float64)[:, 0])
+def equal(number: int) -> Float[np.ndarray, " n"]:
+    """Weights of a measure of data."""
+    return np.full(number, 1.0 / number)
+
+
+def nodes(number: int) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    """Points of the latent N(0, 1) in order, and the masses of their cells, which are of equal mass under a normal
+    twice as wide: the tails are where an unlikely observation looks."""
+    cuts = WIDER * ndtri(np.arange(number + 1) / number)
+    weights = np.diff(ndtr(cuts))
+    return ndtri(np.clip(0.5 * (ndtr(cuts[1:]) + ndtr(cuts[:-1])), 1e-300, 1 - 1e-16)), weights / weights.sum()
+
+
+def pushed(generator: generators.Generator, params: Any, number: int) -> Float[np.ndarray, " m"]:
+    """A generator's images of `nodes`, in their order."""
+    z = jnp.asarray(nodes(number)[0][:, None], jnp.float32)
+    return np.asarray(generators.push(generator, params, z), np.float64)[:, 0]
 
 
 @jax.jit
-def _errors(law: Bumps, points: Any, y: Any, noise_std: Any) -> dict[str, Any]:
-    equal = jnp.full(points.shape[1:], 1.0 / points.shape[1])
-
+def _errors(law: Bumps, points: Any, prior: Any, y: Any, noise_std: Any) -> dict[str, Any]:
     def after(x: Any, y: Any, noise: Any) -> tuple[Any, Any]:
         updated = bumps.posterior(law, y, noise)
-        weights = bounds.posterior(bounds.gaussian_log_likelihood(x, y, noise))
+        weights = bounds.posterior(bounds.gaussian_log_likelihood(x, y, noise), prior)
         across = jnp.maximum(jnp.max(x), law.high[-1]) - jnp.minimum(jnp.min(x), law.low[0])
         z = bumps.total(updated) / bumps.total(law)
         constant = bounds.t1_constant(z, bounds.likelihood_lipschitz(noise), across)
         return bumps.wasserstein(updated, x, weights)[0], constant
 
     def one(x: Any) -> dict[str, Any]:
-        w1, w2 = bumps.wasserstein(law, x, equal)
+        w1, w2 = bumps.wasserstein(law, x, prior)
         posterior, constant = jax.vmap(after, (None, 0, 0))(x, y, noise_std)
         return {"prior w1": w1, "prior w2": w2, "posterior w1": posterior, "constant": constant}
 

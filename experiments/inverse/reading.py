@@ -32,9 +32,7 @@ def slope(sizes: Float[np.ndarray, " n"], errors: Float[np.ndarray, "n r"]) -> f
     return float(y[0] @ x / (x @ x))
 
 
-def difference(
-    sizes: Float[np.ndarray, " n"], one: Float[np.ndarray, "n r"], other: Float[np.ndarray, "n r"]
-) -> float:
+def difference(sizes: Float[np.ndarray, " n"], one: Float[np.ndarray, "n r"], other: Float[np.ndarray, "n r"]) -> float:
     """`slope` of one less that of another, of the same data sets. Errors as in `slope`."""
     return slope(sizes, one) - slope(sizes, other)
 

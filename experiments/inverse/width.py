@@ -19,8 +19,8 @@ def measure(study: Inverse, here: Bench, seed: int) -> Tables:
 
     Returns:
         `widths` (w,); of each activation a, width and init i: `prior w1`, `prior w2`, `posterior w1`, `constant` (of
-        T1), `train w2`, `fresh w2` (a, w, i); `evidence` (); `floor prior w1`, `floor posterior w1` (), of as many
-        true quantiles as a law is stood for by.
+        T1), `train w2`, `fresh w2` (a, w, i); `evidence` (); `floor prior w1`, `floor posterior w1` (), of the
+        true map's images in place of a network's.
     """
     return here.part(names.part(seed, names.WIDTH), lambda: _measure(study, here, seed))
 
@@ -49,7 +49,10 @@ def _measure(study: Inverse, here: Bench, seed: int) -> Tables:
             points[a, w, i] = line.pushed(generator, params, sizes.nodes)
             train[a, w, i], fresh[a, w, i] = report.train_w2, report.fresh_w2
             tick(1)
-    found = [line.errors(bumps.mixture(), some, y, noise_std) for some in points.reshape(-1, *points.shape[2:])]
+    weights = line.nodes(sizes.nodes)[1]
+    found = [
+        line.errors(bumps.mixture(), some, weights, y, noise_std) for some in points.reshape(-1, *points.shape[2:])
+    ]
     out = {name: np.stack([one[name] for one in found]).reshape(shape) for name in found[0]}
     out |= {"widths": np.asarray(sizes.widths), "train w2": train, "fresh w2": fresh}
     out["evidence"] = line.evidence(bumps.mixture(), y, noise_std)[0]
