@@ -85,7 +85,7 @@ def likelihood_lipschitz(
         values = jnp.linalg.eigvalsh(jnp.asarray(noise_cov, checks.precision(noise_cov)))
         _positive(what, "the eigenvalues of noise_cov", values)
         least = jnp.sqrt(values[0])
-    return forward_lipschitz * math.exp(-0.5) / least
+    return jnp.asarray(forward_lipschitz * math.exp(-0.5) / least)
 
 
 def evidence(
@@ -99,8 +99,8 @@ def log_evidence(
     log_likelihood: Float[Array | np.ndarray, " n"], a: Float[Array | np.ndarray, " n"] | None = None
 ) -> Float[Array, ""]:
     """log Z, where Z itself may be too small for a number."""
-    log_likelihood, a = _measure("log_evidence", log_likelihood, a)
-    return logsumexp(log_likelihood, b=a)
+    log, mass = _measure("log_evidence", log_likelihood, a)
+    return logsumexp(log, b=mass)
 
 
 def posterior(
@@ -115,10 +115,10 @@ def posterior(
     Raises:
         ValueError: shapes that do not fit, NaN or +inf, negative weights, or no point that is possible.
     """
-    log_likelihood, a = _measure("posterior", log_likelihood, a)
+    log, mass = _measure("posterior", log_likelihood, a)
     # A point without weight may be far likelier than all that have some: its exponential is not taken.
-    log_likelihood = jnp.where(a > 0, log_likelihood, -jnp.inf)
-    return jnp.exp(log_likelihood - logsumexp(log_likelihood, b=a)) * a
+    log = jnp.where(mass > 0, log, -jnp.inf)
+    return jnp.exp(log - logsumexp(log, b=mass)) * mass
 
 
 def t1_constant(z: Number, lipschitz: Number, diameter: Number) -> Float[Array, ""]:

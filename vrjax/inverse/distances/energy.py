@@ -1,7 +1,9 @@
 """The energy distance, squared: 2 E|X - Y| - E|X - X'| - E|Y - Y'|. Pure JAX."""
 
+import functools
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -49,21 +51,25 @@ def energy(
         if unbiased and len(points) < 2:
             raise ValueError(f"energy: {name} must be two points or more where unbiased, found {len(points)}")
     dtype = checks.precision(x, y)
-    x, y = jnp.asarray(x, dtype), jnp.asarray(y, dtype)
-    a, b = checks.full(a, len(x), dtype), checks.full(b, len(y), dtype)
+    return _energy(jnp.asarray(x, dtype), jnp.asarray(y, dtype), a, b, unbiased)
+
+
+@functools.partial(jax.jit, static_argnames="unbiased")
+def _energy(x: Any, y: Any, a: Any, b: Any, unbiased: bool) -> Any:
+    p, q = checks.full(a, len(x), x.dtype), checks.full(b, len(y), x.dtype)
     if x.shape[1] == 1:
-        gap, width = line.between(x[:, 0], y[:, 0], a, b)
+        gap, width = line.between(x[:, 0], y[:, 0], p, q)
         value = 2.0 * jnp.sum(gap**2 * width)
         if not unbiased:
             return value
-        within = [_within_line(p[:, 0], w) for p, w in ((x, a), (y, b))]
+        within = [_within_line(x[:, 0], p), _within_line(y[:, 0], q)]
     else:
-        within = [_mean_distance(p, p, w, w) for p, w in ((x, a), (y, b))]
-        value = 2.0 * _mean_distance(x, y, a, b) - within[0] - within[1]
+        within = [_mean_distance(x, x, p, p), _mean_distance(y, y, q, q)]
+        value = 2.0 * _mean_distance(x, y, p, q) - within[0] - within[1]
         if not unbiased:
             return jnp.maximum(value, 0.0)
     # From V to U: a self term over all pairs is 1 - sum of squared weights times one over different points.
-    for term, weight in zip(within, (a, b), strict=True):
+    for term, weight in zip(within, (p, q), strict=True):
         same = jnp.sum(weight**2)
         value = value - term * same / (1.0 - same)
     return value

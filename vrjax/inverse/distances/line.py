@@ -8,6 +8,7 @@ as fast as the quantile function is smooth.
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -23,6 +24,7 @@ def root(square: Any) -> Any:
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
+@jax.jit
 def w1(x: Any, y: Any, a: Any, b: Any) -> Any:
     """W1 of measures on the line, the area between their distribution functions; points (n,), (m,), weights or None."""
     if a is None and b is None and len(x) == len(y):
@@ -39,6 +41,7 @@ def between(x: Any, y: Any, a: Any, b: Any) -> tuple[Any, Any]:
     return jnp.cumsum(steps[order])[:-1], jnp.diff(both[order])
 
 
+@jax.jit
 def w2(x: Any, y: Any, a: Any, b: Any) -> Any:
     """W2 of measures on the line, the L2 distance of their quantile functions."""
     if a is None and b is None and len(x) == len(y):

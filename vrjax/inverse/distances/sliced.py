@@ -46,7 +46,12 @@ def sliced_w1(
     x, y, a, b = checks.pair("sliced_w1", x, y, a, b)
     dtype = checks.precision(x, y)
     unit = unit_rows("sliced_w1", directions, x.shape[1], dtype)
-    px, py = (jnp.matmul(unit, jnp.asarray(p, dtype).T, precision="highest") for p in (x, y))
+    return _mean(jnp.asarray(x, dtype), jnp.asarray(y, dtype), unit, a, b)
+
+
+@jax.jit
+def _mean(x: Any, y: Any, unit: Any, a: Any, b: Any) -> Any:
+    px, py = (jnp.matmul(unit, points.T, precision="highest") for points in (x, y))
     return jnp.mean(jax.vmap(lambda u, v: line.w1(u, v, a, b))(px, py))
 
 

@@ -27,11 +27,11 @@ def latents(key: Any, number: int, generator: Any) -> np.ndarray:
 
 def run(generator: Any, params: Any, data: np.ndarray, z: np.ndarray, options: modes.Options) -> modes.Outcome:
     """All rounds of one start. The parameters of the round with the least exact W2 are kept."""
-    z = jnp.asarray(z, jnp.float32)
+    fixed = jnp.asarray(z, jnp.float32)
     unit, rounds = modes.spread(data), -(-options.steps // options.inner)
     state, curve, kept = modes.ADAM.init(params), [], params
     for index in range(rounds + 1):
-        made = np.asarray(core.push(generator, params, z), np.float64)
+        made = np.asarray(core.push(generator, params, fixed), np.float64)
         if not np.isfinite(made).all():  # `fit` tells it
             return modes.Outcome(params, np.asarray(curve + [np.nan] * (rounds + 1 - index)))
         found = distances.transport(made, data)
@@ -40,7 +40,8 @@ def run(generator: Any, params: Any, data: np.ndarray, z: np.ndarray, options: m
             kept = params
         if index < rounds:
             wanted = jnp.asarray(len(z) * found.plan @ data, jnp.float32)
-            params, state = scan(generator, options.inner, params, state, z, wanted, options.rate, unit, index, rounds)
+            numbers = (fixed, wanted, options.rate, unit, index, rounds)
+            params, state = scan(generator, options.inner, params, state, *numbers)
     return modes.Outcome(kept, np.asarray(curve))
 
 
