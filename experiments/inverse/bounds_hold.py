@@ -46,6 +46,6 @@ def compared(key: Any, atoms: int) -> dict[str, Any]:
     )
     width = SHARPEST * (WIDEST / SHARPEST) ** jax.random.uniform(noise)
     y = x[0] + 1.5 * width * jax.random.normal(see)
-    likelihoods = (bounds.gaussian_log_likelihood(points, y, width) for points in (x, x_hat))
-    found = bounds.compare(x, x_hat, *likelihoods, bounds.likelihood_lipschitz(width), a=a, a_hat=a_hat)
+    likelihood, hat = (bounds.gaussian_log_likelihood(points, y, width) for points in (x, x_hat))
+    found = bounds.compare(x, x_hat, likelihood, hat, bounds.likelihood_lipschitz(width), a=a, a_hat=a_hat)
     return {name: getattr(found, name) for name in KEPT} | {"noise_std": width}

@@ -84,7 +84,7 @@ class Evidence:
 
     size: int = 256
     fit: Fit = Fit()
-    nodes: int = 8192
+    nodes: int = 32768
     y: tuple[float, ...] = (-0.7, -0.35, 0.0, 0.4, 0.8, 1.2, 1.6, 1.95)
     """From the bulk to the tail."""
     places: int = 2001

@@ -74,5 +74,5 @@ def pair(key: Any, far: float, sizes: Counterexample) -> dict[str, Any]:
 
 def compared(x: np.ndarray, x_hat: np.ndarray, a: np.ndarray, y: float, noise_std: float) -> bounds.Comparison:
     """Both priors and their posteriors, x1 being observed."""
-    likelihoods = (bounds.gaussian_log_likelihood(points[:, 0], y, noise_std) for points in (x, x_hat))
-    return bounds.compare(x, x_hat, *likelihoods, bounds.likelihood_lipschitz(noise_std), a=a, a_hat=a)
+    likelihood, hat = (bounds.gaussian_log_likelihood(points[:, 0], y, noise_std) for points in (x, x_hat))
+    return bounds.compare(x, x_hat, likelihood, hat, bounds.likelihood_lipschitz(noise_std), a=a, a_hat=a)

@@ -151,19 +151,23 @@ def _moments(keys: Any, root: Any, size: int) -> tuple[Any, Any]:
 
 @jax.jit
 def _compared(one: Any, mean: Any, cov: Any) -> dict[str, Any]:
-    true = jnp.zeros(mean.shape[1:]), one["root"] @ one["root"].T
-    sliced = lambda a, b: distances.gaussian_sliced_w1(*a, *b, one["directions"])
+    centre, true = jnp.zeros(mean.shape[1:]), one["root"] @ one["root"].T
 
-    def of(prior: Any) -> dict[str, Any]:
+    def apart(a: Any, b: Any) -> tuple[Any, Any]:
+        return (
+            distances.bures(a[0], a[1], b[0], b[1]),
+            distances.gaussian_sliced_w1(a[0], a[1], b[0], b[1], one["directions"]),
+        )
+
+    def of(mean: Any, cov: Any) -> dict[str, Any]:
         def after(y: Any) -> tuple[Any, Any]:
-            both = [posterior(*law, one["forward"], one["noise_std"], y) for law in (true, prior)]
-            return distances.bures(*both[0], *both[1]), sliced(*both)
+            seen = one["forward"], one["noise_std"], y
+            return apart(posterior(centre, true, *seen), posterior(mean, cov, *seen))
 
-        w2, w1 = jax.vmap(after)(one["y"])
-        before = distances.bures(*true, *prior), sliced(true, prior)
-        return dict(zip(DISTANCES, (*before, w2, w1), strict=True))
+        before = apart((centre, true), (mean, cov))
+        return dict(zip(DISTANCES, (*before, *jax.vmap(after)(one["y"])), strict=True))
 
-    return jax.vmap(of)((mean, cov))
+    return jax.vmap(of)(mean, cov)
 
 
 def posterior(mean: Any, cov: Any, forward: Any, noise_std: Any, y: Any) -> tuple[Any, Any]:

@@ -24,6 +24,7 @@ from vrjax.study.tables import Bench, Tables
 FITTED = ("train_w2", "optimisation_gap", "approximation", "fresh_w2")
 """What is kept of a fit's report."""
 WIDER = 2.0
+BLOCK = 8  # observations in one call of a program, which bounds its memory
 
 
 def measure(study: Inverse, here: Bench, seed: int) -> Tables:
@@ -99,9 +100,13 @@ def errors(
     Returns:
         `prior w1`, `prior w2` (r,), `posterior w1`, `constant` (r, k): see `measure`.
     """
+    points, found = np.asarray(points, np.float64), []
     with exact():
-        found = _errors(law, np.asarray(points, np.float64), weights, y, noise_std)
-        return {name: np.asarray(value) for name, value in found.items()}
+        for start in range(0, len(y), BLOCK):
+            some = slice(start, start + BLOCK)
+            found.append(jax.tree.map(np.asarray, _errors(law, points, weights, y[some], noise_std[some])))
+    many = ("posterior w1", "constant")
+    return found[0] | {name: np.concatenate([one[name] for one in found], -1) for name in many}
 
 
 def floors(

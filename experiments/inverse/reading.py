@@ -104,7 +104,7 @@ def tightness(found: Float[np.ndarray, "..."], bound: Float[np.ndarray, "..."]) 
 
 def spearman(one: Float[np.ndarray, " k"], other: Float[np.ndarray, " k"]) -> float:
     """Rank correlation."""
-    return float(stats.spearmanr(one, other).statistic)
+    return float(np.corrcoef(stats.rankdata(one), stats.rankdata(other))[0, 1])
 
 
 def best(train: Float[np.ndarray, "... i"], errors: Float[np.ndarray, "... i"]) -> Float[np.ndarray, "..."]:
