@@ -34,7 +34,7 @@ NOT_IMPORTED = {
     "basedpyright",
     "transformers",
 }
-NAMES = {"pillow": "PIL", "orbax-checkpoint": "orbax"}
+NAMES = {"pillow": "PIL", "orbax-checkpoint": "orbax", "ott-jax": "ott", "POT": "ot"}
 
 
 @functools.cache
