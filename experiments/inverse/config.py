@@ -47,7 +47,10 @@ class Line:
     """Of rates on the line."""
 
     sizes: tuple[int, ...] = SIZES
-    repeats: int = 6
+    repeats: int = 32
+    """Data sets of every size; those of the density with a gap come from the same uniform numbers."""
+    fits: int = 6
+    """To so many of them a generator is fitted."""
     y: tuple[float, ...] = (0.1, -0.8, 1.1)
     """The sheet's observation and two draws of the prior predictive, rounded."""
     noise_std: tuple[float, ...] = (0.4, 0.1)
@@ -57,8 +60,6 @@ class Line:
     """Data sets of this size and above are fitted by `large`: at these the small fit's own error shows."""
     nodes: int = 4096
     """Points of the latent whose images stand for a generator's law."""
-    gap_repeats: int = 32
-    """Data sets of the density with a gap, at every size; nothing is fitted to them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,10 +68,10 @@ class Width:
 
     widths: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
     activations: tuple[str, ...] = ("relu", "tanh")
-    layers: int = 1
+    layers: int = 2
     inits: int = 10
     latents: int = 1024
-    steps: int = 4000
+    steps: int = 2000
     data: int = 1 << 16
     """Quantiles that stand for the law."""
     nodes: int = 8192
@@ -133,5 +134,9 @@ class Inverse(Study):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.line.fits > self.line.repeats:
+            raise ValueError(
+                f"inverse: line.fits is {self.line.fits}, expected at most line.repeats, {self.line.repeats}"
+            )
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"inverse: seeds is {self.seeds}, expected each once")

@@ -32,7 +32,7 @@ def measure(study: Inverse, here: Bench, seed: int) -> Tables:
 
     Returns:
         `sizes` (n,); `y`, `noise_std`, `evidence` (k,) of each observation; and for each arm "empirical" and
-        "generator", and "gap empirical", with r data sets of each size:
+        "generator", and "gap empirical", with r data sets of each size (the generator's are the first of them):
 
         - `<arm> prior w1`, `<arm> prior w2` (n, r), `<arm> posterior w1` (n, r, k);
         - `<arm> constant` (n, r, k): C of T1, for the diameter of both supports;
@@ -54,14 +54,14 @@ def _measure(study: Inverse, here: Bench, seed: int) -> Tables:
 
     with here.bar(f"seed {seed}: the line", len(sizes)) as tick:
         for size in sizes:
-            keys = data_sets(study, names.LINE, seed, size, max(line.repeats, line.gap_repeats))
-            data = drawn(keys[: line.repeats], bumps.mixture(), size)
+            keys = data_sets(study, names.LINE, seed, size, line.repeats)
+            data = drawn(keys, bumps.mixture(), size)
             keep(names.EMPIRICAL, errors(bumps.mixture(), data, equal(size), y, noise_std))
             how = line.large if size >= line.large_from else line.fit
-            points, reports = fitted(keys[: line.repeats], data, how, line.nodes)
+            points, reports = fitted(keys[: line.fits], data[: line.fits], how, line.nodes)
             keep(names.GENERATOR, errors(bumps.mixture(), points, nodes(line.nodes)[1], y, noise_std) | reports)
             law = bumps.mixture(gap=True)
-            data = drawn(keys[: line.gap_repeats], law, size)
+            data = drawn(keys, law, size)
             keep(f"gap {names.EMPIRICAL}", errors(law, data, equal(size), y, noise_std))
             tick(1)
     out |= {name: np.stack(values) for name, values in rows.items()}

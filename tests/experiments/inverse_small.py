@@ -19,9 +19,7 @@ STUDY = config.Inverse(
         plan_steps=20,
         plan_longer=2,
     ),
-    line=config.Line(
-        sizes=(16,), repeats=2, fit=FIT, large=FIT, nodes=16, gap_repeats=3, y=(0.1, 0.9), noise_std=(0.4,)
-    ),
+    line=config.Line(sizes=(16,), repeats=3, fits=2, fit=FIT, large=FIT, nodes=16, y=(0.1, 0.9), noise_std=(0.4,)),
     width=config.Width(widths=(2, 3), activations=("relu",), inits=3, latents=16, steps=4, data=256, nodes=16),
     evidence=config.Evidence(size=16, fit=FIT, nodes=16, y=(0.1, 0.9), noise_std=(0.4,), places=21),
     counterexample=config.Counterexample(far=(4.0, 32.0), pairs=3, bulk=6, tail=2),
