@@ -113,6 +113,56 @@ class Bounds:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Guided:
+    """Of guided samplers on problems with known posteriors: `dimensions` of mixtures, and signals as the last group."""
+
+    dimensions: tuple[int, ...] = (2, 8, 80)
+    signal: int = 32
+    """Increments of a signal."""
+    problems: tuple[int, ...] = (8, 8, 4, 3)
+    """Of each group."""
+    draws: tuple[int, ...] = (768, 768, 256, 256)
+    """Of each arm, for a problem's own observation; a multiple of `particles`."""
+    pairs: tuple[int, ...] = (16, 16, 16, 16)
+    """Of a truth and its data, for each problem."""
+    ranked: int = 19
+    """Draws for each pair; a truth's rank is among them."""
+    few_draws: int = 45
+    few_pairs: int = 1
+    """Of D-Flow, whose draw costs 4,000 evaluations and their derivatives."""
+    particles: int = 64
+    """Of a particle filter, and of the tempered particles that give the draws of a pair."""
+    lanes: int = 128
+    """Draws in one call of a compiled program; a multiple of `particles`."""
+    validation: int = 3
+    """Problems of each group on which an arm's number is chosen, with so many draws:"""
+    validation_draws: int = 256
+    directions: int = 64
+    """Of sliced distances."""
+    projections: int = 4
+    """Whose ranks are taken."""
+    floors: int = 4
+    """Pairs of exact samples."""
+    gibbs_thin: int = 20
+    """Sweeps between the reference's draws of signals."""
+    ode_steps: int = 16
+    """Heun's steps of the map from latent to state."""
+    chains: int = 32
+    """Of a latent sampler for a problem's own observation; every one gives as many draws, after `burn` steps."""
+    thin: int = 4
+    burn: int = 64
+    walkers: int = 5
+    """Chains for each pair."""
+    rounds: int = 16
+    """Of tempered particles."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups of problems."""
+        return (*(f"mixtures {d}" for d in self.dimensions), "signals")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Inverse(Study):
     """What is measured, and how much."""
 
@@ -125,6 +175,7 @@ class Inverse(Study):
     evidence: Evidence = Evidence()
     counterexample: Counterexample = Counterexample()
     bounds: Bounds = Bounds()
+    guided: Guided = Guided()
     resamples: int = 10_000
     seed: int = 0
     """Of all data sets."""

@@ -1,0 +1,88 @@
+"""What is read from the guided samplers' kept ranks and distances: who is calibrated, how far draws are from exact.
+
+    found = calibrated.judged(key, np.concatenate([table["mixtures 2 ranks"][arm, setting] for table in seeds], 1), draws=19)
+
+Ranks of one group of problems are pooled over problems, pairs and seeds, one projection at a time, since projections of
+one draw depend on each other. Nothing here needs a model.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from experiments.inverse.guided_names import NOT_FINITE, NOT_RUN
+from vrjax.inverse import calibrate
+from vrjax.report import statistics
+
+LEVEL, COVERED = 0.01, 0.9
+"""Of the rank test over all projections together; the probability of the central interval."""
+
+
+class Judged(NamedTuple):
+    """Of one arm in one group.
+
+    Attributes:
+        passed: every projection's Wilson interval holds .90 and the ranks are uniform; None where nothing was run.
+        coverage, low, high: (q,) the share of truths in the central 90 % of the draws, with Wilson's interval, whose
+            confidence is such that those of all projections hold together with 95 %.
+        p: of the test that ranks are uniform, the least over projections times their number, at most 1; 0 where a run
+            was not finite, which no posterior sampler is.
+        pairs: how many truths.
+        lost: how many of them had a run that was not finite; they count as not covered.
+    """
+
+    passed: bool | None
+    coverage: Any
+    low: Any
+    high: Any
+    p: float
+    pairs: int
+    lost: int
+
+
+def judged(key: Any, ranks: Int[np.ndarray, "... q"], *, draws: int, confidence: float = 0.95) -> Judged:
+    """The verdict on ranks (..., q), 0 to `draws`, of q projections; `NOT_RUN` is left out.
+
+    The central interval is from the k-th draw to the k-th from the top, k = .05 (draws + 1).
+
+    Raises:
+        ValueError: a number of draws of which 5 % is not whole.
+    """
+    tail = (1 - COVERED) / 2 * (draws + 1)
+    if abs(tail - round(tail)) > 1e-9 or tail < 1:
+        raise ValueError(f"draws: found {draws}, expected one less than a multiple of 20")
+    q = ranks.shape[-1]
+    flat = ranks.reshape(-1, q)
+    flat = flat[flat[:, 0] != NOT_RUN].astype(int)
+    n, lost = len(flat), int(np.sum(flat[:, 0] == NOT_FINITE))
+    if not n:
+        blank = np.full(q, np.nan)
+        return Judged(None, blank, blank, blank, float("nan"), 0, 0)
+    k = round(tail)
+    held = np.sum((flat >= k) & (flat <= draws - k), 0)
+    found = [statistics.wilson(int(h), n, 1 - (1 - confidence) / q) for h in held]
+    low, high = np.array([one.low for one in found]), np.array([one.high for one in found])
+    p = 0.0
+    if not lost and n >= 10:
+        p = min(min(_uniform(key, flat[:, i], draws) for i in range(q)) * q, 1.0)
+    passed = bool(np.all((low <= COVERED) & (high >= COVERED)) and p > LEVEL)
+    return Judged(passed, held / n, low, high, p, n, lost)
+
+
+def _uniform(key: Any, ranks: np.ndarray, draws: int) -> float:
+    """The smaller p-value of two tests, Pearson's and the simultaneous band's, times 2."""
+    found = calibrate.uniformity(key, ranks, draws)
+    return 2 * min(found.chi2_p, found.ecdf_p)
+
+
+def ratio(distance: Float[np.ndarray, "..."], floor: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Distances over their floors; infinite where a draw was not finite."""
+    return np.where(np.isfinite(distance), distance / floor, np.inf)
+
+
+def mode_error(modes: Float[np.ndarray, "... k"], exact: Float[np.ndarray, "... k"]) -> Float[np.ndarray, "..."]:
+    """The largest error of a component's weight; NaN of problems without components."""
+    if not exact.shape[-1]:
+        return np.full(np.broadcast_shapes(modes.shape, exact.shape)[:-1], np.nan)
+    return np.max(np.abs(modes - exact), -1)
