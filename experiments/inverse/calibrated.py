@@ -1,6 +1,7 @@
 """What is read from the guided samplers' kept ranks and distances: who is calibrated, how far draws are from exact.
 
-    found = calibrated.judged(key, np.concatenate([table["mixtures 2 ranks"][arm, setting] for table in seeds], 1), draws=19)
+    ranks = np.stack([table["mixtures 2 ranks"][arm, setting] for table in seeds])
+    found = calibrated.judged(key, ranks, draws=19)
 
 Ranks of one group of problems are pooled over problems, pairs and seeds, one projection at a time, since projections of
 one draw depend on each other. Nothing here needs a model.

@@ -40,7 +40,7 @@ def measure(study: Inverse, here: Bench, seed: int) -> Tables:
         - `finite` (a, 2, p): the share of runs that were (of latent arms: of steps);
         - `ranks` (a, 2, p, pairs, q): of truths among `ranked` draws, along q projections; `NOT_RUN`, `NOT_FINITE`;
         - `evaluations` (a, p) of the network for a draw;
-        - of the latent arms (l, p): `rhat`, `ess` of the states, `mode ess` the least of components of weight above .01;
+        - of the latent arms (l, p): `rhat`, `ess` of the states, `mode ess` the least of components' probabilities;
         - `prior error` (p,): sliced W1 between the discretised flow's law and the prior, `prior floor` (p,).
         - `number` (a, 2): the arm's number, NaN where it has none; `validated` (a, c): see `choose`.
     """
@@ -155,7 +155,9 @@ def _problem(study: Inverse, at: int, problem: solvable.Problem, key: Any, numbe
             y = np.concatenate([np.broadcast_to(problem.y, (first, len(problem.y))), np.repeat(data[:p], block, 0)])
             out["evaluations"][a] = guided_arms.evaluations(arm)
             for s, setting in enumerate(SETTINGS):
-                if setting == CHOSEN and (np.isnan(number[a, s]) or number[a, s] == number[a, SETTINGS.index(PUBLISHED)]):
+                if setting == CHOSEN and (
+                    np.isnan(number[a, s]) or number[a, s] == number[a, SETTINGS.index(PUBLISHED)]
+                ):
                     for name in ("finite", "distance", "modes", "ranks"):
                         out[name][a, s] = out[name][a, 0]
                     continue
@@ -165,7 +167,9 @@ def _problem(study: Inverse, at: int, problem: solvable.Problem, key: Any, numbe
                 keep(a, s, x[:first], of_pairs[0][:, taken], of_pairs[1][:, taken], float(np.mean(fine)))
         tick(1)
     z = jax.random.normal(back, (n, truth.shape[1]))
-    first, second, third = (np.asarray(solvable.draw(k, problem.prior, n, truth.shape[1])) for k in jax.random.split(key, 3))
+    first, second, third = (
+        np.asarray(solvable.draw(k, problem.prior, n, truth.shape[1])) for k in jax.random.split(key, 3)
+    )
     out["prior error"] = sliced(np.asarray(guided_latent.push(problem.prior, z, sizes.ode_steps)), first, sides)
     out["prior floor"] = sliced(second, third, sides)
     return {name: np.asarray(value) for name, value in out.items()}

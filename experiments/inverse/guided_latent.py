@@ -60,7 +60,10 @@ def draws(
         made = _tempered(first, z0(second, runs, size), problem, own, steps=sizes.rounds, ode=ode)
         few = _tempered(third, z0(pick, len(y), sizes.particles), problem, y, steps=sizes.rounds, ode=ode)
         taken = jax.random.permutation(jax.random.fold_in(pick, 1), sizes.particles)[: sizes.ranked]
-        if not (np.asarray(made.info.tempering)[:, -1] == 1).all() or not (np.asarray(few.info.tempering)[:, -1] == 1).all():
+        if (
+            not (np.asarray(made.info.tempering)[:, -1] == 1).all()
+            or not (np.asarray(few.info.tempering)[:, -1] == 1).all()
+        ):
             raise ValueError(f"{arm}: {sizes.rounds} rounds did not reach the posterior, expected more")
         total = float(jnp.sum(made.info.evaluations)) / (runs * size)
         here, there = made.z[:, :, -1], few.z[:, taken, -1]

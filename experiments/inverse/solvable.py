@@ -30,7 +30,7 @@ NOISES = (0.1, 0.2, 0.4, 0.05)
 SIGNAL_NOISES = (0.5, 0.2, 0.1)
 """Of signals in their own unit: seen whole, blurred, and every fourth."""
 SEPARATE, DIAGONAL = 1.5, 32
-"""Length of the means; from this dimension on covariances are diagonal (the operator's directions are random anyway)."""
+"""Length of the means; from this dimension on covariances are diagonal (the operator's directions are random)."""
 
 
 class Bumps(NamedTuple):
@@ -134,7 +134,7 @@ def predictive(key: Key[Array, ""], problem: Problem, n: int) -> tuple[Float[Arr
 
 
 def reference(key: Key[Array, ""], problem: Problem, n: int, thin: int) -> Float[np.ndarray, "n d"]:
-    """n independent draws of the posterior given the problem's y, in float64; of signals every `thin`-th Gibbs sweep."""
+    """n draws of the posterior given the problem's y, in float64: independent, or of signals every `thin`-th sweep."""
     with exact():
         wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), problem)
         matrix = wide.operator.matrix
