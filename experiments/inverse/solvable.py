@@ -6,6 +6,7 @@ noise being divided by its norm: that changes no posterior, and published step l
 its increments, in which its prior is a product.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ from experiments.inverse.guided_names import SIGNALS
 from experiments.inverse.keys import FIXED, data_sets, exact
 from experiments.inverse.names import GUIDED
 from vrjax.flow import Level, Velocity
-from vrjax.inverse import distances, operators
+from vrjax.inverse import operators
 from vrjax.inverse.exact import levy, mixture
 from vrjax.inverse.exact.mixture import Mixture
 
@@ -72,16 +73,16 @@ def problems(study: Inverse, group: str, *, validation: bool = False) -> list[Pr
     sizes = study.guided
     at = sizes.groups.index(group)
     number = sizes.validation if validation else sizes.problems[at]
-    with exact():
-        (key,) = data_sets(study, GUIDED, FIXED, 1000 * at + 500 * validation, 1)
-        made = [_problem(sizes, group, jax.random.fold_in(key, j), j, validation) for j in range(number)]
-        return jax.tree.map(lambda a: np.asarray(a, np.float32), made)
+    # Drawn by NumPy, whose generator costs no compilation; a problem is the same however many there are.
+    bits = jax.random.key_data(data_sets(study, GUIDED, FIXED, 1000 * at + 500 * validation, number))
+    made = [_problem(sizes, group, np.random.default_rng(np.asarray(own)), j, validation) for j, own in enumerate(bits)]
+    return jax.tree.map(lambda a: np.asarray(a, np.float32), made)
 
 
-def sheet() -> tuple[Mixture, np.ndarray, np.ndarray, float]:
+def sheet() -> tuple[Bumps, np.ndarray, np.ndarray, float]:
     """The sheet's problem: three bumps in the plane, x1 = 0.6 observed with noise 0.3: (prior, matrix, y, noise)."""
-    means = jnp.array([[-1.0, -1.0], [1.0, 1.0], [1.0, -1.0]])
-    prior = mixture.isotropic(jnp.array([0.5, 0.3, 0.2]), means, 0.25)
+    means = np.array([[-1.0, -1.0], [1.0, 1.0], [1.0, -1.0]])
+    prior = Bumps(np.array([0.5, 0.3, 0.2]), means, np.full((3, 2), 0.25**2), np.stack([np.eye(2)] * 3))
     return prior, np.array([[1.0, 0.0]]), np.array([0.6]), 0.3
 
 
@@ -112,11 +113,7 @@ def law(prior: Bumps) -> Mixture:
     return Mixture(prior.weights, prior.means, spread)
 
 
-def bumps(given: Mixture) -> Bumps:
-    """Diagonalised."""
-    return Bumps(given.weights, given.means, *jnp.linalg.eigh(given.covariances))
-
-
+@functools.partial(jax.jit, static_argnames=("n", "d"))
 def draw(key: Key[Array, ""], prior: Any, n: int, d: int) -> Float[Array, "n d"]:
     """n states of the prior."""
     if not isinstance(prior, Bumps):
@@ -124,26 +121,26 @@ def draw(key: Key[Array, ""], prior: Any, n: int, d: int) -> Float[Array, "n d"]
     return mixture.sample(key, law(prior), n)
 
 
+@functools.partial(jax.jit, static_argnames="n")
 def predictive(key: Key[Array, ""], problem: Problem, n: int) -> tuple[Float[Array, "n d"], Float[Array, "n m"]]:
     """n pairs of a truth and its data, of the prior predictive."""
     first, second = jax.random.split(key)
     truth = draw(first, problem.prior, n, problem.operator.in_shape[0])
-    return truth, jax.vmap(lambda x, key: _seen(problem.operator, problem.noise_std, key, x))(
-        truth, jax.random.split(second, n)
-    )
+    there = jnp.any(problem.operator.matrix != 0, 1)  # data of rows of zeros are 0
+    noise = jnp.where(there, problem.noise_std, 0.0) * jax.random.normal(second, (n, there.size), truth.dtype)
+    return truth, jax.vmap(problem.operator.apply)(truth) + noise
 
 
 def reference(key: Key[Array, ""], problem: Problem, n: int, thin: int) -> Float[np.ndarray, "n d"]:
     """n draws of the posterior given the problem's y, in float64: independent, or of signals every `thin`-th sweep."""
     with exact():
-        wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), problem)
+        wide = jax.tree.map(lambda a: np.asarray(a, np.float64), problem)
         matrix = wide.operator.matrix
         if isinstance(wide.prior, Bumps):
-            return np.asarray(_exact_draws(key, law(wide.prior), matrix, wide.y, wide.noise_std, n))
+            return np.asarray(_exact_draws(key, wide.prior, matrix, wide.y, wide.noise_std, n))
         chains = 16
-        kept = levy.posterior(
-            key, _of_signal(matrix), wide.y, wide.noise_std, wide.prior, steps=-(-n // chains) * thin, chains=chains
-        )
+        one = (jnp.asarray(a) for a in (_of_signal(matrix), wide.y, wide.noise_std, wide.prior))
+        kept = levy.posterior(key, *one, steps=-(-n // chains) * thin, chains=chains)
         signals = np.asarray(kept)[:, thin - 1 :: thin].reshape(-1, matrix.shape[1])[:n]
         return np.diff(signals, axis=1, prepend=0.0)
 
@@ -153,9 +150,8 @@ def weights(problem: Problem) -> Float[np.ndarray, " k"]:
     if not isinstance(problem.prior, Bumps):
         return np.zeros(0)
     with exact():
-        wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), problem)
-        after = mixture.posterior(law(wide.prior), wide.operator.matrix, wide.y, wide.noise_std)
-        return np.asarray(after.weights)
+        wide = jax.tree.map(lambda a: np.asarray(a, np.float64), problem)
+        return np.asarray(_posterior(wide.prior, wide.operator.matrix, wide.y, wide.noise_std).weights)
 
 
 def responsibilities(prior: Any, x: Float[Array, " d"]) -> Float[Array, " k"]:
@@ -167,68 +163,71 @@ def responsibilities(prior: Any, x: Float[Array, " d"]) -> Float[Array, " k"]:
     return jax.nn.softmax(jnp.log(prior.weights) - 0.5 * jnp.sum(along**2 / prior.scales + jnp.log(prior.scales), -1))
 
 
-def _problem(sizes: Guided, group: str, key: Any, j: int, validation: bool) -> Problem:
-    shape, see, data, sides = jax.random.split(key, 4)
+def _problem(sizes: Guided, group: str, rng: np.random.Generator, j: int, validation: bool) -> Problem:
     if group == SIGNALS:
-        prior, noise = jnp.asarray(SCALE), SIGNAL_NOISES[j % len(SIGNAL_NOISES)]
-        matrix = jnp.cumsum(_signal_operator(sizes.signal, j)[:, ::-1], 1)[:, ::-1]
-        most = sizes.signal
+        d = most = sizes.signal
+        prior, noise = np.asarray(SCALE), SIGNAL_NOISES[j % len(SIGNAL_NOISES)]
+        matrix = np.cumsum(_signal_operator(d, j)[:, ::-1], 1)[:, ::-1]
     else:
         d = sizes.dimensions[sizes.groups.index(group)]
-        prior, matrix, noise = _mixture(shape, d), None, NOISES[j % len(NOISES)]
+        prior, noise = _mixture(rng, d), NOISES[j % len(NOISES)]
         most = 2 if d == 2 else d // 2 if d < 16 else d // 10
-        rows = most if j % 3 == 2 else max(most // 2, 1)
-        matrix = jax.random.normal(see, (rows, d))
-    fixed = None
+        matrix = rng.normal(size=(most if j % 3 == 2 else max(most // 2, 1), d))
+    seen = None
     if group == "mixtures 2" and j == 0 and not validation:
-        prior, matrix, fixed, noise = sheet()
-        prior = bumps(jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), prior))
-    _, singular, right = np.linalg.svd(np.asarray(matrix), full_matrices=True)
-    whole = np.zeros((most, matrix.shape[1]))
-    whole[: len(matrix)] = matrix / singular[0]
-    drawn = distances.directions(sides, sizes.projections - 2, matrix.shape[1])
-    operator, noise = operators.dense(whole), noise / (singular[0] if group == SIGNALS else 1.0)
-    problem = Problem(prior, operator, noise, None, np.concatenate([right[[0, -1]], drawn]))
-    if fixed is not None:
-        return problem._replace(y=np.append(fixed, np.zeros(most - len(fixed))))
-    return problem._replace(y=predictive(data, problem, 1)[1][0])
+        prior, matrix, seen, noise = sheet()
+    rows = len(matrix)
+    _, singular, right = np.linalg.svd(matrix, full_matrices=True)
+    if seen is None:
+        x = _state(rng, prior, d) @ matrix.T
+        seen = (x + noise * (1.0 if group == SIGNALS else singular[0]) * rng.normal(size=rows)) / singular[0]
+    whole, y = np.zeros((most, d)), np.zeros(most)
+    whole[:rows], y[:rows] = matrix / singular[0], seen
+    sides = rng.normal(size=(sizes.projections - 2, d))
+    sides /= np.linalg.norm(sides, axis=1, keepdims=True)
+    noise = np.asarray(noise / (singular[0] if group == SIGNALS else 1.0))
+    return Problem(prior, operators.dense(whole), noise, y, np.concatenate([right[[0, -1]], sides]))
 
 
-def _seen(operator: Any, noise_std: Any, key: Any, x: Any) -> Any:
-    """Data of a state; those of rows of zeros are 0."""
-    there = jnp.any(operator.matrix != 0, 1)
-    return operator.apply(x) + jnp.where(there, noise_std * jax.random.normal(key, there.shape, x.dtype), 0.0)
-
-
-def _mixture(key: Any, d: int) -> Bumps:
+def _mixture(rng: np.random.Generator, d: int) -> Bumps:
     """Three components: weights within a factor of 3, means of length 1.5, standard deviations from .2 to .6."""
-    share, place, wide, turn = jax.random.split(key, 4)
-    weights = jax.random.uniform(share, (3,), minval=0.5, maxval=1.5)
-    means = jax.random.normal(place, (3, d))
-    means = SEPARATE * means / jnp.linalg.norm(means, axis=1, keepdims=True)
-    scales = jnp.exp(2 * jax.random.uniform(wide, (3, d), minval=jnp.log(0.2), maxval=jnp.log(0.6)))
-    if d >= DIAGONAL:
-        return Bumps(weights / weights.sum(), means, scales, None)
-    axes, _ = jnp.linalg.qr(jax.random.normal(turn, (3, d, d)))
+    weights = rng.uniform(0.5, 1.5, 3)
+    means = rng.normal(size=(3, d))
+    means *= SEPARATE / np.linalg.norm(means, axis=1, keepdims=True)
+    scales = np.exp(2 * rng.uniform(np.log(0.2), np.log(0.6), (3, d)))
+    axes = None if d >= DIAGONAL else np.linalg.qr(rng.normal(size=(3, d, d)))[0]
     return Bumps(weights / weights.sum(), means, scales, axes)
 
 
-def _signal_operator(d: int, j: int) -> Float[Array, "rows d"]:
+def _state(rng: np.random.Generator, prior: Any, d: int) -> Float[np.ndarray, " d"]:
+    """One draw of the prior."""
+    if not isinstance(prior, Bumps):
+        return rng.laplace(scale=float(prior), size=d)
+    k = rng.choice(len(prior.weights), p=prior.weights)
+    along = np.sqrt(prior.scales[k]) * rng.normal(size=d)
+    return prior.means[k] + (along if prior.axes is None else prior.axes[k] @ along)
+
+
+def _signal_operator(d: int, j: int) -> Float[np.ndarray, "rows d"]:
     """On signals: the identity, a Gaussian blur of width 2, every fourth entry; in turn."""
-    at = jnp.arange(d)
     if j % 3 == 0:
-        return jnp.eye(d)
+        return np.eye(d)
     if j % 3 == 1:
-        blur = jnp.exp(-0.125 * (at[:, None] - at) ** 2.0)
-        return blur / jnp.sum(blur, 1, keepdims=True)
-    return jnp.eye(d)[3::4]
+        blur = np.exp(-0.125 * (np.arange(d)[:, None] - np.arange(d)) ** 2.0)
+        return blur / blur.sum(1, keepdims=True)
+    return np.eye(d)[3::4]
 
 
 def _of_signal(matrix: Any) -> Any:
     """The operator on signals, from the one on increments: x = cumsum(u), so u = D x."""
-    return matrix - jnp.concatenate([matrix[:, 1:], jnp.zeros_like(matrix[:, :1])], 1)
+    return matrix - np.concatenate([matrix[:, 1:], np.zeros_like(matrix[:, :1])], 1)
 
 
-@jax.jit(static_argnames="n")
-def _exact_draws(key: Any, prior: Any, matrix: Any, y: Any, noise_std: Any, n: int) -> Any:
-    return mixture.sample(key, mixture.posterior(prior, matrix, y, noise_std), n)
+@jax.jit
+def _posterior(prior: Bumps, matrix: Any, y: Any, noise_std: Any) -> Mixture:
+    return mixture.posterior(law(prior), matrix, y, noise_std)
+
+
+@functools.partial(jax.jit, static_argnames="n")
+def _exact_draws(key: Any, prior: Bumps, matrix: Any, y: Any, noise_std: Any, n: int) -> Any:
+    return mixture.sample(key, mixture.posterior(law(prior), matrix, y, noise_std), n)
