@@ -51,7 +51,7 @@ def judged(key: Any, ranks: Int[np.ndarray, "... q"], *, draws: int, confidence:
         ValueError: a number of draws of which 5 % is not whole.
     """
     tail = (1 - COVERED) / 2 * (draws + 1)
-    if abs(tail - round(tail)) > 1e-9 or tail < 1:
+    if abs(tail - round(tail)) > 1e-9 or round(tail) < 1:
         raise ValueError(f"draws: found {draws}, expected one less than a multiple of 20")
     q = ranks.shape[-1]
     flat = ranks.reshape(-1, q)

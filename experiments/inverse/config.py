@@ -127,16 +127,18 @@ class Guided:
     """Of a truth and its data, for each problem."""
     ranked: int = 19
     """Draws for each pair; a truth's rank is among them."""
+    arms: tuple[str, ...] = ()
+    """Those that are measured, all if there are none."""
     few_draws: int = 45
     few_pairs: int = 1
-    """Of D-Flow, whose draw costs 4,000 evaluations and their derivatives."""
+    """Of D-Flow, whose draw costs 4,000 evaluations and their derivatives; each problem is measured by one seed."""
     particles: int = 64
     """Of a particle filter, and of the tempered particles that give the draws of a pair."""
-    lanes: int = 128
+    lanes: int = 576
     """Draws in one call of a compiled program; a multiple of `particles`."""
     validation: int = 3
-    """Problems of each group on which an arm's number is chosen, with so many draws:"""
-    validation_draws: int = 256
+    """Problems of each group on which an arm's number is chosen (0: it stays as published), with so many draws:"""
+    validation_draws: int = 576
     directions: int = 64
     """Of sliced distances."""
     projections: int = 4

@@ -22,8 +22,8 @@ from vrjax.study.tables import Bench, Tables
 
 VALIDATION = "guided-validation"
 """The part that holds what was chosen, for all seeds."""
-FEW = ("d_flow", "d_flow of the noise")
-"""Arms that are measured on few draws."""
+FEW = ("d_flow",)
+"""Arms that are measured on few draws, each problem by one seed in turn."""
 
 
 def measure(study: Inverse, here: Bench, seed: int) -> Tables:
@@ -33,8 +33,9 @@ def measure(study: Inverse, here: Bench, seed: int) -> Tables:
         Of every group of p problems, with `<group> ` before the name, over the a arms of `ARMS` and both `SETTINGS`
         (the second repeats the first where an arm has no number or the published one was chosen):
 
-        - `distance` (a, 2, p): sliced W1 between draws given the problem's observation and exact ones, NaN where a draw
-          is not finite; `floor` (p,) what two exact samples give, `few floor` of as many as the arms `FEW` draw;
+        - `distance` (a, 2, p): sliced W1 between draws given the problem's observation and exact ones; NaN where a draw
+          is not finite and, as in the others, where an arm was not measured (see `FEW` and `config.Guided.arms`);
+          `floor` (p,) what two exact samples give, `few floor` of as many as the arms `FEW` draw;
         - `modes` (a, 2, p, 3): the mean probability of each component given the draws; `weights` (p, 3) the exact ones
           (both without the last axis' entries, (..., 0), of signals);
         - `finite` (a, 2, p): the share of runs that were (of latent arms: of steps);
@@ -77,7 +78,7 @@ def _choose(study: Inverse, here: Bench) -> Tables:
             validated = np.full((len(ARMS), most), np.nan)
             number = np.full((len(ARMS), 2), np.nan)
             for a, (arm, known) in enumerate(ARMS.items()):
-                for c, candidate in enumerate(known.candidates):
+                for c, candidate in enumerate(known.candidates if posed and _asked(study, arm) else ()):
                     ratios = []
                     for problem, key, (samples, sides, floor, _) in zip(posed, keys, exact, strict=True):
                         y = np.broadcast_to(problem.y, (n, len(problem.y)))
@@ -85,7 +86,8 @@ def _choose(study: Inverse, here: Bench) -> Tables:
                         ratios.append(sliced(x, samples, sides) / floor if fine.all() else np.inf)
                     validated[a, c] = np.median(ratios)
                 if known.candidates:
-                    number[a] = known.candidates[0], known.candidates[int(np.nanargmin(validated[a]))]
+                    best = int(np.nanargmin(validated[a])) if np.isfinite(validated[a]).any() else 0
+                    number[a] = known.candidates[0], known.candidates[best]
                 tick(1)
             out |= {f"{group} validated": validated, f"{group} number": number}
     return out
@@ -99,8 +101,10 @@ def _measure(study: Inverse, here: Bench, seed: int, chosen: Tables) -> Tables:
             posed = solvable.problems(study, group)
             keys = data_sets(study, names.GUIDED, seed, 1000 * at, len(posed))
             found = []
-            for problem, key in zip(posed, keys, strict=True):
-                found.append(_problem(study, at, problem, key, chosen[f"{group} number"], tick))
+            for j, (problem, key) in enumerate(zip(posed, keys, strict=True)):
+                turn = j % len(study.seeds) == study.seeds.index(seed)
+                asked = [arm for arm in ARMS if _asked(study, arm) and (turn or arm not in FEW)]
+                found.append(_problem(study, at, problem, key, chosen[f"{group} number"], asked, tick))
             # Axis of problems after those of arms and settings.
             for name in found[0]:
                 axis = {"floor": 0, "few floor": 0, "weights": 0, "prior error": 0, "prior floor": 0}.get(name)
@@ -110,7 +114,13 @@ def _measure(study: Inverse, here: Bench, seed: int, chosen: Tables) -> Tables:
     return out
 
 
-def _problem(study: Inverse, at: int, problem: solvable.Problem, key: Any, number: Any, tick: Any) -> Tables:
+def _asked(study: Inverse, arm: str) -> bool:
+    return not study.guided.arms or arm in study.guided.arms
+
+
+def _problem(
+    study: Inverse, at: int, problem: solvable.Problem, key: Any, number: Any, asked: list[str], tick: Any
+) -> Tables:
     sizes = study.guided
     n, pairs = sizes.draws[at], sizes.pairs[at]
     here, there, arms, back = jax.random.split(key, 4)
@@ -140,6 +150,9 @@ def _problem(study: Inverse, at: int, problem: solvable.Problem, key: Any, numbe
 
     for a, arm in enumerate(ARMS):
         mine = jax.random.fold_in(arms, a)
+        if arm not in asked:
+            tick(1)
+            continue
         if arm in LATENT:
             drawn = guided_latent.draws(arm, problem, data, mine, sizes, n)
             own = drawn.own.reshape(-1, drawn.own.shape[-1])

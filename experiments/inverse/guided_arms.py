@@ -63,7 +63,6 @@ RUNS = {
     "pnp_flow": Run("pnp_flow", HUNDRED, SCALE, _back),
     "pnp_flow normalised": Run("pnp_flow", HUNDRED, NORMALISED, _back),
     "d_flow": Run("d_flow", MIDPOINT, start=_inverted),
-    "d_flow of the noise": Run("d_flow", MIDPOINT, lambda number: {"regularisation": None}, _inverted),
 }
 
 

@@ -32,7 +32,7 @@ ARMS = {
     "flowchef": Known("posterior", (15.0, 0.5, 0.1, 0.03, 0.01)),
     "flowchef normalised": Known("posterior", (1.0, 0.3, 0.1, 0.05, 0.02)),
     "daps": Known("posterior"),
-    "daps of the noise": Known("posterior", (1e-4, 3e-4, 1e-3, 3e-3)),
+    "daps of the noise": Known("posterior", (1e-4, 1e-3, 4e-3)),
     "smc": Known("posterior", (1.0, 3.0, 0.3, 0.1)),
     "latent elliptical_slice": Known("posterior"),
     "latent laplace_slice": Known("posterior"),
@@ -40,6 +40,5 @@ ARMS = {
     "pnp_flow": Known("map", (1.0, 3.0, 0.3, 0.1)),
     "pnp_flow normalised": Known("map", (1.0, 0.3, 0.1)),
     "d_flow": Known("map"),
-    "d_flow of the noise": Known("map"),
 }
 LATENT = tuple(name for name in ARMS if name.startswith("latent "))

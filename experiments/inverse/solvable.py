@@ -69,14 +69,14 @@ class Problem(NamedTuple):
 
 
 def problems(study: Inverse, group: str, *, validation: bool = False) -> list[Problem]:
-    """The problems of a group, float32 on the host; those for validation share no draw with the others."""
+    """The problems of a group in float32; those for validation share no draw with the others."""
     sizes = study.guided
     at = sizes.groups.index(group)
     number = sizes.validation if validation else sizes.problems[at]
     # Drawn by NumPy, whose generator costs no compilation; a problem is the same however many there are.
     bits = jax.random.key_data(data_sets(study, GUIDED, FIXED, 1000 * at + 500 * validation, number))
     made = [_problem(sizes, group, np.random.default_rng(np.asarray(own)), j, validation) for j, own in enumerate(bits)]
-    return jax.tree.map(lambda a: np.asarray(a, np.float32), made)
+    return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), made)
 
 
 def sheet() -> tuple[Bumps, np.ndarray, np.ndarray, float]:
@@ -134,13 +134,14 @@ def predictive(key: Key[Array, ""], problem: Problem, n: int) -> tuple[Float[Arr
 def reference(key: Key[Array, ""], problem: Problem, n: int, thin: int) -> Float[np.ndarray, "n d"]:
     """n draws of the posterior given the problem's y, in float64: independent, or of signals every `thin`-th sweep."""
     with exact():
-        wide = jax.tree.map(lambda a: np.asarray(a, np.float64), problem)
+        wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), problem)
         matrix = wide.operator.matrix
         if isinstance(wide.prior, Bumps):
             return np.asarray(_exact_draws(key, wide.prior, matrix, wide.y, wide.noise_std, n))
         chains = 16
-        one = (jnp.asarray(a) for a in (_of_signal(matrix), wide.y, wide.noise_std, wide.prior))
-        kept = levy.posterior(key, *one, steps=-(-n // chains) * thin, chains=chains)
+        kept = levy.posterior(
+            key, _of_signal(matrix), wide.y, wide.noise_std, wide.prior, steps=-(-n // chains) * thin, chains=chains
+        )
         signals = np.asarray(kept)[:, thin - 1 :: thin].reshape(-1, matrix.shape[1])[:n]
         return np.diff(signals, axis=1, prepend=0.0)
 
@@ -150,7 +151,7 @@ def weights(problem: Problem) -> Float[np.ndarray, " k"]:
     if not isinstance(problem.prior, Bumps):
         return np.zeros(0)
     with exact():
-        wide = jax.tree.map(lambda a: np.asarray(a, np.float64), problem)
+        wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), problem)
         return np.asarray(_posterior(wide.prior, wide.operator.matrix, wide.y, wide.noise_std).weights)
 
 
@@ -220,7 +221,7 @@ def _signal_operator(d: int, j: int) -> Float[np.ndarray, "rows d"]:
 
 def _of_signal(matrix: Any) -> Any:
     """The operator on signals, from the one on increments: x = cumsum(u), so u = D x."""
-    return matrix - np.concatenate([matrix[:, 1:], np.zeros_like(matrix[:, :1])], 1)
+    return matrix - jnp.concatenate([matrix[:, 1:], jnp.zeros_like(matrix[:, :1])], 1)
 
 
 @jax.jit

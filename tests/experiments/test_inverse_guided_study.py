@@ -84,7 +84,7 @@ def test_problems_of_a_group_have_equal_shapes_and_the_sheets_is_among_them():
     gain = 0.25**2 / (0.25**2 + 0.3**2)
     np.testing.assert_allclose(exact[:, 0].mean(), 1 - gain * 0.4, atol=0.02)
     np.testing.assert_allclose(np.mean(exact[:, 1] > 0), 0.6, atol=0.03)
-    shapes = [jax.tree.map(np.shape, one) for one in posed]
+    shapes = [[np.shape(a) for a in jax.tree.leaves(one)] for one in posed]
     assert shapes[0] == shapes[1] == shapes[2]
     for one in (*posed, *solvable.problems(TINY, "signals")):
         np.testing.assert_allclose(np.linalg.norm(one.operator.matrix, 2), 1, rtol=1e-5)
