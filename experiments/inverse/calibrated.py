@@ -7,12 +7,14 @@ Ranks of one group of problems are pooled over problems, pairs and seeds, one pr
 one draw depend on each other. Nothing here needs a model.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments.inverse.guided_names import NOT_FINITE, NOT_RUN
+from experiments.inverse.guided_names import ARMS, FEW, NOT_FINITE, NOT_RUN, SETTINGS
 from vrjax.inverse import calibrate
 from vrjax.report import statistics
 
@@ -40,6 +42,67 @@ class Judged(NamedTuple):
     p: float
     pairs: int
     lost: int
+
+
+class Row(NamedTuple):
+    """What is told of one arm in one group at one setting.
+
+    Attributes:
+        arm, setting, kind: see `guided_names`.
+        number: the arm's, NaN where it has none.
+        over_floor, worst: median and largest over problems of the mean distance over seeds by the mean floor.
+        mode_error: median over problems of the largest error of a component's weight, seeds pooled.
+        finite: share of runs.
+        evaluations: of the network for a draw, the median over problems.
+        judged: see `Judged`.
+    """
+
+    arm: str
+    setting: str
+    kind: str
+    number: float
+    over_floor: float
+    worst: float
+    mode_error: float
+    finite: float
+    evaluations: float
+    judged: Judged
+
+
+def rows(key: Any, seeds: Sequence[Mapping[str, np.ndarray]], group: str, *, draws: int) -> list[Row]:
+    """All arms of a group at both settings, from the tables of its seeds; "chosen" only where it is another number."""
+    told = []
+    of = lambda name: np.stack([table[f"{group} {name}"] for table in seeds]).astype(np.float64)
+    ranks = np.stack([table[f"{group} ranks"] for table in seeds])
+    distance, modes, finite, spent = of("distance"), of("modes"), of("finite"), of("evaluations")
+    number, floor, few = of("number")[0], of("floor"), of("few floor")
+    for a, (arm, known) in enumerate(ARMS.items()):
+        for s, setting in enumerate(SETTINGS):
+            same = not number[a, 1] == number[a, 1] or number[a, 0] == number[a, 1]
+            measured = np.isfinite(finite[:, a, s])  # (seeds, problems)
+            if not measured.any() or (s and same):
+                continue
+            with np.errstate(invalid="ignore", divide="ignore"):
+                mean = lambda value, m=measured: np.where(m, value, 0.0).sum(0) / m.sum(0)
+                over = mean(distance[:, a, s]) / mean(few if arm in FEW else floor)
+                over = np.where(np.isfinite(over), over, np.inf)[measured.any(0)]
+                pooled = np.where(measured[..., None], modes[:, a, s], 0.0).sum(0) / measured.sum(0)[:, None]
+                wrong = mode_error(pooled, of("weights")[0])
+            told.append(
+                Row(
+                    arm,
+                    setting,
+                    known.kind,
+                    float(number[a, s]),
+                    float(np.median(over)),
+                    float(np.max(over)),
+                    float(np.median(wrong)),
+                    float(finite[:, a, s][measured].mean()),
+                    float(np.nanmedian(spent[:, a])),
+                    judged(jax.random.fold_in(key, 2 * a + s), ranks[:, a, s], draws=draws),
+                )
+            )
+    return told
 
 
 def judged(key: Any, ranks: Int[np.ndarray, "... q"], *, draws: int, confidence: float = 0.95) -> Judged:

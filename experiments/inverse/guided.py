@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.inverse import guided_arms, guided_latent, names, solvable
 from experiments.inverse.config import Inverse
-from experiments.inverse.guided_names import ARMS, CHOSEN, LATENT, NOT_FINITE, NOT_RUN, PUBLISHED, SETTINGS
+from experiments.inverse.guided_names import ARMS, CHOSEN, FEW, LATENT, NOT_FINITE, NOT_RUN, PUBLISHED, SETTINGS
 from experiments.inverse.keys import FIXED, data_sets
 from vrjax.flow.draws import settled
 from vrjax.inverse import distances, latent
@@ -22,8 +22,6 @@ from vrjax.study.tables import Bench, Tables
 
 VALIDATION = "guided-validation"
 """The part that holds what was chosen, for all seeds."""
-FEW = ("d_flow",)
-"""Arms that are measured on few draws, each problem by one seed in turn."""
 
 
 def measure(study: Inverse, here: Bench, seed: int) -> Tables:

@@ -42,3 +42,5 @@ ARMS = {
     "d_flow": Known("map"),
 }
 LATENT = tuple(name for name in ARMS if name.startswith("latent "))
+FEW = ("d_flow",)
+"""Arms that are measured on few draws, each problem by one seed in turn."""
