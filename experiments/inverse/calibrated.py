@@ -18,6 +18,8 @@ from experiments.inverse.guided_names import ARMS, FEW, NOT_FINITE, NOT_RUN, SET
 from vrjax.inverse import calibrate
 from vrjax.report import statistics
 
+FEWEST = 20
+"""Pairs; of fewer nothing is said."""
 LEVEL, COVERED = 0.01, 0.9
 """Of the rank test over all projections together; the probability of the central interval."""
 
@@ -26,7 +28,7 @@ class Judged(NamedTuple):
     """Of one arm in one group.
 
     Attributes:
-        passed: every projection's Wilson interval holds .90 and the ranks are uniform; None where nothing was run.
+        passed: every projection's Wilson interval holds .90 and the ranks are uniform; None of less than `FEWEST` pairs.
         coverage, low, high: (q,) the share of truths in the central 90 % of the draws, with Wilson's interval, whose
             confidence is such that those of all projections hold together with 95 %.
         p: of the test that ranks are uniform, the least over projections times their number, at most 1; 0 where a run
@@ -127,8 +129,10 @@ def judged(key: Any, ranks: Int[np.ndarray, "... q"], *, draws: int, confidence:
     held = np.sum((flat >= k) & (flat <= draws - k), 0)
     found = [statistics.wilson(int(h), n, 1 - (1 - confidence) / q) for h in held]
     low, high = np.array([one.low for one in found]), np.array([one.high for one in found])
+    if n < FEWEST:
+        return Judged(None, held / n, low, high, float("nan"), n, lost)
     p = 0.0
-    if not lost and n >= 10:
+    if not lost:
         p = min(min(_uniform(key, flat[:, i], draws) for i in range(q)) * q, 1.0)
     passed = bool(np.all((low <= COVERED) & (high >= COVERED)) and p > LEVEL)
     return Judged(passed, held / n, low, high, p, n, lost)

@@ -120,7 +120,7 @@ class Guided:
     signal: int = 32
     """Increments of a signal."""
     problems: tuple[int, ...] = (8, 8, 4, 3)
-    """Of each group."""
+    """Of each group; a group of none is left out."""
     draws: tuple[int, ...] = (768, 768, 256, 256)
     """Of each arm, for a problem's own observation; a multiple of `particles`."""
     pairs: tuple[int, ...] = (16, 16, 16, 16)
@@ -131,7 +131,7 @@ class Guided:
     """Those that are measured, all if there are none."""
     few_draws: int = 45
     few_pairs: int = 1
-    """Of D-Flow, whose draw costs 4,000 evaluations and their derivatives; each problem is measured by one seed."""
+    """Of D-Flow, whose draw costs 4,000 evaluations and their derivatives; see `guided_names.SLOW` too."""
     particles: int = 64
     """Of a particle filter, and of the tempered particles that give the draws of a pair."""
     lanes: int = 576
@@ -149,12 +149,14 @@ class Guided:
     """Sweeps between the reference's draws of signals."""
     ode_steps: int = 16
     """Heun's steps of the map from latent to state."""
-    chains: int = 32
-    """Of a latent sampler for a problem's own observation; every one gives as many draws, after `burn` steps."""
+    chains: int = 8
+    """Of a latent sampler for a problem's own observation, which give as many draws after `burn` steps."""
     thin: int = 4
-    burn: int = 64
+    """Steps between two draws of a chain; R-hat and effective size are of all steps."""
+    burn: int = 100
     walkers: int = 5
-    """Chains for each pair."""
+    """Chains for each pair, whose draws are so many steps apart:"""
+    apart: int = 12
     rounds: int = 16
     """Of tempered particles."""
 

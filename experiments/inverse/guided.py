@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.inverse import guided_arms, guided_latent, names, solvable
 from experiments.inverse.config import Inverse
-from experiments.inverse.guided_names import ARMS, CHOSEN, FEW, LATENT, NOT_FINITE, NOT_RUN, PUBLISHED, SETTINGS
+from experiments.inverse.guided_names import ARMS, CHOSEN, FEW, LATENT, NOT_FINITE, NOT_RUN, PUBLISHED, SETTINGS, SLOW
 from experiments.inverse.keys import FIXED, data_sets
 from vrjax.flow.draws import settled
 from vrjax.inverse import distances, latent
@@ -32,7 +32,7 @@ def measure(study: Inverse, here: Bench, seed: int) -> Tables:
         (the second repeats the first where an arm has no number or the published one was chosen):
 
         - `distance` (a, 2, p): sliced W1 between draws given the problem's observation and exact ones; NaN where a draw
-          is not finite and, as in the others, where an arm was not measured (see `FEW` and `config.Guided.arms`);
+          is not finite and, as in the others, where an arm was not measured (see `SLOW` and `config.Guided.arms`);
           `floor` (p,) what two exact samples give, `few floor` of as many as the arms `FEW` draw;
         - `modes` (a, 2, p, 3): the mean probability of each component given the draws; `weights` (p, 3) the exact ones
           (both without the last axis' entries, (..., 0), of signals);
@@ -40,7 +40,8 @@ def measure(study: Inverse, here: Bench, seed: int) -> Tables:
         - `ranks` (a, 2, p, pairs, q): of truths among `ranked` draws, along q projections; `NOT_RUN`, `NOT_FINITE`;
         - `evaluations` (a, p) of the network for a draw;
         - of the latent arms (l, p): `rhat`, `ess` of the states, `mode ess` the least of components' probabilities;
-        - `prior error` (p,): sliced W1 between the discretised flow's law and the prior, `prior floor` (p,).
+        - `prior error` (p,): of the flow's discretisation, sliced W1 between what the latent arms' map makes of points
+          and what it makes of the same ones in eight times as many steps;
         - `number` (a, 2): the arm's number, NaN where it has none; `validated` (a, c): see `choose`.
     """
     chosen = choose(study, here)
@@ -70,7 +71,7 @@ def _choose(study: Inverse, here: Bench) -> Tables:
     n = sizes.validation_draws
     with settled(True), here.bar("guided: validation", len(sizes.groups) * len(ARMS)) as tick:
         for at, group in enumerate(sizes.groups):
-            posed = solvable.problems(study, group, validation=True)
+            posed = solvable.problems(study, group, validation=True) if sizes.problems[at] else []
             keys = data_sets(study, names.GUIDED, FIXED, 1000 * at + 501, len(posed))
             exact = [_exact(study, problem, key, n, n) for problem, key in zip(posed, keys, strict=True)]
             validated = np.full((len(ARMS), most), np.nan)
@@ -97,15 +98,17 @@ def _measure(study: Inverse, here: Bench, seed: int, chosen: Tables) -> Tables:
     with settled(True), here.bar(f"seed {seed}: guided samplers", sum(sizes.problems) * len(ARMS)) as tick:
         for at, group in enumerate(sizes.groups):
             posed = solvable.problems(study, group)
+            if not posed:
+                continue
             keys = data_sets(study, names.GUIDED, seed, 1000 * at, len(posed))
             found = []
             for j, (problem, key) in enumerate(zip(posed, keys, strict=True)):
                 turn = j % len(study.seeds) == study.seeds.index(seed)
-                asked = [arm for arm in ARMS if _asked(study, arm) and (turn or arm not in FEW)]
+                asked = [arm for arm in ARMS if _asked(study, arm) and (turn or arm not in SLOW)]
                 found.append(_problem(study, at, problem, key, chosen[f"{group} number"], asked, tick))
             # Axis of problems after those of arms and settings.
             for name in found[0]:
-                axis = {"floor": 0, "few floor": 0, "weights": 0, "prior error": 0, "prior floor": 0}.get(name)
+                axis = {"floor": 0, "few floor": 0, "weights": 0, "prior error": 0}.get(name)
                 axis = axis if axis is not None else 1 if name in ("evaluations", "rhat", "ess", "mode ess") else 2
                 out[f"{group} {name}"] = np.stack([one[name] for one in found], axis)
             out |= {name: value for name, value in chosen.items() if name.startswith(f"{group} ")}
@@ -153,11 +156,11 @@ def _problem(
             continue
         if arm in LATENT:
             drawn = guided_latent.draws(arm, problem, data, mine, sizes, n)
-            own = drawn.own.reshape(-1, drawn.own.shape[-1])
+            own = drawn.own
             for s in range(len(SETTINGS)):
                 keep(a, s, own, drawn.pairs, np.ones(drawn.pairs.shape[:2], bool), drawn.finite)
             out["evaluations"][a] = drawn.evaluations
-            for name, value in _mixed(problem, drawn.own, exact_weights).items():
+            for name, value in _mixed(problem, drawn.chains, exact_weights).items():
                 out[name][LATENT.index(arm)] = value
         else:
             few = arm in FEW
@@ -178,11 +181,8 @@ def _problem(
                 keep(a, s, x[:first], of_pairs[0][:, taken], of_pairs[1][:, taken], float(np.mean(fine)))
         tick(1)
     z = jax.random.normal(back, (n, truth.shape[1]))
-    first, second, third = (
-        np.asarray(solvable.draw(k, problem.prior, n, truth.shape[1])) for k in jax.random.split(key, 3)
-    )
-    out["prior error"] = sliced(np.asarray(guided_latent.push(problem.prior, z, sizes.ode_steps)), first, sides)
-    out["prior floor"] = sliced(second, third, sides)
+    here, finer = (guided_latent.push(problem.prior, z, sizes.ode_steps * times) for times in (1, 8))
+    out["prior error"] = sliced(np.asarray(here), np.asarray(finer), sides)
     return {name: np.asarray(value) for name, value in out.items()}
 
 

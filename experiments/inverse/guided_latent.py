@@ -19,13 +19,15 @@ class Drawn(NamedTuple):
     """What a latent sampler gives.
 
     Attributes:
-        own: (chains, k, d) states given the problem's y.
+        own: (n, d) states given the problem's y.
+        chains: (chains, k, d) all states that it kept on the way, for diagnostics.
         pairs: (p, ranked, d) states given each pair's.
         finite: share of steps in which all values of the likelihood were finite.
         evaluations: of the network for a kept draw of `own`.
     """
 
     own: np.ndarray
+    chains: np.ndarray
     pairs: np.ndarray
     finite: float
     evaluations: float
@@ -68,17 +70,21 @@ def draws(
         total = float(jnp.sum(made.info.evaluations)) / (runs * size)
         here, there = made.z[:, :, -1], few.z[:, taken, -1]
     else:
-        kept = -(-n // sizes.chains)
-        counts = {"burn": sizes.burn, "thin": sizes.thin}
-        made = _slices(first, z0(second, 1, sizes.chains), problem, problem.y[None], kept, method, ode, **counts)
+        kept, burn = -(-n // sizes.chains) * sizes.thin, sizes.burn
+        made = _slices(
+            first, z0(second, 1, sizes.chains), problem, problem.y[None], kept, method, ode, burn=burn, thin=1
+        )
         rows = -(-sizes.ranked // sizes.walkers)
-        few = _slices(third, z0(pick, len(y), sizes.walkers), problem, y, rows, method, ode, burn=sizes.burn, thin=12)
-        share = 1 + sizes.burn / (kept * sizes.thin)  # what burnt steps asked is not told
-        total = share * float(jnp.mean(jnp.sum(made.info.evaluations, -1))) / kept
+        few = _slices(
+            third, z0(pick, len(y), sizes.walkers), problem, y, rows, method, ode, burn=burn, thin=sizes.apart
+        )
+        share = 1 + burn / kept  # what burnt steps asked is not told
+        total = share * float(jnp.mean(made.info.evaluations)) * sizes.thin
         here, there = made.z[0], few.z.reshape(len(y), -1, d)[:, : sizes.ranked]
-    own, pairs = (np.asarray(push(problem.prior, z, ode)) for z in (here, there))
+    chains, pairs = (np.asarray(push(problem.prior, z, ode)) for z in (here, there))
+    own = chains[:, sizes.thin - 1 :: sizes.thin] if method != "tempered_smc" else chains
     finite = np.mean([np.mean(np.asarray(chain.info.finite)) for chain in (made, few)])
-    return Drawn(own, pairs, float(finite), total * asked(ode))
+    return Drawn(own.reshape(-1, d)[:n], chains, pairs, float(finite), total * asked(ode))
 
 
 def _map(prior: Any, d: int, steps: int) -> Callable[[Any], Any]:

@@ -43,4 +43,6 @@ ARMS = {
 }
 LATENT = tuple(name for name in ARMS if name.startswith("latent "))
 FEW = ("d_flow",)
-"""Arms that are measured on few draws, each problem by one seed in turn."""
+"""Arms that are measured on few draws."""
+SLOW = (*FEW, "daps", "daps of the noise")
+"""Arms with which each problem is measured by one seed only, in turn."""

@@ -30,7 +30,7 @@ TINY = Inverse(
         validation=1,
         validation_draws=64,
         directions=8,
-        chains=16,
+        chains=4,
         burn=16,
         gibbs_thin=2,
     ),
@@ -149,7 +149,7 @@ def test_the_filter_and_a_slice_find_the_sheets_weights():
         np.testing.assert_array_equal(x, draw()[0])
         drawn = guided_latent.draws("latent elliptical_slice", problem, y[:2], jax.random.key(3), TINY.guided, 512)
     assert fine.all() and drawn.finite == 1 and drawn.pairs.shape == (2, 19, 2)
-    for states, within in ((x, 0.1), (drawn.own.reshape(-1, 2), 0.1)):
+    for states, within in ((x, 0.1), (drawn.own, 0.12)):
         found = np.asarray(guided._responsibilities(problem.prior, states)).mean(0)
         np.testing.assert_allclose(found, [0, 0.6, 0.4], atol=within)
     with pytest.raises(ValueError, match="multiples of 64 particles"):
