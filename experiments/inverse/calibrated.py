@@ -28,7 +28,7 @@ class Judged(NamedTuple):
     """Of one arm in one group.
 
     Attributes:
-        passed: every projection's Wilson interval holds .90 and the ranks are uniform; None of less than `FEWEST` pairs.
+        passed: every projection's Wilson interval holds .90, ranks are uniform; None of less than `FEWEST` pairs.
         coverage, low, high: (q,) the share of truths in the central 90 % of the draws, with Wilson's interval, whose
             confidence is such that those of all projections hold together with 95 %.
         p: of the test that ranks are uniform, the least over projections times their number, at most 1; 0 where a run

@@ -151,14 +151,14 @@ class Guided:
     """Heun's steps of the map from latent to state."""
     chains: int = 8
     """Of a latent sampler for a problem's own observation, which give as many draws after `burn` steps."""
-    thin: int = 4
+    thin: int = 12
     """Steps between two draws of a chain; R-hat and effective size are of all steps."""
     burn: int = 100
     walkers: int = 5
     """Chains for each pair, whose draws are so many steps apart:"""
     apart: int = 12
-    rounds: int = 16
-    """Of tempered particles."""
+    rounds: int = 20
+    """Of tempered particles, which have to reach the posterior within them."""
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -142,11 +142,11 @@ def _problem(
         **{name: np.full(len(LATENT), np.nan) for name in ("rhat", "ess", "mode ess")},
     }
 
-    def keep(a: int, s: int, own: Any, few: Any, fine: Any, share: float) -> None:
+    def keep(a: int, s: int, own: Any, every: Any, few: Any, fine: Any, share: float) -> None:
         out["finite"][a, s] = share
         if np.isfinite(own).all():
             out["distance"][a, s] = sliced(own, samples, sides)
-            out["modes"][a, s] = np.mean(_responsibilities(problem.prior, own), 0)
+            out["modes"][a, s] = np.mean(_responsibilities(problem.prior, every), 0)
         out["ranks"][a, s, : len(few)] = ranked(along[: len(few)], few @ problem.projections.T, fine)
 
     for a, arm in enumerate(ARMS):
@@ -156,9 +156,10 @@ def _problem(
             continue
         if arm in LATENT:
             drawn = guided_latent.draws(arm, problem, data, mine, sizes, n)
-            own = drawn.own
+            every = drawn.chains.reshape(-1, drawn.own.shape[-1])
+            reached = np.broadcast_to(drawn.reached[:, None], drawn.pairs.shape[:2])
             for s in range(len(SETTINGS)):
-                keep(a, s, own, drawn.pairs, np.ones(drawn.pairs.shape[:2], bool), drawn.finite)
+                keep(a, s, drawn.own, every, drawn.pairs, reached, drawn.finite)
             out["evaluations"][a] = drawn.evaluations
             for name, value in _mixed(problem, drawn.chains, exact_weights).items():
                 out[name][LATENT.index(arm)] = value
@@ -178,7 +179,7 @@ def _problem(
                 x, fine = _draws(arm, problem, y, mine, number[a, s], sizes)
                 of_pairs = x[first:].reshape(p, block, -1), fine[first:].reshape(p, block)
                 taken = np.asarray(jax.random.permutation(mine, block))[: sizes.ranked]
-                keep(a, s, x[:first], of_pairs[0][:, taken], of_pairs[1][:, taken], float(np.mean(fine)))
+                keep(a, s, x[:first], x[:first], of_pairs[0][:, taken], of_pairs[1][:, taken], float(np.mean(fine)))
         tick(1)
     z = jax.random.normal(back, (n, truth.shape[1]))
     here, finer = (guided_latent.push(problem.prior, z, sizes.ode_steps * times) for times in (1, 8))

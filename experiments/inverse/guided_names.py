@@ -44,5 +44,5 @@ ARMS = {
 LATENT = tuple(name for name in ARMS if name.startswith("latent "))
 FEW = ("d_flow",)
 """Arms that are measured on few draws."""
-SLOW = (*FEW, "daps", "daps of the noise")
+SLOW = (*FEW, "daps", "daps of the noise", "latent elliptical_slice", "latent laplace_slice")
 """Arms with which each problem is measured by one seed only, in turn."""
