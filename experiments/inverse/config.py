@@ -116,6 +116,60 @@ class Bounds:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Guided:
+    """Of guided samplers on problems with known posteriors: `dimensions` of mixtures, and signals as the last group."""
+
+    dimensions: tuple[int, ...] = (2, 8, 80)
+    signal: int = 32
+    """Increments of a signal."""
+    problems: tuple[int, ...] = (8, 8, 4, 3)
+    """Of each group; a group of none is left out."""
+    draws: tuple[int, ...] = (768, 768, 256, 256)
+    """Of each arm, for a problem's own observation; a multiple of `particles`."""
+    pairs: tuple[int, ...] = (16, 16, 16, 16)
+    """Of a truth and its data, for each problem."""
+    ranked: int = 19
+    """Draws for each pair; a truth's rank is among them."""
+    arms: tuple[str, ...] = ()
+    """Those that are measured, all if there are none."""
+    few_draws: int = 45
+    few_pairs: int = 1
+    """Of D-Flow, whose draw costs 4,000 evaluations and their derivatives; see `guided_names.SLOW` too."""
+    particles: int = 64
+    """Of a particle filter, and of the tempered particles that give the draws of a pair."""
+    lanes: int = 576
+    """Draws in one call of a compiled program; a multiple of `particles`."""
+    validation: int = 3
+    """Problems of each group on which an arm's number is chosen (0: it stays as published), with so many draws:"""
+    validation_draws: int = 576
+    directions: int = 64
+    """Of sliced distances."""
+    projections: int = 4
+    """Whose ranks are taken."""
+    floors: int = 4
+    """Pairs of exact samples."""
+    gibbs_thin: int = 20
+    """Sweeps between the reference's draws of signals."""
+    ode_steps: int = 16
+    """Heun's steps of the map from latent to state."""
+    chains: int = 8
+    """Of a latent sampler for a problem's own observation, which give as many draws after `burn` steps."""
+    thin: int = 12
+    """Steps between two draws of a chain; R-hat and effective size are of all steps."""
+    burn: int = 100
+    walkers: int = 5
+    """Chains for each pair, whose draws are so many steps apart:"""
+    apart: int = 12
+    rounds: int = 20
+    """Of tempered particles, which have to reach the posterior within them."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups of problems."""
+        return (*(f"mixtures {d}" for d in self.dimensions), "signals")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Inverse(Study):
     """What is measured, and how much."""
 
@@ -128,6 +182,7 @@ class Inverse(Study):
     evidence: Evidence = Evidence()
     counterexample: Counterexample = Counterexample()
     bounds: Bounds = Bounds()
+    guided: Guided = Guided()
     resamples: int = 10_000
     seed: int = 0
     """Of all data sets."""
