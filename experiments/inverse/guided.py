@@ -183,14 +183,15 @@ def _problem(
         tick(1)
     z = jax.random.normal(back, (n, truth.shape[1]))
     here, finer = (guided_latent.push(problem.prior, z, sizes.ode_steps * times) for times in (1, 8))
-    out["prior error"] = sliced(np.asarray(here), np.asarray(finer), sides)
+    out["prior error"] = np.asarray(sliced(np.asarray(here), np.asarray(finer), sides))
     return {name: np.asarray(value) for name, value in out.items()}
 
 
 def ranked(truth: np.ndarray, draws: np.ndarray, fine: np.ndarray) -> np.ndarray:
     """Ranks (p, q) of truths (p, q) among draws (p, l, q); `NOT_FINITE` of pairs some of whose runs (p, l) were not."""
     ranks = np.sum(draws < truth[:, None], 1).astype(np.int8)
-    return np.where((fine.all(1) & np.isfinite(draws).all((1, 2)))[:, None], ranks, np.int8(NOT_FINITE))
+    whole = np.asarray(fine.all(1) & np.isfinite(draws).all((1, 2)))
+    return np.where(whole[:, None], ranks, np.int8(NOT_FINITE))
 
 
 def sliced(x: np.ndarray, y: np.ndarray, directions: np.ndarray) -> float:
@@ -214,7 +215,7 @@ def _exact(study: Inverse, problem: Any, key: Any, n: int, few: int) -> tuple[np
     first, second = jax.random.split(key)
     d = problem.operator.in_shape[0]
     # The directions are those of the dimension, for all problems and seeds.
-    sides = distances.directions(data_sets(study, names.GUIDED, FIXED, 999, 1)[0], sizes.directions, d)
+    sides = np.asarray(distances.directions(data_sets(study, names.GUIDED, FIXED, 999, 1)[0], sizes.directions, d))
     samples = solvable.reference(first, problem, n * (sizes.floors + 1), sizes.gibbs_thin).reshape(-1, n, d)
     if not isinstance(problem.prior, solvable.Bumps):  # rows of a Gibbs chain lie together: deal them out
         order = np.asarray(jax.random.permutation(second, n * (sizes.floors + 1)))
@@ -222,7 +223,7 @@ def _exact(study: Inverse, problem: Any, key: Any, n: int, few: int) -> tuple[np
     pairs = list(zip(samples[:-1], samples[1:], strict=True))
     floor = np.mean([sliced(x, y, sides) for x, y in pairs])
     few_floor = np.mean([sliced(x[:few], y, sides) for x, y in pairs])
-    return samples[0], np.asarray(sides), float(floor), float(few_floor)
+    return samples[0], sides, float(floor), float(few_floor)
 
 
 def _mixed(problem: Any, own: np.ndarray, weights: np.ndarray) -> dict[str, float]:

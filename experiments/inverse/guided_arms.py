@@ -19,7 +19,7 @@ from vrjax.flow import Grid, Record, grids
 from vrjax.inverse import guided
 
 
-class Run(NamedTuple):
+class Setting(NamedTuple):
     """An arm: its method, its grid, options from the arm's number, and where a draw starts (noise where None)."""
 
     method: str
@@ -46,23 +46,24 @@ HUNDRED, SHORT, MIDPOINT = grids.shifted(100), grids.shifted(28, 4.0), Grid(np.l
 NORMALISED = lambda number: {"step": "normalised", "scale": number}
 SCALE = lambda number: {"scale": number}
 RUNS = {
-    "pigdm": Run("pigdm", HUNDRED, lambda number: {"prior_variance": number}),
-    "tmpd": Run("tmpd", HUNDRED),  # 1,000 are published, of a stochastic chain; Euler's error is far below the method's
-    "ot_ode": Run("ot_ode", guided.ot_ode_grid(), start=_steered),
-    "ot_ode gamma_t": Run("ot_ode", guided.ot_ode_grid(), lambda number: {"gamma": "gamma_t"}, _steered),
-    "dps": Run("dps", grids.shifted(1000), SCALE),
-    "dps normalised": Run("dps", HUNDRED, NORMALISED),
-    "dps likelihood": Run("dps", HUNDRED, lambda number: {"step": "likelihood"}),
-    "flowdps": Run("flowdps", SHORT, SCALE),
-    "flowdps normalised": Run("flowdps", SHORT, NORMALISED),
-    "flowchef": Run("flowchef", SHORT, SCALE),
-    "flowchef normalised": Run("flowchef", SHORT, NORMALISED),
-    "daps": Run("daps", guided.daps_grid()),
-    "daps of the noise": Run("daps", guided.daps_grid(), lambda number: {"tau": None, "lr": number}, static=True),
-    "smc": Run("smc", HUNDRED, lambda number: {"twist": number}),
-    "pnp_flow": Run("pnp_flow", HUNDRED, SCALE, _back),
-    "pnp_flow normalised": Run("pnp_flow", HUNDRED, NORMALISED, _back),
-    "d_flow": Run("d_flow", MIDPOINT, start=_inverted),
+    "pigdm": Setting("pigdm", HUNDRED, lambda number: {"prior_variance": number}),
+    # Of TMPD 1,000 are published, of a stochastic chain; Euler's error is far below the method's.
+    "tmpd": Setting("tmpd", HUNDRED),
+    "ot_ode": Setting("ot_ode", guided.ot_ode_grid(), start=_steered),
+    "ot_ode gamma_t": Setting("ot_ode", guided.ot_ode_grid(), lambda number: {"gamma": "gamma_t"}, _steered),
+    "dps": Setting("dps", grids.shifted(1000), SCALE),
+    "dps normalised": Setting("dps", HUNDRED, NORMALISED),
+    "dps likelihood": Setting("dps", HUNDRED, lambda number: {"step": "likelihood"}),
+    "flowdps": Setting("flowdps", SHORT, SCALE),
+    "flowdps normalised": Setting("flowdps", SHORT, NORMALISED),
+    "flowchef": Setting("flowchef", SHORT, SCALE),
+    "flowchef normalised": Setting("flowchef", SHORT, NORMALISED),
+    "daps": Setting("daps", guided.daps_grid()),
+    "daps of the noise": Setting("daps", guided.daps_grid(), lambda number: {"tau": None, "lr": number}, static=True),
+    "smc": Setting("smc", HUNDRED, lambda number: {"twist": number}),
+    "pnp_flow": Setting("pnp_flow", HUNDRED, SCALE, _back),
+    "pnp_flow normalised": Setting("pnp_flow", HUNDRED, NORMALISED, _back),
+    "d_flow": Setting("d_flow", MIDPOINT, start=_inverted),
 }
 
 

@@ -43,7 +43,7 @@ def d_flow(
     iterations: int = 400,
     memory: int = 100,
     trials: int = 25,
-    regularisation: float | None = 0.01,
+    regularisation: ArrayLike | None = 0.01,
     record: Record | None = None,
 ) -> Trajectory:
     """Minimises `|y - A(T(z))|^2 + regularisation (|z|^2 / 2 - (d - 1) log |z|)` over the start z of the flow T.

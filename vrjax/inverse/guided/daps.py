@@ -4,13 +4,13 @@ Zhang, Chu, Berner, Meng, Anandkumar and Song, CVPR 2025 (arXiv 2407.01521).
 """
 
 import functools
-import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
@@ -54,7 +54,7 @@ def daps(
     langevin_steps: int = 100,
     lr: float = 1e-4,
     lr_end: float = 0.01,
-    tau: float | None = 0.01,
+    tau: ArrayLike | None = 0.01,
     record: Record | None = None,
 ) -> Trajectory:
     """At every level s of the grid: Euler's steps from the state to x0_hat, Langevin from x0_hat, `x' = (1 - s') x0 +
@@ -88,7 +88,7 @@ def daps(
         ValueError: y that is not finite or of another shape, noise_std or tau that is not positive.
     """
     y = check("daps", operator, y, noise_std)
-    if tau is not None and not (math.isfinite(tau) and tau > 0):
+    if tau is not None and not isinstance(tau, Tracer) and not (np.isfinite(tau) and np.asarray(tau) > 0):
         raise ValueError(f"daps: tau must be positive and finite, or None, found {tau}")
     grid = daps_grid() if grid is None else grid
     solver = Solver(

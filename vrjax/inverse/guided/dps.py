@@ -43,7 +43,7 @@ def dps(
     noise_std: ArrayLike,
     *,
     step: str = "published",
-    scale: float | None = None,
+    scale: ArrayLike | None = None,
     highest: float = HIGHEST,
 ) -> Solver:
     """A stochastic solver: the ancestral step x' of the flow, moved down the misfit of x0_hat through the network.

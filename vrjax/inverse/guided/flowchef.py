@@ -35,7 +35,7 @@ def flowchef(
     noise_std: ArrayLike,
     *,
     step: str = "published",
-    scale: float | None = None,
+    scale: ArrayLike | None = None,
     residual: str = "adjoint",
 ) -> Solver:
     """A deterministic solver. With x0 = x - s v and n = x + (1 - s) v at level s:

@@ -36,7 +36,7 @@ def flowdps(
     noise_std: ArrayLike,
     *,
     step: str = "published",
-    scale: float | None = None,
+    scale: ArrayLike | None = None,
     rounds: int = 3,
     residual: str = "adjoint",
 ) -> Solver:

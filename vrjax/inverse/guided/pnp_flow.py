@@ -53,7 +53,7 @@ def pnp_flow(
     *,
     key: Any,
     step: str = "published",
-    scale: float = 1.0,
+    scale: ArrayLike = 1.0,
     alpha: float = 1.0,
     draws: int = 5,
     record: Record | None = None,

@@ -44,7 +44,7 @@ def smc(
     grid: Grid | None = None,
     *,
     key: Any,
-    twist: float = 1.0,
+    twist: ArrayLike = 1.0,
     threshold: float = 0.5,
     axis_name: str = "seed",
     highest: float = HIGHEST,
