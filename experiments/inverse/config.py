@@ -113,6 +113,41 @@ class Bounds:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Elliptic:
+    """Of the elliptic problem."""
+
+    cells: int = 16
+    """A side of the grid of priors and inversion: the true prior has a latent of twice its square."""
+    fine: int = 64
+    """A side of the grid that data are made on."""
+    noise: float = 0.03
+    """As a share of the largest pressure."""
+    truths: int = 3
+    """Of a seed, each with its data: the same for all priors and sizes."""
+    sizes: tuple[int, ...] = (64, 256, 1024, 4096)
+    rank: int = 64
+    """Principal components of fields."""
+    widths: tuple[int, ...] = (256, 256)
+    latents: int = 512
+    steps: int = 800
+    restarts: int = 2
+    known_to: int = 1024
+    """The largest size whose statistical error is estimated: that of more is slow."""
+    directions: int = 256
+    """Of sliced distances."""
+    fields: int = 8192
+    """Of the true law and of each prior, whose distance they stand for."""
+    chains: int = 4
+    """An even number: one half of them is compared with the other."""
+    burn: int = 400
+    rows: int = 1000
+    """Of each chain."""
+    doublings: int = 5
+    search: int = 15
+    """Steps of the search for the mode."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Inverse(Study):
     """What is measured, and how much."""
 
@@ -125,6 +160,7 @@ class Inverse(Study):
     evidence: Evidence = Evidence()
     counterexample: Counterexample = Counterexample()
     bounds: Bounds = Bounds()
+    elliptic: Elliptic = Elliptic()
     resamples: int = 10_000
     seed: int = 0
     """Of all data sets."""
