@@ -17,7 +17,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Key
 
 from experiments.inverse.config import Elliptic
-from experiments.inverse.fields import BATCH, Frame, Problem, told
+from experiments.inverse.fields import Frame, Problem, made, told
 from vrjax.flow import draws
 from vrjax.inverse import calibrate, latent
 from vrjax.study.tables import Tables
@@ -68,7 +68,7 @@ def posterior(
         Where the gate failed draws, mean, errors, crps and coverage are NaN.
     """
     with draws.settled(True):
-        chain, found, fields = _sampled(
+        chain, found = _sampled(
             key,
             jax.tree.map(jnp.asarray, params),
             problem.operator,
@@ -82,7 +82,8 @@ def posterior(
             doublings=sizes.doublings,
             search=sizes.search,
         )
-    fields = np.asarray(fields)
+    chain = jax.tree.map(np.asarray, chain)
+    fields = made(apply, params, chain.z.reshape(-1, dimension)).reshape(*chain.z.shape[:3], *problem.truth.shape[1:])
     rows = [
         _told(latent.Chain(*(jax.tree.map(lambda leaf, at=at: leaf[at], part) for part in chain)), one, truth, frame)
         for at, (one, truth) in enumerate(zip(fields, problem.truth, strict=True))
@@ -93,9 +94,8 @@ def posterior(
 
 def gate(chain: latent.Chain, *told: Any) -> latent.Gate:
     """The gate on a chain's latent and log-density and on what is told of its draws, (c, k, ...) each."""
-    finite = latent.gate(chain._replace(z=jnp.asarray(chain.log_density)[..., None]))
-    if np.isnan(finite.rhat) and not finite.passed:
-        return finite
+    if not np.isfinite(chain.log_density).all():
+        return latent.gate(chain)
     every = [np.asarray(chain.z), np.asarray(chain.log_density)[..., None], *map(np.asarray, told)]
     return latent.gate(np.concatenate(every, -1))
 
@@ -156,10 +156,10 @@ def _sampled(
     burn: int,
     doublings: int,
     search: int,
-) -> tuple[latent.Chain, dict[str, Any], Any]:
+) -> tuple[latent.Chain, dict[str, Any]]:
     residual, log_likelihood, whitened = _densities(apply)
 
-    def one(key: Any, y: Any, std: Any) -> tuple[latent.Chain, dict[str, Any], Any]:
+    def one(key: Any, y: Any, std: Any) -> tuple[latent.Chain, dict[str, Any]]:
         start, run = jax.random.split(key)
         where = jnp.zeros(dimension)
         given = (params, operator, y, std)
@@ -177,12 +177,6 @@ def _sampled(
         )
         chain = chain._replace(z=found.mode + jnp.matmul(chain.z, root.T, precision="highest"))
         informed = jnp.sum(jnp.linalg.eigvalsh(found.covariance) <= 0.5)
-        made = lambda z: apply(params, z)
-        fields = jax.lax.map(made, chain.z.reshape(-1, dimension), batch_size=BATCH)
-        return (
-            chain,
-            {"gradient": found.gradient, "informed": informed},
-            fields.reshape(chains, rows, *fields.shape[1:]),
-        )
+        return chain, {"gradient": found.gradient, "informed": informed}
 
     return jax.vmap(one)(jax.random.split(key, len(y)), y, noise_std)

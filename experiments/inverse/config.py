@@ -128,7 +128,9 @@ class Elliptic:
     rank: int = 64
     """Principal components of fields."""
     widths: tuple[int, ...] = (256, 256)
-    latents: int = 512
+    latents: tuple[int, ...] = (512, 1024, 2048)
+    """Of the fit to each of the first sizes; to the others no network is fitted. There must be more of them than data:
+    a network meets the plan's targets, which with fewer are means over several fields, and loses their variance."""
     steps: int = 800
     restarts: int = 2
     known_to: int = 1024
@@ -139,12 +141,21 @@ class Elliptic:
     """Of the true law and of each prior, whose distance they stand for."""
     chains: int = 4
     """An even number: one half of them is compared with the other."""
-    burn: int = 400
-    rows: int = 1000
+    burn: int = 300
+    rows: int = 800
     """Of each chain."""
-    doublings: int = 5
+    doublings: int = 6
+    """Trajectories have up to as many steps as 2 to this power less one: of a network that was fitted to few fields,
+    which is rough, all of them have."""
     search: int = 15
     """Steps of the search for the mode."""
+
+    def __post_init__(self):
+        if len(self.latents) > len(self.sizes) or self.chains < 2 or self.chains % 2:
+            raise ValueError(
+                f"elliptic: found {len(self.latents)} latents for {len(self.sizes)} sizes and {self.chains} chains, "
+                "expected no more latents than sizes and an even number of chains"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ import numpy as np
 from experiments.inverse import chains, fields, names
 from experiments.inverse.config import Inverse
 from experiments.inverse.fields import Frame, Problem
+from vrjax.flow import draws
 from vrjax.inverse import darcy
 from vrjax.study.tables import Bench, Tables
 
@@ -29,8 +30,9 @@ def measure(study: Inverse, here: Bench, seed: int) -> Tables:
     """All of a seed.
 
     Returns:
-        `sizes` (n,); `truth` (t, N, N), `y` (t, 36), `noise_std` (t,); `variance` and `left` of `fields.true`. Of each
-        arm, "generator" and "gaussian" with a leading axis of sizes, "matern" and, posterior alone, "true" without:
+        `sizes` (n,), of which the first f have a fit; `truth` (t, N, N), `y` (t, 36), `noise_std` (t,); `variance` and
+        `left` of `fields.true`. Of each arm, "generator" and "gaussian" with a leading axis of f and n sizes, "matern"
+        and, posterior alone, "true" without one:
 
         - `<arm> prior sliced w1` (), `<arm> prior scalars w1` (3,), each with its floor as `... floor`: against
           as many fields of the true law; `<arm> prior variance` (), over that of the true law;
@@ -49,7 +51,7 @@ def _measure(study: Inverse, here: Bench, seed: int) -> Tables:
     law = here.part(f"{names.ELLIPTIC}-true", lambda: fields.true(study), packed=False)
     frame = Frame(*(law[name] for name in Frame._fields))
     problem = fields.problem(study, seed)
-    with here.bar(f"seed {seed}: the elliptic problem", 2 + 2 * len(sizes.sizes)) as tick:
+    with here.bar(f"seed {seed}: the elliptic problem", 2 + len(sizes.sizes) + len(sizes.latents)) as tick:
         true = reference(study, here, seed, problem, frame)
         tick(1)
         stationary, left = fields.matern(sizes)
@@ -60,14 +62,15 @@ def _measure(study: Inverse, here: Bench, seed: int) -> Tables:
         out |= _named(MATERN, compared(study, seed, fields.MATERN, stationary, law, problem, true))
         tick(1)
         rows: dict[str, list[Any]] = {}
-        for size in sizes.sizes:
+        for size, latents in itertools.zip_longest(sizes.sizes, sizes.latents):
             data = fields.data_set(study, seed, size)
             found = _named(GAUSSIAN, compared(study, seed, size, fields.gaussian(sizes, data), law, problem, true))
             tick(1)
-            params, report = fields.fitted(study, seed, data)
-            found |= _named(GENERATOR, compared(study, seed, size, params, law, problem, true))
-            found |= {f"{GENERATOR} {name}": getattr(report, name) for name in REPORT}
-            tick(1)
+            if latents:
+                params, report = fields.fitted(study, seed, data, latents)
+                found |= _named(GENERATOR, compared(study, seed, size, params, law, problem, true))
+                found |= {f"{GENERATOR} {name}": getattr(report, name) for name in REPORT}
+                tick(1)
             for name, value in found.items():
                 rows.setdefault(name, []).append(value)
     return out | {name: np.stack(values) for name, values in rows.items()}
@@ -96,9 +99,9 @@ def compared(
     """
     sizes = study.elliptic
     frame = Frame(*(law[name] for name in Frame._fields))
-    made = fields.generator(sizes)
+    arm = fields.generator(sizes)
     latents, run = jax.random.split(jax.random.fold_in(fields.key(study, seed, size), 2))
-    drawn = fields.pushed(latents, made, params, sizes.fields)
+    drawn = fields.made(arm.apply, params, draws.normal(latents, (sizes.fields, arm.latent)))
     coordinates, scalars = fields.told(frame, drawn)
     groups = lambda each: each[: len(each) // sizes.chains * sizes.chains].reshape(sizes.chains, -1, each.shape[-1])
     pairs = {"sliced": (coordinates, "coordinates", frame.directions), "scalars": (scalars, "scalars", None)}
@@ -106,7 +109,7 @@ def compared(
     for name, (found, of, directions) in pairs.items():
         both = apart(groups(found), groups(law[of]), directions)
         out |= dict(zip((f"prior {name} w1", f"prior {name} w1 floor"), both, strict=True))
-    after = chains.posterior(sizes, run, made.apply, params, made.latent, problem, frame)
+    after = chains.posterior(sizes, run, arm.apply, params, arm.latent, problem, frame)
     out |= {f"posterior {name}": value for name, value in after.items() if name not in chains.DRAWS}
     why = [_why(one, other) for one, other in zip(after["why"], true["why"], strict=True)]
     out["posterior not told"] = np.asarray(why)

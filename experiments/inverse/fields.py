@@ -6,6 +6,7 @@ fitted in Wasserstein-2; the Gaussian of the data's principal components, which 
 stationary Matern field, by the leading components of its covariance. Lengths of fields are of L2 on the unit square.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -25,7 +26,8 @@ from vrjax.study.tables import Tables
 SCALARS = ("u(1/2, 1/2)", "mean of exp(-u)", "share of the outflow at x = 1")
 TRUTHS, MATERN = 0, 1
 """In a size's place: what keys are drawn for beside data sets, which have 4 points and more."""
-BATCH = 64  # fields that are solved at once: more no longer fit a cache
+BATCH = 64
+"""Fields at once: more no longer fit a cache."""
 
 
 class Problem(NamedTuple):
@@ -107,7 +109,7 @@ def drawn(key: Key[Array, ""], prior: Any, number: int) -> Float[np.ndarray, "m 
         ValueError: one of them is not finite.
     """
     with draws.settled(True):
-        fields = np.asarray(_drawn(key, prior, number))
+        fields = over(lambda few: _drawn(prior, few), jax.random.split(key, number))
     if bad := int(np.sum(~np.isfinite(fields).all((1, 2)))):
         raise ValueError(f"elliptic: {bad} of {number} fields are not finite: conjugate gradients did not converge")
     return fields
@@ -115,8 +117,21 @@ def drawn(key: Key[Array, ""], prior: Any, number: int) -> Float[np.ndarray, "m 
 
 def told(frame: Frame, fields: Float[np.ndarray, "m n n"]) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates (m, r) and `SCALARS` (m, 3) of fields."""
-    coordinates, scalars = _told(frame, jnp.asarray(fields, jnp.float32))
-    return np.asarray(coordinates), np.asarray(scalars)
+    return over(lambda few: _told(frame, few), np.asarray(fields, np.float32))
+
+
+def made(apply: Any, params: Any, z: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m n n"]:
+    """Fields `apply(params, z)` of latents."""
+    return over(lambda few: _made(apply, params, few), np.asarray(z, np.float32))
+
+
+def over(run: Callable[[Any], Any], rows: Any) -> Any:
+    """`run` over rows, `BATCH` at a time, so that any number of them is one program; the last batch is filled up."""
+    found = []
+    for start in range(0, len(rows), BATCH):
+        at = np.minimum(np.arange(start, start + BATCH), len(rows) - 1)
+        found.append(jax.tree.map(np.asarray, run(rows[at])))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(rows)], *found)
 
 
 def generator(sizes: Elliptic) -> generators.Generator:
@@ -124,7 +139,7 @@ def generator(sizes: Elliptic) -> generators.Generator:
     return generators.field(_inner(sizes), (sizes.cells, sizes.cells))
 
 
-def fitted(study: Inverse, seed: int, data: Float[np.ndarray, "m n n"]) -> tuple[Any, generators.Report]:
+def fitted(study: Inverse, seed: int, data: Float[np.ndarray, "m n n"], latents: int) -> tuple[Any, generators.Report]:
     """The network fitted to training fields in Wasserstein-2; its report is in norms of L2 of the unit square."""
     sizes, prior = study.elliptic, darcy.prior(study.elliptic.cells)
     params, report = generators.fit_field(
@@ -133,7 +148,7 @@ def fitted(study: Inverse, seed: int, data: Float[np.ndarray, "m n n"]) -> tuple
         _inner(sizes),
         truth=(lambda key, number: drawn(key, prior, number)) if len(data) <= sizes.known_to else None,
         mode="plan",
-        latents=sizes.latents,
+        latents=latents,
         steps=sizes.steps,
         restarts=sizes.restarts,
     )
@@ -158,11 +173,6 @@ def matern(sizes: Elliptic) -> tuple[Any, float]:
     return _single(params), float(np.sum(scales[sizes.rank :] ** 2) / np.sum(scales**2))
 
 
-def pushed(key: Key[Array, ""], made: generators.Generator, params: Any, number: int) -> Float[np.ndarray, "m n n"]:
-    """Fields of a generator."""
-    return np.asarray(generators.push(made, params, draws.normal(key, (number, made.latent))))
-
-
 def _inner(sizes: Elliptic) -> generators.Generator:
     return generators.mlp(sizes.rank, widths=sizes.widths)
 
@@ -171,10 +181,14 @@ def _single(params: Any) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
 
 
-@jax.jit(static_argnames="number")
-def _drawn(key: Any, prior: Any, number: int) -> Any:
-    one = lambda key: prior(jax.random.normal(key, prior.shape, jnp.float32))
-    return jax.lax.map(one, jax.random.split(key, number), batch_size=BATCH)
+@jax.jit
+def _drawn(prior: Any, keys: Any) -> Any:
+    return jax.vmap(lambda key: prior(jax.random.normal(key, prior.shape, jnp.float32)))(keys)
+
+
+@jax.jit(static_argnames="apply")
+def _made(apply: Any, params: Any, z: Any) -> Any:
+    return jax.vmap(apply, (None, 0))(params, z)
 
 
 @jax.jit
@@ -187,4 +201,4 @@ def _told(frame: Frame, fields: Any) -> tuple[Any, Any]:
         coordinates = jnp.matmul(u.reshape(-1) - frame.mean, frame.components, precision="highest")
         return coordinates, jnp.stack([middle, jnp.mean(jnp.exp(-u)), leaves])
 
-    return jax.lax.map(one, fields, batch_size=BATCH)
+    return jax.vmap(one)(fields)
