@@ -79,7 +79,7 @@ def _measure(study: Inverse, here: Bench, seed: int) -> Tables:
 def reference(study: Inverse, here: Bench, seed: int, problem: Problem, frame: Frame) -> Tables:
     """The posteriors of the true prior."""
     prior = darcy.prior(study.elliptic.cells)
-    key = jax.random.fold_in(fields.key(study, seed, fields.TRUTHS), 1)
+    _, _, key = fields.split(study, seed, fields.TRUTHS)
     run = lambda: chains.posterior(study.elliptic, key, chains.white, prior, int(np.prod(prior.shape)), problem, frame)
     return here.part(names.part(seed, f"{names.ELLIPTIC}-reference"), run, packed=False)
 
@@ -100,7 +100,8 @@ def compared(
     sizes = study.elliptic
     frame = Frame(*(law[name] for name in Frame._fields))
     arm = fields.generator(sizes)
-    latents, run = jax.random.split(jax.random.fold_in(fields.key(study, seed, size), 2))
+    with draws.settled(True):
+        latents, run = jax.random.split(fields.split(study, seed, size)[2])
     drawn = fields.made(arm.apply, params, draws.normal(latents, (sizes.fields, arm.latent)))
     coordinates, scalars = fields.told(frame, drawn)
     groups = lambda each: each[: len(each) // sizes.chains * sizes.chains].reshape(sizes.chains, -1, each.shape[-1])

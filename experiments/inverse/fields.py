@@ -53,15 +53,17 @@ class Frame(NamedTuple):
     directions: Any
 
 
-def key(study: Inverse, seed: int, size: int) -> Key[Array, ""]:
-    """Of a data set of that size, or of what else stands in its place."""
-    return data_sets(study, names.ELLIPTIC, seed, size, 1)[0]
+def split(study: Inverse, seed: int, size: int) -> Key[Array, "3"]:
+    """Keys of a data set of that size, or of what else stands in its place: of fields, of what else is drawn to make a
+    prior or data of them, and of chains."""
+    with draws.settled(True):
+        return jax.random.split(data_sets(study, names.ELLIPTIC, seed, size, 1)[0], 3)
 
 
 def problem(study: Inverse, seed: int) -> Problem:
     """The truths of a seed, drawn of the true law on the fine grid, and their data."""
     sizes = study.elliptic
-    where, noise = jax.random.split(key(study, seed, TRUTHS))
+    where, noise, _ = split(study, seed, TRUTHS)
     fine = drawn(where, darcy.prior(sizes.fine), sizes.truths)
     with draws.settled(True):
         made = [
@@ -75,7 +77,7 @@ def problem(study: Inverse, seed: int) -> Problem:
 
 def data_set(study: Inverse, seed: int, size: int) -> Float[np.ndarray, "m n n"]:
     """Training fields of the true law."""
-    return drawn(key(study, seed, size), darcy.prior(study.elliptic.cells), size)
+    return drawn(split(study, seed, size)[0], darcy.prior(study.elliptic.cells), size)
 
 
 def true(study: Inverse) -> Tables:
@@ -87,7 +89,7 @@ def true(study: Inverse) -> Tables:
         share of it that the components leave out.
     """
     sizes = study.elliptic
-    basis, held, sides = jax.random.split(key(study, FIXED, TRUTHS), 3)
+    basis, held, sides = split(study, FIXED, TRUTHS)
     prior = darcy.prior(sizes.cells)
     found, _ = generators.pca(drawn(basis, prior, sizes.fields), sizes.rank)
     with draws.settled(True):
@@ -143,7 +145,7 @@ def fitted(study: Inverse, seed: int, data: Float[np.ndarray, "m n n"], latents:
     """The network fitted to training fields in Wasserstein-2; its report is in norms of L2 of the unit square."""
     sizes, prior = study.elliptic, darcy.prior(study.elliptic.cells)
     params, report = generators.fit_field(
-        jax.random.fold_in(key(study, seed, len(data)), 1),
+        split(study, seed, len(data))[1],
         data,
         _inner(sizes),
         truth=(lambda key, number: drawn(key, prior, number)) if len(data) <= sizes.known_to else None,
