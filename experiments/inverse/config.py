@@ -170,6 +170,52 @@ class Guided:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Elliptic:
+    """Of the elliptic problem."""
+
+    cells: int = 16
+    """A side of the grid of priors and inversion: the true prior has a latent of twice its square."""
+    fine: int = 64
+    """A side of the grid that data are made on."""
+    noise: float = 0.03
+    """As a share of the largest pressure."""
+    truths: int = 3
+    """Of a seed, each with its data: the same for all priors and sizes."""
+    sizes: tuple[int, ...] = (64, 256, 1024, 4096)
+    rank: int = 64
+    """Principal components of fields."""
+    widths: tuple[int, ...] = (256, 256)
+    latents: tuple[int, ...] = (512, 1024, 2048)
+    """Of the fit to each of the first sizes; to the others no network is fitted. There must be more of them than data:
+    a network meets the plan's targets, which with fewer are means over several fields, and loses their variance."""
+    steps: int = 800
+    restarts: int = 2
+    known_to: int = 1024
+    """The largest size whose statistical error is estimated: that of more is slow."""
+    directions: int = 256
+    """Of sliced distances."""
+    fields: int = 8192
+    """Of the true law and of each prior, whose distance they stand for."""
+    chains: int = 4
+    """An even number: one half of them is compared with the other."""
+    burn: int = 300
+    rows: int = 800
+    """Of each chain."""
+    doublings: int = 6
+    """Trajectories have up to as many steps as 2 to this power less one: of a network that was fitted to few fields,
+    which is rough, all of them have."""
+    search: int = 15
+    """Steps of the search for the mode."""
+
+    def __post_init__(self):
+        if len(self.latents) > len(self.sizes) or self.chains < 2 or self.chains % 2:
+            raise ValueError(
+                f"elliptic: found {len(self.latents)} latents for {len(self.sizes)} sizes and {self.chains} chains, "
+                "expected no more latents than sizes and an even number of chains"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Inverse(Study):
     """What is measured, and how much."""
 
@@ -183,6 +229,7 @@ class Inverse(Study):
     counterexample: Counterexample = Counterexample()
     bounds: Bounds = Bounds()
     guided: Guided = Guided()
+    elliptic: Elliptic = Elliptic()
     resamples: int = 10_000
     seed: int = 0
     """Of all data sets."""
