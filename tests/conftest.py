@@ -51,6 +51,23 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason=why[mark]))
 
 
+MAPS = 30_000
+"""Memory maps of a worker beyond which its compiled programs are dropped: Linux gives a process 65,530, and whoever
+compiles when there are none left is killed. A program holds several."""
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Between two files, drop the compiled programs of a worker that holds many; the persistent cache has them."""
+    if nextitem is not None and nextitem.path == item.path:
+        return
+    maps = pathlib.Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MAPS:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
+
+
 def pytest_terminal_summary(terminalreporter):
     """A line per room with its seconds: of all tests, their fixtures included, summed over workers."""
     rooms: dict[str, list[float]] = {}
