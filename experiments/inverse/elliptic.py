@@ -102,7 +102,7 @@ def compared(
     arm = fields.generator(sizes)
     with draws.settled(True):
         latents, run = jax.random.split(fields.split(study, seed, size)[2])
-    drawn = fields.made(arm.apply, params, draws.normal(latents, (sizes.fields, arm.latent)))
+    drawn = fields.made(arm.apply, params, np.asarray(draws.normal(latents, (sizes.fields, arm.latent))))
     coordinates, scalars = fields.told(frame, drawn)
     groups = lambda each: each[: len(each) // sizes.chains * sizes.chains].reshape(sizes.chains, -1, each.shape[-1])
     pairs = {"sliced": (coordinates, "coordinates", frame.directions), "scalars": (scalars, "scalars", None)}
@@ -144,14 +144,14 @@ def apart(x: np.ndarray, y: np.ndarray, directions: np.ndarray | None = None) ->
         halves.append(np.mean([_w1(each[one], each[other], sides) for one, other in zip(ways, rest, strict=True)], 0))
     lines = np.stack([_w1(x, y, sides), *halves])
     found, one, other = lines if directions is None else lines.mean(1)
-    return found, np.sqrt((one**2 + other**2) / 4)
+    return np.asarray(found), np.asarray(np.sqrt((one**2 + other**2) / 4))
 
 
 def _w1(x: np.ndarray, y: np.ndarray, sides: np.ndarray) -> np.ndarray:
     """Of as many draws on either side, along each direction of length 1; `distances.sliced_w1` is their mean. Here it
     is NumPy's, whose sort is an order of magnitude faster on a CPU, and sorting is all there is to it."""
     along = [np.sort(np.reshape(each, (-1, each.shape[-1])) @ sides.T, 0) for each in (x, y)]
-    return np.mean(np.abs(along[0] - along[1]), 0, dtype=np.float64)
+    return np.asarray(np.mean(np.abs(along[0] - along[1]), 0, dtype=np.float64))
 
 
 def _named(arm: str, found: dict[str, Any]) -> Tables:
