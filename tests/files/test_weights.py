@@ -74,12 +74,17 @@ def test_no_second_copy(folder, kind, dtype, monkeypatch):
         return buffer
 
     monkeypatch.setattr(tensors, "empty", watched)
-    gc.collect()
-    before = len(jax.live_arrays())
-    tracemalloc.start()
-    dit = wan.load_dit(folder, mesh=mesh, rules=rules, param_dtype=dtype)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    for _ in range(2):  # what the interpreter allots beside is chance; a copy would be in both
+        dit = None
+        made.clear()
+        gc.collect()
+        before = len(jax.live_arrays())
+        tracemalloc.start()
+        dit = wan.load_dit(folder, mesh=mesh, rules=rules, param_dtype=dtype)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        if peak <= sum(made.values()) + 2**20:
+            break
     leaves = jax.tree.leaves(dit)
     assert len(jax.live_arrays()) - before == len(leaves)
     assert {p for leaf in leaves for p in pointers(leaf)} == set(made)
