@@ -7,6 +7,7 @@ sizes, repeats and seeds.
 import dataclasses
 from typing import ClassVar
 
+from experiments.inverse import names
 from vrjax.study.sizes import Study
 
 SIZES = tuple(2**k for k in range(5, 13))
@@ -222,6 +223,8 @@ class Inverse(Study):
     MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("seeds", "seed")
 
     seeds: tuple[int, ...]
+    experiments: tuple[str, ...] = names.EXPERIMENTS
+    """Which of them are measured."""
     gaussian: Gaussian = Gaussian()
     line: Line = Line()
     width: Width = Width()
@@ -240,5 +243,7 @@ class Inverse(Study):
             raise ValueError(
                 f"inverse: line.fits is {self.line.fits}, expected at most line.repeats, {self.line.repeats}"
             )
+        if strange := [name for name in self.experiments if name not in names.EXPERIMENTS]:
+            raise ValueError(f"inverse: experiments: found {strange[0]!r}, expected some of {names.EXPERIMENTS}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"inverse: seeds is {self.seeds}, expected each once")

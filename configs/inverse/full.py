@@ -1,0 +1,12 @@
+"""Eight seeds of all experiments, registered claims (experiments/inverse/claims.json).
+
+Command:        python -m experiments.inverse --full
+Expected time:  about seven hours on one core; `--only K ...` measures some of the seeds, one process a core.
+"""
+
+from experiments.inverse.config import Inverse
+
+
+def config() -> Inverse:
+    """The config of the run."""
+    return Inverse(name="inverse_full", seeds=tuple(range(8)))
