@@ -28,6 +28,8 @@ DRAWS = ("coordinates", "scalars")
 """Tables of draws; all others of a posterior are small."""
 LEVEL = 0.9
 """Of the intervals whose coverage is told."""
+SHOWN, ROWS = 4, 100
+"""What is kept for pictures alone: fields of a posterior, and rows of each chain."""
 
 
 def white(prior: Any, z: Any) -> Any:
@@ -58,6 +60,9 @@ def posterior(
     Returns:
         `coordinates` (t, c, k, r) and `scalars` (t, c, k, 3) of the draws; `mean` (t, n, n);
 
+        - for pictures, in half precision: `sd` (t, n, n), standard deviations of cells; `samples` (t, SHOWN, n, n),
+          draws evenly through all chains; `trace` (t, c, m), the first of `fields.SCALARS` in at most
+          `ROWS` rows of each chain, evenly, which is there where the gate failed too;
         - (t,) each: `mean error`, the norm of mean less truth over that of the truth; `crps`, the mean over cells;
           `coverage`, the share of cells whose truth lies in the central interval of 90 %;
         - (t,) each: `rhat`, `ess`, the worst of all that is told and of the latent; `why`, one line where the gate
@@ -65,7 +70,7 @@ def posterior(
           `divergent`, the share of rows; `gradient`, the norm at the mode that was found; `informed`, how many
           directions of the latent have lost half of their variance or more.
 
-        Where the gate failed draws, mean, errors, crps and coverage are NaN.
+        Where the gate failed draws, mean, `sd`, `samples`, errors, crps and coverage are NaN.
     """
     with draws.settled(True):
         chain, found = _sampled(
@@ -108,20 +113,32 @@ def _told(chain: latent.Chain, fields: np.ndarray, truth: np.ndarray, frame: Fra
     judged = gate(chain, coordinates, scalars)
     info = chain.info
     out: dict[str, Any] = {"rhat": judged.rhat, "ess": judged.ess, "why": judged.why}
+    out["trace"] = scalars[:, _evenly(k, ROWS), 0].astype(np.float16)
+    shown = fields.reshape(c * k, *truth.shape)[_evenly(c * k, SHOWN)]
     out |= {"solves": 2 * int(np.sum(info.evaluations)), "divergent": float(np.mean(info.divergent))}
     if not judged.passed:
         none = {"coordinates": coordinates, "scalars": scalars, "mean": truth}
         out |= {name: np.full(np.shape(value), np.nan, np.float32) for name, value in none.items()}
+        pictures = {"sd": truth.shape, "samples": shown.shape}
+        out |= {name: np.full(shape, np.nan, np.float16) for name, shape in pictures.items()}
         return out | dict.fromkeys(("mean error", "crps", "coverage"), np.nan)
     mean, true = flat.mean(0), truth.reshape(-1)
     return out | {
         "coordinates": coordinates,
         "scalars": scalars,
         "mean": mean.reshape(truth.shape),
+        "sd": flat.std(0, dtype=np.float64).reshape(truth.shape).astype(np.float16),
+        "samples": shown.astype(np.float16),
         "mean error": float(np.linalg.norm(mean - true) / np.linalg.norm(true)),
         "crps": float(np.mean(calibrate.crps(flat, true))),
         "coverage": calibrate.coverage(true[None], flat[None], LEVEL).share,
     }
+
+
+def _evenly(number: int, most: int) -> np.ndarray:
+    """At most so many of `number` places, as far from each other as from the ends."""
+    many = min(number, most)
+    return ((np.arange(many) + 0.5) * number / many).astype(int)
 
 
 @functools.cache

@@ -62,6 +62,11 @@ def test_a_seed_is_measured_and_chains_that_are_too_short_tell_nothing_but_why(t
         assert all("R-hat" in one or "effective" in one for one in why.ravel())
         assert all("the true prior's: " in one for one in why.ravel())
         assert (first[f"{arm} posterior solves"] >= 2 * 2 * 8).all()
+        for name, shape in (("sd", (2, N, N)), ("samples", (2, chains.SHOWN, N, N))):
+            kept = first[f"{arm} posterior {name}"]
+            assert kept.shape[-len(shape) :] == shape and kept.dtype == np.float16 and np.isnan(kept).all()
+        trace = first[f"{arm} posterior trace"]
+        assert trace.shape[-3:] == (2, 2, 8) and np.isfinite(trace).all()  # chains that failed are what is to be seen
     again = elliptic.measure(STUDY, Bench(tmp_path / "b"), 0)
     assert first.keys() == again.keys()
     for name, value in first.items():
@@ -136,6 +141,14 @@ def test_a_linear_gaussian_posterior_is_the_closed_form(frame):
         # Six deviations of a mean of at least 400 effective draws.
         assert (np.abs(coordinates.mean(0) - wanted) < 0.3 * spread).all()
         np.testing.assert_allclose(coordinates.std(0), spread, rtol=0.2)
+        wanted = np.sqrt(np.diag(root @ cov @ root.T)).reshape(N, N)
+        np.testing.assert_allclose(found["sd"][at], wanted, rtol=0.2)
+        # Draws of the posterior, told by u in the middle as its trace is.
+        middle = lambda fields: np.asarray(fields, np.float64)[..., N // 2 - 1 : N // 2 + 1, N // 2 - 1 : N // 2 + 1]
+        trace = found["trace"][at]
+        assert trace.shape == (4, chains.ROWS) and trace.dtype == np.float16
+        np.testing.assert_allclose(trace.mean(dtype=np.float64), middle(mean.reshape(N, N)).mean(), atol=0.02)
+        assert ((found["samples"][at] - mean.reshape(N, N)) ** 2 < 36 * wanted**2 + 1e-4).all()
         error = np.linalg.norm(mean - truth[at].ravel()) / np.linalg.norm(truth[at])
         assert abs(found["mean error"][at] - error) < 0.3
         assert found["informed"][at] == np.sum(np.linalg.eigvalsh(cov) <= 0.5) and found["gradient"][at] < 1e-3
