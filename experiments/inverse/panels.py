@@ -183,13 +183,19 @@ def arms(found: Rows) -> Panel:
 
     def draw(axis: Axes) -> None:
         groups = list(dict.fromkeys(name[0] for row in found for name in row if isinstance(name, tuple)))
-        for group, mark, tone in zip(groups, GROUPS, (BLUE, GREEN, PINK, ORANGE), strict=False):
+        broken = False
+        for g, (group, mark, tone) in enumerate(zip(groups, GROUPS, (BLUE, GREEN, PINK, ORANGE), strict=False)):
             for at, row in enumerate(found):
-                far = row.get((group, "over_floor"), math.nan)
+                far, where = row.get((group, "over_floor"), math.nan), at + 0.16 * (g - (len(groups) - 1) / 2)
+                full = tone if row.get((group, "passed")) else "white"
                 if math.isfinite(far):
-                    full = tone if row[group, "passed"] else "white"
-                    axis.plot([far], [at], mark, color=tone, markerfacecolor=full, markersize=6.5, zorder=3)
+                    axis.plot([far], [where], mark, color=tone, markerfacecolor=full, markersize=6, zorder=3)
+                elif far > 0:
+                    axis.plot([1], [where], "x", color=tone, transform=axis.get_yaxis_transform(), clip_on=False)
+                    broken = True
             axis.plot([], [], mark, color=tone, linestyle="none", label=group)
+        if broken:
+            axis.plot([], [], "x", color=SOFT, linestyle="none", label="at the edge: not finite")
         axis.axvline(1.0, color=SOFT, linestyle=(0, (1, 2)), linewidth=1)
         axis.set_yticks(range(len(found)), [row["arm"] for row in found], color=figures.INK)
         axis.set_ylim(len(found) - 0.5, -0.5)
@@ -263,7 +269,7 @@ def maps(tables: Tables, truth: int) -> Figure:
             get = lambda name, arm=arm, at=at: sampled_rows.value(tables, arm, f"posterior {name}", at)[truth]
             name = drawing.label(arm, n)
             if not np.isfinite(sd).all():
-                line[0].set_title(name, fontsize=9.5, loc="left")
+                line[0].set_title(name, fontsize=9.5, fontweight="normal", loc="left", pad=4)
                 line[0].text(0, 0.5, f"not told: {get('why')}", transform=line[0].transAxes, fontsize=9, wrap=False)
                 continue
             _image(line[0], get("mean"), f"{name}: mean", **field)

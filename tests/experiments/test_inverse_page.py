@@ -219,7 +219,8 @@ def test_a_posterior_that_failed_its_gate_is_not_drawn_but_why(kept):
     # First axis of a field is x: it goes to the right.
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), part["truth"][1].T)
     chains = panels.chains(part)
-    assert [axis.get_title() for axis in chains.axes[:2]] == ["R-hat 1.001, ESS 900", "R-hat 1.201, ESS 30: refused"]
+    titles = [axis.get_title(loc="left") for axis in chains.axes[:2]]
+    assert titles == ["R-hat 1.001, ESS 900", "R-hat 1.201, ESS 30: refused"]
     assert len(chains.axes[1].lines) == 5
 
 
