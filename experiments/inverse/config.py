@@ -64,6 +64,75 @@ class Line:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Clouds:
+    """Of rates where laws are told by points."""
+
+    sizes: tuple[int, ...]
+    repeats: int = 8
+    """Data sets of each size."""
+    plans: int = 2
+    """To so many of them W1 in all dimensions is found."""
+    plans_to: int = 1024
+    """Of data sets up to this size."""
+    fits: int = 1
+    """To so many of them generators are fitted."""
+    fits_to: int = 512
+    """Of data sets up to this size."""
+    latents: int = 512
+    steps: int = 800
+    restarts: int = 2
+    block: int = 4096
+    """Points of the latent whose images stand for a generator's law."""
+    blocks: int = 8
+    """Of as many points each, for the true law."""
+    directions: int = 128
+    """Of sliced distances."""
+    ratio: int = 4
+    """Draws of the true law for each point of a data set, in a plan between them."""
+    fresh: int = 8192
+    """Draws on which the plan's potential is tried."""
+    debiased: int = 512
+    """Draws of a generator's law, in each of two sets, beside as many of the true law."""
+
+    def __post_init__(self):
+        for name in ("plans", "fits"):
+            if getattr(self, name) > self.repeats:
+                raise ValueError(
+                    f"{type(self).__name__.lower()}: {name} is {getattr(self, name)}, expected at most repeats, "
+                    f"{self.repeats}"
+                )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dimension(Clouds):
+    """Of rates in d dimensions."""
+
+    sizes: tuple[int, ...] = tuple(2**k for k in range(5, 12))
+    dimensions: tuple[int, ...] = (1, 2, 3, 5, 8)
+    ridges: int = 4
+    """Of the true map, and of the restricted class."""
+    observations: int = 3
+    noise_std: tuple[float, ...] = (0.3, 1.0)
+    """Each observation under each: in eight dimensions the first leaves a thousandth of the data."""
+    exact: int = 1
+    """Of so many observations under each noise W1 in all dimensions is found, beside the sliced one of all."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Moons(Clouds):
+    """Of two moons in the plane."""
+
+    sizes: tuple[int, ...] = tuple(2**k for k in range(5, 11))
+    fits_to: int = 1024
+    debiased: int = 2000
+    around: float = 0.08
+    """Standard deviation around the curves."""
+    y: tuple[float, ...] = (0.2, -0.6, 0.9)
+    """The sheet's observation and two draws of the prior predictive, rounded."""
+    noise_std: float = 0.3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Width:
     """Of approximation: the law itself is the data."""
 
@@ -227,9 +296,11 @@ class Inverse(Study):
     """Which of them are measured."""
     gaussian: Gaussian = Gaussian()
     line: Line = Line()
+    dimension: Dimension = Dimension()
     width: Width = Width()
     evidence: Evidence = Evidence()
     counterexample: Counterexample = Counterexample()
+    moons: Moons = Moons()
     bounds: Bounds = Bounds()
     guided: Guided = Guided()
     elliptic: Elliptic = Elliptic()
