@@ -36,7 +36,10 @@ def _number(name: Any, form: str = ".3f") -> Cell:
 def _plainly(value: float, form: str) -> str:
     if math.isnan(value):
         return ""
-    return format(value, form) if math.isfinite(value) else "infinite"
+    if not math.isfinite(value):
+        return "infinite"
+    text = format(value, form)
+    return format(value, ",.0f") if "e+" in text else text
 
 
 def _over(name: Any, form: str = "z.3f") -> Cell:

@@ -167,7 +167,7 @@ def test_what_was_not_measured_is_left_out(kept, tmp_path):
     common.draw(tmp_path / "none.png", *page.drawn(STUDY, {}))
 
 
-def test_a_study_without_a_generator_of_fields_and_without_observations_that_are_likely(kept):
+def test_a_study_without_a_generator_of_fields(kept):
     part = names.part(0, names.ELLIPTIC)
     bare = {part: {name: value for name, value in kept[part].items() if not name.startswith("generator ")}}
     told = listings.listed(STUDY, bare)
