@@ -13,6 +13,7 @@
 | guided | posterior samplers that guide a flow; one file a method |
 | exact | problems whose posterior is known: mixtures, Levy increments |
 | calibrate | ranks, coverage, scores, weights of modes; errors of the sampler and of the prior apart |
+| files | draws of priors, observations and chains as `.npz`, held to their format when read and when written |
 
 Some of it needs the extra `inverse` (ott-jax, blackjax, POT), which is imported where it is used.
 """

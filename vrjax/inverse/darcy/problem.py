@@ -38,20 +38,23 @@ class Sensing(Operator):
         return elliptic.observe(elliptic.solve(x, self.source), self.points)
 
 
-def operator(n: int, points: Float[Real, "k 2"] | None = None, source: Number = elliptic.SOURCE) -> Sensing:
+def operator(n: int, points: Float[Real, "..."] | None = None, source: Number = elliptic.SOURCE) -> Sensing:
     """The map from a log-permeability on n x n cells to the pressure at `points`.
 
     Args:
         n: cells a side, at least 2.
-        points: known points in [0, 1]^2, first x; `sensors()` by default.
+        points: known points (k, 2) in [0, 1]^2, first x; `sensors()` by default.
         source: f of the equation, one number or (n, n).
 
     Raises:
-        ValueError: n is below 2, a point lies outside of the unit square, or the source has another shape.
+        ValueError: n is below 2, points are no (k, 2) or lie outside of the unit square, or the source has another
+            shape.
     """
     if n < 2:
         raise ValueError(f"darcy: n must be at least 2 cells a side, found {n}")
     points = elliptic.sensors() if points is None else np.asarray(points)
+    if points.ndim != 2 or points.shape[1] != 2 or not points.size:
+        raise ValueError(f"darcy: points must have shape (k, 2), found {points.shape}")
     if not np.all((points >= 0) & (points <= 1)):
         raise ValueError(f"darcy: points must lie in [0, 1]^2, found {points.min()} to {points.max()}")
     if jnp.shape(source) not in ((), (n, n)):
@@ -101,7 +104,8 @@ def problem(
         points, source: see `operator`.
 
     Raises:
-        ValueError: n is not smaller than m, noise is not finite or not above 0, or the fine solution is not finite.
+        ValueError: n is not smaller than m, noise is not finite or not above 0, the truth is not finite, or the
+            fine solution is not.
     """
     m = truth.shape[0]
     if n >= m:
@@ -111,10 +115,14 @@ def problem(
         )
     if not (math.isfinite(noise) and noise > 0):
         raise ValueError(f"darcy: noise must be a finite share above 0 of the largest pressure, found {noise}")
+    if bad := int(np.sum(~np.isfinite(truth))):
+        raise ValueError(
+            f"darcy: no pressure of this truth: it must be finite, found {bad} of {truth.size} that are not"
+        )
     fine, coarse = operator(m, points, source), operator(n, points, source)
     pressure = elliptic.solve(truth, source)
     if not np.all(np.isfinite(pressure)):
-        raise ValueError("darcy: no pressure of this truth: it is not finite, or conjugate gradients did not converge")
+        raise ValueError("darcy: no pressure of this truth: conjugate gradients did not converge")
     clean = elliptic.observe(pressure, fine.points)
     std = noise * jnp.max(pressure)
     y = clean + std * jax.random.normal(key, clean.shape, clean.dtype)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
+from jax.sharding import NamedSharding, PartitionSpec
 
 from vrjax.flow import words
 from vrjax.parallel import over_seeds
@@ -113,9 +114,10 @@ def begin(log_likelihood: LogLikelihood, z0: Any, args: tuple, **counts: int) ->
     """The starts as an array (C, r), and the log-likelihood there (C,), checked where they are not traced.
 
     Raises:
-        ValueError: starts that are no (C, r); a log-likelihood that is no scalar; a start, or its log-likelihood, that
-            is not finite; `counts` (by the names of the arguments) that are negative, or not positive for `steps`,
-            `thin` and `moves`.
+        ValueError: starts that are no (C, r); a NaN in `args`; a log-likelihood that is no scalar; a start, or its
+            log-likelihood, that is not finite; `counts` (by the names of the arguments) that are negative, or not
+            positive for `steps`, `thin` and `moves`. Shapes and numbers are looked at before anything is compiled, the
+            likelihood of the starts by one small program.
     """
     z0 = jnp.asarray(z0)
     if z0.ndim != 2 or 0 in z0.shape:
@@ -124,17 +126,45 @@ def begin(log_likelihood: LogLikelihood, z0: Any, args: tuple, **counts: int) ->
         least = 1 if name in ("steps", "thin", "moves") else 0
         if not isinstance(count, int) or count < least:
             raise ValueError(f"{name}: found {count!r}, expected an integer of at least {least}")
+    numbers(args)
     z0 = z0.astype(jnp.promote_types(z0.dtype, jnp.float32))
     start = _values(z0, args, log_likelihood=log_likelihood)
     if not (isinstance(start, Tracer) or isinstance(z0, Tracer)) and start.is_fully_addressable:
         good = np.isfinite(np.asarray(start)) & np.isfinite(np.asarray(z0)).all(-1)
         if not good.all():
             at = int(np.flatnonzero(~good)[0])
+            zeros = [f"args{path} is 0" for path, leaf in _known(args) if not leaf.shape and leaf == 0]
             raise ValueError(
                 f"z0: {int((~good).sum())} of {len(good)} starts are not finite: log_likelihood(z0[{at}]) is "
-                f"{float(start[at])}, expected finite starts with finite log-likelihoods"
+                f"{float(start[at])}, expected finite starts with finite log-likelihoods{_also(zeros)}"
             )
     return z0, start
+
+
+def numbers(args: tuple) -> None:
+    """Raises ValueError where a number of `args` that can be read is NaN: data, say, that hold what was not observed.
+
+    (Infinite ones are lawful, such as a log-weight of minus infinity.)
+    """
+    for path, leaf in _known(args):
+        if bad := int(np.isnan(leaf).sum()):
+            raise ValueError(
+                f"args{path}: found {bad} NaN among {leaf.size} numbers, expected none: leave out what is not known"
+            )
+
+
+def _known(args: tuple) -> list[tuple[str, np.ndarray]]:
+    """The leaves of `args` that are real or complex numbers and can be read here, with their places."""
+    found = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(args):
+        if not isinstance(leaf, Tracer) and getattr(leaf, "is_fully_addressable", True):
+            if jnp.issubdtype(getattr(leaf, "dtype", type(leaf)), jnp.inexact):
+                found.append((jax.tree_util.keystr(path), np.asarray(leaf)))
+    return found
+
+
+def _also(words: list[str]) -> str:
+    return f" ({', '.join(words)})" if words else ""
 
 
 def within(name: str, value: Any, low: float = 0.0, high: float = 1.0) -> None:
@@ -147,13 +177,23 @@ def over_chains(one: Callable, key: Any, z0: Any, start: Any, rest: Any, how: st
     """`one(key, z0 (r,), log-likelihood there, rest)` of every chain, by `vrjax.parallel.over_seeds`.
 
     A chain's key is one of `split(key, C)`, wherever it runs; inside, collectives over "seed" are valid.
+
+    On a mesh whose other axes divide what is within the likelihood (a field, say), chains take their steps together even
+    where there is one a device: a loop whose length depended on the chain would leave some devices waiting, in an
+    exchange over those axes, for others that have left it.
     """
+    keys = jax.random.split(key, z0.shape[0])
+    if how == "mesh" and mesh is not None and mesh.shape.get("seed") == len(keys) < mesh.size:
+        over = NamedSharding(mesh, PartitionSpec("seed"))
+        together = jax.vmap(one, (0, 0, 0, None), axis_name="seed", spmd_axis_name="seed")
+        put = lambda tree: lax.with_sharding_constraint(tree, over)
+        return put(together(*put((keys, z0, start)), rest))
 
     def seed(key, z0, start, rest):
         at = lax.axis_index("seed")
         return one(key, z0[at], start[at], rest)
 
-    return over_seeds(seed, jax.random.split(key, z0.shape[0]), how, args=(z0, start, rest), mesh=mesh)
+    return over_seeds(seed, keys, how, args=(z0, start, rest), mesh=mesh)
 
 
 def walk(

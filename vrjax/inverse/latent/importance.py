@@ -12,7 +12,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from vrjax.flow import words
-from vrjax.inverse.latent.core import LogLikelihood, extra, scalar
+from vrjax.inverse.latent.core import LogLikelihood, extra, numbers, scalar
 
 
 class Weighted(NamedTuple):
@@ -57,11 +57,13 @@ def importance(
         mean, covariance: of the proposal; the latent normal by default. `laplace` gives both.
 
     Raises:
-        ValueError: counts under 1; mean or covariance of another shape; a covariance that is not positive definite.
+        ValueError: counts under 1; mean or covariance of another shape; a covariance that is not positive definite; a
+            NaN in `args`.
         ImportError: blackjax is missing.
     """
     if r < 1 or draws < 1:
         raise ValueError(f"importance: found r={r} and draws={draws}, expected at least 1 of each")
+    numbers(args)
     mean = jnp.zeros(r) if mean is None else jnp.asarray(mean)
     covariance = jnp.eye(r, dtype=mean.dtype) if covariance is None else jnp.asarray(covariance, mean.dtype)
     for name, value, shape in (("mean", mean, (r,)), ("covariance", covariance, (r, r))):
