@@ -5,6 +5,7 @@ draws is uniform (Talts et al. 2018, arXiv 1804.06788), and central intervals ho
 first, by their effective sample size. `ranks`, `coverage` and `uniformity` judge many problems; the scores one.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -110,18 +111,38 @@ def uniformity(
         raise ValueError(f"bins: found {bins} for {total} possible ranks and n = {n}, expected a divisor of {total}")
     counts = np.bincount(found * bins // total, minlength=bins)
     chi2, chi2_p = stats.chisquare(counts)
-    steps = min(total, 100)
-    points = np.unique(np.arange(1, steps) * total // steps)  # P(rank < point) = point / total
+    points = _points(total)
     share = points / total
-    simulated = np.sort(np.asarray(jax.random.randint(key, (trials, n), 0, total)), 1)
-    below = lambda ordered: np.searchsorted(ordered, points)  # how many ranks are under each point
-    least = lambda k: np.minimum(1, 2 * np.minimum(stats.binom.cdf(k, n, share), stats.binom.sf(k - 1, n, share)))
-    null = least(np.stack([below(row) for row in simulated])).min(1)
-    mine = below(np.sort(found))
+    bits = tuple(np.ravel(jax.random.key_data(key)).tolist())
+    least, null = _band(bits, str(jax.random.key_impl(key)), n, total, trials)
+    below = np.cumsum(np.bincount(found, minlength=total))[points - 1]  # how many ranks are under each point
     tail = np.quantile(null, 1 - level)
     low, high = stats.binom.ppf(tail / 2, n, share) / n, stats.binom.isf(tail / 2, n, share) / n
-    p = (1 + np.sum(null <= least(mine).min())) / (trials + 1)
-    return Uniformity(float(chi2), float(chi2_p), counts, float(p), share, mine / n, low, high)
+    p = (1 + np.sum(null <= least[below, np.arange(len(points))].min())) / (trials + 1)
+    return Uniformity(float(chi2), float(chi2_p), counts, float(p), share, below / n, low, high)
+
+
+def _points(total: int) -> Int[np.ndarray, " p"]:
+    """Where the distribution function of `total` equally likely ranks is looked at: P(rank < point) = point / total."""
+    steps = min(total, 100)
+    return np.unique(np.arange(1, steps) * total // steps)
+
+
+@functools.lru_cache(maxsize=32)
+def _band(
+    bits: tuple[int, ...], kind: str, n: int, total: int, trials: int
+) -> tuple[Float[np.ndarray, "m p"], Float[np.ndarray, " t"]]:
+    """The binomial tail of each number of ranks 0 to n under each point, and the least tail of each simulated set.
+
+    Remembered, since studies judge many sets of one size by one key.
+    """
+    points, key = _points(total), jax.random.wrap_key_data(np.asarray(bits, np.uint32), impl=kind)
+    share, k = points / total, np.arange(n + 1)[:, None]
+    least = np.minimum(1, 2 * np.minimum(stats.binom.cdf(k, n, share), stats.binom.sf(k - 1, n, share)))
+    simulated = np.asarray(jax.random.randint(key, (trials, n), 0, total))
+    held = np.bincount((simulated + total * np.arange(trials)[:, None]).ravel(), minlength=trials * total)
+    below = np.cumsum(held.reshape(trials, total), 1)[:, points - 1]
+    return least, least[below, np.arange(len(points))].min(1)
 
 
 def coverage(truth: Any, draws: Any, level: float = 0.9, *, confidence: float = 0.95) -> Coverage:
