@@ -178,8 +178,8 @@ def over_chains(one: Callable, key: Any, z0: Any, start: Any, rest: Any, how: st
 
     A chain's key is one of `split(key, C)`, wherever it runs; inside, collectives over "seed" are valid.
 
-    On a mesh whose other axes divide what is within the likelihood (a field, say), chains take their steps together even
-    where there is one a device: a loop whose length depended on the chain would leave some devices waiting, in an
+    On a mesh whose other axes divide what is within the likelihood (a field, say), chains take their steps together
+    even where there is one a device: a loop whose length depended on the chain would leave some devices waiting, in an
     exchange over those axes, for others that have left it.
     """
     keys = jax.random.split(key, z0.shape[0])
