@@ -25,6 +25,8 @@ from vrjax.inverse.generators import Generator
 
 FITTED = ("train_w2", "optimisation_gap", "approximation", "fresh_w2")
 """What is kept of a fit's report."""
+RATE = 1e-2
+"""Of Adam from random starts in the true map's class; the library's own, 3e-3, leaves it far from the minimum."""
 
 
 class Problem(NamedTuple):
@@ -32,6 +34,7 @@ class Problem(NamedTuple):
 
     Attributes:
         true, params: the law as a generator.
+        start: the same class, whose fits begin at the true parameters; None where the class is not fitted.
         seen: (s, d), what is observed of x.
         y: (k, s). noise_std: (k,).
         directions: (m, d) of sliced distances; on the line the one there is.
@@ -40,6 +43,7 @@ class Problem(NamedTuple):
 
     true: Generator
     params: Any
+    start: Generator | None
     seen: np.ndarray
     y: np.ndarray
     noise_std: np.ndarray
@@ -179,16 +183,17 @@ def fitted(
         pairs: draws of the true prior and of a few posteriors.
     """
     fit, place, more, dealt = _split(key, 4)
+    options = {
+        "mode": "sorted" if data.shape[1] == 1 else "plan",
+        "latents": sizes.latents,
+        "steps": sizes.steps,
+        "restarts": sizes.restarts,
+    }
     with draws.settled(True):
-        params, report = generators.fit(
-            fit,
-            data,
-            generator,
-            mode="sorted" if data.shape[1] == 1 else "plan",
-            latents=sizes.latents,
-            steps=sizes.steps,
-            restarts=sizes.restarts,
-        )
+        if generator is one.true:
+            params, report = _least(one, data, fit, options)
+        else:
+            params, report = generators.fit(fit, data, generator, **options)
     prior, after = pushed(one, generator, params, place, sizes)
     out: dict[str, Any] = {name: getattr(report, name) for name in FITTED}
     out |= {"khat": after.khat, "ess": after.ess}
@@ -201,6 +206,19 @@ def fitted(
     found, floor = np.transpose([weighted.debiased(each, true) for each, true in zip(own, pairs, strict=True)])
     out |= {"prior w1 debiased": found[0], "prior w1 floor": floor[0]}
     return prior, out | {"posterior w1 debiased": found[1:], "posterior w1 floor": floor[1:]}
+
+
+def _least(one: Problem, data: np.ndarray, key: Any, options: dict[str, Any]) -> tuple[Any, generators.Report]:
+    """The fit of the true map's class that is nearest to the data, of random starts and of one at the true parameters.
+
+    From random starts Adam ends in local minima, far from the least W2 in many dimensions. What that costs is the
+    report's optimisation gap; the criterion's own error is that of its minimum.
+    """
+    near, known = generators.fit(key, data, one.start or one.true, **{**options, "restarts": 1})
+    params, report = generators.fit(key, data, one.true, **options, learning_rate=RATE, best_known=known.train_w2)
+    if known.train_w2 < report.train_w2:  # of equal keys, hence on the same points of the latent
+        return near, report._replace(train_w2=known.train_w2, fresh_w2=known.fresh_w2)
+    return params, report
 
 
 def bounded(

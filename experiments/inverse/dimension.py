@@ -3,9 +3,11 @@
 The true law is the image of a standard normal under `S = grad(|x|^2 / 2 + sum_k a_k softplus(b_k x + c_k))`, an optimal
 map with random ridges, the same for all seeds; the first half of the coordinates is observed, under two noises. Three
 priors are made of a data set: the measure of its points; a network fitted in Wasserstein-2; and the class of all maps
-of the form of S, fitted alike.
+of the form of S, fitted alike: the best of random starts and of one at the truth, so that what is measured is the least
+W2 and not where Adam stops.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -56,8 +58,9 @@ def _measure(study: Inverse, here: Bench, seed: int) -> Tables:
     }
 
 
+@functools.cache
 def problem(study: Inverse, d: int) -> Problem:
-    """The problem of a dimension, the same for all seeds.
+    """The problem of a dimension, the same for all seeds; one object, so that `start` is compiled once.
 
     A ridge adds up to a_k to the map's slope across it, a_k in (1/2, 3/2), beside 1. Observations are every one of the
     truths under the first noise, then under the next.
@@ -76,9 +79,11 @@ def problem(study: Inverse, d: int) -> Problem:
         unit = np.asarray(jax.random.normal(noise, x.shape))
         ways = np.ones((1, 1)) if d == 1 else np.asarray(distances.directions(sides, sizes.directions, d))
     starts = np.arange(len(sizes.noise_std))[:, None] * sizes.observations
+    params = {name: np.asarray(value) for name, value in params.items()}
     return Problem(
         true=true,
-        params=jax.tree.map(np.asarray, params),
+        params=params,
+        start=true._replace(init=lambda key, data=None: {name: jnp.float32(value) for name, value in params.items()}),
         seen=seen,
         y=np.concatenate([x + std * unit for std in sizes.noise_std]),
         noise_std=np.repeat(np.asarray(sizes.noise_std), sizes.observations),

@@ -45,6 +45,7 @@ def problem(study: Inverse) -> Problem:
     return Problem(
         true=law(),
         params=np.asarray(sizes.around),
+        start=None,
         seen=np.array([[0.0, 1.0]]),
         y=np.asarray(sizes.y)[:, None],
         noise_std=np.full(len(sizes.y), sizes.noise_std),

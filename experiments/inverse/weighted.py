@@ -36,8 +36,10 @@ class Posteriors(NamedTuple):
     """Of k observations under one prior.
 
     Attributes:
-        points: (k, m, d). weights: (k, m), which sum to 1, their tails smoothed.
-        khat: (k,) shape of the tail of the weights; above 0.7 they may not be used.
+        points: (k, m, d). weights: (k, m), which sum to 1. None is above 2 / (m Z), as half of the points are of the
+            latent normal: so their tails are not smoothed.
+        khat: (k,) Pareto shape of the tail of the weights. Above 0.7 the Gaussian at the mode misses a part that a few
+            of the other points stand for: the more points, the less it matters.
         ess: (k,) effective number of points, as if they were draws.
         evidence: (k,) mean of the likelihood, which is at most 1.
     """
@@ -76,9 +78,8 @@ def posteriors(
     found = [jax.tree.map(np.asarray, _weighed(generator, params, jnp.asarray(one, jnp.float32), *given)) for one in z]
     points = np.concatenate([points for points, _ in found], 1)
     log = np.concatenate([log for _, log in found], 1)
-    smooth, khat = (np.asarray(each, np.float64) for each in _smoothed(jnp.asarray(log)))
-    weights = np.exp(smooth - smooth.max(1, keepdims=True))
-    weights /= weights.sum(1, keepdims=True)
+    weights = special.softmax(log.astype(np.float64), axis=1)
+    khat = np.asarray(_khat(jnp.asarray(log)), np.float64)
     evidence = np.exp(log.astype(np.float64)).mean(1)
     return Posteriors(points, weights, khat, 1 / np.sum(weights**2, 1), evidence)
 
@@ -219,13 +220,13 @@ LOG2 = math.log(2.0)
 
 
 @jax.jit
-def _smoothed(log: Any) -> tuple[Any, Any]:
-    """Log-weights with Pareto tails (not normalised), and khat; see `latent.importance`."""
+def _khat(log: Any) -> Any:
+    """The Pareto shape of the tail of each row of log-weights; see `latent.importance`."""
     from blackjax import diagnostics
 
     number = log.shape[-1]
     share = 9 * number / (math.ceil(3 * number**0.5) + 0.5) ** 2
-    return jax.vmap(lambda row: diagnostics.psis_weights(row, r_eff=share))(log)
+    return jax.vmap(lambda row: diagnostics.psis_weights(row, r_eff=share)[1])(log)
 
 
 def _single(params: Any) -> Any:

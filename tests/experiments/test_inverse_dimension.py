@@ -123,6 +123,7 @@ def test_a_posterior_on_the_line_is_that_of_quadrature(noise):
     np.testing.assert_allclose(second, moment[2] / moment[0], rtol=3e-3)
     np.testing.assert_allclose(found.weights.sum(1), 1, rtol=1e-12)
     assert (found.khat < 0.5).all() and (found.ess > 400).all()
+    assert (found.weights * 4096 * found.evidence[:, None] < 2 + 1e-5).all()
 
 
 def test_both_moons_have_their_mass_in_a_posterior():
@@ -247,7 +248,7 @@ def test_an_experiment_gives_finite_numbers_of_its_shapes_equal_bits_twice_and_o
     assert SHAPES[module].items() <= {name: value.shape for name, value in first.items()}.items()
     assert all(np.isfinite(value).all() for value in first.values())
     assert ("restricted bound" in first) == (module is dimension) and "generator bound" not in first
-    programs = (weighted._weighed, weighted._smoothed, clouds._drawn, generators.push)
+    programs = (weighted._weighed, weighted._khat, clouds._drawn, generators.push)
     compiled = [program._cache_size() for program in programs]
     again = module.measure(STUDY, Bench(tmp_path / "a"), 0)
     for name, value in first.items():
