@@ -123,7 +123,8 @@ def widths(study: Inverse, tables: Sequence[Tables]) -> list[parts.Curve]:
     out = []
     for a, activation in enumerate(study.width.activations if tables else ()):
         lines = []
-        for choice, role in (("best", "model"), ("median", "control")):
+        chosen: tuple[tuple[str, parts.Role], ...] = (("best", "model"), ("median", "control"))
+        for choice, role in chosen:
             for which in ("prior", "posterior"):
                 errors = [rows.chosen(table, f"{which} w1", choice)[a] for table in tables]
                 lines += series(study, f"{which}, {choice} init", tables[0]["widths"], errors, role)
@@ -142,7 +143,7 @@ def tails(study: Inverse, tables: Sequence[Tables]) -> list[parts.Curve]:
         lines += series(study, f"posterior W1 over prior {name.upper()}", tables[0]["far"], errors)
     bounds = [np.median(table["t3"] / table["w2_prior"], 1) for table in tables]
     lines += series(study, "what T3 allows over W2", tables[0]["far"], bounds, "control")
-    how = LOGS | {"y_label": "log10 of the ratio"}
+    how: dict[str, Any] = {**LOGS, "y_label": "log10 of the ratio"}
     return [parts.Curve("Partial observation", lines, TAILS, x_label="log10 of K", **how)] if lines else []
 
 
@@ -152,13 +153,13 @@ def fields(study: Inverse, tables: Sequence[Tables]) -> list[parts.Curve]:
         return []
     lines, sizes = [], tables[0]["sizes"]
     for arm in (sampled_rows.GENERATOR, sampled_rows.GAUSSIAN):
-        many = [at for name, _, at in sampled_rows.arms(tables) if name == arm]
+        many = [at for name, _, at in sampled_rows.arms(tables) if name == arm and at is not None]
         for which in ("prior", "posterior") if many else ():
             lines += series(study, f"{label(arm)}, {which}", sizes[many], [sliced(t, arm, which) for t in tables])
     for which in ("prior", "posterior"):
         flat = [np.repeat(sliced(table, sampled_rows.MATERN, which), len(sizes)) for table in tables]
         lines += series(study, f"stationary, {which}", sizes, flat, "control")
-    how = LOGS | {"y_label": "log10 of sliced W1"}
+    how: dict[str, Any] = {**LOGS, "y_label": "log10 of sliced W1"}
     return [parts.Curve("Fields: sliced W1 over n", lines, FIELDS, x_label="log10 of n", **how)] if lines else []
 
 

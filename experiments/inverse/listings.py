@@ -61,7 +61,8 @@ def _many(some: str, every: str) -> Cell:
 
 
 def _field(row: Mapping[Any, Any]) -> str:
-    return sampled_rows.CALLED.get(row["arm"], row["arm"])
+    arm = str(row["arm"])
+    return sampled_rows.CALLED.get(arm, arm)
 
 
 def _passed(row: Mapping[Any, Any]) -> str:

@@ -67,7 +67,10 @@ def four(study: Inverse, kept: Mapping[str, Tables], best: Rows | None = None) -
             figure.text(0.5, 0.5, "Nothing of this picture has been measured yet.", ha="center")
             return figure
         beside = right is not None and bool(left)
-        columns = figure.subfigures(1, 2, width_ratios=(1.0, 1.06)) if beside else [figure, figure]
+        columns: Sequence[Any] = [figure, figure]
+        if beside:
+            halves: Any = figure.subfigures(1, 2, width_ratios=(1.0, 1.06))
+            columns = list(halves)
         if left:
             for axis, panel in zip(np.ravel(columns[0].subplots(len(left), 1)), left, strict=True):
                 panel(axis)
@@ -141,7 +144,7 @@ def fields(study: Inverse, kept: Mapping[str, Tables]) -> Panel | None:
     def draw(axis: Axes) -> None:
         sizes, posteriors = tables[0]["sizes"], 0
         for arm, tones in ((sampled_rows.GENERATOR, (YELLOW, ORANGE)), (sampled_rows.GAUSSIAN, (SKY, BLUE))):
-            at = [at for name, _, at in sampled_rows.arms(tables) if name == arm]
+            at = [at for name, _, at in sampled_rows.arms(tables) if name == arm and at is not None]
             for which, tone in zip(("prior", "posterior") if at else (), tones, strict=False):
                 errors = _finite([drawing.sliced(table, arm, which) for table in tables])
                 if len(errors):

@@ -31,7 +31,7 @@ def of(study: Inverse, kept: Mapping[str, Tables], experiment: str) -> list[Tabl
     return [kept[part] for part in parts if part in kept]
 
 
-def over_seeds(study: Inverse, values: Sequence[float]) -> dict[str, Any] | None:
+def over_seeds(study: Inverse, values: Any) -> dict[str, Any] | None:
     """The mean of one number a seed, and its interval; None of no number at all.
 
     Returns:

@@ -74,7 +74,7 @@ def elliptic_rates(study: Inverse, tables: Sequence[Tables]) -> Rows:
     sizes, and the largest share that a floor has in a distance."""
     rows: Rows = []
     for arm in (GAUSSIAN, GENERATOR) if tables else ():
-        every = [at for name, _, at in arms(tables) if name == arm]
+        every = [at for name, _, at in arms(tables) if name == arm and at is not None]
         if len(every) < 2:
             continue
         prior, posterior, share = [], [], 0.0

@@ -136,7 +136,7 @@ def _band(
 
     Remembered, since studies judge many sets of one size by one key.
     """
-    points, key = _points(total), jax.random.wrap_key_data(np.asarray(bits, np.uint32), impl=kind)
+    points, key = _points(total), jax.random.wrap_key_data(jnp.asarray(bits, jnp.uint32), impl=kind)
     share, k = points / total, np.arange(n + 1)[:, None]
     least = np.minimum(1, 2 * np.minimum(stats.binom.cdf(k, n, share), stats.binom.sf(k - 1, n, share)))
     simulated = np.asarray(jax.random.randint(key, (trials, n), 0, total))
