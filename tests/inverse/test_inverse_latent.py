@@ -17,7 +17,7 @@ SAMPLERS = {
     "pcn": (latent.pcn, 32, 600, {"beta": 0.9, "burn": 200, "thin": 4}, MODES, 2500),
     "elliptical_slice": (latent.elliptical_slice, 32, 600, {"burn": 20}, MODES, 2500),
     "laplace_slice": (latent.laplace_slice, 32, 600, {"burn": 20, "inflate": 4.0}, NEAR, 2500),
-    "nuts": (latent.nuts, 16, 400, {"burn": 150, "doublings": 5}, NEAR, 1500),
+    "nuts": (latent.nuts, 16, 500, {"burn": 150, "doublings": 5}, NEAR, 1500),
 }
 
 
