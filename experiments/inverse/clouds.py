@@ -233,14 +233,11 @@ def bounded(
         low = high = np.asarray(exactly)
     else:
         rng, number = weighted.numbers(key), sizes.ratio * len(prior.points)
-        low, high = np.transpose(
-            [
-                weighted.between(
-                    *each, weighted.resampled(rng, *of, number), weighted.resampled(rng, *other, sizes.fresh)
-                )
-                for each, of, other in zip(pairs, true, held.laws(one.few), strict=True)
-            ]
-        )
+        found = []
+        for (x, weights), of, other in zip(pairs, true, held.laws(one.few), strict=True):
+            several = weighted.resampled(rng, *of, number)
+            found.append(weighted.between(x, weights, several, weighted.resampled(rng, *other, sizes.fresh)))
+        low, high = np.transpose(found)
     ends = {"low": low, "high": high}
     out = {f"prior w1 {end}": values[0] for end, values in ends.items()}
     return out | {f"posterior w1 {end}": values[1:] for end, values in ends.items()}
