@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.inverse import listings, names, reading
+from experiments.inverse import listings, names, reading, rows
 from experiments.inverse.config import Inverse
 from experiments.inverse.guided_names import ARMS, CHOSEN, LATENT, NOT_RUN, PUBLISHED, SETTINGS, SLOW
 from experiments.inverse.names import EMPIRICAL, GENERATOR
@@ -60,9 +60,7 @@ def usable(table: Tables, arm: str, k: int) -> np.ndarray:
     """The sizes (n,) at which rates of an arm are read given observation k: five data or more are expected where the
     likelihood is, and of a network the optimiser's part is at most 30 % of the error. None counts where fewer than
     four are left."""
-    few = reading.first(table["sizes"], float(table["evidence"][k]))
-    if arm == GENERATOR:
-        few = few & reading.resolved(table[f"{arm} prior w2"], table[f"{arm} optimisation_gap"])
+    few = rows.usable([table], arm, k)
     return few if few.sum() >= 4 else np.zeros_like(few)
 
 
@@ -78,9 +76,7 @@ def inherited(table: Tables, arm: str) -> np.ndarray:
 
 
 def _prior_slope(table: Tables, arm: str) -> float:
-    few = np.ones(len(table["sizes"]), bool)
-    if arm == GENERATOR:
-        few = reading.resolved(table[f"{arm} prior w2"], table[f"{arm} optimisation_gap"])
+    few = rows.usable([table], arm, None)
     return reading.slope(table["sizes"][few], table[f"{arm} prior w1"][few])
 
 
