@@ -155,7 +155,8 @@ def test_sizes(network):
     assert {a.shape for a in sizes} == {(3, 3, 16)}
     np.testing.assert_allclose(sizes.stream[:, 1], norm(after), rtol=1e-4)
     np.testing.assert_allclose(sizes.increment[:, 1], norm(after - before), rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(sizes.increment[0, 2], norm(attribution.tokens(clean.x0[0] - of["still"], of["patch"])))
+    moved = norm(attribution.tokens(clean.x0[0] - of["still"], of["patch"]))
+    np.testing.assert_allclose(sizes.increment[0, 2], moved, rtol=1e-5)  # a sum in another order
 
 
 # ------------------------------------------------------------------------------------------------------ margin and null
