@@ -68,7 +68,8 @@ def obeys(name):
     again = ran(name)
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(again), strict=True))
     other = ran(name, keys=KEYS[::-1])
-    assert np.array_equal(found.final, other.final) != traits.stochastic
+    # Few particles may end as copies of one, whatever their keys: the way there is compared.
+    assert np.array_equal(found.x, other.x) != traits.stochastic
 
     closer_than_the_prior(name, found)
     says_what_is_not_finite(name)
