@@ -53,6 +53,8 @@ class Case:
     reference_layers: int = 3
     axis: str | None = None
 
+    beside = "torch"
+
     @property
     def vae(self) -> bool:
         """Whether the VAE works, not the transformer."""

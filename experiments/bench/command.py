@@ -8,6 +8,7 @@
     python -m experiments.bench --rows preference_1 preference_3 preference_stored         two minutes
     python -m experiments.bench --rows vae_encode vae_decode        the VAE, minutes
     python -m experiments.bench --rows motion_text motion_reference motion_block motions       minutes
+    python -m experiments.bench --rows mixture_loop mixture_vectorised darcy_splu darcy_banded  beside NumPy, minutes
     python -m experiments.bench --rows memory             Wan 1.3B's shapes in float32: 6 GB on disk, 6 GB of memory
     python -m experiments.bench --rows memory --layers 2  the same in seconds
 
@@ -37,6 +38,15 @@ Rows beside PyTorch, all of them by default (CPU: float32, a model of width 256 
                            guidance, everything recorded, beside the same in PyTorch (`torch_motion`); where it is named
     motion_reference       the same from reference motions
     motion_block           the same from text with one block of the public width, 5 steps
+
+Rows beside NumPy and SciPy, where they are named (posteriors by the preconditioned Crank-Nicolson sampler, as many
+evaluations of the likelihood on both sides, chains divided over the devices of vrjax):
+    mixture_loop           64 chains of 1,000 steps on a mixture of Gaussians in the plane, chain after chain in NumPy
+    mixture_vectorised     the same, all chains in every step of NumPy's
+    darcy_splu             8 chains of 125 steps on the field of an elliptic problem, 32 x 32 cells, and the search for
+                           its mode by adjoint gradients, beside SciPy's sparse factorisation
+    darcy_banded           the same beside LAPACK's Cholesky factor of bands, SciPy's fastest way here
+
 With --gpu the rows are those of Wan 2.1 T2V-1.3B in bfloat16: `gemm_bf16` (8192 x 8192), `forward` and `guided_loop`
 (4 steps) at 480p x 81 frames, `single` and `ensemble_8` at 240p x 17 frames. Before them every implementation of
 attention and its gradients are compared with float64.
@@ -60,10 +70,10 @@ import os
 import pathlib
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from experiments.bench import cases, memory_side, paired, profile, timing
+from experiments.bench import cases, memory_side, paired, posteriors, profile, timing
 from experiments.bench.sides import Failed, Side
 from vrjax.files import writing
 from vrjax.report import figures, parts
@@ -82,7 +92,7 @@ def alone(names: Sequence[str], cores: Sequence[int], options: argparse.Namespac
     return rows
 
 
-def machine(cores: Sequence[int], torch: bool) -> dict[str, Any]:
+def machine(cores: Sequence[int], beside: Collection[str]) -> dict[str, Any]:
     """What the numbers were measured on."""
     from importlib.metadata import version
 
@@ -91,7 +101,8 @@ def machine(cores: Sequence[int], torch: bool) -> dict[str, Any]:
     if info.exists():
         lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
         cpu = {k.strip(): v.strip() for k, v in lines.items()}.get("model name", cpu)
-    names = ("jax", "jaxlib", "flax", "numpy", *(("torch", "diffusers") if torch else ()))
+    names = ["jax", "jaxlib", "flax", "numpy"]
+    names += [*(["torch", "diffusers"] if "torch" in beside else []), *(["scipy"] if "numpy" in beside else [])]
     versions = {name: version(name) for name in names}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
@@ -105,7 +116,7 @@ def machine(cores: Sequence[int], torch: bool) -> dict[str, Any]:
 
 def draw(rows: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
     """Ratios with their intervals, the line of equal speed between them."""
-    words = "ratio; beside PyTorch: its time is 1  (mfu_forward: share of the best sgemm)"
+    words = "ratio; beside PyTorch or NumPy: its time is 1  (mfu_forward: share of the best sgemm)"
     lines = [parts.Effect(row["name"], *(row[k] for k in ("ratio", "low", "high", "pairs"))) for row in rows]
     figures.save(figures.forest(parts.Forest("Speed", lines, x_label=words, reference=1.0)), path)
 
@@ -142,9 +153,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     cores = options.cores or allowed
-    beside = {case.name: case for case in (cases.gpu() if options.gpu else cases.cpu())}
+    beside: dict[str, Any] = {case.name: case for case in (cases.gpu() if options.gpu else cases.cpu())}
     names = options.rows or ([] if options.profile else list(beside))
     beside |= {case.name: case for case in (*cases.vae(), *cases.motion())}
+    watched_rows = list(beside)
+    if not options.gpu:
+        beside |= {case.name: case for case in posteriors.table()}
     known = [*beside, *cases.COSTS]
     chosen = [beside[name] for name in names if name in beside]
     try:
@@ -157,11 +171,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ValueError(f"--devices {devices}: expected from 1 to {len(cores)}, the number of cores")
         if unknown := [name for name in names if name not in known]:
             raise ValueError(f"--rows: unknown {unknown}, expected some of {known}")
-        if options.profile and options.profile not in beside:
-            raise ValueError(f"--profile: unknown {options.profile!r}, expected one of {list(beside)}")
+        if options.profile and options.profile not in watched_rows:
+            raise ValueError(f"--profile: unknown {options.profile!r}, expected one of {watched_rows}")
         if not set(cores) <= set(allowed):
             raise ValueError(f"--cores: {cores} are not all among the cores of this process, {allowed}")
-        info = machine(cores, torch=bool(chosen or options.profile))
+        info = machine(cores, {case.beside for case in chosen} | ({"torch"} if options.profile else set()))
     except ModuleNotFoundError as error:
         print(f"bench: {error}; install the `parity` extra: pip install -e '.[parity]'", file=sys.stderr)
         return 2
@@ -183,7 +197,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     for row in rows:
-        spent = f"   {row['vrjax_s']:.3f} s / {row['torch_s']:.3f} s" if "torch_s" in row else ""
+        other = next((row[name] for name in ("torch_s", "numpy_s") if name in row), None)
+        spent = f"   {row['vrjax_s']:.3f} s / {other:.3f} s" if other is not None else ""
         print(f"{row['name']:<24}{row['ratio']:7.3f}  [{row['low']:.3f}, {row['high']:.3f}]{spent}", flush=True)
     about = {"machine": info, "devices": devices, "compiled_torch": options.compile}
     writing.json(options.out / "results.json", {"rows": rows, **about})

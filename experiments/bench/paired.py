@@ -1,4 +1,4 @@
-"""vrjax beside PyTorch: every row in fresh processes in each of several rounds, results compared before timing.
+"""vrjax beside another library: every row in fresh processes in each of several rounds, results compared before timing.
 
 On a GPU the rows of a round share their processes: there is no pace that a CPU's process keeps, and starting them costs
 more than the rows.
@@ -12,18 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from experiments.bench import cases, timing
+from experiments.bench import cases, posteriors, timing
 from experiments.bench.cases import Case
+from experiments.bench.posteriors import Posterior
 from experiments.bench.sides import Failed, Side
 
-SIDES = ("vrjax", "torch")
 GEMM = {"sgemm": (2048, "float32", 1), "gemm_bf16": (8192, "bfloat16", 50)}  # size, dtype, how often
 TOLERANCE = {"float32": 2e-3, "bfloat16": 5e-2}  # of whole loops, relative to the largest value
 ATTENTION_TOLERANCE = 1e-2  # of half precision beside float64, relative to the largest value
 
 
-def compare(case: Case, ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Largest difference relative to the largest value; Failed if the sides did not do the same work."""
+def compare(case: Case | Posterior, ours: Any, theirs: Any) -> float:
+    """Largest difference relative to the largest value (of posteriors, see `posteriors.compare`); Failed if the sides
+    did not do the same work."""
+    if isinstance(case, Posterior):
+        return posteriors.compare(case, ours, theirs)
     if ours.shape != theirs.shape:
         raise Failed(f"{case.name}: results of shapes {ours.shape} and {theirs.shape}")
     difference = float(np.abs(ours - theirs).max() / np.abs(theirs).max())
@@ -56,7 +59,7 @@ def check_attention(
 
 
 def measure(
-    chosen: Sequence[Case],
+    chosen: Sequence[Case | Posterior],
     cores: Sequence[int],
     count: int,
     *,
@@ -65,7 +68,8 @@ def measure(
     compiled: bool = False,
     on_gpu: bool = False,
 ) -> list[dict[str, Any]]:
-    """Every row of the table: `count` pairs of each, taken in `rounds` fresh pairs of processes a row."""
+    """Every row of the table: `count` pairs of each, taken in `rounds` fresh pairs of processes a row; beside PyTorch,
+    the two libraries' matrix products as well."""
     ratios: dict[str, list[np.ndarray]] = {}
     taken: dict[str, list[np.ndarray]] = {}  # wall seconds (pairs, 2) of each round
     about: dict[str, dict[str, Any]] = {}
@@ -85,33 +89,38 @@ def measure(
         about.setdefault(name, more)["cpu_ratio"] = cpu_ratio
         keep(name, wall[:, 0] / wall[:, 1])
 
-    def processes(stack: contextlib.ExitStack) -> list[Side]:
-        return [stack.enter_context(Side(side, cores, on_gpu, devices)) for side in SIDES]
+    def processes(stack: contextlib.ExitStack, other: str = "torch") -> list[Side]:
+        return [stack.enter_context(Side(side, cores, on_gpu, devices)) for side in ("vrjax", other)]
 
+    def built(case: Case | Posterior, sides: Sequence[Side]) -> float:
+        path = pathlib.Path(scratch, weights(case))
+        if case.beside == "torch" and not path.exists():
+            sides[1].ask("initialise", case, path)
+        return compare(case, *[side.ask("build", case, path, compiled) for side in sides])
+
+    torch = any(case.beside == "torch" for case in chosen)
     product = "gemm_bf16" if on_gpu else "sgemm"
     size, precision, often = GEMM[product]
     with tempfile.TemporaryDirectory() as scratch:
         for turn in range(rounds):
             now = count // rounds + (turn < count % rounds)
             with contextlib.ExitStack() as shared:
-                sides = processes(shared)
-                if on_gpu and turn == 0:
-                    check_attention(sides)
-                for side in sides:
-                    side.ask("gemm", size, precision, often)
-                timed(product, sides, now)
-                best = often * 2 * size**3 / taken[product][-1][:, 0].min()
+                sides, best = [], float("nan")
+                if torch:
+                    sides = processes(shared)
+                    if on_gpu and turn == 0:
+                        check_attention(sides)
+                    for side in sides:
+                        side.ask("gemm", size, precision, often)
+                    timed(product, sides, now)
+                    best = often * 2 * size**3 / taken[product][-1][:, 0].min()
                 if not on_gpu:
                     shared.close()
                 for case in chosen:
                     with contextlib.ExitStack() as own:
-                        sides = sides if on_gpu else processes(own)
-                        path = pathlib.Path(scratch, weights(case))
-                        if not path.exists():
-                            sides[1].ask("initialise", case, path)
-                        results = [side.ask("build", case, path, compiled) for side in sides]
-                        timed(case.name, sides, now, difference=compare(case, *results))
-                    if case.name == "forward" and case.dtype == precision:
+                        sides = sides if on_gpu else processes(own, case.beside)
+                        timed(case.name, sides, now, difference=built(case, sides), beside=case.beside)
+                    if isinstance(case, Case) and case.name == "forward" and case.dtype == precision:
                         keep("mfu_forward", operations(case) / taken["forward"][-1][:, 0] / best)
             if "single" in taken and "ensemble_8" in taken:
                 keep("ensemble_8_vs_single", taken["ensemble_8"][-1][:, 0] / (8 * taken["single"][-1][:, 0]))
@@ -121,13 +130,16 @@ def measure(
         more: dict[str, Any] = dict(about.get(name, {}))
         more["rounds"] = [float(np.median(v)) for v in values]
         if name in taken:
-            more["vrjax_s"], more["torch_s"] = (float(x) for x in np.median(np.concatenate(taken[name]), 0))
+            seconds = np.median(np.concatenate(taken[name]), 0)
+            more["vrjax_s"], more[f"{more.pop('beside', 'torch')}_s"] = (float(x) for x in seconds)
         rows.append(timing.row(name, np.concatenate(values), **more))
     return rows
 
 
-def weights(case: Case) -> str:
-    """The folder of the random weights of a case's model: cases of one shape share it."""
+def weights(case: Case | Posterior) -> str:
+    """The folder of the random weights of a case's model: cases of one shape share it, posteriors have none."""
+    if isinstance(case, Posterior):
+        return case.name
     if case.vae:
         return f"vae-{case.width}"
     if case.work == "motion":

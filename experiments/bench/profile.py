@@ -12,9 +12,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 
 from experiments.bench.cases import Case
-from experiments.bench.paired import SIDES
 from experiments.bench.sides import Side
 
+SIDES = ("vrjax", "torch")
 Times = dict[str, tuple[float, float]]
 """Operation -> (milliseconds, how often) of one call."""
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from experiments.bench.cases import Case
+from experiments.bench.posteriors import Posterior
 
 
 def start(cores: int, devices: int) -> None:
@@ -52,8 +53,12 @@ def attention(arrays: list[np.ndarray], dtype: str, impl: str) -> list[np.ndarra
     return [np.asarray(x.astype(jnp.float32)) for x in both(q, k, v, grad)]
 
 
-def build(case: Case, folder: pathlib.Path, compiled: bool) -> Callable[[], np.ndarray | None]:
+def build(case: Case | Posterior, folder: pathlib.Path, compiled: bool) -> Callable[[], Any]:
     """The timed call of a case; sampling and forward return what the two sides compare."""
+    if isinstance(case, Posterior):
+        from experiments.bench import vrjax_posteriors
+
+        return vrjax_posteriors.build(case)
     import dataclasses
 
     import jax

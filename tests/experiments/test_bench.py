@@ -1,5 +1,7 @@
 """The bench: its statistics, its refusals, and (live) a whole row beside diffusers."""
 
+import dataclasses
+import json
 import os
 
 import numpy as np
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from experiments.bench import cases, command, paired, sides, timing
+from experiments.bench import cases, command, numpy_side, paired, posteriors, sides, timing
 
 TINY = cases.Case(
     "tiny", "guided", heads=2, head_dim=12, ffn_dim=32, layers=2, latent=(2, 4, 4, 4), text=(3, 8), steps=3, axis="data"
@@ -39,6 +41,8 @@ def test_results_that_differ_are_no_number():
         (["--devices", "999"], "--devices 999"),
         (["--cores", "998"], "not all among"),
         (["--profile", "memory"], "unknown 'memory'"),
+        (["--profile", "darcy_splu"], "unknown 'darcy_splu'"),
+        (["--gpu", "--rows", "mixture_loop"], "unknown ['mixture_loop']"),
     ],
 )
 def test_misuse(options, message, capsys, tmp_path):
@@ -54,6 +58,73 @@ def test_pairs_alternate_after_a_warm_up():
     assert called == ["a", "b", *"ab", *"ba", *"ab"]
     np.testing.assert_array_equal(found["wall"], [[3.0, 1.5]] * 3)
     np.testing.assert_array_equal(found["cpu"], [[6.0, 3.0]] * 3)
+
+
+POSTERIORS = {case.name: case for case in posteriors.table()}
+QUICK = {"mixture": dict(chains=16, steps=300), "darcy": dict(chains=4, steps=60, cells=8, latent=12)}
+
+
+def quick(name):
+    return dataclasses.replace(POSTERIORS[name], **QUICK[POSTERIORS[name].work])
+
+
+@pytest.mark.parametrize("name", POSTERIORS)
+def test_posteriors_beside_numpy(name):
+    """The same posterior from the sides that are timed, chains over eight devices where they divide; each beside the
+    exact one, or the two beside each other."""
+    from experiments.bench import vrjax_side
+
+    case = quick(name)
+    ours, theirs = (side.build(case, None, False)() for side in (vrjax_side, numpy_side))
+    assert case.units == ours["z"].shape[0] * ours["z"].shape[1] == theirs["z"].shape[0] * theirs["z"].shape[1]
+    assert 0 < paired.compare(case, ours, theirs) < posteriors.SCORE
+    # another posterior is no number: so few draws moved by three of their deviations, one lost, one not finite
+    for z in (ours["z"] + 3 * ours["z"].std((0, 1)), ours["z"][:, 1:], np.where(ours["z"] > 1, np.nan, ours["z"])):
+        with pytest.raises(sides.Failed, match=name):
+            paired.compare(case, ours | {"z": z}, theirs)
+    if case.work == "darcy":
+        with pytest.raises(sides.Failed, match="mode differs"):
+            paired.compare(case, ours | {"mode": 1.02 * ours["mode"]}, theirs)
+
+
+@pytest.mark.parametrize("plain", ["splu", "banded"])
+def test_the_plain_plate_is_the_equation(plain):
+    """Its solves beside a dense matrix made face by face, its Jacobian beside difference quotients."""
+    from tests.inverse.inverse_elliptic import cells_matrix
+
+    plate = numpy_side.Plate(posteriors.darcy(8, 12), 8, plain)
+    z, d = np.random.default_rng(1).normal(size=(2, 12))
+    dense = np.linalg.solve(cells_matrix(plate.field(z)), plate.inflow)
+    np.testing.assert_allclose(plate.solver(plate.field(z))(plate.inflow), dense, rtol=1e-10)
+    residual, jacobian = plate.linearised(z)
+    assert plate.log_likelihood(z) == pytest.approx(-0.5 * residual @ residual, rel=1e-10)
+    near, far = ((plate.linearised(z + h * d)[0] - plate.linearised(z - h * d)[0]) / (2 * h) for h in (1e-4, 2e-4))
+    np.testing.assert_allclose(jacobian @ d, (4 * near - far) / 3, rtol=1e-7, atol=1e-8)
+
+
+def test_the_plain_mixture_against_quadrature():
+    """The moments in closed form, from which the sides' draws may not be far."""
+    weights, means, std, y, noise_std = posteriors.mixture().values()
+    at = np.linspace(-3, 3, 601)
+    x = np.stack(np.meshgrid(at, at, indexing="ij"), -1)
+    density = np.exp(-0.5 * np.square(x[..., None, :] - means).sum(-1) / std**2) @ weights
+    density = density * np.exp(-0.5 * (y - x[..., 0]) ** 2 / noise_std**2)
+    told = np.concatenate([x, x**2, x[..., 1:] > 0], -1)
+    found = np.einsum("ij,ijk->k", density / density.sum(), told)
+    np.testing.assert_allclose(found, posteriors.exactly(posteriors.mixture()), atol=1e-3)
+
+
+def test_a_row_beside_numpy(monkeypatch, tmp_path, capsys):
+    """Through the command: processes of their own, two rounds, what is written."""
+    monkeypatch.setattr(sides, "PAUSE", 0.0)
+    monkeypatch.setattr(posteriors, "table", lambda: (quick("mixture_vectorised"),))
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    words = ["--rows", "mixture_vectorised", "--pairs", "2", "--rounds", "2", "--out", str(tmp_path)]
+    assert command.main(words) == 0
+    (row,) = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert row["name"] == "mixture_vectorised" and row["pairs"] == 2 and len(row["rounds"]) == 2
+    assert row["ratio"] > 0 and row["numpy_s"] > 0 and 0 < row["difference"] < posteriors.SCORE
+    assert "mixture_vectorised" in capsys.readouterr().out
 
 
 @pytest.mark.parity
