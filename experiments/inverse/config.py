@@ -240,6 +240,23 @@ class Guided:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Known:
+    """Of particles on known posteriors."""
+
+    problems: int = 3
+    """Mixtures of a seed."""
+    dimension: int = 8
+    """Of the Gaussian problem, one of `Guided.dimensions`."""
+    particles: int = 256
+    runs: int = 40
+    """Of as many particles each, for the weights of modes."""
+    rounds: int = 20
+    moves: int = 10
+    pairs: tuple[int, int, int] = (24, 96, 96)
+    """Truths and data for each problem: mixtures, the Gaussian one, signals."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Elliptic:
     """Of the elliptic problem."""
 
@@ -286,6 +303,66 @@ class Elliptic:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Video:
+    """Of the world of clips with two continuations."""
+
+    sizes: tuple[int, ...] = (256, 1024, 4096)
+    """Clips that a network is trained on."""
+    dim: int = 96
+    ffn: int = 192
+    heads: int = 2
+    layers: int = 2
+    batch: int = 128
+    steps: int = 2000
+    """Of training, whatever the size is."""
+    lr: float = 2e-3
+    ema: float = 0.995
+    evaluations: int = 8
+    """Of the network in the map from latent to clip."""
+    highest: float = 8.0
+    lowest: float = 0.05
+    """Noise over data of the first level after pure noise and of the last one, between which levels are spread as
+    Karras et al. (2022) do. The exact velocity's draws are then twice their floor from the world (sliced W1), and have
+    95 % of its pixels' noise."""
+    observations: int = 27
+    """Of a seed and task, each of a truth of its own; the same for all priors and arms."""
+    few: int = 9
+    """The first of them, which all priors and arms are given: others only those of the largest size and the true one
+    with latent particles."""
+    particles: int = 128
+    """Of a latent run."""
+    rounds: int = 8
+    """Of tempering, within which the posterior has to be reached."""
+    moves: int = 4
+    """Of a particle in a round."""
+    lanes: int = 9
+    """Observations in a call of the compiled program."""
+    pool: int = 16384
+    """Draws of each prior."""
+    draws: int = 64
+    """Of each arm for a distance, and of each guided arm; a filter's particles."""
+    ranked: int = 19
+    """Draws for each observation; a truth's rank is among them."""
+    directions: int = 128
+    """Of sliced distances."""
+    arms: tuple[str, ...] = ("pigdm", "dps likelihood", "flowdps normalised", "flowchef normalised", "smc")
+    """Guided ones, of `guided_names.ARMS`."""
+
+    def __post_init__(self):
+        if min(self.sizes) < 8 or self.steps < 10:
+            raise ValueError(
+                f"video: found sizes {self.sizes} and steps = {self.steps}, expected at least 8 clips and 10 steps"
+            )
+        if not 1 <= self.few <= self.observations:
+            raise ValueError(f"video: found few = {self.few} of {self.observations} observations, expected 1 or more")
+        if max(self.draws, self.ranked) > self.particles:
+            raise ValueError(
+                f"video: found {self.draws} draws and {self.ranked} ranked of {self.particles} particles, expected no "
+                "more than there are"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Inverse(Study):
     """What is measured, and how much."""
 
@@ -304,6 +381,8 @@ class Inverse(Study):
     bounds: Bounds = Bounds()
     guided: Guided = Guided()
     elliptic: Elliptic = Elliptic()
+    video: Video = Video()
+    known: Known = Known()
     resamples: int = 10_000
     seed: int = 0
     """Of all data sets."""

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.inverse import names, rows, sampled_rows
+from experiments.inverse import cloud_rows, names, rows, sampled_rows, video_rows
 from experiments.inverse.config import Inverse
 from experiments.inverse.rows import Rows
+from experiments.inverse.video_names import TASKS
 from vrjax.report import parts
 from vrjax.study import page as common
 from vrjax.study.tables import Tables
@@ -171,6 +172,58 @@ def sliced(table: Tables, arm: str, which: str) -> np.ndarray:
     return np.array([rows.mean(each) for each in np.atleast_2d(found)])
 
 
+def dimensions(study: Inverse, tables: Sequence[Tables]) -> list[parts.Curve]:
+    """W1 in all dimensions of the measure of the data over n, a line for each dimension: the middle of its bounds."""
+    lines: list[parts.Series] = []
+    every = [cloud_rows.each_dimension(table) for table in tables]
+    for d in every[0] if every else ():
+        ends = [[one[d][f"{names.EMPIRICAL} prior w1 {end}"] for end in ("low", "high")] for one in every]
+        errors = [np.mean(both, 0).mean(1) for both in ends]
+        lines += series(study, f"d = {d}", every[0][d]["sizes"][: len(errors[0])], errors)
+    if not lines:
+        return []
+    how: dict[str, Any] = {**LOGS, "y_label": "log10 of W1"}
+    return [parts.Curve("W1 of n data in d dimensions", lines, DIMENSIONS, x_label="log10 of n", **how)]
+
+
+def moons(study: Inverse, tables: Sequence[Tables]) -> list[parts.Curve]:
+    """Sliced W1 of priors and posteriors of the moons over n."""
+    lines: list[parts.Series] = []
+    for arm in cloud_rows.arms(tables[0]) if tables else ():
+        for which in ("prior", "posterior"):
+            found = [table[f"{arm} {which} sliced w1"] for table in tables]
+            errors = [each.reshape(len(each), -1).mean(1) for each in found]
+            lines += series(study, f"{arm}, {which}", tables[0]["sizes"][: len(errors[0])], errors)
+    how: dict[str, Any] = {**LOGS, "y_label": "log10 of sliced W1"}
+    return [parts.Curve("Two moons", lines, MOONS, x_label="log10 of n", **how)] if lines else []
+
+
+def video(study: Inverse, tables: Sequence[Tables]) -> list[parts.Curve]:
+    """Sliced W1 of networks and of their posteriors over clips; along the steps, for each task, the share of draws that
+    are of continuation A."""
+    if not tables:
+        return []
+    sizes, lines = tables[0]["sizes"], []
+    for which, at in (("prior", 0), ("posterior", 1)):
+        found = [video_rows.errors(table)[at] for table in tables]
+        found = [each.reshape(len(each), -1) for each in found]
+        lines += series(study, which, sizes, [each.mean(1) for each in found if each.size])
+    how: dict[str, Any] = {**LOGS, "y_label": "log10 of sliced W1"}
+    out = [parts.Curve("Clips: sliced W1 over n", lines, CLIPS, x_label="log10 of clips", **how)] if lines else []
+    for t, task in enumerate(TASKS):
+        lines = []
+        for arm in ("latent", *study.video.arms):
+            curves = [table[f"{arm} path above"][-2, t] for table in tables]
+            x = np.arange(1, len(curves[0]) + 1) / len(curves[0])
+            name = "tempered particles" if arm == "latent" else arm
+            lines.append(common.band(name, [each[None] for each in curves], min(study.resamples, DRAWS), "model", x=x))
+        level = rows.mean([table["exact above"][t] for table in tables])
+        lines.append(parts.Series("exact", np.full(2, level), np.array([0.0, 1.0]), role="control"))
+        how = {"x_label": "share of the steps", "y_label": "share of draws nearer to A", "sync": False}
+        out.append(parts.Curve(f"Along the steps: {task}", lines, ALONG, **how))
+    return out
+
+
 # ------------------------------------------------------------------------------------------------------------- forests
 
 
@@ -282,6 +335,14 @@ claim: posteriors that do not fall with their priors. The stationary field sees 
 DIFFERENCES = "At 0 the posterior inherits its prior's rate; above, it is slower, which speaks against the claim."
 CRPS = "Less is better. Against the use of a learned prior: a stationary field, which knows no data, that does as well."
 COVERAGE = "Share of cells whose truth lies in the central 90 % of the posterior's draws; below .9 it is too sure."
+DIMENSIONS = """The measure of n points lies about as n to the power -1/d from its law: the more dimensions, the
+flatter. Middle of a lower and an upper bound, which a table tells apart; sliced W1 does not see dimensions."""
+MOONS = """Sliced W1 to a large reference; the posterior's is the mean over three observations. Against the claim: a
+posterior that falls more slowly than its prior. The network levels off at its own error."""
+CLIPS = """Networks trained on n clips of an exact world, and their posteriors by particles that passed their gates.
+Against the claim: posteriors that do not fall with their priors."""
+ALONG = """Through the largest network, means over observations. A sampler whose curve ends away from the dotted line
+gets the odds of the two continuations wrong; where it bends one sees when they are decided."""
 CALIBRATED = """Worst of four projections, with Wilson's interval that holds for all of them together; blue arms are
 calibrated, which asks for uniform ranks too. A sampler that is too sure lies to the left."""
 HEAT = """0: no farther from exact draws than other exact draws are; 1: ten times as far. White: not measured, or not

@@ -146,7 +146,7 @@ def _problem(
         out["finite"][a, s] = share
         if np.isfinite(own).all():
             out["distance"][a, s] = sliced(own, samples, sides)
-            out["modes"][a, s] = np.mean(_responsibilities(problem.prior, every), 0)
+            out["modes"][a, s] = np.mean(responsibilities(problem.prior, every), 0)
         out["ranks"][a, s, : len(few)] = ranked(along[: len(few)], few @ problem.projections.T, fine)
 
     for a, arm in enumerate(ARMS):
@@ -161,7 +161,7 @@ def _problem(
             for s in range(len(SETTINGS)):
                 keep(a, s, drawn.own, every, drawn.pairs, reached, drawn.finite)
             out["evaluations"][a] = drawn.evaluations
-            for name, value in _mixed(problem, drawn.chains, exact_weights).items():
+            for name, value in mixed(problem, drawn.chains, exact_weights).items():
                 out[name][LATENT.index(arm)] = value
         else:
             few = arm in FEW
@@ -200,7 +200,7 @@ def sliced(x: np.ndarray, y: np.ndarray, directions: np.ndarray) -> float:
 
 
 _sliced = jax.jit(distances.sliced_w1)
-_responsibilities = jax.jit(jax.vmap(solvable.responsibilities, (None, 0)))
+responsibilities = jax.jit(jax.vmap(solvable.responsibilities, (None, 0)))
 
 
 def _draws(arm: str, problem: Any, y: Any, key: Any, number: float, sizes: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -226,12 +226,12 @@ def _exact(study: Inverse, problem: Any, key: Any, n: int, few: int) -> tuple[np
     return samples[0], sides, float(floor), float(few_floor)
 
 
-def _mixed(problem: Any, own: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+def mixed(problem: Any, own: np.ndarray, weights: np.ndarray) -> dict[str, float]:
     """R-hat and effective size of chains of states (chains, k, d), and of the components' probabilities."""
     gate = latent.gate(own)
     there = np.flatnonzero((weights > 0.01) & (weights < 0.99))
     least = np.nan
     if len(there):
-        each = np.asarray(_responsibilities(problem.prior, own.reshape(-1, own.shape[-1])))
+        each = np.asarray(responsibilities(problem.prior, own.reshape(-1, own.shape[-1])))
         least = float(np.min(np.asarray(latent.ess(each.reshape(*own.shape[:2], -1)[..., there]))))
     return {"rhat": gate.rhat, "ess": gate.ess, "mode ess": least}

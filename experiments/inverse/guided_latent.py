@@ -87,7 +87,8 @@ def draws(
     return Drawn(own.reshape(-1, d)[:n], chains, pairs, reached, float(finite), total * asked(ode))
 
 
-def _map(prior: Any, d: int, steps: int) -> Callable[[Any], Any]:
+def mapped(prior: Any, d: int, steps: int) -> Callable[[Any], Any]:
+    """T of a prior as a function of one latent."""
     generator = generators.flow_generator(
         solvable.velocity, grids.shifted(steps), shape=(d,), solver=heun(), params=prior
     )
@@ -96,7 +97,7 @@ def _map(prior: Any, d: int, steps: int) -> Callable[[Any], Any]:
 
 @functools.partial(jax.jit, static_argnames="steps")
 def _push(prior, z, *, steps):
-    flat = jax.vmap(_map(prior, z.shape[-1], steps))(z.reshape(-1, z.shape[-1]))
+    flat = jax.vmap(mapped(prior, z.shape[-1], steps))(z.reshape(-1, z.shape[-1]))
     return flat.reshape(z.shape)
 
 
@@ -105,7 +106,7 @@ def _likelihood(steps: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """(whitened residual, log-likelihood) of a latent: one pair of functions for all problems."""
 
     def residual(z, problem, y):
-        return (y - problem.operator.apply(_map(problem.prior, z.size, steps)(z))) / problem.noise_std
+        return (y - problem.operator.apply(mapped(problem.prior, z.size, steps)(z))) / problem.noise_std
 
     return residual, lambda z, problem, y: -0.5 * jnp.sum(residual(z, problem, y) ** 2)
 

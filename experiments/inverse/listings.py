@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.inverse import names, rows, sampled_rows
+from experiments.inverse import cloud_rows, names, rows, sampled_rows, video_rows
 from experiments.inverse.config import Inverse
 from experiments.inverse.rows import Rows
 from vrjax.report.tables import markdown
@@ -58,6 +58,10 @@ def _range(name: str) -> Cell:
 
 def _many(some: str, every: str) -> Cell:
     return lambda row: f"{row[some]} of {row[every]}"
+
+
+def _floored(name: str) -> Cell:
+    return lambda row: f"{row[name, 'error']:.3f} ({row[name, 'floor']:.3f})"
 
 
 def _field(row: Mapping[Any, Any]) -> str:
@@ -209,6 +213,70 @@ LATENT: Columns = {
     "discretisation over floor": _number("prior error", ".2f"),
 }
 
+CLOUDS: Columns = {
+    "prior": _text("arm"),
+    "n": _range("sizes"),
+    "sliced W1, prior slope [95 %]": _over("prior"),
+    "posterior minus prior, mean [95 %]": _over("difference", "+z.3f"),
+    "observations with a rate": _many("observations", "of"),
+    "prior error, largest n (floor)": _floored("prior"),
+    "posterior error, largest n (floor)": _floored("posterior"),
+    "slope of W1 [95 %]": _over("w1"),
+    "by its bounds": lambda row: "" if "w1 bounds" not in row else "{:.3f}, {:.3f}".format(*row["w1 bounds"]),
+    "debiased W1, largest n (floor)": lambda row: (
+        "" if "debiased" not in row else f"{row['debiased']:.3f} ({row['debiased floor']:.3f})"
+    ),
+    "of W2 the optimiser": _number("optimisation_gap", ".2g"),
+    "the class": _number("approximation", ".2g"),
+}
+DIMENSION: Columns = {"d": _text("d"), **CLOUDS, "slope of the distance to the true map [95 %]": _over("bound")}
+VIDEO_PRIORS: Columns = {
+    "clips": lambda row: "world's velocity" if row["n"] is None else str(row["n"]),
+    "sliced W1 of draws [95 %]": _over("prior sliced w1"),
+    "its floor": _number("prior floor"),
+    "chance of A [95 %]": _over("prior chance"),
+    "total variation of the components [95 %]": _over("prior variation"),
+    "noise of a pixel over the world's [95 %]": _over("prior noise", "z.2f"),
+    "sliced W1 of posteriors [95 %]": _over("posterior sliced w1"),
+    "floor": _number("posterior floor"),
+    "gates passed": _many("passed", "gates"),
+}
+VIDEO_SAMPLERS: Columns = {
+    "prior": _text("prior"),
+    "task": _text("task"),
+    "sampler": _text("sampler"),
+    "chance of A less the exact one [95 %]": _over("chance", "+z.3f"),
+    "its mean size [95 %]": _over("size"),
+    "sliced W1 [95 %]": _over("w1"),
+    "floor": _number("floor"),
+    "observations": _text("observations"),
+}
+VIDEO_CALIBRATION: Columns = {
+    "prior": _text("prior"),
+    "truths": _text("truths"),
+    "coverage of 90 %, over seeds [95 %]": _over("coverage"),
+    "pooled [Wilson, by truths]": lambda row: (
+        "" if "pooled" not in row else between(row["pooled"], (row["low"], row["high"]), ".3f")
+    ),
+}
+VIDEO_ALONG: Columns = {
+    "sampler": _text("sampler"),
+    "task": _text("task"),
+    "share of the steps when nine in ten are settled [95 %]": _over("settled", "z.2f"),
+    "residual after the first step": _number("first", ".2f"),
+    "at the end": _number("last", ".2f"),
+}
+
+KNOWN: Columns = {
+    "posteriors": _text("group"),
+    "problems": _text("problems"),
+    "worst error of a mode's weight": _number("mode error", ".4f"),
+    "least effective particles for one": _number("mode ess", ",.0f"),
+    "truths": _text("truths"),
+    "coverage of 90 % [Wilson, by truths]": lambda row: between(row["coverage"], (row["low"], row["high"]), ".3f"),
+    "finite": _number("finite", ".3f"),
+}
+
 
 def best_columns(found: Rows) -> Columns:
     """Of `sampled_rows.guided_best`: distance over floor, worst coverage and verdict, a column for each group."""
@@ -270,6 +338,8 @@ def listed(study: Inverse, kept: Mapping[str, Tables]) -> dict[str, tuple[Column
         "plans": (PLANS, rows.plans(*of(names.GAUSSIAN))),
         "line": (LINE, rows.line(*of(names.LINE))),
         "priors": (PRIORS, rows.priors(*of(names.LINE))),
+        "dimension": (DIMENSION, cloud_rows.dimension(*of(names.DIMENSION))),
+        "moons": (CLOUDS, cloud_rows.moons(*of(names.MOONS))),
         "width": (WIDTH, rows.width(*of(names.WIDTH))),
         "evidence": (EVIDENCE, rows.evidence(*of(names.EVIDENCE))),
         "counterexample": (COUNTEREXAMPLE, rows.counterexample(*of(names.COUNTEREXAMPLE))),
@@ -280,6 +350,11 @@ def listed(study: Inverse, kept: Mapping[str, Tables]) -> dict[str, tuple[Column
         "guided": (best_columns(best), best),
         "guided_all": (GUIDED, guided),
         "latent": (LATENT, sampled_rows.latent(*of(names.GUIDED))),
+        "known": (KNOWN, sampled_rows.known(*of(names.KNOWN))),
+        "video_priors": (VIDEO_PRIORS, video_rows.priors(*of(names.VIDEO))),
+        "video_calibration": (VIDEO_CALIBRATION, video_rows.calibration(*of(names.VIDEO))),
+        "video_samplers": (VIDEO_SAMPLERS, video_rows.samplers(*of(names.VIDEO))),
+        "video_along": (VIDEO_ALONG, video_rows.along(*of(names.VIDEO))),
     }
     return {name: one for name, one in every.items() if one[1]}
 

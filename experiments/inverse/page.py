@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from experiments.inverse import drawing, listings, names, panels, rows
+from experiments.inverse import drawing, films, listings, names, panels, rows
 from experiments.inverse.config import Inverse
 from vrjax.report import figures, html, parts
 from vrjax.report.claims import Claim
@@ -102,6 +102,16 @@ def line(study: Inverse, kept: Mapping[str, Tables], listed: Listed) -> Section:
     return Section(curves=curves, forests=drawing.differences({name: found for name, (_, found) in listed.items()}))
 
 
+def dimension(study: Inverse, kept: Mapping[str, Tables], listed: Listed) -> Section:
+    """Rates in d dimensions."""
+    return Section(curves=drawing.dimensions(study, rows.of(study, kept, names.DIMENSION)))
+
+
+def moons(study: Inverse, kept: Mapping[str, Tables], listed: Listed) -> Section:
+    """Two moons."""
+    return Section(curves=drawing.moons(study, rows.of(study, kept, names.MOONS)))
+
+
 def width(study: Inverse, kept: Mapping[str, Tables], listed: Listed) -> Section:
     """Networks of growing width."""
     return Section(curves=drawing.widths(study, rows.of(study, kept, names.WIDTH)))
@@ -157,7 +167,19 @@ def guided(study: Inverse, kept: Mapping[str, Tables], listed: Listed) -> Sectio
     return Section(maps=drawing.distances(found), forests=drawing.coverages(found))
 
 
-SECTIONS = (gaussian, line, width, evidence, counterexample, elliptic, guided)
+def video(study: Inverse, kept: Mapping[str, Tables], listed: Listed) -> Section:
+    """Clips with two continuations."""
+    tables = rows.of(study, kept, names.VIDEO)
+    if not tables:
+        return Section()
+    alt = "Strips of four frames for each task: the truth, its data, draws of the exact posterior and of each prior's."
+    shown = Shown("Clips of the first seed", "clips", films.films(tables[0]), alt, FILMS)
+    return Section(curves=drawing.video(study, tables), pictures=[shown])
+
+
+SECTIONS = (gaussian, line, dimension, moons, width, evidence, counterexample, elliptic, guided, video)
+FILMS = """A ball goes behind a wall and comes out above (.7) or below (.3). A good posterior shows both continuations
+where the data do not tell, and clean frames; with few clips a network repeats some of them."""
 MAPS = """Means and draws have the colours of the truth. A good prior gives draws that look like the truth and a
 deviation that is small where the mean is right; a prior of few fields gives draws of those fields alone. Three draws
 prove nothing: distances, CRPS and coverage stand in the tables."""
@@ -182,6 +204,15 @@ TITLES = {
     "priors": (
         "Priors of the line",
         "W1 falls as n to the power -1/2 for all; W2 does so only where no region between is empty.",
+    ),
+    "dimension": (
+        "Rates in d dimensions",
+        "Sliced W1 falls at one rate in all dimensions; W1 of the data does not. The restricted class holds the truth. "
+        "Against the claim: a difference away from 0.",
+    ),
+    "moons": (
+        "Two moons",
+        "The height is observed, three times. Debiased W1 below its floor says that a difference was not seen.",
     ),
     "width": (
         "Error over the width of a network",
@@ -225,6 +256,28 @@ TITLES = {
         "Guided samplers, all settings",
         "Median over problems; 'published' is the number in the method's own code or paper. A distance over floor of 1 "
         "is as good as exact. Methods that aim at a mode were not made to sample a posterior.",
+    ),
+    "known": (
+        "Particles on known posteriors",
+        "Tempered particles through the exact flow: weights of modes against closed forms, and coverage of truths.",
+    ),
+    "video_priors": (
+        "Priors on clips",
+        "Networks of 96 numbers a token, trained on n clips of the world, and the world's own velocity, all through a "
+        "map of eight evaluations.",
+    ),
+    "video_calibration": (
+        "Coverage on clips",
+        "Tempered particles whose gates passed, over tasks, observations and four projections.",
+    ),
+    "video_samplers": (
+        "The odds of two continuations",
+        "Against the exact chance, which is known. With the world's velocity an error is the sampler's; with the "
+        "network the prior's is added. Guided arms see fewer observations.",
+    ),
+    "video_along": (
+        "When a continuation is settled",
+        "Along the steps, through the largest network: residuals are over the noise's norm, 1 is as good as the truth.",
     ),
     "latent": (
         "Latent chains of the guided problems",

@@ -214,7 +214,7 @@ def evidence(study: Inverse, tables: Sequence[Tables]) -> Rows:
         row: dict[Any, Any] = {"arm": arm}
         every = [reading.spearman(r, 1 / t["evidence"]) for r, t in zip(ratios, tables, strict=True)]
         row["rank"] = over_seeds(study, every)
-        row["rank, equal noise"] = over_seeds(study, [_alike(r, t) for r, t in zip(ratios, tables, strict=True)])
+        row["rank, equal noise"] = over_seeds(study, [alike(r, t) for r, t in zip(ratios, tables, strict=True)])
         row |= {"least": float(np.min(ratios)), "most": float(np.max(ratios))}
         if arm != BOUND:
             own = f"{names.EMPIRICAL if arm == WORST else arm} constant"
@@ -235,7 +235,8 @@ def ratio(table: Tables, arm: str) -> np.ndarray:
     return table[f"{arm} posterior w1"] / table[f"{arm} prior w1"]
 
 
-def _alike(ratios: np.ndarray, table: Tables) -> float:
+def alike(ratios: np.ndarray, table: Tables) -> float:
+    """Rank correlation with 1 / Z among observations of equal noise, the mean over noises."""
     groups = [np.flatnonzero(table["noise_std"] == noise) for noise in np.unique(table["noise_std"])]
     found = [reading.spearman(ratios[at], 1 / table["evidence"][at]) for at in groups if len(at) > 2]
     return mean(found)

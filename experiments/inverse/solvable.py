@@ -68,11 +68,13 @@ class Problem(NamedTuple):
     projections: Any
 
 
-def problems(study: Inverse, group: str, *, validation: bool = False) -> list[Problem]:
-    """The problems of a group in float32; those for validation share no draw with the others."""
+def problems(study: Inverse, group: str, *, validation: bool = False, number: int | None = None) -> list[Problem]:
+    """The problems of a group in float32, as many as the guided study has unless a `number` is asked for; those for
+    validation share no draw with the others."""
     sizes = study.guided
     at = sizes.groups.index(group)
-    number = sizes.validation if validation else sizes.problems[at]
+    if number is None:
+        number = sizes.validation if validation else sizes.problems[at]
     # Drawn by NumPy, whose generator costs no compilation; a problem is the same however many there are.
     bits = jax.random.key_data(data_sets(study, GUIDED, FIXED, 1000 * at + 500 * validation, number))
     made = [_problem(sizes, group, np.random.default_rng(np.asarray(own)), j, validation) for j, own in enumerate(bits)]

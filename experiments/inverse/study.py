@@ -34,12 +34,14 @@ from experiments.inverse import (
     evidence,
     gaussian,
     guided,
+    known,
     line,
     listings,
     moons,
     names,
     page,
     verdicts,
+    video,
     width,
 )
 from experiments.inverse.config import Inverse
@@ -50,6 +52,7 @@ from vrjax.study.tables import Bench, Tables, made_of, running
 
 MEASURE: Mapping[str, Callable[[Inverse, Bench, int], Tables]] = {
     names.GAUSSIAN: gaussian.measure,
+    names.KNOWN: known.measure,
     names.BOUNDS: bounds_hold.measure,
     names.COUNTEREXAMPLE: counterexample.measure,
     names.EVIDENCE: evidence.measure,
@@ -58,6 +61,7 @@ MEASURE: Mapping[str, Callable[[Inverse, Bench, int], Tables]] = {
     names.DIMENSION: dimension.measure,
     names.ELLIPTIC: elliptic.measure,
     names.GUIDED: guided.measure,
+    names.VIDEO: video.measure,
     names.WIDTH: width.measure,
 }
 """Experiments in the order in which they are measured; the last fall away first where time is short."""

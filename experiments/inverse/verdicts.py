@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.inverse import listings, names, reading, rows
+from experiments.inverse import cloud_rows, listings, names, reading, rows, video_rows
 from experiments.inverse.config import Inverse
-from experiments.inverse.guided_names import ARMS, CHOSEN, LATENT, NOT_RUN, PUBLISHED, SETTINGS, SLOW
+from experiments.inverse.guided_names import ARMS, CHOSEN, LATENT, NOT_RUN, PUBLISHED, SETTINGS, SIGNALS, SLOW
 from experiments.inverse.names import EMPIRICAL, GENERATOR
+from experiments.inverse.video_names import TASKS
 from vrjax.report.claims import Claim
 from vrjax.study.claims import Finding, settle
 from vrjax.study.registration import Registration
@@ -154,15 +155,17 @@ def _crps(table: Tables) -> float:
 # ----------------------------------------------------------------------------------------------------- guided samplers
 
 
-def _groups(table: Tables) -> list[str]:
-    return [name.removesuffix(" ranks") for name in table if name.endswith(" ranks")]
+def _groups(table: Tables, *, known: bool = False) -> list[str]:
+    """Groups of problems; the `known` ones are mixtures, on which particles mix, which stand for exact draws."""
+    every = [name.removesuffix(" ranks") for name in table if name.endswith(" ranks")]
+    return [group for group in every if group != SIGNALS or not known]
 
 
 def coverage(table: Tables, arm: str, setting: str = CHOSEN) -> float:
-    """The share of truths in the central 90 % of an arm's draws, over all groups, problems, pairs and projections; a
-    run that was not finite covers nothing."""
+    """The share of truths in the central 90 % of an arm's draws, over mixtures of all dimensions, problems, pairs and
+    projections; a run that was not finite covers nothing."""
     at = list(ARMS).index(arm), SETTINGS.index(setting)
-    ranks = np.concatenate([np.ravel(table[f"{group} ranks"][at]) for group in _groups(table)])
+    ranks = np.concatenate([np.ravel(table[f"{group} ranks"][at]) for group in _groups(table, known=True)])
     ranks = ranks[ranks != NOT_RUN]
     return float(np.mean((ranks >= 1) & (ranks <= RANKED - 1)))
 
@@ -217,6 +220,9 @@ NUMBERS: dict[str, Number] = {
     "evidence: rank correlation of the worst prior's ratio and 1/Z": Number(
         names.EVIDENCE, lambda t: _against_evidence(t, t["sharp"])
     ),
+    "evidence: rank correlation of ratio and 1/Z at equal noise": Number(
+        names.EVIDENCE, lambda t: rows.alike(_ratio(t), t)
+    ),
     "evidence: violations of T1": Number(
         names.EVIDENCE,
         lambda t: float(
@@ -242,6 +248,43 @@ NUMBERS: dict[str, Number] = {
         f"guided: coverage of {arm}": Number(names.GUIDED, lambda t, arm=arm: coverage(t, arm))
         for arm in (*GUIDED_ARMS, EXACT)
     },
+    **{
+        f"{experiment}, {arm}: posterior slope less prior slope": Number(
+            experiment, lambda t, arm=arm: cloud_rows.apart(t, arm)
+        )
+        for experiment, some in ((names.DIMENSION, cloud_rows.ARMS), (names.MOONS, cloud_rows.ARMS[:2]))
+        for arm in some
+    },
+    "dimension, empirical: W1 slope in the highest dimension less that in the lowest": Number(
+        names.DIMENSION, cloud_rows.flattened
+    ),
+    "dimension, restricted: slope of the distance to the true map in the highest dimension, plus one half": Number(
+        names.DIMENSION, lambda t: cloud_rows.restricted(t) + 0.5
+    ),
+    **{
+        f"moons, {arm}: prior slope": Number(names.MOONS, lambda t, arm=arm: cloud_rows.slopes(t, arm)[0])
+        for arm in cloud_rows.ARMS[:2]
+    },
+    **{
+        f"video, {task}: chance of A by particles less the exact one": Number(
+            names.VIDEO, lambda t, at=at: video_rows.chance_error(t, at)
+        )
+        for at, task in enumerate(TASKS)
+    },
+    "video: coverage of particles less .90": Number(names.VIDEO, lambda t: video_rows.coverage(t) - COVERED),
+    "video: coverage of particles through the network less .90": Number(
+        names.VIDEO, lambda t: video_rows.coverage(t, -2) - COVERED
+    ),
+    "video: particles that passed the gate": Number(names.VIDEO, video_rows.passed),
+    "video: particles of the world's velocity that passed the gate": Number(
+        names.VIDEO, lambda t: video_rows.passed(t, video_rows.WORLD)
+    ),
+    "video: prior slope": Number(names.VIDEO, lambda t: video_rows.slope(t, "prior")),
+    "video: posterior slope": Number(names.VIDEO, lambda t: video_rows.slope(t, "posterior")),
+    "video: posterior slope less prior slope": Number(
+        names.VIDEO, lambda t: video_rows.slope(t, "posterior") - video_rows.slope(t, "prior")
+    ),
+    "video: distance of the best guided sampler over that of particles": Number(names.VIDEO, video_rows.guided_gap),
     "bounds: violations of T1": Number(names.BOUNDS, lambda t: _breaks(t, "t1")),
     "bounds: violations of T3": Number(names.BOUNDS, lambda t: _breaks(t, "t3")),
     "bounds: 1 less the largest share of T1": Number(names.BOUNDS, _slack),

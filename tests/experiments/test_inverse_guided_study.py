@@ -150,7 +150,7 @@ def test_the_filter_and_a_slice_find_the_sheets_weights():
         drawn = guided_latent.draws("latent elliptical_slice", problem, y[:2], jax.random.key(3), TINY.guided, 512)
     assert fine.all() and drawn.finite == 1 and drawn.pairs.shape == (2, 19, 2)
     for states, within in ((x, 0.1), (drawn.own, 0.12)):
-        found = np.asarray(guided._responsibilities(problem.prior, states)).mean(0)
+        found = np.asarray(guided.responsibilities(problem.prior, states)).mean(0)
         np.testing.assert_allclose(found, [0, 0.6, 0.4], atol=within)
     with pytest.raises(ValueError, match="multiples of 64 particles"):
         guided_arms.draws("smc", problem, y[:3], jax.random.key(2), 1.0, lanes=128, particles=64)

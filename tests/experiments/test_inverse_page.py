@@ -10,7 +10,18 @@ from inverse_tables import MEASURED, POSTERIOR, PRIOR, SEEDS, STUDY, WOBBLE, mad
 from PIL import Image
 from scipy import stats
 
-from experiments.inverse import drawing, listings, names, page, panels, rows, sampled_rows
+from experiments.inverse import (
+    cloud_rows,
+    drawing,
+    films,
+    listings,
+    names,
+    page,
+    panels,
+    rows,
+    sampled_rows,
+    video_rows,
+)
 from experiments.inverse.guided_names import ARMS
 from vrjax.report import html
 from vrjax.study import page as common
@@ -103,6 +114,69 @@ def test_the_counterexample_grows_and_a_planted_break_is_counted(listed):
     assert found(listed, "bounds", bound="T1", where="rates: generator")["pairs"] == len(SEEDS) * 4 * 2 * 4
     ratio = found(listed, "bounds", bound="T1", where="evidence: empirical")
     assert ratio["largest"] == pytest.approx(0.125)
+
+
+def test_clouds_fall_alike_where_data_are_expected_and_w1_sees_dimensions(listed, kept):
+    row = found(listed, "dimension", d=8, arm=names.GENERATOR)
+    assert row["prior"]["value"] == pytest.approx(PRIOR, abs=1e-9)
+    assert row["difference"]["value"] == pytest.approx(POSTERIOR - PRIOR, abs=1e-9)
+    assert (row["observations"], row["of"], row["debiased"]) == (1, 2, 0.01)
+    assert row["posterior", "floor"] == pytest.approx(3e-3) and row["sizes"] == [32, 2048]
+    one, eight = (found(listed, "dimension", d=d, arm=names.EMPIRICAL) for d in (1, 8))
+    assert one["w1"]["value"] == pytest.approx(-0.5, abs=1e-9)
+    assert eight["w1"]["value"] == pytest.approx(-0.15, abs=1e-9) and "debiased" not in eight
+    np.testing.assert_allclose(eight["w1 bounds"], [-0.15, -0.15], atol=1e-9)
+    assert found(listed, "dimension", d=1, arm="restricted")["bound"]["value"] == pytest.approx(-0.3, abs=1e-9)
+    table = kept[names.part(SEEDS[0], names.DIMENSION)]
+    assert cloud_rows.flattened(table) == pytest.approx(0.35)
+    assert cloud_rows.restricted(table) == pytest.approx(-0.2 + WOBBLE[0])
+    assert cloud_rows.apart(table, names.GENERATOR) == pytest.approx(POSTERIOR - PRIOR + WOBBLE[0])
+    assert {row["arm"] for row in listed["moons"][1]} == {names.EMPIRICAL, names.GENERATOR}
+    few = table | {"evidence": np.full((2, 2), 1e-4)}
+    assert np.isnan(cloud_rows.apart(few, names.GENERATOR))
+
+
+def test_clips_are_told_where_particles_passed(listed, kept):
+    world, network = (found(listed, "video_calibration", prior=prior) for prior in reversed(video_rows.PRIORS))
+    assert (world["truths"], world["pooled"], network["pooled"]) == (120, pytest.approx(0.9), pytest.approx(0.7))
+    assert world["low"] < 0.9 < world["high"] and network["coverage"]["value"] == pytest.approx(0.7)
+    first = found(listed, "video_priors", n=256)
+    assert (first["passed"], first["gates"]) == (11, 12)
+    own = found(listed, "video_samplers", prior=video_rows.PRIORS[1], task="dropped", sampler="tempered particles")
+    assert own["chance"]["value"] == pytest.approx(0.02) and own["observations"] == 40
+    guided = found(listed, "video_samplers", prior=video_rows.PRIORS[0], task="blurred", sampler="smc")
+    assert guided["size"]["value"] == pytest.approx(0.05) and guided["observations"] == 8
+    pool = found(listed, "video_samplers", prior=video_rows.PRIORS[0], task="blurred", sampler="weighted pool")
+    assert pool["w1"] is None and pool["chance"]["value"] == pytest.approx(0, abs=1e-12)
+    settled = found(listed, "video_along", sampler="smc", task="averaged")
+    assert settled["settled"]["value"] == pytest.approx(18 / 20)  # .3 + .7 * 17 / 19 is the first above .9
+    tables = [kept[names.part(seed, names.VIDEO)] for seed in SEEDS]
+    for table, wobble in zip(tables, WOBBLE, strict=True):
+        assert video_rows.slope(table, "prior") == pytest.approx(-0.3 + wobble)
+        assert video_rows.slope(table, "posterior") == pytest.approx(-0.2 + wobble)
+        assert video_rows.guided_gap(table) == pytest.approx(np.log10(5))
+        assert video_rows.chance_error(table, 1) == pytest.approx(0.02 + wobble)
+    assert video_rows.errors(tables[0])[1].shape == (3, 6) and video_rows.errors(tables[-1])[1].shape == (3, 4)
+    assert video_rows.passed(tables[-1]) == pytest.approx(11 / 12)
+    assert video_rows.passed(tables[-1], video_rows.WORLD) == 1
+    lost = tables[0] | {"guided w1": np.full((2, 2, 3, 2), np.nan), "latent ranks": np.full((4, 3, 10, 4), -1)}
+    assert np.isnan(video_rows.guided_gap(lost)) and np.isnan(video_rows.coverage(lost))
+
+
+def test_known_posteriors_are_told_by_their_worst(listed):
+    row = found(listed, "known", group="mixtures")
+    assert (row["problems"], row["truths"], row["mode ess"]) == (12, 240, 7000)
+    assert row["mode error"] == pytest.approx(0.03) and row["coverage"] == pytest.approx(0.95)
+    assert row["low"] < 0.95 < row["high"]
+    signals, every = found(listed, "known", group="signals"), found(listed, "known", group="all")
+    assert "mode error" not in signals and (every["truths"], every["problems"]) == (400, 20)
+
+
+def test_a_strip_is_read_frame_by_frame():
+    clip = np.arange(256.0)
+    image = films.strip(clip)
+    assert image.shape == (8, 35) and np.isnan(image[:, 8]).all()
+    assert image[0, 0] == 0 and image[0, 9] == 64 and image[7, 34] == 255
 
 
 def test_fields_are_told_where_gates_passed(listed):
@@ -199,6 +273,7 @@ def test_every_table_has_a_title_and_every_section_is_on_the_page(kept, listed, 
     assert [row for row in one.maps[0].rows] == [row["arm"] for row in listed["guided"][1]]
     assert [picture.title for picture in one.pictures] == [
         "Errors over the evidence", "Field 1 of the first seed", "Field 2 of the first seed", "The chains",
+        "Clips of the first seed",
     ]  # fmt: skip
     assert all(picture.image.stat().st_size > 10_000 and picture.alt for picture in one.pictures)
     with Image.open(tmp_path / "inverse.png") as image:
@@ -206,7 +281,7 @@ def test_every_table_has_a_title_and_every_section_is_on_the_page(kept, listed, 
     text = (tmp_path / "report.html").read_text("utf-8")
     for said in ("Learned priors in inverse problems", "Fields behind 36 pressures", "Notes", "Wasserstein distance"):
         assert said in text
-    assert text.count("data:image/png;base64,") == 4
+    assert text.count("data:image/png;base64,") == 5
 
 
 def test_a_posterior_that_failed_its_gate_is_not_drawn_but_why(kept):
