@@ -1,7 +1,7 @@
 """Eight seeds of all experiments, registered claims (experiments/inverse/claims.json).
 
 Command:        python -m experiments.inverse --full
-Expected time:  about seven hours on one core; `--only K ...` measures some of the seeds, one process a core.
+Expected time:  about eight hours on one core; `--only K ...` measures some of the seeds, one process a core.
 """
 
 from experiments.inverse.config import Inverse
