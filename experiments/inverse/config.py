@@ -11,6 +11,8 @@ from experiments.inverse import names
 from vrjax.study.sizes import Study
 
 SIZES = tuple(2**k for k in range(5, 13))
+FEW = (names.WIDTH, names.VIDEO)
+"""Experiments that take long and carry no primary claim."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -266,7 +268,7 @@ class Elliptic:
     """A side of the grid that data are made on."""
     noise: float = 0.03
     """As a share of the largest pressure."""
-    truths: int = 3
+    truths: int = 2
     """Of a seed, each with its data: the same for all priors and sizes."""
     sizes: tuple[int, ...] = (64, 256, 1024, 4096)
     rank: int = 64
@@ -285,7 +287,7 @@ class Elliptic:
     """Of the true law and of each prior, whose distance they stand for."""
     chains: int = 4
     """An even number: one half of them is compared with the other."""
-    burn: int = 300
+    burn: int = 200
     rows: int = 800
     """Of each chain."""
     doublings: int = 6
@@ -341,6 +343,8 @@ class Video:
     """Draws of each prior."""
     draws: int = 64
     """Of each arm for a distance, and of each guided arm; a filter's particles."""
+    exact: int = 32
+    """Exact draws that each of them is compared with."""
     ranked: int = 19
     """Draws for each observation; a truth's rank is among them."""
     directions: int = 128
@@ -383,6 +387,8 @@ class Inverse(Study):
     elliptic: Elliptic = Elliptic()
     video: Video = Video()
     known: Known = Known()
+    few: int | None = None
+    """How many of the seeds measure the experiments of `FEW`; None: all."""
     resamples: int = 10_000
     seed: int = 0
     """Of all data sets."""
@@ -397,3 +403,7 @@ class Inverse(Study):
             raise ValueError(f"inverse: experiments: found {strange[0]!r}, expected some of {names.EXPERIMENTS}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"inverse: seeds is {self.seeds}, expected each once")
+
+    def seeds_of(self, experiment: str) -> tuple[int, ...]:
+        """The seeds that measure an experiment."""
+        return self.seeds[: self.few] if experiment in FEW else self.seeds

@@ -19,8 +19,9 @@ def films(tables: Tables) -> Figure:
     """
     priors = [f"{n} clips" for n in tables["sizes"].tolist()] + ["world's velocity"]
     with styled():
-        figure = blank((9.6, 1.25 * (4 + len(priors))))
-        grid = figure.subplots(3 + len(priors), len(TASKS), squeeze=False)
+        heights = [1.0, 1.0] + [2.6] * (1 + len(priors))
+        figure = blank((9.6, 0.72 * sum(heights)))
+        grid = figure.subplots(len(heights), len(TASKS), squeeze=False, height_ratios=heights)
         for t, task in enumerate(TASKS):
             rows: list[tuple[str, Any]] = [(f"{task}: truth", strip(tables["shown truth"])), ("data", _data(tables, t))]
             rows.append(("exact draws", _stacked(tables["shown exact"][t])))

@@ -27,7 +27,7 @@ WORST, BOUND = "worst prior", "bound C"
 
 def of(study: Inverse, kept: Mapping[str, Tables], experiment: str) -> list[Tables]:
     """The tables of an experiment, of those of the study's seeds that have one."""
-    parts = [names.part(seed, experiment) for seed in study.seeds]
+    parts = [names.part(seed, experiment) for seed in study.seeds_of(experiment)]
     return [kept[part] for part in parts if part in kept]
 
 

@@ -93,10 +93,10 @@ def run(
         console.print(f"in this order, the last falls away first where time is short: {', '.join(order)}")
         mine = [seed for i, seed in enumerate(study.seeds) if only is None or i in only]
         kept: dict[str, Tables] = {}
-        for i, name in enumerate(order):
-            for j, seed in enumerate(mine):
-                console.print(f"[{i * len(mine) + j + 1}/{len(order) * len(mine)}] seed {seed}: {name}", markup=False)
-                kept[names.part(seed, name)] = MEASURE[name](study, here, seed)
+        todo = [(name, seed) for name in order for seed in mine if seed in study.seeds_of(name)]
+        for i, (name, seed) in enumerate(todo):
+            console.print(f"[{i + 1}/{len(todo)}] seed {seed}: {name}", markup=False)
+            kept[names.part(seed, name)] = MEASURE[name](study, here, seed)
         if only is not None:
             console.print(f"tables of seeds {mine} are in {here.folder / 'tables'}")
             return

@@ -310,7 +310,7 @@ def values(study: Inverse, kept: Mapping[str, Tables], name: str) -> list[float]
     if name not in NUMBERS:
         raise ValueError(f"{name!r}: no number of this study, expected one of {', '.join(sorted(NUMBERS))}")
     one = NUMBERS[name]
-    parts = [names.part(seed, one.experiment) for seed in study.seeds]
+    parts = [names.part(seed, one.experiment) for seed in study.seeds_of(one.experiment)]
     return [one.read(kept[part]) for part in parts] if all(part in kept for part in parts) else None
 
 

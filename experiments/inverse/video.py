@@ -64,7 +64,7 @@ def measure(study: Inverse, here: Bench, seed: int) -> Tables:
           why not, see `gate`.
         - `latent ranks` (p, t, o, q): of truths among `ranked` particles, along the q `projections`; -1 where they were
           not run or the gate failed. `latent w1` (p, t, f): sliced W1 between particles and exact draws, NaN where the
-          gate failed; `w1 floor` (t, f) of as many exact draws.
+          gate failed; `w1 floor` (t, f) of as many exact draws as particles.
         - Guided arms: `guided chance`, `guided w1` and `guided finite` (2, g, t, f), where a draw that is not finite
           makes the first two NaN; `guided number` (g,), NaN where an arm has none.
         - Along the steps, over draws and the first f observations: `latent path residual` and `latent path above`
@@ -119,7 +119,7 @@ def _measure(study: Inverse, here: Bench, seed: int, number: np.ndarray) -> Tabl
     out: Tables = {"sizes": np.asarray(sizes.sizes), "truth": occluder.continuations(law)[posed[0].which] == A}
     out["exact"] = np.stack([occluder.chances(law, each.task.forward, *_seen(each)) for each in posed])
     out["exact above"] = out["exact"][:, : sizes.few].mean(1)
-    pairs = [zip(each.exact, each.again, strict=True) for each in posed]
+    pairs = [zip(each.again, each.exact, strict=True) for each in posed]
     out["w1 floor"] = np.array([[sliced(*pair, sides) for pair in each] for each in pairs])
     out["shown truth"] = posed[0].truth[0].astype(np.float16)
     out["shown y"] = np.stack([each.y[0] for each in posed]).astype(np.float16)
@@ -146,7 +146,8 @@ def _measure(study: Inverse, here: Bench, seed: int, number: np.ndarray) -> Tabl
 
 class Posed(NamedTuple):
     """A task's problems: `truth` (o, 256) and the components `which` (o,) they are of, the same for all tasks; data `y`
-    (o, m); for the first f of them independent draws of the world's posterior, `exact` and `again` (f, draws, 256)."""
+    (o, m); for the first f of them independent draws of the world's posterior, `again` (f, draws, 256) and `exact`, of
+    which there are `sizes.exact` times as many."""
 
     truth: np.ndarray
     which: np.ndarray
@@ -162,8 +163,9 @@ def problems(sizes: Video, law: Law, rng: np.random.Generator) -> list[Posed]:
     found = []
     for task in video_arms.tasks().values():
         y = video_arms.observed(rng, task, truth)
-        drawn = [occluder.draw_after(rng, after(law, task, one), 2 * sizes.draws) for one in y[: sizes.few]]
-        found.append(Posed(truth, which, task, y, *np.split(np.stack(drawn), 2, axis=1)))
+        number = (sizes.exact + 1) * sizes.draws
+        drawn = np.stack([occluder.draw_after(rng, after(law, task, one), number) for one in y[: sizes.few]])
+        found.append(Posed(truth, which, task, y, drawn[:, sizes.draws :], drawn[:, : sizes.draws]))
     return found
 
 
@@ -219,11 +221,12 @@ def projections(law: Law) -> np.ndarray:
 
 
 def sliced(x: np.ndarray, y: np.ndarray, sides: np.ndarray) -> float:
-    """Sliced W1 of as many draws on either side; NaN where one is not finite."""
+    """Sliced W1 of draws and others, as many or a multiple; NaN where one is not finite."""
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return float("nan")
-    first, second = (np.sort(np.asarray(each, np.float64) @ sides.T, 0) for each in (x, y))
-    return float(np.mean(np.abs(first - second)))
+    first, second = (np.sort(np.asarray(each, np.float32) @ sides.T.astype(np.float32), 0) for each in (x, y))
+    # A draw stands for as many of the others.
+    return float(np.mean(np.abs(np.repeat(first, len(second) // len(first), 0) - second), dtype=np.float64))
 
 
 def decided(above: np.ndarray) -> np.ndarray:

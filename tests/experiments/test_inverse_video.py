@@ -28,7 +28,7 @@ TINY = Video(
     ffn=24,
     layers=1,
     batch=16,
-    steps=100,
+    steps=40,
     evaluations=3,
     observations=3,
     few=2,
@@ -36,8 +36,9 @@ TINY = Video(
     rounds=3,
     moves=1,
     lanes=2,
-    pool=256,
+    pool=128,
     draws=8,
+    exact=2,
     directions=8,
     arms=("flowdps normalised",),
 )
@@ -110,7 +111,8 @@ def test_the_chance_of_a_continuation_by_enumeration(law):
         y = y[:, : len(task.forward)]
         found = occluder.chances(law, task.forward, y, task.noise_std)
         cov = law.std**2 * task.forward @ task.forward.T + task.noise_std**2 * np.eye(len(task.forward))
-        each = np.array([stats.multivariate_normal(task.forward @ m, cov).pdf(y[0]) for m in law.means])
+        noise = stats.multivariate_normal(np.zeros(len(cov)), cov)
+        each = np.array([noise.pdf(y[0] - task.forward @ m) for m in law.means])
         each *= law.weights / np.max(each)
         np.testing.assert_allclose(found[0], each[0::2].sum() / each.sum(), rtol=1e-6)
         if name == DROPPED:
@@ -240,7 +242,7 @@ def test_all_of_a_seed(tmp_path):
     np.testing.assert_allclose(table["exact above"], table["exact"][:, :2].mean(1))
     for name in ("sliced w1", "chance", "variation", "nowhere", "noise"):
         assert table[f"prior {name}"].shape == (3,) and np.isfinite(table[f"prior {name}"]).all()
-    # The map of the exact velocity has the world's components, if not their noise; a network of 100 steps has not.
+    # The map of the exact velocity has the world's components, if not their noise; a network of 40 steps has not.
     assert 0 < table["prior floor"] < table["prior sliced w1"][0]
     assert (
         table["prior sliced w1"][2] < table["prior sliced w1"][0]
