@@ -288,8 +288,8 @@ class Elliptic:
     chains: int = 4
     """An even number: one half of them is compared with the other."""
     burn: int = 200
-    rows: int = 800
-    """Of each chain."""
+    rows: int = 1200
+    """Of each chain: of 800 the worst R-hat of 600 numbers is just below 1.01."""
     doublings: int = 6
     """Trajectories have up to as many steps as 2 to this power less one: of a network that was fitted to few fields,
     which is rough, all of them have."""
