@@ -176,12 +176,18 @@ def _calibration(table: Tables) -> float:
     return min(misses) - abs(coverage(table, EXACT) - COVERED)
 
 
-def _over_floor(table: Tables, arm: str, setting: str) -> float:
+def _over_floor(table: Tables, arm: str, setting: str, *, known: bool = False) -> float:
     """Mean over groups and problems of the decimal logarithm of distance over floor; NaN where a draw was not finite
-    or the arm was not measured."""
+    or the arm was not measured. `known` as in `_groups`."""
     at = list(ARMS).index(arm), SETTINGS.index(setting)
-    shares = [table[f"{group} distance"][at] / table[f"{group} floor"] for group in _groups(table)]
+    shares = [table[f"{group} distance"][at] / table[f"{group} floor"] for group in _groups(table, known=known)]
     return float(np.mean(np.log10(np.concatenate(shares))))
+
+
+def _farther(table: Tables) -> float:
+    """`_over_floor` of mixtures, the least of the guided arms at the chosen setting, less that of particles."""
+    found = [_over_floor(table, arm, CHOSEN, known=True) for arm in GUIDED_ARMS]
+    return float(np.nanmin(found) - _over_floor(table, EXACT, CHOSEN, known=True))
 
 
 def _tuned(table: Tables) -> float:
@@ -243,6 +249,7 @@ NUMBERS: dict[str, Number] = {
     "field: gain in CRPS over the stationary field": Number(names.ELLIPTIC, _crps),
     "guided: miss of the best coverage less that of tempered particles": Number(names.GUIDED, _calibration),
     "guided: coverage of tempered particles less .90": Number(names.GUIDED, lambda t: coverage(t, EXACT) - COVERED),
+    "guided: log distance of the best arm less that of tempered particles": Number(names.GUIDED, _farther),
     "guided: gain by choosing the number": Number(names.GUIDED, _tuned),
     **{
         f"guided: coverage of {arm}": Number(names.GUIDED, lambda t, arm=arm: coverage(t, arm))
