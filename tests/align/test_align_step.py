@@ -417,7 +417,7 @@ def test_rollouts_inside_the_step_on_eight_devices_equal_one(base):
         for name, value in wanted.items():
             np.testing.assert_allclose(metrics[name], value, rtol=1e-5, atol=1e-5, err_msg=name)
     first = expected[0][1]
-    np.testing.assert_allclose(first["loss"], math.log(2), atol=1e-6)
+    np.testing.assert_allclose(first["loss"], math.log(2), atol=5e-6)
     assert first["pair_weight"] == 1 and first["lose_motion"] > 0 and first["lose_error"] > 0
 
 
