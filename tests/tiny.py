@@ -138,11 +138,12 @@ def encoded(folder, latents, losers, texts):
     return str(folder)
 
 
-def same_updates(states, expected, atol=1e-5):
+def same_updates(states, expected, atol=1e-5, share=0.9):
     """States after updates that may differ by rounding alone: the optimiser's moments and all weights.
 
     Adam divides a gradient by its size: where there is next to none, only its sign is left, which rounding turns. So a
-    weight is compared as long as its first moment was never next to zero; its moments are compared in any case.
+    weight is compared as long as its first moment was never next to zero, which holds for a `share` of them at least;
+    its moments are compared in any case.
     """
     alive = {}
     for state, wanted in zip(states, expected, strict=True):
@@ -155,7 +156,7 @@ def same_updates(states, expected, atol=1e-5):
                     alive[path] = alive.get(path, True) & (np.abs(moment) > 1e-6)
                     a, b = np.asarray(a)[alive[path]], np.asarray(b)[alive[path]]
                     np.testing.assert_allclose(a, b, rtol=0, atol=atol, err_msg=str(path))
-    assert np.mean(np.concatenate([mask.ravel() for mask in alive.values()])) > 0.9
+    assert np.mean(np.concatenate([mask.ravel() for mask in alive.values()])) > share
 
 
 def realdpo():

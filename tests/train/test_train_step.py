@@ -104,8 +104,11 @@ def test_sharded_update_equals_one_device(plain):
         current, sharded_metrics = update(current, network.base, data, key)
         np.testing.assert_allclose(sharded_metrics["loss"], metrics["loss"], atol=1e-5)
         np.testing.assert_allclose(sharded_metrics["grad_norm"], metrics["grad_norm"], rtol=1e-5)
-        close(jax.device_get(current.ema), one_device.ema, 1e-5)
-    close(jax.device_get(current.params), plain[-1][0].params, 1e-5)
+        close(jax.device_get(current.params["head"]), one_device.params["head"], 1e-5)
+    # Before the second update the head is zero, and no other weight has a gradient; at it some are small still.
+    for name in ("params", "ema"):
+        found, expected = (dataclasses.replace(s, params=getattr(s, name)) for s in (current, one_device))
+        tiny.same_updates([jax.device_get(found)], [expected], share=0.85)
 
 
 def test_lora_trains_adapters_of_a_frozen_base(tmp_path):
