@@ -156,7 +156,7 @@ def test_sizes(network):
     np.testing.assert_allclose(sizes.stream[:, 1], norm(after), rtol=1e-4)
     np.testing.assert_allclose(sizes.increment[:, 1], norm(after - before), rtol=1e-3, atol=1e-5)
     moved = norm(attribution.tokens(clean.x0[0] - of["still"], of["patch"]))
-    np.testing.assert_allclose(sizes.increment[0, 2], moved, rtol=1e-5)  # a sum in another order
+    np.testing.assert_allclose(sizes.increment[0, 2], moved, rtol=1e-6)  # a sum in another order
 
 
 # ------------------------------------------------------------------------------------------------------ margin and null
