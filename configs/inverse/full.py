@@ -2,7 +2,7 @@
 experiments/inverse/claims.json.
 
 Command:        python -m experiments.inverse --full
-Expected time:  about eight hours on one core; `--only K ...` measures some of the seeds, one process a core.
+Expected time:  about six and a half hours on one core; `--only K ...` measures some of the seeds, one process a core.
 """
 
 from experiments.inverse.config import Inverse

@@ -24,7 +24,7 @@ def config() -> Inverse:
             sizes=(64, 256),
             rank=16,
             widths=(64,),
-            latents=(128, 512),
+            latents=(128,),
             steps=200,
             restarts=1,
             fields=1024,

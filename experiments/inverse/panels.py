@@ -241,13 +241,12 @@ def _finite(found: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def shown(tables: Tables) -> list[tuple[str, int | None, int | None]]:
-    """Priors whose posteriors are shown: the true law, the generator of the most fields, the Gaussian of as many, and
-    the stationary field."""
+    """Priors whose posteriors are shown: the true law, network and Gaussian of the most fields each, and the stationary
+    field."""
     every = sampled_rows.arms([tables])
     of = lambda arm: [one for one in every if one[0] == arm]
-    fitted = of(sampled_rows.GENERATOR)[-1:]
-    same = [one for one in of(sampled_rows.GAUSSIAN) if not fitted or one[1] == fitted[0][1]][-1:]
-    return [*of(sampled_rows.TRUE), *fitted, *same, *of(sampled_rows.MATERN)]
+    most = [one for arm in (sampled_rows.GENERATOR, sampled_rows.GAUSSIAN) for one in of(arm)[-1:]]
+    return [*of(sampled_rows.TRUE), *most, *of(sampled_rows.MATERN)]
 
 
 def maps(tables: Tables, truth: int) -> Figure:

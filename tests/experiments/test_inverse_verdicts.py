@@ -52,12 +52,16 @@ def guided(covered, distance=2.0, tuned=1.0):
 
 def field(rate=-0.3, failed=0):
     sizes = np.array([64, 256, 1024, 4096])
-    falls = (sizes[:3] ** rate)[:, None] * np.array([0.9, 1.0, 1.1])
-    table = {"sizes": sizes, "generator prior sliced w1": sizes[:3] ** -0.2, "generator posterior sliced w1": falls}
-    table |= {"matern posterior crps": np.array([1.0, 2.0, 3.0]), "generator posterior crps": np.full((3, 3), 1.5)}
-    table |= {f"{arm} posterior why": np.full((3, 3), "", dtype="<U9") for arm in ("true", "generator", "matern")}
-    table["generator posterior why"][1, :failed] = "R-hat 1.2"
-    table["generator posterior sliced w1"][1, :failed] = np.nan
+    falls = (sizes**rate)[:, None] * np.array([0.9, 1.0, 1.1])
+    falls[3] = 7.0  # at the floor: not read
+    table = {"sizes": sizes, "gaussian prior sliced w1": sizes**-0.2, "gaussian posterior sliced w1": falls}
+    crps = np.array([1.0, 1.0, 1.5, 0.0])[:, None] * np.ones(3)
+    table |= {"matern posterior crps": np.array([1.0, 2.0, 3.0]), "gaussian posterior crps": crps}
+    table |= {f"{arm} posterior why": np.full((1, 3), "", dtype="<U9") for arm in ("true", "matern")}
+    table |= {"gaussian posterior why": np.full((4, 3), "", dtype="<U9")}
+    table["gaussian posterior why"][1, :failed] = "R-hat 1.2"
+    table["gaussian posterior sliced w1"][1, :failed] = np.nan
+    table["generator posterior sliced w1"] = falls[:1] * np.array([10, 100, np.nan])
     return table
 
 
@@ -118,11 +122,13 @@ def test_fields_of_which_no_posterior_is_told_have_no_rate():
     assert number("field: posterior slope less prior slope", table) == pytest.approx(-0.1)
     assert number("field: posteriors that passed the gate", table) == 1
     assert number("field: gain in CRPS over the stationary field", table) == pytest.approx(0.25)
+    network = number("field: log distance of the affine generator over that of the network", table)
+    assert network == pytest.approx(-1.5)
     some = field(failed=1)
-    some["generator posterior sliced w1"][2, 0] = 9.0  # of a truth that is not told everywhere
+    some["gaussian posterior sliced w1"][2, 0] = 9.0  # of a truth that is not told everywhere
     assert number("field: posterior slope", some) == pytest.approx(-0.3)
     assert np.isnan(number("field: posterior slope", field(failed=3)))
-    assert number("field: posteriors that passed the gate", field(failed=3)) == pytest.approx(24 / 27)
+    assert number("field: posteriors that passed the gate", field(failed=3)) == pytest.approx(12 / 15)
 
 
 def test_coverage_counts_what_was_run_and_a_lost_run_covers_nothing():
