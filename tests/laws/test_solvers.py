@@ -31,6 +31,7 @@ from vrjax.flow import (
     euler,
     grids,
     heun,
+    renoise,
     sample,
     sde,
     solvers,
@@ -38,8 +39,8 @@ from vrjax.flow import (
 )
 
 KEY = jax.random.key(7)
-SOLVERS = [euler(), heun(), ab2(), dpmpp_2m(), unipc(), unipc(3, variant="bh1"), sde(), sde("dance_grpo")]
-IDS = ["euler", "heun", "ab2", "dpmpp_2m", "unipc", "unipc3", "flow_grpo", "dance_grpo"]
+SOLVERS = [euler(), heun(), ab2(), dpmpp_2m(), unipc(), unipc(3, variant="bh1"), sde(), sde("dance_grpo"), renoise()]
+IDS = ["euler", "heun", "ab2", "dpmpp_2m", "unipc", "unipc3", "flow_grpo", "dance_grpo", "renoise"]
 
 
 def velocity(x, level: Level):

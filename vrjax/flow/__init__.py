@@ -39,6 +39,7 @@ from vrjax.flow.solvers.ab2 import ab2 as ab2
 from vrjax.flow.solvers.dpmpp_2m import dpmpp_2m as dpmpp_2m
 from vrjax.flow.solvers.euler import euler as euler
 from vrjax.flow.solvers.heun import heun as heun
+from vrjax.flow.solvers.renoise import renoise as renoise
 from vrjax.flow.solvers.sde import sde as sde
 from vrjax.flow.solvers.unipc import unipc as unipc
 from vrjax.flow.switches import experts as experts

@@ -173,6 +173,32 @@ def few_step(times, shift: float | None = None) -> Grid:
     return Grid(np.append(sigmas, 0.0))
 
 
+def self_forcing(times=SELF_FORCING, shift: float = 5.0, *, warp: bool = True) -> Grid:
+    """The grid of CausVid, Self-Forcing, Causal-Forcing and what follows them, for the solver `renoise`.
+
+    Args:
+        times: falling whole numbers within (0, 1000]; a 0 at the end, which configs may have, is left out.
+        shift: of the table of 1000 levels that the models were trained on.
+        warp: a number k stands for the k-th level from below of that table: as `few_step` with a shift. False: the
+            network is shown the numbers themselves (CausVid: 1000, 757, 522 with shift 8), and each stands for the
+            nearest level of the table.
+
+    Raises:
+        ValueError: times that are no such list.
+    """
+    given = np.asarray(times, np.float64)
+    if given.ndim == 1 and given.size > 1 and given[-1] == 0:
+        given = given[:-1]
+    if given.ndim != 1 or not given.size or (given % 1).any() or given.min() < 1 or given.max() > 1000:
+        raise ValueError(f"self_forcing: times must be whole numbers within 1 to 1000, found {times!r}")
+    if warp:
+        return few_step(given, shift)
+    _checked(len(given), shift)
+    table = shift_sigmas(1 - np.arange(1000) / 1000.0, shift)
+    nearest = np.argmin(np.abs(1000.0 * table[:, None] - given), axis=0)
+    return Grid(np.append(table[nearest], 0.0), given)
+
+
 def _truncated(sigmas: np.ndarray) -> Grid:
     """A grid whose network times are cut to whole numbers, as tensors of integers in the pipelines do."""
     return Grid(sigmas, np.trunc(1000.0 * sigmas[:-1]))

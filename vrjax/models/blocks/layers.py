@@ -129,15 +129,26 @@ class Attention(nnx.Module):
         return self.o(functools.reduce(jnp.add, parts).reshape(len(x), -1), cfg.dtype)
 
     def within(
-        self, cfg: Any, x: Array, rope: tuple | None, groups: np.ndarray | None, layout: Layout | None, length: Any
+        self,
+        cfg: Any,
+        x: Array,
+        rope: tuple | None,
+        groups: np.ndarray | None,
+        layout: Layout | None,
+        length: Any,
+        attend: Callable | None = None,
     ) -> Array:
-        """Without `rope` positions are the input's affair; tokens from number `length` on are no keys."""
+        """Without `rope` positions are the input's affair; tokens from number `length` on are no keys. `attend(q, k,
+        v)`, each (n, heads, head_dim) and turned by `rope`, takes the place of attention to all tokens of x."""
         turned = (lambda x: x) if rope is None else functools.partial(rotate, rope=rope)
         q = turned(self._split(cfg, self.q(x, cfg.dtype), self.norm_q))
         k = turned(self._split(cfg, self.k(x, cfg.dtype), self.norm_k))
         v = self._split(cfg, self.v(x, cfg.dtype), None)
-        how = {"impl": cfg.attention, "layout": layout, "kind": cfg.sequence}
-        out = sequence.within(q, k, v, groups=groups, length=length, **how)
+        if attend is None:
+            how = {"impl": cfg.attention, "layout": layout, "kind": cfg.sequence}
+            out = sequence.within(q, k, v, groups=groups, length=length, **how)
+        else:
+            out = attend(q, k, v)
         return self.o(out.reshape(len(x), -1), cfg.dtype)
 
 
@@ -166,7 +177,7 @@ class Block(nnx.Module):
         x = h if self.norm3 is None else self.norm3(h).astype(h.dtype)
         return self.cross_attn.across(cfg, x, context, layout)
 
-    def __call__(self, cfg, h, time6, context, rope, groups, layout, visit, length=None) -> Array:
+    def __call__(self, cfg, h, time6, context, rope, groups, layout, visit, length=None, attend=None) -> Array:
         """h (tokens, dim), time6 (1 | frames | tokens, 6, dim) -> h.
 
         `context` is what `attended` reads, `visit(part, h)` applies taps and edits; see `Attention.within` for the
@@ -177,7 +188,8 @@ class Block(nnx.Module):
         f32, dtype = jnp.float32, h.dtype
 
         x = (layer_norm(h, cfg.eps) * (1 + scale_a) + shift_a).astype(dtype)
-        x = visit(".self_attn", self.self_attn.within(cfg, x, rope, groups, layout, length).astype(f32) * gate_a)
+        seen = self.self_attn.within(cfg, x, rope, groups, layout, length, attend)
+        x = visit(".self_attn", seen.astype(f32) * gate_a)
         h = (h.astype(f32) + x).astype(dtype)
 
         if self.cross_attn is not None:

@@ -28,8 +28,15 @@ itself, whose output is kept; all but matrix products; all but matrix products w
 
 
 def run(
-    block: Callable[[Any, Any, Callable], Any], h: Any, rows: Any, sites: Sites, *, unroll: bool, remat: str
-) -> tuple[Any, dict[str, Any]]:
+    block: Callable[[Any, Any, Callable], Any],
+    h: Any,
+    rows: Any,
+    sites: Sites,
+    *,
+    unroll: bool,
+    remat: str,
+    keeps: bool = False,
+) -> tuple[Any, ...]:
     """Runs every block and gathers the taps inside them.
 
     Args:
@@ -40,15 +47,19 @@ def run(
         sites: the taps and edits.
         unroll: run a Python loop instead of `lax.scan`: faster training on CPU, longer compilation.
         remat: one of `REMAT`.
+        keeps: `block` returns a pair, h and a pytree that is kept of every block.
 
     Returns:
-        h behind the last block, and the taps by site name, those of `block.*` stacked over blocks.
+        h behind the last block, and the taps by site name, those of `block.*` stacked over blocks; with `keeps` a third
+        value, what was kept, stacked over blocks.
     """
 
     def step(index, carry, row):
         h, slots = carry
         slots, found = dict(slots), {}
-        return (block(h, row, lambda part, x: sites.visit(part, x, index, slots, found)), slots), found
+        out = block(h, row, lambda part, x: sites.visit(part, x, index, slots, found))
+        h, kept = out if keeps else (out, None)
+        return (h, slots), (found, kept)
 
     def recomputed(step):
         if remat == "none":
@@ -59,14 +70,15 @@ def run(
     if not unroll:
         index = jnp.arange(sites.layers) if sites.inside else None
         body = recomputed(lambda carry, x: step(x[0], carry, x[1]))
-        (h, slots), found = lax.scan(body, (h, _slots(block, h, rows, sites)), (index, rows))
-        return h, {**slots, **found}
-
-    carry, every = (h, {}), []
-    for i, row in enumerate(rows if isinstance(rows, list) else unstacked(rows)):
-        carry, found = recomputed(functools.partial(step, i))(carry, row)
-        every.append(found)
-    return carry[0], {**carry[1], **jax.tree.map(lambda *r: jnp.stack(r), *every)}
+        (h, slots), (found, kept) = lax.scan(body, (h, _slots(block, h, rows, sites)), (index, rows))
+    else:
+        carry, every = (h, {}), []
+        for i, row in enumerate(rows if isinstance(rows, list) else unstacked(rows)):
+            carry, out = recomputed(functools.partial(step, i))(carry, row)
+            every.append(out)
+        h, slots = carry
+        found, kept = jax.tree.map(lambda *r: jnp.stack(r), *every)
+    return (h, {**slots, **found}, kept) if keeps else (h, {**slots, **found})
 
 
 def unstacked(rows: Any) -> list[Any]:

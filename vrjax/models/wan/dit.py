@@ -245,30 +245,32 @@ class WanDiT(Conditioned):
     def _run(self, x, time, context: Context, channels, taps, edits) -> Prediction:
         cfg = self.cfg
         x, grid = self._check(x, channels)
-        tokens = grid[0] * grid[1] * grid[2]
         sites = Sites(taps, edits, cfg.layers, PARTS)
         out: dict[str, Any] = {}
-
-        p, q, r = cfg.patch
-        layout = self.layout
-        patches = rearrange(x, "(t p) (h q) (w r) c -> (t h w) (c p q r)", p=p, q=q, r=r)
-        h = place(layout, self.patch_embedding(place(layout, patches, "tokens", None), cfg.dtype), "tokens", None)
-        h = sites.embed(h, out)
-        e, time6 = self.embed_time(time, tokens, grid[0])
-        rope = rotary_angles(grid, cfg.head_dim)
+        h = sites.embed(self.patches(x), out)
+        e, time6 = self.embed_time(time, len(h), grid[0])
         groups = np.repeat(np.arange(grid[0]), grid[1] * grid[2]) if cfg.causal else None
+        rest = (rotary_angles(grid, cfg.head_dim), groups, self.layout)
+        h, inside = self._stack(h, time6, context, rest, sites)
+        return Prediction(self.read_out(h, e, grid), {**out, **inside})
 
-        h, inside = self._stack(h, time6, context, (rope, groups, layout), sites)
-        out.update(inside)
+    def patches(self, x: Array) -> Array:
+        """Embedded patches (tokens, dim) of a latent (t, h, w, c), in (t, h, w) row-major order."""
+        p, q, r = self.cfg.patch
+        rows = rearrange(x, "(t p) (h q) (w r) c -> (t h w) (c p q r)", p=p, q=q, r=r)
+        rows = place(self.layout, rows, "tokens", None)
+        return place(self.layout, self.patch_embedding(rows, self.cfg.dtype), "tokens", None)
 
-        f32 = jnp.float32
+    def read_out(self, h: Array, e: Array, grid: tuple[int, int, int]) -> Array:
+        """The velocity (t, h, w, out_channels), float32, of the stream behind the last block and `embed_time`'s rows."""
+        cfg, layout, f32 = self.cfg, self.layout, jnp.float32
         m = self.head_modulation[...].astype(f32) + e[:, None]
-        shift, scale = spread(m[:, 0], tokens), spread(m[:, 1], tokens)
+        shift, scale = spread(m[:, 0], len(h)), spread(m[:, 1], len(h))
         v = self.head((layer_norm(h, cfg.eps) * (1 + scale) + shift).astype(h.dtype), cfg.dtype).astype(f32)
-        t, hh, w = grid
+        (t, hh, w), (p, q, r) = grid, cfg.patch
         v = place(layout, v, "tokens", None)
         v = rearrange(v, "(t h w) (p q r c) -> (t p) (h q) (w r) c", t=t, h=hh, w=w, p=p, q=q, r=r)
-        return Prediction(v if layout is None else layout.video(v), out)
+        return v if layout is None else layout.video(v)
 
     def velocity(
         self,

@@ -83,7 +83,7 @@ _ORIGINAL_CONFIG = {
 }
 
 
-def _fields(file: weights.Header) -> tuple[dict[str, Any], str]:
+def fields(file: weights.Header, classes: tuple[str, ...] = CLASSES) -> tuple[dict[str, Any], str]:
     """The config as the tensors' shapes have it, heads being 128 wide, or as `config.json` states it."""
     sizes, options = file.sizes, file.options
     dim, channels, *patch = sizes["patch_embedding.kernel"].shape
@@ -106,7 +106,7 @@ def _fields(file: weights.Header) -> tuple[dict[str, Any], str]:
         "cross_norm": "blocks.norm3.scale" in sizes,
     }
     origin = f"{file.source.path} (shapes)"
-    if file.named("_class_name", CLASSES):
+    if file.named("_class_name", classes):
         said, origin = file.said(WanConfig, _ORIGINAL_CONFIG | _DIFFUSERS_CONFIG), file.stated
         found |= said
         wide = file.said(WanConfig, {"attention_head_dim": "dim"})
@@ -137,7 +137,7 @@ NETWORK = weights.Network(
         "blocks.self_attn.norm_q": (0, 1),
         "blocks.norm3.scale": (0, 1),
     },
-    fields=_fields,
+    fields=fields,
     forms=(
         (r".*:patch_embedding\.kernel", Form(turned=True, patch=("in_channels", "patch"))),
         (r".*\.kernel", Form(turned=True)),

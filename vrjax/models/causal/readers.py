@@ -1,0 +1,85 @@
+"""Reads the weights of causal Wan models: Self-Forcing's, Causal-Forcing's, CausVid's and repacked ones.
+
+    dit = causal.load_dit("self_forcing_dmd.pt")         # a WanDiT, for causal.rollout, causal.forward
+
+The tensors are Wan's own, under Wan's names. Training code left wrappers around them: a dict of several networks
+(generator, its average, critic), `model.`, and FSDP's `_fsdp_wrapped_module.`, which may stand anywhere in a name.
+"""
+
+import dataclasses
+import functools
+import os
+import pathlib
+from typing import Any
+
+from vrjax.files import given, tensors
+from vrjax.models.wan import readers
+from vrjax.models.wan.dit import WanDiT
+
+WRAPPED = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
+"""What wrappers of PyTorch put into the names of what they hold."""
+NETWORKS = ("generator_ema.", "generator.", "model.", "module.", "")
+"""Where a file may hold the network, the best first: of two, the average (EMA) of its weights is what was published."""
+SAFETENSORS = ("model.safetensors", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json")
+CLASS = "CausalWanModel"
+NETWORK = dataclasses.replace(
+    readers.NETWORK,
+    what="a causal Wan transformer",
+    fields=functools.partial(readers.fields, classes=(*readers.CLASSES, CLASS)),
+)
+
+
+def load_dit(path: str | os.PathLike, *, network: str | None = None, **options: Any) -> WanDiT:
+    """Loads the weights of a causal Wan model.
+
+    Args:
+        path: a file that torch.save wrote, a safetensors file, or a folder: of what lies in it `model.safetensors` or
+            diffusers' file is taken, else the only `.pt` or `.pth`.
+        network: which of the networks in the file, "generator_ema" or "generator" (Causal-Forcing's chunk-wise model
+            was published for the latter); None: the first that is there of generator_ema, generator, model and the bare
+            names.
+        **options: fields of `WanConfig` that override what was found. Without a `config.json` beside the file, heads
+            are 128 wide, as of the public 1.3B and 14B.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: several files in a folder, none of them safetensors; no such network in it; missing, unexpected or
+            misshapen tensors; a model that is not text-to-video.
+    """
+    source = tensors.read(_file(pathlib.Path(path)))
+    source = tensors.Source(source.path, {_bare(name): place for name, place in source.places.items()}, source.metadata)
+    found = NETWORK.open(source, prefix=_prefix(source, network), **options).check()
+    cfg = found.cfg
+    if cfg.in_channels != cfg.out_channels or cfg.image_dim is not None:
+        raise ValueError(f"{source.path}: {cfg.in_channels} channels in, {cfg.out_channels} out, expected text-to-video")
+    return found.module()
+
+
+def _file(path: pathlib.Path) -> pathlib.Path:
+    given.refuse(path)
+    if not path.is_dir():
+        return path
+    there = [path / name for name in SAFETENSORS if (path / name).is_file()]
+    there = there[:1] or sorted(file for file in path.iterdir() if file.suffix in tensors.PICKLED and file.is_file())
+    if len(there) != 1:
+        found = ", ".join(file.name for file in there) or "none"
+        raise ValueError(f"{path}: expected {SAFETENSORS[0]} or one file of weights, found {found}")
+    return there[0]
+
+
+def _bare(name: str) -> str:
+    return functools.reduce(lambda name, wrapper: name.replace(wrapper, ""), WRAPPED, name)
+
+
+def _prefix(source: tensors.Source, network: str | None) -> str:
+    """What stands before the network's names."""
+    ends = NETWORK.anchors.values()
+    found = sorted({key[: -len(end)] for key in source.shapes for end in ends if key == end or key.endswith("." + end)})
+    order = NETWORKS if network is None else (f"{network}.",)
+    for start in order:
+        mine = [prefix for prefix in found if prefix.startswith(start) and (start or not prefix)]
+        if mine:
+            return mine[0]
+    wanted = "generator_ema, generator, model or bare names" if network is None else network
+    held = ", ".join(repr(prefix) for prefix in found) or "none"
+    raise ValueError(f"{source.path}: expected Wan's tensors under {wanted}, found them under {held}")
