@@ -26,6 +26,7 @@ def forward(
     *,
     chunks: Sequence[int],
     window: int | None = None,
+    sink: int = 0,
     clean: Float[Array | np.ndarray, "F h w c"] | None = None,
     clean_time: Any = 0.0,
 ) -> Float[Array, "F h w c"]:
@@ -38,6 +39,7 @@ def forward(
         text: (l, text_dim), not masked: pad it with zero rows as in training.
         chunks: lengths of the chunks, see `partition`.
         window: frames that a chunk sees, its own included, counted back from its end. None: all.
+        sink: the first of them are the first frames of the video, see `chunks.seen`. Public training has none.
         clean: a clean video beside the noisy one (teacher forcing): chunks of x then see their own noisy frames and
             the clean ones before these; clean chunks see clean ones, as far as the window reaches in both cases.
         clean_time: of `clean`, () or (F,).
@@ -48,7 +50,9 @@ def forward(
     Raises:
         ValueError: shapes that do not fit; chunks that are not the frames of x; a window that is shorter than a chunk.
     """
-    return predict(dit, x, time, text, chunks=chunks, window=window, clean=clean, clean_time=clean_time).v
+    return predict(
+        dit, x, time, text, chunks=chunks, window=window, sink=sink, clean=clean, clean_time=clean_time
+    ).v
 
 
 def predict(
@@ -59,6 +63,7 @@ def predict(
     *,
     chunks: Sequence[int],
     window: int | None = None,
+    sink: int = 0,
     clean: Any = None,
     clean_time: Any = 0.0,
     taps: Any = NONE,
@@ -69,13 +74,13 @@ def predict(
     chunks = tuple(int(n) for n in chunks)
     if sum(chunks) != frames or min(chunks, default=0) < 1:
         raise ValueError(f"chunks: found {chunks} for {frames} frames, expected lengths of 1 or more that add up")
-    frames_of.check_window(window, 0, chunks)
+    frames_of.check_window(window, sink, chunks)
     if frames > network.TABLE:
         raise ValueError(f"causal: {frames} frames, expected at most {network.TABLE}, which have rotary positions")
     if clean is not None and jnp.shape(clean) != jnp.shape(x):
         raise ValueError(f"clean: shape {jnp.shape(clean)}, expected that of x, {jnp.shape(x)}")
     ends = np.cumsum(chunks).tolist()
-    before = [frames_of.seen(end - n, end, window) for n, end in zip(chunks, ends, strict=True)]
+    before = [frames_of.seen(end - n, end, window, sink) for n, end in zip(chunks, ends, strict=True)]
     own = [list(range(end - n, end)) for n, end in zip(chunks, ends, strict=True)]
     plan = [(mine, [*seen, *mine]) for mine, seen in zip(own, before, strict=True)]
     streams = [(x, time)]
@@ -86,7 +91,7 @@ def predict(
     size, each = rows * columns, network.across(dit)
 
     def attend(q, k, v, _):
-        """Chunk by chunk; frames that are seen lie in at most two runs."""
+        """Chunk by chunk; frames that are seen lie in at most three runs."""
         out = []
         for mine, seen in plan:
             keys, values = (jnp.concatenate([a[start:end] for start, end in _runs(seen, size)]) for a in (k, v))

@@ -129,7 +129,7 @@ def stream(
     how = _Static(memory, record, edit, tuple(taps.items()), tuple(edits.items()))
 
     def made() -> Iterator[Chunk]:
-        context, state = _begun(dit, jnp.asarray(text), memory=memory, rows=rows, columns=columns)
+        context, state = _begun(dit, jnp.asarray(text), noise, memory=memory, rows=rows, columns=columns)
         for i, (end, frames) in enumerate(zip(ends, chunks, strict=True)):
             start = end - frames
             if beginning is not None and i < begin:
@@ -206,8 +206,11 @@ def _fresh(
 
 
 @functools.partial(jax.jit, static_argnames=("memory", "rows", "columns"))
-def _begun(dit: WanDiT, text: Any, *, memory: Memory, rows: int, columns: int) -> tuple[Any, State]:
-    return tuple(dit.context(text, ahead=True)), cache.empty(dit, memory, rows, columns)
+def _begun(dit: WanDiT, text: Any, noise: Any, *, memory: Memory, rows: int, columns: int) -> tuple[Any, State]:
+    state = cache.empty(dit, memory, rows, columns)
+    # Zeros that hang on the noise: under vmap every video then has a state of its own, which can be donated.
+    none = jnp.where(jnp.ravel(noise)[0] > 0, 0, 0).astype(state.keys.dtype)
+    return tuple(dit.context(text, ahead=True)), state._replace(keys=state.keys + none, values=state.values + none)
 
 
 @functools.partial(jax.jit, static_argnames=("grid", "how"))
