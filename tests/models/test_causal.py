@@ -129,7 +129,9 @@ def test_with_a_cache_and_without(dit, frames, asked):
             np.testing.assert_allclose(made, beside, rtol=0, atol=2e-5 * max(1, np.abs(made).max()))
 
 
-@pytest.mark.parametrize("window, sink, chunk, first", [(6, 0, 3, None), (7, 1, 3, None), (8, 2, 3, 1), (5, 2, 1, None), (4, 0, 4, 2)])
+@pytest.mark.parametrize(
+    "window, sink, chunk, first", [(6, 0, 3, None), (7, 1, 3, None), (8, 2, 3, 1), (5, 2, 1, None), (4, 0, 4, 2)]
+)
 def test_a_ring_holds_the_window_and_the_sink(window, sink, chunk, first):
     """The set of frames in the public code's words: below S, or from E - (W - S) on."""
     lengths = chunks.partition((first or chunk) + 6 * chunk, chunk, first)

@@ -3,8 +3,8 @@
     x0 = x - sigma v,     x' = (1 - sigma') x0 + sigma' noise
 
 Consistency models (Song et al. 2023, arXiv 2303.01469, algorithm 1), distribution matching distillation and
-Self-Forcing sample so. The noise is new in every step, so that the estimate is all that one step tells the next: the
-marginals of a flow follow only where the estimate itself is a draw of the data, as a distilled network's is meant to be.
+Self-Forcing sample so. The noise is new in every step, so that the estimate is all that one step tells the next. The
+marginals of a flow follow only where the estimate itself is a draw of the data, as a distilled network's is to be.
 """
 
 import functools

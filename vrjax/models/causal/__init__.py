@@ -12,8 +12,8 @@ The weights are those of `vrjax.models.wan`: `load_dit` returns a `WanDiT`.
 
 from vrjax.files import named
 from vrjax.models.causal.cache import Memory, State
-from vrjax.models.causal.masked import forward
 from vrjax.models.causal.chunks import partition
+from vrjax.models.causal.masked import forward
 from vrjax.models.causal.readers import load_dit
 from vrjax.models.causal.streaming import Chunk, Rollout, rollout, stream
 

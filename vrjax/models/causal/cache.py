@@ -68,9 +68,7 @@ class Memory:
             raise ValueError(f"window: {self.window} frames, of which only {network.TABLE} have rotary positions")
 
 
-def memory(
-    chunks: tuple[int, ...], *, window: int | None = None, sink: int = 0, positions: str = "absolute"
-) -> Memory:
+def memory(chunks: tuple[int, ...], *, window: int | None = None, sink: int = 0, positions: str = "absolute") -> Memory:
     """The memory that a video of these chunks needs.
 
     Args:
@@ -139,7 +137,9 @@ def written(state: State, memory: Memory, pairs: tuple[Array, Array]) -> State:
     ring = memory.slots - memory.sink
     number = state.seen + jnp.arange(chunk)
     # A frame that the next chunk will not see has a slot behind the last one: it is dropped.
-    slot = jnp.where(number >= state.seen + chunk - ring, memory.sink + (number - memory.sink) % max(ring, 1), memory.slots)
+    slot = jnp.where(
+        number >= state.seen + chunk - ring, memory.sink + (number - memory.sink) % max(ring, 1), memory.slots
+    )
     slot = jnp.where(number < memory.sink, number, slot)
     put = lambda old, new: old.at[:, slot].set(new.reshape(len(old), chunk, *old.shape[2:]), mode="drop")
     keys, values = (put(old, new) for old, new in zip(state[:2], pairs, strict=True))

@@ -50,9 +50,7 @@ def forward(
     Raises:
         ValueError: shapes that do not fit; chunks that are not the frames of x; a window that is shorter than a chunk.
     """
-    return predict(
-        dit, x, time, text, chunks=chunks, window=window, sink=sink, clean=clean, clean_time=clean_time
-    ).v
+    return predict(dit, x, time, text, chunks=chunks, window=window, sink=sink, clean=clean, clean_time=clean_time).v
 
 
 def predict(

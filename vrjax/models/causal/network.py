@@ -38,7 +38,9 @@ def grid_of(dit: WanDiT, x: Any) -> tuple[int, int, int]:
             "a token"
         )
     if len(shape) != 4 or shape[3] != cfg.in_channels or not all(shape) or shape[1] % cfg.patch[1]:
-        raise ValueError(f"causal: latent of shape {shape}, expected (frames, h, w, {cfg.in_channels}), patch {cfg.patch}")
+        raise ValueError(
+            f"causal: latent of shape {shape}, expected (frames, h, w, {cfg.in_channels}), patch {cfg.patch}"
+        )
     if shape[2] % cfg.patch[2]:
         raise ValueError(f"causal: latent of shape {shape}, expected w to be a multiple of {cfg.patch[2]}")
     return shape[0], shape[1] // cfg.patch[1], shape[2] // cfg.patch[2]
@@ -51,7 +53,9 @@ def angles(frames: Int[Array, " n"] | np.ndarray, rows: int, columns: int, head_
     """
     temporal = (head_dim - 4 * (head_dim // 6)) // 2  # columns of the table that belong to time
     frames, out = jnp.asarray(frames), []
-    for along, place in zip(rotary_angles((TABLE, 1, 1), head_dim), rotary_angles((1, rows, columns), head_dim), strict=True):
+    for along, place in zip(
+        rotary_angles((TABLE, 1, 1), head_dim), rotary_angles((1, rows, columns), head_dim), strict=True
+    ):
         at = jnp.where(frames < 0, TABLE, frames)  # a negative index would count from the end
         time = jnp.take(jnp.asarray(along[:, :temporal]), at, axis=0, mode="fill", fill_value=jnp.nan)
         time = jnp.broadcast_to(time[:, None], (len(time), rows * columns, temporal))

@@ -19,8 +19,12 @@ from vrjax.models.wan.dit import WanDiT
 WRAPPED = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
 """What wrappers of PyTorch put into the names of what they hold."""
 NETWORKS = ("generator_ema.", "generator.", "model.", "module.", "")
-"""Where a file may hold the network, the best first: of two, the average (EMA) of its weights is what was published."""
-SAFETENSORS = ("model.safetensors", "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json")
+"""Where a file may hold the network, the best first: the average of its weights (EMA) before the last ones."""
+SAFETENSORS = (
+    "model.safetensors",
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.safetensors.index.json",
+)
 CLASS = "CausalWanModel"
 NETWORK = dataclasses.replace(
     readers.NETWORK,
@@ -51,7 +55,9 @@ def load_dit(path: str | os.PathLike, *, network: str | None = None, **options: 
     found = NETWORK.open(source, prefix=_prefix(source, network), **options).check()
     cfg = found.cfg
     if cfg.in_channels != cfg.out_channels or cfg.image_dim is not None:
-        raise ValueError(f"{source.path}: {cfg.in_channels} channels in, {cfg.out_channels} out, expected text-to-video")
+        raise ValueError(
+            f"{source.path}: {cfg.in_channels} channels in, {cfg.out_channels} out, expected text-to-video"
+        )
     return found.module()
 
 

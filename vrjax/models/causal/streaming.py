@@ -118,7 +118,9 @@ def stream(
     chunks = frames_of.partition(before + len(noise), chunk, first)
     ends = np.cumsum(chunks).tolist()
     if before and before not in ends:
-        raise ValueError(f"given: {before} frames are not whole chunks, which end at {', '.join(map(str, ends[:4]))} ...")
+        raise ValueError(
+            f"given: {before} frames are not whole chunks, which end at {', '.join(map(str, ends[:4]))} ..."
+        )
     if before == ends[-1]:
         raise ValueError("noise: no frame is left to be made")
     memory = cache.memory(chunks, window=window, sink=sink, positions=positions)

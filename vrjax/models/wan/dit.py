@@ -262,7 +262,7 @@ class WanDiT(Conditioned):
         return place(self.layout, self.patch_embedding(rows, self.cfg.dtype), "tokens", None)
 
     def read_out(self, h: Array, e: Array, grid: tuple[int, int, int]) -> Array:
-        """The velocity (t, h, w, out_channels), float32, of the stream behind the last block and `embed_time`'s rows."""
+        """The velocity (t, h, w, out_channels), float32, of the stream behind the last block and the rows of time."""
         cfg, layout, f32 = self.cfg, self.layout, jnp.float32
         m = self.head_modulation[...].astype(f32) + e[:, None]
         shift, scale = spread(m[:, 0], len(h)), spread(m[:, 1], len(h))
