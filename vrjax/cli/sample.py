@@ -47,24 +47,30 @@ examples:
   vrjax sample --model Wan2.2-I2V-A14B --prompt "..." --image a.png --preset lightx2v --lora-without-image \\
                --lora both=lightx2v_I2V_14B_480p_rank64.safetensors
   vrjax sample --model Wan2.1-T2V-14B --prompt "..." --steps-list 1000,750,500,250 --shift 5 --guidance 1
+  vrjax sample --model Wan2.1-T2V-1.3B --causal self_forcing_dmd.pt --prompt "..."
+  vrjax sample --model Wan2.1-T2V-1.3B --causal causal_forcing.pt --like causal_forcing_framewise --image a.png \
+               --prompt "..." --frames 161 --window 21
   vrjax sample maze                                   the shipped model that knows it best, 4 noise seeds
   vrjax sample maze --clip 7 --noise 0-7 --steps 50
   vrjax sample pick --model runs/worlds/model --out runs/look
   vrjax sample motion "a person walks forward while waving the left hand"       the shipped model, 4 noise seeds
   vrjax sample motion "a person squats twice" --model runs/vimogen-small/model --path velocity
 
-few-step models: those that see the whole clip at once are covered (LightX2V's and Wan2.2-Lightning's 4 steps, as LoRA
-or as weights). Self-Forcing, CausVid and others that make a clip block by block from a cache are not.
+few-step models: those that see the whole clip at once (LightX2V's and Wan2.2-Lightning's 4 steps, as LoRA or as
+weights), and with --causal those that make a clip chunk by chunk from a cache: Self-Forcing, Causal-Forcing, CausVid.
+Their frames are written as they come; live.html in the run folder plays those that are there.
 """
 
 MOTION = "motion"
 _BOTH = ("steps", "shift")
 _MOTION = ("path",)
 _WORLD = ("split", "clip", "noise")
+_CAUSAL = ("like", "window", "sink")
 _PROMPT = (
     *(name for name in SETTINGS if name not in _BOTH),
     *("image", "last_image", "steps_list", "preset", "seed", "seeds", "together", "lora", "record", "record_fields"),
-    *("lora_without_image", "dtype", "no_cache", "mesh", "lossless"),
+    *("lora_without_image", "dtype", "no_cache", "mesh", "lossless", "causal"),
+    *_CAUSAL,
 )
 
 RECORDED = 8  # steps kept where none are named, first and last among them
@@ -112,6 +118,12 @@ def add(sub: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--no-cache", action="store_true", default=None, help="encode the prompt anew")
 
+    group = sub.add_argument_group("from a prompt, chunk by chunk")
+    group.add_argument("--causal", type=pathlib.Path, metavar="FILE", help="weights of a causal network")
+    group.add_argument("--like", metavar="NAME", help="how it was trained to be sampled (self_forcing)")
+    group.add_argument("--window", type=positive, metavar="W", help="latent frames that a chunk sees (all)")
+    group.add_argument("--sink", type=positive, metavar="S", help="of these, first frames that stay (0)")
+
     group = sub.add_argument_group("of a world")
     group.add_argument("--split", help="split of the clip (test)")
     group.add_argument("--clip", type=int, help="number of the clip in its split (0)")
@@ -146,7 +158,14 @@ def run(args: argparse.Namespace) -> None:
         from vrjax.cli import sample_world
 
         sample_world.run(args)
+    elif args.causal is not None:
+        from vrjax.cli import sample_causal
+
+        _refuse(args, sample_causal.NOT, "--causal")
+        sample_causal.run(args)
     else:
+        if other := [name for name in _CAUSAL if getattr(args, name) is not None]:
+            raise ValueError(f"--{other[0]}: there is no --causal, whose option it is")
         from_prompt(args)
 
 
@@ -218,7 +237,7 @@ def from_prompt(args: argparse.Namespace) -> None:
             pipe, settings, out, seeds, steps, fields, config=opened.config, lossless=bool(args.lossless)
         )
         job.run(lambda: pipe.prepare(args.prompt, settings, *pictures), together)
-        sample_films.report(out, config, settings, seeds)
+        sample_films.report(out, config, settings.recipe.grid.sigmas, seeds)
     print(f"{out / 'report.html'}")
 
 

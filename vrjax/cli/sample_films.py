@@ -123,15 +123,15 @@ def believed(kept: dict[str, Any], row: int) -> Any:
     return None
 
 
-def report(out: pathlib.Path, config: dict[str, Any], settings: Any, seeds: list[int]) -> None:
-    """report.html and results.json from the videos that are there."""
+def report(out: pathlib.Path, config: dict[str, Any], sigmas: Any, seeds: list[int]) -> None:
+    """report.html and results.json from the videos that are there; `sigmas` are the levels of all steps and 0."""
     import numpy as np
 
     from vrjax.data import mp4
     from vrjax.report import claims, html
 
     steps = [step for step in config["record"]["steps"] if believed_file(out, seeds[0], step).exists()]
-    shown = steps or [settings.steps - 1]
+    shown = steps or [len(sigmas) - 2]
     name = lambda seed, step: believed_file(out, seed, step) if steps else out / f"seed-{seed}.mp4"
     rows = [[smaller(mp4.decode(name(seed, step))[0]) for step in shown] for seed in seeds]
     case = html.Case(
@@ -139,7 +139,7 @@ def report(out: pathlib.Path, config: dict[str, Any], settings: Any, seeds: list
         config["prompt"],
         np.stack([np.stack(row) for row in rows]),
         steps=shown,
-        sigma=settings.recipe.grid.sigmas[shown],
+        sigma=sigmas[shown],
         seeds=[f"seed {seed}" for seed in seeds],
         note="" if steps else "Only the finished video was kept: --record names steps.",
     )

@@ -74,6 +74,7 @@ def stream(
     positions: str = "absolute",
     context_noise: float = 0.0,
     given: Float[Array | np.ndarray, "g h w c"] | None = None,
+    done: Float[Array | np.ndarray, "d h w c"] | None = None,
     key: Key[Array, ""] | None = None,
     renoise: Float[Array | np.ndarray, "s G h w c"] | None = None,
     first_renoise: Float[Array | np.ndarray, "s n h w c"] | None = None,
@@ -95,6 +96,8 @@ def stream(
             was not, is asking for something new.
         context_noise: the time, 0 ... 1000, at which a finished chunk is shown to the network once more.
         given: (g, h, w, c), whole chunks in front: a picture or a beginning. They are shown at time 0.
+        done: (d, h, w, c), whole chunks behind those, which this very call made before it was interrupted: they are
+            remembered as they were then, and not made again.
         key: of the noise that joins between steps, where it is not given.
         renoise: (len(steps) - 1, G, h, w, c), that noise; of the first chunk with `first_steps` it is not read.
         first_renoise: (len(first_steps) - 1, n, h, w, c), that of the first chunk's n frames, with `first_steps`.
@@ -127,6 +130,10 @@ def stream(
     if not 0 <= context_noise <= 1000:
         raise ValueError(f"context_noise: found {context_noise}, expected a time within 0 ... 1000")
     begin = ends.index(before) + 1 if before else 0
+    there = None if done is None else jnp.asarray(done)
+    over = before + (0 if there is None else len(there))
+    if there is not None and (there.shape[1:] != noise.shape[1:] or (over > before and over not in ends)):
+        raise ValueError(f"done: shape {there.shape}, expected whole chunks of frames {noise.shape[1:]}")
     fresh = _fresh(key, renoise, first_renoise, (grid, opening), noise.shape, chunks[begin], first_steps is not None)
     how = _Static(memory, record, edit, tuple(taps.items()), tuple(edits.items()))
 
@@ -138,6 +145,10 @@ def stream(
                 state = _shown(dit, state, context, beginning[start:end], jnp.float32(0), how=how)
                 continue
             at = slice(start - before, end - before)
+            if there is not None and end <= over:
+                if end < ends[-1]:
+                    state = _shown(dit, state, context, there[at], jnp.float32(context_noise), how=how)
+                continue
             own, joins = fresh(i - begin, at)
             run = _denoised(dit, state, context, noise[at], own, joins, grid=opening if i == begin else grid, how=how)
             if end < ends[-1]:

@@ -9,7 +9,9 @@
 
 | file | what is in it |
 | --- | --- |
-| `pipelines` | `open`; `Pipeline`: settings, inputs, the compiled run; `WanPipeline`, `EmbeddedPipeline` |
+| `opening` | `open` |
+| `pipelines` | `Pipeline`: settings, inputs, the compiled run; `WanPipeline`, `EmbeddedPipeline` |
+| `streams` | `CausalPipeline`: videos chunk by chunk |
 | `loras` | which LoRA file changes which network |
 | `denoise` | the run as pure functions, for networks of any family: all who sample compile `denoise.run` |
 | `recorder` | trajectories written to disk step by step, seed by seed |
@@ -17,8 +19,10 @@
 
 from vrjax.files import named
 from vrjax.models.pipeline.loras import Lora
-from vrjax.models.pipeline.pipelines import EmbeddedPipeline, Pipeline, WanPipeline, open
+from vrjax.models.pipeline.opening import open
+from vrjax.models.pipeline.pipelines import EmbeddedPipeline, Pipeline, WanPipeline
+from vrjax.models.pipeline.streams import CausalPipeline
 
-__all__ = ["EmbeddedPipeline", "Lora", "Pipeline", "WanPipeline", "open"]
+__all__ = ["CausalPipeline", "EmbeddedPipeline", "Lora", "Pipeline", "WanPipeline", "open"]
 
 __getattr__, __dir__ = named.lazy(__name__)

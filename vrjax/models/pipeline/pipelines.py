@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from vrjax import files, flow, tasks
-from vrjax.files import fingerprint, named
+from vrjax.files import fingerprint
 from vrjax.flow import draws
 from vrjax.models import settings as settings_of
 from vrjax.models import wan
@@ -33,32 +33,7 @@ from vrjax.models.wan.conditions import Conditions
 from vrjax.models.wan.vae import VAEConfig, WanVAE
 
 DTYPES = ("float32", "bfloat16", "float16")
-OPTIONS = ("cache", "dtype", "loras", "mesh", "rules")  # of `open`
 PROGRAMS = 8  # compiled runs that a pipeline remembers
-
-
-def open(folder: str | os.PathLike, *, download: Any = False, **options: Any) -> "Pipeline":  # noqa: A001
-    """A model's folder; its JSON and headers are read, its weights are not.
-
-    Args:
-        folder: the whole model, in diffusers' or Wan's own layout (transformers, VAE, text encoder, tokenizer, and CLIP
-            where it has one); or an embedded model, with `training.json` beside its weights. Or its id on the hub, or a
-            folder of the hub's cache: `download` says whether what is lacking is fetched (`vrjax.files.hub.find`).
-        **options:
-            loras: merged into the networks when these are loaded; files, `Lora`s, or tuples of their fields.
-            mesh: over which the networks are divided while they are loaded, and then seeds, tokens and weights in a
-                run; `rules`: see `vrjax.models.wan.shard`.
-            dtype, cache: see `WanPipeline`.
-
-    Raises:
-        FileNotFoundError, ValueError: see `vrjax.models.wan.folders.find`; a LoRA for an expert that is not there.
-        TypeError: an unknown option.
-    """
-    for name in options.keys() - set(OPTIONS):
-        raise TypeError(f"pipeline.open: {named.unknown('option', name, OPTIONS)}")
-    folder = folders.resolve(folder, allow=download)
-    embedded = (folder / embedded_folders.TRAINING).is_file()
-    return EmbeddedPipeline(folder, **options) if embedded else WanPipeline(folder, **options)
 
 
 class Pipeline(ABC):

@@ -178,6 +178,26 @@ class WanVAE(nnx.Module):
         video = in_tiles(run, z, tile, 1, cfg.space_factor) if tile else run(z)
         return jnp.clip(video, -1, 1)
 
+    def decode_next(
+        self, latent: Float[Array | np.ndarray, "t h w z"], contexts: Contexts | None = None
+    ) -> tuple[Float[Array, "t_x h_x w_x c"], Contexts]:
+        """As `decode`, of the next latent frames of a video that comes piece by piece.
+
+        Args:
+            latent: (t, h, w, z) of a piece, normalised.
+            contexts: what the piece before returned; None: this one begins the video.
+
+        Returns:
+            4 t frames of pixels, 4 t - 3 of the first piece, and the contexts for the next one. Pieces one behind the
+            other are what `decode` makes of the whole.
+        """
+        cfg, latent = self.cfg, jnp.asarray(latent)
+        if latent.ndim != 4 or latent.shape[-1] != cfg.latent_channels or not latent.size:
+            raise ValueError(f"latent: shape {latent.shape}, expected (t, h, w, {cfg.latent_channels})")
+        z = latent.astype(jnp.float32) * np.asarray(cfg.std, np.float32) + np.asarray(cfg.mean, np.float32)
+        video, contexts = self._decode(z, contexts)
+        return jnp.clip(video, -1, 1), contexts
+
     def _encode(self, x: Array, contexts: Contexts | None) -> tuple[Array, Contexts]:
         """One piece of pixels to latents that are not normalised, and the contexts for the next piece."""
         cfg, stream, p = self.cfg, Stream(contexts), self.cfg.patch
