@@ -63,7 +63,16 @@ def test_a_run_its_frames_and_a_kill(asked, pipe, tmp_path, capsys, monkeypatch)
     said = capsys.readouterr().out
     assert "1 x 33 frames, 16x32; chunks of 3 latent frames, 4 steps each" in said and "live.html" in said
     names = {p.name for p in out.iterdir() if not p.name.startswith(".")}
-    assert names == {"config.json", "results.json", "report.html", "live.html", "seed-0.mp4", "trajectory", "frames", "x0"}
+    assert names == {
+        "config.json",
+        "results.json",
+        "report.html",
+        "live.html",
+        "seed-0.mp4",
+        "trajectory",
+        "frames",
+        "x0",
+    }
     assert len(list((out / "frames" / "seed-0").iterdir())) == 33
     assert {p.name for p in (out / "x0" / "seed-0").iterdir()} == {f"step-{k:03d}.mp4" for k in range(4)}
     config = json.loads((out / "config.json").read_text())["config"]
@@ -110,7 +119,18 @@ def test_a_picture_in_front_and_another_first_list(root, asked, tmp_path):
     picture = np.full((32, 48, 3), [200, 30, 30], np.uint8)
     writing.chunks(tmp_path / "red.png", [pixels.png(picture)])
     out = tmp_path / "run"
-    how = ["--like", "causal_forcing_2", "--window", 3, "--sink", 1, "--image", tmp_path / "red.png", "--record", "none"]
+    how = [
+        "--like",
+        "causal_forcing_2",
+        "--window",
+        3,
+        "--sink",
+        1,
+        "--image",
+        tmp_path / "red.png",
+        "--record",
+        "none",
+    ]
     assert call(*asked, "--frames", 13, *how, "--seeds", 2, "--seed", 5, "--out", out) == 0
     kept = sorted((out / "trajectory" / "seed-6").iterdir())
     assert [p.name for p in kept] == ["chunk-0000.npz", "chunk-0001.npz", "chunk-0002.npz"]
@@ -154,7 +174,8 @@ def test_published_ways():
         (["--frames", 21, "--lora", "a.safetensors"], "--lora cannot be used with --causal"),
         (["--frames", 21, "--record", "0,1"], "--record: found '0,1', expected all or none"),
         (["--frames", 21, "--steps-list", "1000,0.5"], "whole numbers"),
-        (["--frames", 21, "--image", "missing.png"], "missing.png"),
+        (["--frames", 21, "--image", "missing.png"], "image: self_forcing works in chunks of 3, and a picture is"),
+        (["--frames", 21, "--image", "missing.png", "--like", "causal_forcing_2"], "missing.png"),
     ],
 )
 def test_misuse_is_one_line(asked, tmp_path, capsys, more, message):

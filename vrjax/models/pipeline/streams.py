@@ -104,8 +104,11 @@ class CausalPipeline(WanPipeline):
         if "steps" in asked:
             asked.setdefault("first_steps", None)
         out = self.published.options | asked
-        if pictures:
-            out.setdefault("first", pictures)
+        if pictures and out.get("first", out["chunk"]) != pictures:
+            raise ValueError(
+                f"image: {self.like} works in chunks of {out['chunk']}, and a picture is a chunk of {pictures} that it "
+                "has not seen; a frame-wise model takes one (causal_forcing_framewise), or pass first=1"
+            )
         latent, chunk, time = self.latent_shape(settings)[0], out["chunk"], self.vae_config.time_factor
         begin = out.get("first") or chunk
         if latent < begin or (latent - begin) % chunk:
