@@ -137,7 +137,8 @@ def test_a_picture_in_front_and_another_first_list(root, asked, tmp_path):
     rows = [np.load(p) for p in kept]
     assert [len(row["x0"]) for row in rows] == [4, 2, 2] and [int(row["start"]) for row in rows] == [1, 2, 3]
     assert len(list((out / "frames" / "seed-6").iterdir())) == 13 and not (out / "x0").exists()
-    pipe = pipeline.open(root / "tiny", causal=root / "diffusion_pytorch_model.safetensors", like="causal_forcing_2")
+    weights = root / "diffusion_pytorch_model.safetensors"
+    pipe = pipeline.CausalPipeline(root / "tiny", weights, like="causal_forcing_2")
     given = pipe.picture(picture, pipe.settings(frames=13, size=(16, 32), guidance=1.0))
     whole = pipe.decode(np.concatenate([given, *(row["latents"] for row in rows)]))
     for n in (0, 12):

@@ -137,8 +137,8 @@ def test_a_ring_holds_the_window_and_the_sink(window, sink, chunk, first):
     lengths = chunks.partition((first or chunk) + 6 * chunk, chunk, first)
     memory = cache.memory(lengths, window=window, sink=sink)
     assert memory.slots == window - chunk
-    state = cache.State(*(np.zeros((1, memory.slots, 1, 1, 2)),) * 2, np.full(memory.slots, -1), np.int32(0))
-    state = jax.tree.map(jnp.asarray, state)
+    nothing = jnp.zeros((1, memory.slots, 1, 1, 2))
+    state = cache.State(nothing, nothing, jnp.full(memory.slots, -1), jnp.int32(0))
     end = 0
     for n in lengths:
         start, end = end, end + n
@@ -217,7 +217,7 @@ def test_one_program_and_a_flat_memory_however_long(dit):
     text, _, _ = inputs(1)
     noise = np.random.default_rng(0).normal(size=(1000, 2, 2, 16)).astype(np.float32)
     how = {"chunk": 1, "window": 5, "sink": 1, "steps": (1000,), "shift": 5.0}
-    programs = (streaming._denoised, streaming._shown)
+    programs: tuple[Any, ...] = (streaming._denoised, streaming._shown)
     before = [program._cache_size() for program in programs]
     alive = {}
     for chunk in causal.stream(dit, text, noise, **how):

@@ -140,7 +140,7 @@ class Job:
             rows = {"latents": run.final, "x0": run.x0, "sigma": run.sigma, "time": run.time, "start": part.chunk.start}
             rows = {name: np.asarray(value) for name, value in rows.items()}
             with writing.atomic(folder / f"chunk-{i:04d}.npz") as scratch:
-                np.savez(scratch, **rows)
+                np.savez(scratch, allow_pickle=False, **rows)
             line.step(seed, i)
             yield rows
 

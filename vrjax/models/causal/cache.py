@@ -107,7 +107,7 @@ def attended(dit: WanDiT, state: State, memory: Memory, frames: int, rows: int, 
     gone = jnp.maximum(state.seen + frames - memory.window, 0) if memory.window is not None and relative else 0
     mine = network.angles(state.seen - gone + jnp.arange(frames), rows, columns, cfg.head_dim)
     length = (frames + jnp.minimum(state.seen, memory.slots)) * size
-    there = None
+    there = mine
     if relative:
         at = jnp.where(state.frames < memory.sink, state.frames, state.frames - gone)
         there = network.angles(jnp.maximum(at, 0), rows, columns, cfg.head_dim)  # of an empty slot: hidden

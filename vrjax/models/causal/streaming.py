@@ -138,7 +138,7 @@ def stream(
     how = _Static(memory, record, edit, tuple(taps.items()), tuple(edits.items()))
 
     def made() -> Iterator[Chunk]:
-        context, state = _begun(dit, jnp.asarray(text), noise, memory=memory, rows=rows, columns=columns)
+        context, state = _begun(dit, jnp.asarray(text), noise[0, 0, 0, 0], memory=memory, rows=rows, columns=columns)
         for i, (end, frames) in enumerate(zip(ends, chunks, strict=True)):
             start = end - frames
             if beginning is not None and i < begin:
@@ -164,9 +164,9 @@ def rollout(
     noise: Float[Array | np.ndarray, "G h w c"],
     **options: Any,
 ) -> Rollout:
-    """A whole video; options are those of `stream`, which it wraps and raises as."""
-    if "record" in options:
-        raise ValueError("rollout: keeps the data estimate of every step; stream takes a record")
+    """A whole video; options are those of `stream`, which it wraps and raises as, but for `record` and `done`."""
+    if other := sorted(options.keys() & {"record", "done"}):
+        raise ValueError(f"rollout: gives the whole video with the estimate of every step; stream takes {other[0]}")
     parts = list(stream(dit, text, noise, **options))
     latents, estimates = [part.latents for part in parts], [part.trajectory.x0 for part in parts]
     most, given = max(map(len, estimates)), options.get("given")
@@ -190,11 +190,11 @@ def _fresh(
 ) -> Callable[[int, slice], tuple[Any, Any]]:
     """`(number of the chunk, its frames) -> (key, noise)`: of the two one is what joins between steps."""
     grid, opening = lists
-    wanted = {"renoise": (every, grid, shape[0]), "first_renoise": (of_first, opening, frames)}
-    arrays = {}
-    for name, (array, of, many) in wanted.items():
+    wanted = {"renoise": (every, grid.steps - 1, shape[0]), "first_renoise": (of_first, opening.steps - 1, frames)}
+    arrays: dict[str, Any] = {}
+    for name, (array, rows, many) in wanted.items():
         arrays[name] = None if array is None else jnp.asarray(array)
-        expected = (of.steps - 1, many, *shape[1:])
+        expected = (rows, many, *shape[1:])
         if array is not None and arrays[name].shape != expected:
             raise ValueError(f"{name}: shape {arrays[name].shape}, expected {expected}")
     if of_first is not None and not apart:
@@ -219,10 +219,10 @@ def _fresh(
 
 
 @functools.partial(jax.jit, static_argnames=("memory", "rows", "columns"))
-def _begun(dit: WanDiT, text: Any, noise: Any, *, memory: Memory, rows: int, columns: int) -> tuple[Any, State]:
+def _begun(dit: WanDiT, text: Any, number: Any, *, memory: Memory, rows: int, columns: int) -> tuple[Any, State]:
     state = cache.empty(dit, memory, rows, columns)
-    # Zeros that hang on the noise: under vmap every video then has a state of its own, which can be donated.
-    none = jnp.where(jnp.ravel(noise)[0] > 0, 0, 0).astype(state.keys.dtype)
+    # Zeros that hang on a number of the noise: under vmap every video has a state of its own, which can be donated.
+    none = jnp.where(number > 0, 0, 0).astype(state.keys.dtype)
     return tuple(dit.context(text, ahead=True)), state._replace(keys=state.keys + none, values=state.values + none)
 
 
