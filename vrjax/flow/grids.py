@@ -173,7 +173,7 @@ def few_step(times, shift: float | None = None) -> Grid:
     return Grid(np.append(sigmas, 0.0))
 
 
-def self_forcing(times=SELF_FORCING, shift: float = 5.0, *, warp: bool = True) -> Grid:
+def self_forcing(times=SELF_FORCING, shift: float | int = 5.0, *, warp: bool = True) -> Grid:
     """The grid of CausVid, Self-Forcing, Causal-Forcing and what follows them, for the solver `renoise`.
 
     Args:

@@ -66,7 +66,7 @@ def angles(frames: Int[Array, " n"] | np.ndarray, rows: int, columns: int, head_
 
 def run(
     dit: WanDiT,
-    streams: Sequence[tuple[Float[Array, "f h w c"], Any]],
+    streams: Sequence[tuple[Float[Array | np.ndarray, "f h w c"], Any]],
     context: Context,
     attend: Callable[..., Array],
     *,
