@@ -192,9 +192,9 @@ def self_forcing(times=SELF_FORCING, shift: float | int = 5.0, *, warp: bool = T
     if given.ndim != 1 or not given.size or (given % 1).any() or given.min() < 1 or given.max() > 1000:
         raise ValueError(f"self_forcing: times must be whole numbers within 1 to 1000, found {times!r}")
     if warp:
-        return few_step(given, shift)
-    _checked(len(given), shift)
-    table = shift_sigmas(1 - np.arange(1000) / 1000.0, shift)
+        return few_step(given, float(shift))
+    _checked(len(given), float(shift))
+    table = shift_sigmas(1 - np.arange(1000) / 1000.0, float(shift))
     nearest = np.argmin(np.abs(1000.0 * table[:, None] - given), axis=0)
     return Grid(np.append(table[nearest], 0.0), given)
 

@@ -27,7 +27,7 @@ def forward(
     chunks: Sequence[int],
     window: int | None = None,
     sink: int = 0,
-    clean: Float[Array | np.ndarray, "F h w c"] | None = None,
+    clean: Float[Array | np.ndarray, "F2 h2 w2 c2"] | None = None,
     clean_time: Any = 0.0,
 ) -> Float[Array, "F h w c"]:
     """Velocity of a video of which each chunk sees itself and what was before it.
