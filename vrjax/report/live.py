@@ -66,7 +66,9 @@ asked.seeds.forEach((seed) => {{
 """
 
 
-def write(folder: str | os.PathLike, title: str, seeds: Sequence[int], *, frames: int, fps: float | int) -> pathlib.Path:
+def write(
+    folder: str | os.PathLike, title: str, seeds: Sequence[int], *, frames: int, fps: float | int
+) -> pathlib.Path:
     """Writes the page of a run's folder.
 
     Args:
