@@ -74,7 +74,7 @@ def stream(
     positions: str = "absolute",
     context_noise: float | int = 0.0,
     given: Float[Array | np.ndarray, "g h2 w2 c2"] | None = None,
-    done: Float[Array | np.ndarray, "d h3 w3 c3"] | None = None,
+    done: Float[Array | np.ndarray, "made h3 w3 c3"] | None = None,
     key: Key[Array, ""] | None = None,
     renoise: Float[Array | np.ndarray, "s g4 h4 w4 c4"] | None = None,
     first_renoise: Float[Array | np.ndarray, "s5 n h5 w5 c5"] | None = None,
