@@ -1,0 +1,201 @@
+"""What the ego's cameras see: rays against the ground and oriented boxes, in closed form.
+
+All rays share one pass over the boxes. A candidate is one integer, the bits of its depth (which sort as the depths do)
+with the box' number in the lowest ones, so the nearest hit of every ray is a chain of minima: no sorting, no table of
+pixels by boxes in memory. Everything about a hit is then computed once, from the winner.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from vrjax.drive import lanes, texture
+from vrjax.drive.boxes import Scene, scene
+from vrjax.drive.cameras import NEAREST, Cameras
+from vrjax.drive.state import POLE, SKY, State
+
+MISS = 0x7FFFFFFF
+"""Later than every hit."""
+
+
+class Views(NamedTuple):
+    """Pictures of n cameras.
+
+    Attributes:
+        rgb (n, h, w, 3): colours in [-1, 1], each the mean of 2 x 2 points within the pixel.
+        depth (n, h, w): z in metres of what the pixel's centre shows; `jnp.inf` in the sky.
+        instance (n, h, w): id of the actor or static box there, 0 for ground and sky.
+        semantic (n, h, w): label there, an index of `SEMANTIC`.
+        flow (n, h, w, 2): motion in pixels (u, v) to where the same point of the same thing is after, seen or not.
+    """
+
+    rgb: Float[Array, "n h w 3"]
+    depth: Float[Array, "n h w"]
+    instance: Int[Array, "n h w"]
+    semantic: Int[Array, "n h w"]
+    flow: Float[Array, "n h w 2"]
+
+
+class Frames(NamedTuple):
+    """Poses of boxes in the ego's frame: centres, and cosine and sine of the yaw; one entry a box."""
+
+    x: Float[Array, " k"]
+    y: Float[Array, " k"]
+    z: Float[Array, " k"]
+    cos: Float[Array, " k"]
+    sin: Float[Array, " k"]
+
+
+def render(state: State, cameras: Cameras, after: State | None = None) -> Views:
+    """Draw a world as its ego's cameras see it.
+
+    Labels and depth are exact at the pixel's centre. The ego's own box is not drawn, nor is a box that a camera is
+    inside of. Weather and light change colours only.
+
+    Args:
+        state: what to draw.
+        cameras: from `drive.cameras`.
+        after: the same world at another moment, to which `flow` leads. The ground and static boxes stay, a point of an
+            actor moves with it, the sky turns as something infinitely far away. Flow is NaN where the point is then at
+            or behind the camera's plane, or on an actor that has left. Without `after` nothing moves, and flow is 0.
+    """
+    boxes = scene(state)
+    frames = seen_from(state.ego, boxes)
+    index, hit = nearest(cameras, frames, boxes)
+    dx, dy, dz = (cameras.rays[:, i] for i in range(3))
+    ox, oy, oz = (cameras.centre[:, i, None, None, None] for i in range(3))
+
+    # The winner's row, its ray in its frame, and the exact depth.
+    held = Frames(*(row[index] for row in frames))
+    half = tuple(boxes.size[:, i][index] / 2 for i in range(3))
+    start, ray = _local(held, ox - held.x, oy - held.y, oz - held.z), _local(held, dx, dy, dz)
+    depth_box = _entry(start, ray, half)[0]
+    down = jnp.where(dz < 0, -oz / jnp.where(dz < 0, dz, 1.0), jnp.inf)
+    hit &= depth_box < down
+    depth = jnp.where(hit, depth_box, down)
+    sky = ~hit & (dz >= 0)
+
+    # Where on the ground, in the world's frame; and where on the box.
+    near = jnp.where(sky | hit, 0.0, down)
+    cos, sin = jnp.cos(state.ego[2]), jnp.sin(state.ego[2])
+    gx, gy = ox + near * dx, oy + near * dy
+    label, earth = texture.ground(state.roads, state.ego[0] + cos * gx - sin * gy, state.ego[1] + sin * gx + cos * gy)
+    along = jnp.where(hit, depth, 0.0)
+    point = tuple(s + along * d for s, d in zip(start, ray, strict=True))
+
+    kind, number = boxes.kind[index], boxes.id[index]
+    paint = tuple(_lights(state, boxes)[:, i][index] for i in range(3))
+    body, *normal = texture.box(kind, number, paint, point, half)
+    yaw_cos, yaw_sin = held.cos * cos - held.sin * sin, held.sin * cos + held.cos * sin
+    sun_x = normal[0] * yaw_cos - normal[1] * yaw_sin
+    sun_y = normal[0] * yaw_sin + normal[1] * yaw_cos
+    sun = sun_x * texture.SUN[0] + sun_y * texture.SUN[1] + normal[2] * texture.SUN[2]
+    light = 0.62 + 0.38 * jnp.maximum(sun, 0.0)
+
+    rain, darkness = state.weather
+    length = jnp.sqrt(dx**2 + dy**2 + dz**2)
+    clear = jnp.exp(-jnp.where(sky, 0.0, depth) * length * (0.0035 + 0.012 * rain))
+    day = (1 - 0.8 * darkness) * (1 - 0.25 * rain)
+    parts = zip(texture.sky(dz / length, rain, darkness), texture.horizon(rain, darkness), earth, body, strict=True)
+    rgb = [jnp.where(sky, s, h + clear * (jnp.where(hit, light * b, g) * day - h)) for s, h, g, b in parts]
+    rgb = jnp.stack([2 * jnp.mean(one[:, :4], 1) - 1 for one in rgb], -1)
+
+    middle = lambda held: held[:, 4]
+    return Views(
+        rgb=jnp.clip(rgb, -1.0, 1.0),
+        depth=middle(depth),
+        instance=middle(jnp.where(hit, number, 0)).astype(jnp.int32),
+        semantic=middle(jnp.where(sky, SKY, jnp.where(hit, kind, label))).astype(jnp.int32),
+        flow=_flow(state, after, cameras, boxes, middle(index), middle(hit), middle(depth)),
+    )
+
+
+def seen_from(ego: Float[Array, "5"], boxes: Scene) -> Frames:
+    """Boxes in the frame of an ego."""
+    cos, sin = jnp.cos(ego[2]), jnp.sin(ego[2])
+    x, y = boxes.position[:, 0] - ego[0], boxes.position[:, 1] - ego[1]
+    turn = boxes.yaw - ego[2]
+    return Frames(cos * x + sin * y, cos * y - sin * x, boxes.position[:, 2], jnp.cos(turn), jnp.sin(turn))
+
+
+def nearest(
+    cameras: Cameras, frames: Frames, boxes: Scene
+) -> tuple[Int[Array, "n 5 h w"], Float[Array, "n 5 h w"] | Array]:
+    """The box that each ray enters first, and whether it enters any.
+
+    Depths that differ by less than a few millionths count as equal here, and then the first box wins.
+    """
+    count = boxes.yaw.shape[0]
+    bits = (1 << max(count - 1, 1).bit_length()) - 1
+    dx, dy, dz = (cameras.rays[:, i] for i in range(3))
+    ox, oy, oz = (cameras.centre[:, i, None, None, None] for i in range(3))
+    best = jnp.full(dx.shape, MISS, jnp.int32)
+    # Unrolled: one loop over rays that keeps its minimum in a register, with the boxes' numbers as constants of it.
+    for k in range(count):
+        one = Frames(*(row[k] for row in frames))
+        start, ray = _local(one, ox - one.x, oy - one.y, oz - one.z), _local(one, dx, dy, dz)
+        enter, leave = _entry(start, ray, tuple(boxes.size[k, i] / 2 for i in range(3)))
+        met = (enter <= leave) & (enter > jnp.where(boxes.active[k], NEAREST, jnp.inf))
+        word = (jax.lax.bitcast_convert_type(enter, jnp.int32) & ~bits) | k
+        best = jnp.minimum(best, jnp.where(met, word, MISS))
+    return jnp.minimum(best & bits, count - 1), best != MISS
+
+
+def _local(frame: Frames, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
+    """A vector of the ego's frame in a box' frame."""
+    return frame.cos * x + frame.sin * y, frame.cos * y - frame.sin * x, z
+
+
+def _entry(start: tuple, ray: tuple, half: tuple) -> tuple[Array, Array]:
+    """Depths at which rays enter and leave a box about the origin; they miss it where they leave before they enter."""
+    enter, leave = None, None
+    for o, d, h in zip(start, ray, half, strict=True):
+        inverse = 1 / d
+        one, other = (-h - o) * inverse, (h - o) * inverse
+        low, high = jnp.minimum(one, other), jnp.maximum(one, other)
+        enter = low if enter is None else jnp.maximum(enter, low)
+        leave = high if leave is None else jnp.minimum(leave, high)
+    return enter, leave
+
+
+def _lights(state: State, boxes: Scene) -> Float[Array, "k 3"]:
+    """Colours of all boxes now: a pole's is its lamp's, and a signal's lamp is green or red."""
+    go = lanes.green(state.lanes, state.time)
+    signal = state.static.signal
+    lamp = jnp.where(go[signal][:, None], jnp.array([0.10, 0.95, 0.35]), jnp.array([0.95, 0.12, 0.10]))
+    lamp = jnp.where((signal >= 0)[:, None], lamp, jnp.array([0.95, 0.92, 0.78]))
+    static = jnp.where((state.static.kind == POLE)[:, None], lamp, state.static.colour)
+    return jnp.concatenate([state.actors.colour, static])
+
+
+def _flow(
+    state: State, after: State | None, cameras: Cameras, boxes: Scene, index: Array, hit: Array, depth: Array
+) -> Float[Array, "n h w 2"]:
+    if after is None:
+        return jnp.zeros((*depth.shape, 2))
+    # The ground is the last of the boxes, which stays where the world's origin is.
+    later = scene(after)
+    origin = lambda held: Scene(*(jnp.concatenate([row, jnp.zeros_like(row[:1])]) for row in held))
+    there = jnp.append(later.active, True)
+    index = jnp.where(hit, index, boxes.yaw.shape[0])
+    now = Frames(*(row[index] for row in seen_from(state.ego, origin(boxes))))
+    then = Frames(*(row[index] for row in seen_from(after.ego, origin(later))))
+    far = jnp.isinf(depth)
+    dx, dy, dz = (cameras.rays[:, i, 4] for i in range(3))
+    ox, oy, oz = (cameras.centre[:, i, None, None] for i in range(3))
+    z = jnp.where(far, 1.0, depth)
+    base = jnp.where(far, 0.0, 1.0)
+    # Directions in the sky have no place, so neither the camera's nor the frames' origins count for them.
+    x, y, up = _local(now, z * dx + base * (ox - now.x), z * dy + base * (oy - now.y), z * dz + base * (oz - now.z))
+    px = then.cos * x - then.sin * y + base * (then.x - ox)
+    py = then.sin * x + then.cos * y + base * (then.y - oy)
+    pz = up + base * (then.z - oz)
+    turned = [sum(cameras.rotation[:, i, j, None, None] * p for j, p in enumerate((px, py, pz))) for i in range(3)]
+    seen = (turned[2] > NEAREST) & there[index]
+    inverse = 1 / jnp.where(seen, turned[2], 1.0)
+    old = [sum(cameras.rotation[:, i, j, None, None] * d for j, d in enumerate((dx, dy, dz))) for i in range(2)]
+    focal = cameras.intrinsics[:, 0, 0, None, None]
+    moved = [jnp.where(seen, focal * (turned[i] * inverse - old[i]), jnp.nan) for i in range(2)]
+    return jnp.stack(moved, -1)
