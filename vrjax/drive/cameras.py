@@ -30,6 +30,7 @@ HEIGHT = 1.65
 """Of all cameras above the ground, in metres: they stand on the roof and see nothing of the ego."""
 SAMPLES = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25), (0.0, 0.0))
 """Where in a pixel rays go, as offsets from its centre: four for colours, then the centre for everything else."""
+CENTRE = len(SAMPLES) - 1
 
 
 @jax.tree_util.register_dataclass
@@ -40,14 +41,14 @@ class Cameras:
     Attributes:
         rotation (n, 3, 3), centre (n, 3): camera = rotation @ (point - centre), in the ego's frame.
         intrinsics (n, 3, 3): pixels = intrinsics @ camera / z.
-        rays (n, 3, 5, h, w): directions in the ego's frame of depth 1, for each of `SAMPLES`.
+        rays (3, 5, n, h, w): directions in the ego's frame of depth 1, for each of `SAMPLES`.
         names: of the cameras.
     """
 
     rotation: Float[Array, "n 3 3"]
     centre: Float[Array, "n 3"]
     intrinsics: Float[Array, "n 3 3"]
-    rays: Float[Array, "n 3 5 h w"]
+    rays: Float[Array, "3 5 n h w"]
     names: tuple[str, ...] = dataclasses.field(metadata=dict(static=True))
 
 
@@ -76,7 +77,7 @@ def cameras(height: int = 48, width: int = 80, names: tuple[str, ...] = tuple(MO
     u, v = np.arange(width) + 0.5 + shift[:, 0], np.arange(height)[:, None] + 0.5 + shift[:, 1]
     shape = (len(SAMPLES), height, width)
     pixel = np.stack([np.broadcast_to(a, shape) for a in ((u - width / 2) / focal, (v - height / 2) / focal, 1.0)])
-    rays = np.einsum("nij,ishw->njshw", rotation, pixel)
+    rays = np.einsum("nij,ishw->jsnhw", rotation, pixel)
     single = lambda held: jnp.asarray(held, jnp.float32)
     centre = np.stack([ahead, left, HEIGHT * one], -1)
     return Cameras(

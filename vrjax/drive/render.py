@@ -8,13 +8,14 @@ pixels by boxes in memory. Everything about a hit is then computed once, from th
 from typing import NamedTuple
 
 import jax
+import jax.custom_batching
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from vrjax.drive import lanes, texture
 from vrjax.drive.boxes import Scene, scene
-from vrjax.drive.cameras import NEAREST, Cameras
-from vrjax.drive.state import POLE, SKY, State
+from vrjax.drive.cameras import CENTRE, NEAREST, Cameras
+from vrjax.drive.state import POLE, ROAD, SKY, State
 
 MISS = 0x7FFFFFFF
 """Later than every hit."""
@@ -61,18 +62,60 @@ def render(state: State, cameras: Cameras, after: State | None = None) -> Views:
             actor moves with it, the sky turns as something infinitely far away. Flow is NaN where the point is then at
             or behind the camera's plane, or on an actor that has left. Without `after` nothing moves, and flow is 0.
     """
+    # A batch on a CPU is drawn world by world: what a world needs stays in the cache, which 64 at once would not.
+    draw = jax.custom_batching.sequential_vmap(_drawn) if jax.default_backend() == "cpu" else _drawn
+    return draw(state, cameras, after)
+
+
+def _drawn(state: State, cameras: Cameras, after: State | None) -> Views:
     boxes = scene(state)
     frames = seen_from(state.ego, boxes)
-    index, hit = nearest(cameras, frames, boxes)
-    dx, dy, dz = (cameras.rays[:, i] for i in range(3))
-    ox, oy, oz = (cameras.centre[:, i, None, None, None] for i in range(3))
+    rows = jnp.stack([*frames, *(boxes.size.T / 2), boxes.kind.astype(jnp.float32), *_lights(state, boxes).T], -1)
 
-    # The winner's row, its ray in its frame, and the exact depth.
-    held = Frames(*(row[index] for row in frames))
-    half = tuple(boxes.size[:, i][index] / 2 for i in range(3))
-    start, ray = _local(held, ox - held.x, oy - held.y, oz - held.z), _local(held, dx, dy, dz)
-    depth_box = _entry(start, ray, half)[0]
-    down = jnp.where(dz < 0, -oz / jnp.where(dz < 0, dz, 1.0), jnp.inf)
+    index, hit = nearest(cameras, frames, boxes)
+    hit, depth, rgb, label = _shaded(state, cameras, rows[index], index, hit)
+    # One number for each ray instead of three colours and a label: a compiler computes what they share only once.
+    centre = (jnp.arange(CENTRE + 1) == CENTRE)[:, None, None, None]
+    words = jnp.where(centre, _label_word(label), _colour_word(rgb))
+    # Summed by a loop, since what a loop reads must lie in memory; a sum would be fused with all that leads to it.
+    words = jax.lax.fori_loop(0, CENTRE + 1, lambda i, total: total + words[i], jnp.zeros_like(words[0]))
+    index, hit, depth = index[CENTRE], hit[CENTRE], depth[CENTRE]
+    below = jnp.where(jnp.isinf(depth), SKY, ROAD + ((words >> 30) & 3))
+    return Views(
+        rgb=((words[..., None] >> jnp.array([0, 10, 20], jnp.int32)) & 1023).astype(jnp.float32) / 510 - 1,
+        depth=depth,
+        instance=jnp.where(hit, boxes.id[index], 0),
+        semantic=jnp.where(hit, boxes.kind[index], below),
+        flow=_flow(state, after, cameras, boxes, index, hit, depth),
+    )
+
+
+def _colour_word(rgb: list[Array]) -> Int[Array, "..."]:
+    """Colours in [0, 1] as words of which four can be added: 8 bits for each of three channels, 10 bits apart."""
+    bits = [jnp.round(255 * jnp.clip(value, 0.0, 1.0)).astype(jnp.int32) for value in rgb]
+    return bits[0] | (bits[1] << 10) | (bits[2] << 20)
+
+
+def _label_word(label: Array) -> Int[Array, "..."]:
+    """One of the ground's four labels, in the two bits that colours leave."""
+    return (label - ROAD).astype(jnp.int32) << 30
+
+
+def _shaded(
+    state: State, cameras: Cameras, row: Array, index: Array, hit: Array
+) -> tuple[Array, Array, list[Array], Array]:
+    """What one ray of every pixel meets, given the row of the box that it enters first.
+
+    Returns:
+        Whether it meets that box, the depth, the colour's three channels, and the ground's label there.
+    """
+    dx, dy, dz = cameras.rays
+    held, half = Frames(*(row[..., i] for i in range(5))), tuple(row[..., i] for i in (5, 6, 7))
+    kind, paint = row[..., 8].astype(jnp.int32), tuple(row[..., i] for i in (9, 10, 11))
+    start, ray = _start(cameras, held), _local(held, dx, dy, dz)
+    depth_box = _entry(start, tuple(1 / d for d in ray), half)[0]
+    height = cameras.centre[:, 2, None, None]
+    down = jnp.where(dz < 0, -height / jnp.where(dz < 0, dz, 1.0), jnp.inf)
     hit &= depth_box < down
     depth = jnp.where(hit, depth_box, down)
     sky = ~hit & (dz >= 0)
@@ -80,14 +123,12 @@ def render(state: State, cameras: Cameras, after: State | None = None) -> Views:
     # Where on the ground, in the world's frame; and where on the box.
     near = jnp.where(sky | hit, 0.0, down)
     cos, sin = jnp.cos(state.ego[2]), jnp.sin(state.ego[2])
-    gx, gy = ox + near * dx, oy + near * dy
+    gx, gy = cameras.centre[:, 0, None, None] + near * dx, cameras.centre[:, 1, None, None] + near * dy
     label, earth = texture.ground(state.roads, state.ego[0] + cos * gx - sin * gy, state.ego[1] + sin * gx + cos * gy)
     along = jnp.where(hit, depth, 0.0)
     point = tuple(s + along * d for s, d in zip(start, ray, strict=True))
 
-    kind, number = boxes.kind[index], boxes.id[index]
-    paint = tuple(_lights(state, boxes)[:, i][index] for i in range(3))
-    body, *normal = texture.box(kind, number, paint, point, half)
+    body, *normal = texture.box(kind, index, paint, point, half)
     yaw_cos, yaw_sin = held.cos * cos - held.sin * sin, held.sin * cos + held.cos * sin
     sun_x = normal[0] * yaw_cos - normal[1] * yaw_sin
     sun_y = normal[0] * yaw_sin + normal[1] * yaw_cos
@@ -100,16 +141,7 @@ def render(state: State, cameras: Cameras, after: State | None = None) -> Views:
     day = (1 - 0.8 * darkness) * (1 - 0.25 * rain)
     parts = zip(texture.sky(dz / length, rain, darkness), texture.horizon(rain, darkness), earth, body, strict=True)
     rgb = [jnp.where(sky, s, h + clear * (jnp.where(hit, light * b, g) * day - h)) for s, h, g, b in parts]
-    rgb = jnp.stack([2 * jnp.mean(one[:, :4], 1) - 1 for one in rgb], -1)
-
-    middle = lambda held: held[:, 4]
-    return Views(
-        rgb=jnp.clip(rgb, -1.0, 1.0),
-        depth=middle(depth),
-        instance=middle(jnp.where(hit, number, 0)).astype(jnp.int32),
-        semantic=middle(jnp.where(sky, SKY, jnp.where(hit, kind, label))).astype(jnp.int32),
-        flow=_flow(state, after, cameras, boxes, middle(index), middle(hit), middle(depth)),
-    )
+    return hit, depth, rgb, label
 
 
 def seen_from(ego: Float[Array, "5"], boxes: Scene) -> Frames:
@@ -120,27 +152,43 @@ def seen_from(ego: Float[Array, "5"], boxes: Scene) -> Frames:
     return Frames(cos * x + sin * y, cos * y - sin * x, boxes.position[:, 2], jnp.cos(turn), jnp.sin(turn))
 
 
-def nearest(
-    cameras: Cameras, frames: Frames, boxes: Scene
-) -> tuple[Int[Array, "n 5 h w"], Float[Array, "n 5 h w"] | Array]:
+def nearest(cameras: Cameras, frames: Frames, boxes: Scene) -> tuple[Int[Array, "s n h w"], Bool[Array, "s n h w"]]:
     """The box that each ray enters first, and whether it enters any.
 
     Depths that differ by less than a few millionths count as equal here, and then the first box wins.
     """
+    order, seen = _in_view(cameras, frames, boxes)
     count = boxes.yaw.shape[0]
     bits = (1 << max(count - 1, 1).bit_length()) - 1
-    dx, dy, dz = (cameras.rays[:, i] for i in range(3))
-    ox, oy, oz = (cameras.centre[:, i, None, None, None] for i in range(3))
-    best = jnp.full(dx.shape, MISS, jnp.int32)
-    # Unrolled: one loop over rays that keeps its minimum in a register, with the boxes' numbers as constants of it.
-    for k in range(count):
-        one = Frames(*(row[k] for row in frames))
-        start, ray = _local(one, ox - one.x, oy - one.y, oz - one.z), _local(one, dx, dy, dz)
-        enter, leave = _entry(start, ray, tuple(boxes.size[k, i] / 2 for i in range(3)))
-        met = (enter <= leave) & (enter > jnp.where(boxes.active[k], NEAREST, jnp.inf))
-        word = (jax.lax.bitcast_convert_type(enter, jnp.int32) & ~bits) | k
-        best = jnp.minimum(best, jnp.where(met, word, MISS))
+    dx, dy, dz = cameras.rays
+    upward = 1 / dz
+
+    def closer(j: Array, best: Array) -> Array:
+        k = order[:, j]
+        one = jax.tree.map(lambda row: row[k][:, None, None], frames)
+        half = tuple(boxes.size[k, i][:, None, None] / 2 for i in range(3))
+        start, (x, y, _) = _start(cameras, one), _local(one, dx, dy, dz)
+        enter, leave = _entry(start, (1 / x, 1 / y, upward), half)
+        first = jnp.where(j < seen, NEAREST, jnp.inf)[:, None, None]
+        met = (enter <= leave) & (enter > first)
+        word = (jax.lax.bitcast_convert_type(enter, jnp.int32) & ~bits) | k[:, None, None]
+        return jnp.minimum(best, jnp.where(met, word, MISS))
+
+    best = jax.lax.fori_loop(0, jnp.max(seen), closer, jnp.full(dx.shape, MISS, jnp.int32))
     return jnp.minimum(best & bits, count - 1), best != MISS
+
+
+def _in_view(cameras: Cameras, frames: Frames, boxes: Scene) -> tuple[Int[Array, "n k"], Int[Array, " n"]]:
+    """For each camera the boxes with those that it may see first, and how many these are: balls against its pyramid."""
+    radius = jnp.sqrt(jnp.sum(boxes.size**2, -1)) / 2
+    at = jnp.stack([frames.x, frames.y, frames.z], -1) - cameras.centre[:, None]
+    right, down, ahead = (jnp.sum(cameras.rotation[:, i, None] * at, -1) for i in range(3))
+    # The pyramid's sides go through the picture's edges: the principal point is in its middle.
+    wide = cameras.intrinsics[:, :1, 2] / cameras.intrinsics[:, 0, :1]
+    high = cameras.intrinsics[:, 1:2, 2] / cameras.intrinsics[:, 1:2, 1]
+    inside = lambda side, slope: jnp.abs(side) - slope * ahead <= radius * jnp.sqrt(1 + slope**2)
+    seen = boxes.active & (ahead > -radius) & inside(right, wide) & inside(down, high)
+    return jnp.argsort(~seen, axis=-1, stable=True).astype(jnp.int32), jnp.sum(seen, -1)
 
 
 def _local(frame: Frames, x: Array, y: Array, z: Array) -> tuple[Array, Array, Array]:
@@ -148,11 +196,22 @@ def _local(frame: Frames, x: Array, y: Array, z: Array) -> tuple[Array, Array, A
     return frame.cos * x + frame.sin * y, frame.cos * y - frame.sin * x, z
 
 
-def _entry(start: tuple, ray: tuple, half: tuple) -> tuple[Array, Array]:
-    """Depths at which rays enter and leave a box about the origin; they miss it where they leave before they enter."""
+def _start(cameras: Cameras, frame: Frames) -> tuple[Array, Array, Array]:
+    """Where the cameras are in a box' frame."""
+    x, y, z = (cameras.centre[:, i, None, None] for i in range(3))
+    return _local(frame, x - frame.x, y - frame.y, z - frame.z)
+
+
+def _entry(start: tuple, inverses: tuple, half: tuple) -> tuple[Array, Array]:
+    """Depths at which rays enter and leave a box about the origin; they miss it where they leave before they enter.
+
+    Args:
+        start: where the rays start.
+        inverses: of their directions' entries.
+        half: of the box' length, width and height.
+    """
     enter, leave = None, None
-    for o, d, h in zip(start, ray, half, strict=True):
-        inverse = 1 / d
+    for o, inverse, h in zip(start, inverses, half, strict=True):
         one, other = (-h - o) * inverse, (h - o) * inverse
         low, high = jnp.minimum(one, other), jnp.maximum(one, other)
         enter = low if enter is None else jnp.maximum(enter, low)
@@ -183,7 +242,7 @@ def _flow(
     now = Frames(*(row[index] for row in seen_from(state.ego, origin(boxes))))
     then = Frames(*(row[index] for row in seen_from(after.ego, origin(later))))
     far = jnp.isinf(depth)
-    dx, dy, dz = (cameras.rays[:, i, 4] for i in range(3))
+    dx, dy, dz = cameras.rays[:, CENTRE]
     ox, oy, oz = (cameras.centre[:, i, None, None] for i in range(3))
     z = jnp.where(far, 1.0, depth)
     base = jnp.where(far, 0.0, 1.0)

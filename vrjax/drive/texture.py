@@ -28,6 +28,11 @@ def noise(x: Array, y: Array, seed: Array | int = 0) -> Array:
     return ((cell ^ (cell >> 16)) & 0xFFFF).astype(jnp.float32) / 65536.0
 
 
+def share(x: Array) -> Array:
+    """What is above the whole number below; `jnp.mod` calls a function for each entry, this is one instruction."""
+    return x - jnp.floor(x)
+
+
 def ground(surface: Roads, x: Float[Array, "..."], y: Float[Array, "..."]) -> tuple[Int[Array, "..."], Colour]:
     """Labels and colours of points on the ground, in world coordinates.
 
@@ -41,10 +46,10 @@ def ground(surface: Roads, x: Float[Array, "..."], y: Float[Array, "..."]) -> tu
     for piece in range(surface.length.shape[-1]):
         at = roads.strip(surface, piece, x, y)
         away = jnp.abs(at.left)
-        dashed = (jnp.mod(at.forward, 8.0) < 4.0) | (surface.curvature[piece] != 0)
+        dashed = (share(at.forward / 8) < 0.5) | (surface.curvature[piece] != 0)
         behind = ~crossing | (at.forward > STOP + 0.4)
         edge = jnp.abs(away - (HALF_WIDTH - 0.25)) < LINE
-        zebra = (at.forward > 1.2) & (at.forward < 4.4) & (jnp.mod(at.left, 1.0) < 0.5) & (away < HALF_WIDTH - 0.5)
+        zebra = (at.forward > 1.2) & (at.forward < 4.4) & (share(at.left) < 0.5) & (away < HALF_WIDTH - 0.5)
         stop = (at.forward > STOP) & (at.forward < STOP + 0.4) & (at.left > LINE) & (away < HALF_WIDTH - 0.25)
         white |= at.beside & ((edge & behind) | (crossing & (zebra | stop)))
         yellow |= at.beside & (away < LINE) & dashed & behind
@@ -54,7 +59,7 @@ def ground(surface: Roads, x: Float[Array, "..."], y: Float[Array, "..."]) -> tu
     label = jnp.where(painted, MARKING, jnp.where(paved, ROAD, jnp.where(walk, GROUND_PAVEMENT, TERRAIN)))
     grain = noise(4.0 * x, 4.0 * y)
     blotch = noise(0.5 * x, 0.5 * y, 1)
-    joint = jnp.where((jnp.mod(x, 1.5) < 0.08) | (jnp.mod(y, 1.5) < 0.08), 0.86, 1.0)
+    joint = jnp.where((share(x / 1.5) < 0.05) | (share(y / 1.5) < 0.05), 0.86, 1.0)
     asphalt = 0.27 + 0.05 * grain + 0.02 * blotch
     slab = (0.58 + 0.05 * grain) * joint * jnp.where(inside > -0.18, 1.18, 1.0)
     grass = 0.75 + 0.2 * grain + 0.25 * blotch
@@ -89,7 +94,7 @@ def box(
     top = ~end & (jnp.abs(c) > jnp.abs(b))
     side = ~end & ~top
     up = point[2] + half[2]
-    share = (c + 1) / 2
+    height = (c + 1) / 2
     # Where along the face: the other horizontal coordinate, as a share and in metres.
     flat = jnp.where(end, b, a)
     metres = jnp.where(end, point[1], point[0])
@@ -99,13 +104,13 @@ def box(
     scaled = lambda by: tuple(by * one for one in colour)
 
     # A vehicle: a band of glass, wheels, lamps, and a stripe that is its own.
-    stripe = jnp.where(jnp.mod(share * 6 + 0.37 * seed, 1.0) < 0.18, 0.82, 1.0)
+    stripe = jnp.where(share(height * 6 + 0.37 * seed) < 0.18, 0.82, 1.0)
     car = scaled(stripe)
-    glass = ~top & (share > 0.56) & (share < 0.92) & (jnp.abs(flat) < jnp.where(end, 0.82, 0.66))
+    glass = ~top & (height > 0.56) & (height < 0.92) & (jnp.abs(flat) < jnp.where(end, 0.82, 0.66))
     glass &= side | (jnp.abs(flat) < 0.82)
     car = pick(glass & (jnp.abs(flat - 0.04) > jnp.where(side, 0.04, -1.0)), (0.10, 0.13, 0.17), car)
     car = pick(top & ((a > 0.35) & (a < 0.62) | (a < -0.62) & (a > -0.8)), (0.12, 0.15, 0.19), car)
-    lamp = end & (share > 0.34) & (share < 0.5) & (jnp.abs(b) > 0.58) & (jnp.abs(b) < 0.95)
+    lamp = end & (height > 0.34) & (height < 0.5) & (jnp.abs(b) > 0.58) & (jnp.abs(b) < 0.95)
     car = pick(lamp & (a > 0), (1.0, 0.97, 0.82), pick(lamp, (0.85, 0.05, 0.05), car))
     wheel = jnp.abs(jnp.abs(point[0]) - 0.6 * half[0])
     car = pick(side & (wheel**2 + (up - 0.36) ** 2 < 0.36**2), grey(0.05), car)
@@ -115,13 +120,13 @@ def box(
     arms = jnp.where(~top & (jnp.abs(flat) > 0.66), 0.7, 1.0)
     walker = scaled(arms)
     legs = jnp.where(end & (jnp.abs(b) < 0.12), 0.35, 1.0)
-    walker = pick(share < 0.47, (0.14 * legs, 0.15 * legs, 0.24 * legs), walker)
-    walker = pick(share > 0.85, (0.86, 0.66, 0.52), walker)
-    walker = pick(top | (share > 0.95) | (share > 0.85) & end & (a < 0), (0.20, 0.13, 0.08), walker)
+    walker = pick(height < 0.47, (0.14 * legs, 0.15 * legs, 0.24 * legs), walker)
+    walker = pick(height > 0.85, (0.86, 0.66, 0.52), walker)
+    walker = pick(top | (height > 0.95) | (height > 0.85) & end & (a < 0), (0.20, 0.13, 0.08), walker)
 
     # A building: rows of windows; some are lit.
     u, v = metres / 2.4 + 0.5, up / 2.8
-    pane = ~top & (jnp.abs(jnp.mod(u, 1.0) - 0.5) < 0.27) & (jnp.abs(jnp.mod(v, 1.0) - 0.55) < 0.25)
+    pane = ~top & (jnp.abs(share(u) - 0.5) < 0.27) & (jnp.abs(share(v) - 0.55) < 0.25)
     lit = noise(u, v, seed) < 0.25
     house = pick(top, grey(0.42), pick(pane & lit, (0.80, 0.72, 0.48), pick(pane, (0.22, 0.29, 0.37), colour)))
 
