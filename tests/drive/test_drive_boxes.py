@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.drive.drive_oracles import area, at, clipped, drivable, rectangle, world, worlds
+from tests.drive.drive_oracles import area, clipped, drivable, rectangle, world, worlds
 from vrjax import drive
 from vrjax.drive import lanes, roads
 from vrjax.drive.maps import KINDS
@@ -36,8 +36,6 @@ def test_penetration_is_the_least_that_takes_boxes_apart():
     a, b = pairs(200, 1)
     hit, depth = map(np.asarray, OVERLAP(a, b))
     angles = np.linspace(0, 2 * np.pi, 360, endpoint=False)
-    turned = np.concatenate([angles[:, None] * 0 + box[4] + np.arange(4) * np.pi / 2 for box in (a[0],)], 1)
-    assert turned.shape == (360, 4)
     for one, other, far in zip(a[hit][:40], b[hit][:40], depth[hit][:40], strict=True):
         ways = np.concatenate([angles, one[4] + np.arange(4) * np.pi / 2, other[4] + np.arange(4) * np.pi / 2])
         moved = lambda by, one=one, ways=ways: np.concatenate(
@@ -64,8 +62,8 @@ def test_the_drivable_area_is_that_of_polygons(kind):
     state = world(kind)
     rng = np.random.default_rng(0)
     near = np.asarray(state.lanes.points).reshape(-1, 2)
-    points = (near[rng.integers(0, len(near), 6_000)] + rng.normal(size=(6_000, 2)) * [3.0, 3.0]).astype(np.float32)
-    points = np.concatenate([points, rng.uniform(-14, 14, (4_000, 2)).astype(np.float32)])
+    points = (near[rng.integers(0, len(near), 2_000)] + rng.normal(size=(2_000, 2)) * [3.0, 3.0]).astype(np.float32)
+    points = np.concatenate([points, rng.uniform(-14, 14, (1_000, 2)).astype(np.float32)])
     found = np.asarray(MARGIN(state.roads, points[:, 0], points[:, 1]))
     truth = drivable(state.roads, points.astype(np.float64))
     clear = drivable(state.roads, points.astype(np.float64), 2e-3) == drivable(
@@ -89,7 +87,7 @@ def test_every_lane_lies_on_the_road(kind):
 
 
 def test_lanes_join_and_probabilities_sum_to_one():
-    held = worlds(64).lanes
+    held = worlds().lanes
     after, there = np.asarray(held.successors), np.asarray(held.successors) >= 0
     total = np.asarray(held.probability).sum(-1)
     np.testing.assert_allclose(total[there.any(-1)], 1, atol=1e-6)
@@ -137,7 +135,7 @@ def test_on_road_and_collisions():
 
 
 def test_nobody_overlaps_anybody_at_the_start():
-    """All of 256 worlds: vehicles, pedestrians, posts, buildings and hedges against vehicles, pedestrians and the ego."""
+    """In 256 worlds: the ego, vehicles and pedestrians against each other, posts, buildings and hedges."""
 
     def clear(state):
         boxes = [
@@ -145,13 +143,11 @@ def test_nobody_overlaps_anybody_at_the_start():
         ]
         everyone = jnp.concatenate([drive.ego_box(state.ego)[None], *boxes])
         there = jnp.concatenate([jnp.ones(1, bool), state.actors.active, state.static.active])
-        hits = jax.vmap(lambda a: jax.vmap(lambda b: drive.overlap(a, b)[0])(everyone))(everyone)
-        hits &= there & there[:, None] & ~jnp.eye(len(there), dtype=bool)
-        moving = len(there) - 16
-        return jnp.any(hits[:moving]), jnp.sum(state.actors.active), drive.on_road(state), drive.collisions(state).any
+        hits = jax.vmap(lambda a: jax.vmap(lambda b: drive.overlap(a, b)[0])(everyone))(everyone[:13])
+        hits &= there & there[:13, None] & ~jnp.eye(13, len(there), dtype=bool)
+        return jnp.any(hits), drive.on_road(state), drive.collisions(state).any
 
-    hits, active, road, collided = jax.jit(jax.vmap(clear))(worlds(256, 1))
+    hits, road, collided = jax.jit(jax.vmap(clear))(worlds())
     assert not np.asarray(hits).any() and not np.asarray(collided).any() and np.asarray(road).all()
-    assert np.asarray(active).min() >= 8 and np.asarray(active).mean() > 11.5
-    kinds = np.asarray(worlds(256, 1).roads.arms).sum(-1)
-    assert at(worlds(256, 1), 0).ego.shape == (5,) and {0, 3, 4} == set(kinds)
+    active = np.asarray(worlds().actors.active).sum(1)
+    assert active.min() >= 8 and active.mean() > 11.5 and np.asarray(worlds().static.active).sum(1).mean() > 14

@@ -9,9 +9,9 @@
     drive.collisions(state).any, drive.on_road(state)
     above = drive.raster(state, 64, 80.0)                   # drivable area, lanes, route, boxes by class
 
-Everything is written for one world: `jax.jit`, `jax.vmap` over worlds, `jax.lax.scan` over time. World and ego axes are x
-forward, y left, z up; metres, radians, seconds, 10 steps a second. All randomness comes from the state's key and none of
-it depends on what the ego does, so two runs with one key and different actions are a counterfactual pair.
+Everything is written for one world: `jax.jit`, `jax.vmap` over worlds, `jax.lax.scan` over time. World and ego axes are
+x forward, y left, z up; metres, radians, seconds, 10 steps a second. All randomness comes from the state's key and none
+of it depends on what the ego does, so two runs with one key and different actions are a counterfactual pair.
 
 | module | what is in it |
 | --- | --- |

@@ -97,8 +97,8 @@ def project(
         K: intrinsics; the last row is (0, 0, 1).
 
     Returns:
-        Pixels (u, v), and depths z in metres. Where z <= 1e-6, at or behind the camera, u and v are NaN: such a point is
-        in no picture, and is never mirrored into it. Points beside the picture keep their u and v.
+        Pixels (u, v), and depths z in metres. Where z <= 1e-6, at or behind the camera, u and v are NaN: such a point
+        is in no picture, and is never mirrored into it. Points beside the picture keep their u and v.
     """
     points, R, centre, K = (jnp.asarray(held) for held in (points, R, centre, K))
     x, y, z = (_row(R[i], points - centre) for i in range(3))

@@ -13,7 +13,7 @@ from vrjax.drive.state import BUILDING, PEDESTRIAN, POLE, VEGETATION, VEHICLE, S
 LAYERS = ("drivable", "lane", "route", "vehicle", "pedestrian", "building", "vegetation", "pole", "ego")
 """What the last axis of `raster` holds, in order."""
 LINE = 0.25
-"""Half of the width in metres at which centre lines are drawn, or half a cell where that is more."""
+"""Half of the width in metres at which centre lines are drawn; more where cells are so large that gaps would show."""
 
 
 def raster(state: State, size: int, metres: float) -> Float[Array, "s s 9"]:
@@ -39,7 +39,7 @@ def raster(state: State, size: int, metres: float) -> Float[Array, "s s 9"]:
     x = x0 + jnp.cos(yaw) * ahead - jnp.sin(yaw) * left
     y = y0 + jnp.sin(yaw) * ahead + jnp.cos(yaw) * left
 
-    width = max(LINE, cell / 2)
+    width = max(LINE, 0.71 * cell)
     boxes = scene(state)
     own = ego_box(state.ego)
     where = jnp.concatenate([boxes.position[:, :2], own[None, :2]])

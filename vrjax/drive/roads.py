@@ -1,7 +1,7 @@
 """Roads: up to four pieces of constant curvature and one junction. The drivable area in closed form, no polygon.
 
-A piece is a strip of two lanes about an arc; a junction is a square whose corners are rounded by circles, and flat where
-an arm is missing. Pieces and junction share their edges, so the drivable area is their union.
+A piece is a strip of two lanes about an arc; a junction is a square whose corners are rounded by circles, and flat
+where an arm is missing. Pieces and junction share their edges, so the drivable area is their union.
 """
 
 from typing import NamedTuple

@@ -54,7 +54,8 @@ def pedestrians(state: State, dt: Number) -> State:
     own = now.active & (now.kind == PEDESTRIAN)
     mode = jnp.where((now.mode == WALKING) & starts(state, dt), CROSSING, now.mode)
     goal = -now.side * (roads.HALF_WIDTH + KERB)
-    left = jnp.where(mode == CROSSING, now.left - now.side * now.pace * dt, now.left)
+    # A sign times what is rounded already: no compiler can round this in two ways, so a scan is a loop bit for bit.
+    left = jnp.where(mode == CROSSING, now.left - now.side * (now.pace * dt), now.left)
     over = (mode == CROSSING) & (now.side * (left - goal) <= 0)
     left = jnp.where(over, goal, left)
     # On a bend the pavement is longer or shorter than the centre line that `along` is measured on.

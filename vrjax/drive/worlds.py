@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from vrjax.drive import lanes as lane_graph
 from vrjax.drive import maps, roads, traffic
@@ -27,8 +27,8 @@ def make(
 ) -> State:
     """Draw a world. Worlds of all kinds have equal shapes, so `jax.vmap(drive.make)(keys)` mixes kinds.
 
-    The map is turned by a random angle. The ego drives in a lane at about half of its desired speed, before the curve or
-    the junction where there is one. Others are more often near than far.
+    The map is turned by a random angle. The ego drives in a lane at half of the speed that traffic there desires, before
+    the curve or the junction where there is one. Others are more often near than far.
 
     Args:
         key: of all that is random, now and later.
@@ -88,7 +88,7 @@ def _weather(key: Array, rain, darkness) -> Weather:
 
 
 def _pick(key: Array, fits: Bool[Array, "..."], near: Float[Array, "..."], count: int) -> tuple[Array, Array]:
-    """Indices of `count` different places, near ones more often (a weight of exp(-metres / 25)); and whether each fits."""
+    """Indices of `count` different places, near ones more often by exp(-metres / 25), and whether each fits."""
     score = jnp.where(fits, jax.random.gumbel(key, fits.shape) - near / 25.0, -jnp.inf).ravel()
     missing = max(count - score.shape[0], 0)
     best, index = jax.lax.top_k(jnp.pad(score, (0, missing), constant_values=-jnp.inf), count)
