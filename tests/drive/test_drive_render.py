@@ -24,6 +24,7 @@ from tests.drive.drive_oracles import (
     world,
 )  # fmt: skip
 from vrjax import drive
+from vrjax.drive import roads, texture
 from vrjax.drive.cameras import MOUNTS
 from vrjax.drive.maps import KINDS
 
@@ -135,21 +136,32 @@ def test_shapes_ranges_and_that_weather_changes_colours_only():
     assert np.mean(b.rgb) - np.mean(a.rgb) > 0.3
 
 
-def test_colours_are_means_of_points_and_tell_instances_apart():
-    """An edge pixel mixes what is on both of its sides; a car's body has its own colour."""
+def test_a_vehicle_has_its_own_colour_and_the_road_its_lines():
     state = world("straight")
-    state = state._replace(weather=state.weather._replace(rain=jnp.float32(0.0), darkness=jnp.float32(0.0)))
+    calm = state.weather._replace(rain=jnp.float32(0.0), darkness=jnp.float32(0.0))
+    # The ego on its lane 10 m behind another that is painted pure red, and nobody else.
+    x, y, yaw = (float(part) for part in roads.place(state.roads, 0, 60.0, -1.75))
+    ahead = jnp.array([x + 12 * np.cos(yaw), y + 12 * np.sin(yaw), 0.75])
+    alone = state.actors._replace(
+        position=state.actors.position.at[0].set(ahead),
+        size=state.actors.size.at[0].set(jnp.array([4.4, 1.8, 1.5])),
+        yaw=state.actors.yaw.at[0].set(yaw),
+        colour=state.actors.colour.at[0].set(jnp.array([1.0, 0.0, 0.0])),
+        active=jnp.arange(12) == 0,
+    )
+    state = state._replace(ego=jnp.array([x, y, yaw, 0.0, 0.0]), actors=alone, weather=calm)
     views = VIEWS(state, six(), state)
-    rgb, sky = np.asarray(views.rgb), np.asarray(views.semantic) == 0
-    # The horizon cuts no pixel in two (24 rows): the rows above and below it are sky and ground wherever nothing stands.
-    assert sky[:, 0].mean() > 0.3 and not sky[:, HEIGHT // 2 :].any()
-    paint = double(state.actors.colour)
-    for number in np.unique(views.instance):
-        mine = np.asarray(views.instance) == number
-        if 0 < number <= 8 and mine.sum() > 30:
-            mean = rgb[mine].mean(0)
-            want = paint[number - 1]
-            assert np.corrcoef(mean, want)[0, 1] > 0.6, number
+    rgb, front = np.asarray(views.rgb), np.asarray(views.instance[1]) == 1
+    columns = np.flatnonzero(front.any(0))
+    assert abs(columns.mean() + 0.5 - WIDTH / 2) < 0.6 and front.sum() > 10
+    red, green, blue = rgb[1][front].mean(0)
+    assert red > green + 0.3 and red > blue + 0.3
+    # Lines by label: to the right 1.75 m away is the edge's, 3.25 m from the centre line; elsewhere it is asphalt.
+    side = np.array([[x, y]]) + np.array([[np.sin(yaw), -np.cos(yaw)]]) * np.array([[1.5], [1.0], [1.9], [-1.75]])
+    spots = side + np.array([[0, 0], [0, 0], [0, 0], [1.0 * np.cos(yaw), 1.0 * np.sin(yaw)]])
+    labels, colour = texture.ground(state.roads, jnp.asarray(spots[:, 0]), jnp.asarray(spots[:, 1]))
+    assert [drive.SEMANTIC[i] for i in labels] == ["marking", "road", "pavement", "marking"]
+    assert float(colour[2][0]) > 0.9 and float(colour[0][3]) - float(colour[2][3]) > 0.5  # white, and yellow
 
 
 def test_a_batch_of_worlds_is_each_of_them():

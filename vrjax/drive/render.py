@@ -52,8 +52,9 @@ class Frames(NamedTuple):
 def render(state: State, cameras: Cameras, after: State | None = None) -> Views:
     """Draw a world as its ego's cameras see it.
 
-    Labels and depth are exact at the pixel's centre; colours are rounded to 8 bits before their mean is taken. The ego's own box is not drawn, nor is a box that a camera is
-    inside of. Weather and light change colours only.
+    Labels and depth are exact at the pixel's centre; colours are rounded to 8 bits before their mean is taken. The
+    ego's own box is not drawn, nor is a box that a camera is inside of. Weather and light change colours only. There is
+    no gradient in reverse: which box a ray meets is found by a loop.
 
     Args:
         state: what to draw.

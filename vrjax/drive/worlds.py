@@ -27,8 +27,8 @@ def make(
 ) -> State:
     """Draw a world. Worlds of all kinds have equal shapes, so `jax.vmap(drive.make)(keys)` mixes kinds.
 
-    The map is turned by a random angle. The ego drives in a lane at half of the speed that traffic there desires, before
-    the curve or the junction where there is one. Others are more often near than far.
+    The map is turned by a random angle. The ego drives in a lane at half of the speed that traffic desires, before the
+    curve or the junction where there is one. Others are more often near than far.
 
     Args:
         key: of all that is random, now and later.
