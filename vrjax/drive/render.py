@@ -1,8 +1,8 @@
 """What the ego's cameras see: rays against the ground and oriented boxes, in closed form.
 
-All rays share one pass over the boxes. A candidate is one integer, the bits of its depth (which sort as the depths do)
-with the box' number in the lowest ones, so the nearest hit of every ray is a chain of minima: no sorting, no table of
-pixels by boxes in memory. Everything about a hit is then computed once, from the winner.
+A camera's rays meet the boxes that it may see, one box after another. A candidate is one integer, the bits of its depth
+(which sort as the depths do) with the box' number in the lowest ones, so the nearest hit of every ray is a minimum: no
+table of pixels by boxes in memory. Everything about a hit is then computed once, from the winner.
 """
 
 from typing import NamedTuple
