@@ -170,7 +170,9 @@ def cast(state, mount, uv):
             low, high = np.sort(np.stack([(-half - o) / d, (half - o) / d]), 0)
             if 0 < low.max() <= high.min() and low.max() < best[0]:
                 best = (low.max(), number, label)
-        ids.append(best[1]), labels.append(best[2]), depths.append(best[0])
+        ids.append(best[1])
+        labels.append(best[2])
+        depths.append(best[0])
         points.append(origin + ray * (best[0] if np.isfinite(best[0]) else 0.0))
     return np.array(ids), np.array(labels), np.array(depths), np.array(points)
 

@@ -23,7 +23,8 @@ def along(
     Returns:
         x, y and yaw there; yaw is not wrapped.
     """
-    turn = jnp.asarray(curvature) * distance
+    x, y, yaw, curvature, distance = (jnp.asarray(value) for value in (x, y, yaw, curvature, distance))
+    turn = curvature * distance
     # The chord is 2 sin(turn / 2) / curvature long and points along the mean of both headings.
     chord = distance * jnp.sinc(turn / (2 * jnp.pi))
     return x + chord * jnp.cos(yaw + turn / 2), y + chord * jnp.sin(yaw + turn / 2), yaw + turn

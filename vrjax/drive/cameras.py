@@ -5,6 +5,8 @@ Camera axes are x right, y down, z forward; the ego's x forward, y left, z up, f
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -45,14 +47,14 @@ class Cameras:
         names: of the cameras.
     """
 
-    rotation: Float[Array, "n 3 3"]
-    centre: Float[Array, "n 3"]
-    intrinsics: Float[Array, "n 3 3"]
-    rays: Float[Array, "3 5 n h w"]
+    rotation: Any
+    centre: Any
+    intrinsics: Any
+    rays: Any
     names: tuple[str, ...] = dataclasses.field(metadata=dict(static=True))
 
 
-def cameras(height: int = 48, width: int = 80, names: tuple[str, ...] = tuple(MOUNTS)) -> Cameras:
+def cameras(height: int = 48, width: int = 80, names: Sequence[str] = tuple(MOUNTS)) -> Cameras:
     """The six cameras of a car under the names of nuScenes, or some of them. Make them once: rays are computed here.
 
     Args:

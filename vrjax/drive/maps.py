@@ -157,7 +157,7 @@ def _junction(key: Array, heading: Array, arms: tuple) -> Map:
         open_ = [arms[j] and arms[goal] for goal in goals]
         points, yaw = lead_in[j]
         for there, (curvature, length) in zip(open_, shapes, strict=True):
-            turns.append(_turn(*points[-1], yaw[-1], curvature, length) if there else nothing)
+            turns.append(_turn(points[-1, 0], points[-1, 1], yaw[-1], curvature, length) if there else nothing)
             limits.append(FAST if curvature == 0 else SLOW)
         after_turns += [[-1, 4 + goal, -1] if there else [-1] * 3 for there, goal in zip(open_, goals, strict=True)]
         after_in.append([8 + 3 * j + i if there else -1 for i, there in enumerate(open_)])

@@ -211,13 +211,10 @@ def _entry(start: tuple, inverses: tuple, half: tuple) -> tuple[Array, Array]:
         inverses: of their directions' entries.
         half: of the box' length, width and height.
     """
-    enter, leave = None, None
-    for o, inverse, h in zip(start, inverses, half, strict=True):
-        one, other = (-h - o) * inverse, (h - o) * inverse
-        low, high = jnp.minimum(one, other), jnp.maximum(one, other)
-        enter = low if enter is None else jnp.maximum(enter, low)
-        leave = high if leave is None else jnp.minimum(leave, high)
-    return enter, leave
+    sides = [((-h - o) * inverse, (h - o) * inverse) for o, inverse, h in zip(start, inverses, half, strict=True)]
+    low, high = [jnp.minimum(*pair) for pair in sides], [jnp.maximum(*pair) for pair in sides]
+    enter = jnp.maximum(jnp.maximum(low[0], low[1]), low[2])
+    return enter, jnp.minimum(jnp.minimum(high[0], high[1]), high[2])
 
 
 def _lights(state: State, boxes: Scene) -> Float[Array, "k 3"]:

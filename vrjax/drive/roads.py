@@ -70,6 +70,7 @@ def place(
 def strip(roads: Roads, piece: int, x: Float[Real, "..."], y: Float[Real, "..."]) -> Strip:
     """World points in the frame of a piece."""
     heading, curvature, length = roads.heading[piece], roads.curvature[piece], roads.length[piece]
+    x, y = jnp.asarray(x), jnp.asarray(y)
     forward, left = _turned(x - roads.start[piece, 0], y - roads.start[piece, 1], heading)
     end_x, end_y, turn = arcs.along(0.0, 0.0, 0.0, curvature, length)
     # Before the normal at the end: a half plane instead of an angle, right for every piece that turns less than pi.

@@ -13,7 +13,7 @@ from vrjax.drive.lanes import STOP
 from vrjax.drive.roads import HALF_WIDTH, Roads
 from vrjax.drive.state import BUILDING, GROUND_PAVEMENT, MARKING, PEDESTRIAN, ROAD, TERRAIN, VEGETATION, VEHICLE
 
-Colour = tuple[Array, Array, Array]
+Colour = tuple[Array, ...]
 """Red, green and blue apart: three arrays of the points' shape, which a compiler keeps in vector registers."""
 LINE = 0.08
 """Half of the width of a painted line, in metres."""
@@ -75,8 +75,8 @@ def box(
     kind: Int[Array, "..."],
     seed: Int[Array, "..."],
     colour: Colour,
-    point: tuple[Array, Array, Array],
-    half: tuple[Array, Array, Array],
+    point: tuple[Array, ...],
+    half: tuple[Array, ...],
 ) -> tuple[Colour, Array, Array, Array]:
     """Colours of points on boxes, before any light.
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import core
 from jaxtyping import Array, Bool, Float, Key
 
 from vrjax.drive import lanes as lane_graph
@@ -51,7 +52,7 @@ def make(
     if not 0 <= walkers <= actors:
         raise ValueError(f"drive: pedestrians must be 0 to {actors}, the number of actors, found {pedestrians}")
     for name, value in (("hazard", hazard), ("rain", rain), ("darkness", darkness)):
-        if value is not None and not isinstance(value, jax.core.Tracer) and not 0 <= value <= 1:
+        if value is not None and not isinstance(value, core.Tracer) and not 0 <= value <= 1:
             raise ValueError(f"drive: {name} must lie in [0, 1], found {value}")
     kind_key, map_key, ego_key, actor_key, static_key, weather_key, own = jax.random.split(key, 7)
     which = jax.random.randint(kind_key, (), 0, len(maps.KINDS)) if kind is None else maps.KINDS.index(kind)
@@ -175,14 +176,14 @@ def _static(key: Array, surface: roads.Roads, ego: tuple, count: int, first: int
     behind = roads.HALF_WIDTH + roads.PAVEMENT
     vary = jax.random.uniform(size_key, (count, 3))
 
-    def places(first: float, gap: float, number: int, left: Array) -> tuple[Array, ...]:
+    def places(first: float, gap: float, number: int, left: float) -> tuple[Array, ...]:
         piece, side, row = jnp.meshgrid(
             jnp.arange(roads.PIECES), jnp.array([-1.0, 1.0]), jnp.arange(number), indexing="ij"
         )
         s = first + gap * row
         return piece, s, side * left, *roads.place(surface, piece, s, side * left)
 
-    def drawn(key: Array, held: tuple[Array, ...], size: Array, number: int) -> tuple[Array, Array, Array]:
+    def drawn(key: Array, held: tuple[Array, ...], size: np.ndarray, number: int) -> tuple[Array, Array, Array]:
         piece, s, _, x, y, yaw = held
         half = size[0] / 2 + 0.5
         fits = (s > half) & (s + half < surface.length[piece])
@@ -212,7 +213,7 @@ def _static(key: Array, surface: roads.Roads, ego: tuple, count: int, first: int
     hedges = rest // 3
     largest = np.array([13.0, 12.0])
     rooms, rooms_yaw, rooms_there = drawn(
-        building_key, places(17.0, 17.0, 13, behind + 1.5 + largest[1] / 2), largest, rest - hedges
+        building_key, places(17.0, 17.0, 13, behind + 1.5 + float(largest[1]) / 2), largest, rest - hedges
     )
     green, green_yaw, green_there = drawn(hedge_key, places(8.5, 17.0, 14, behind + 0.9), np.array([7.0, 1.0]), hedges)
     low, high = jnp.array([9.0, 8.0, 5.0]), jnp.array([13.0, 12.0, 14.0])
