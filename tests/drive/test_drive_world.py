@@ -114,7 +114,7 @@ def test_pedestrians_start_to_cross_with_the_stated_probability():
     assert trials.sum() > 20_000 and low <= began.sum() <= high and (high - low) / began.sum() < 0.5
     slots = began.sum((0, 1))[8:]
     assert stats.chisquare(slots).pvalue > 1e-4
-    assert (np.diff(np.where(people[:, None], modes, 0), axis=1) >= 0).all() and (modes == CROSSED).any()
+    assert (np.diff(np.where(people[:, None], modes, 0), axis=1) >= 0).all()
     one = jax.jit(jax.vmap(lambda state, dt: traffic.starts(state, dt), (0, None)))
     rate = np.mean(
         [np.asarray(one(batch._replace(hazard=jnp.full(128, 0.1), tick=batch.tick + k), 0.2)) for k in range(8)]
@@ -134,6 +134,17 @@ def test_pedestrians_go_straight_over_at_their_pace():
     np.testing.assert_allclose(step[walking], 0.1 * pace[walking], atol=2e-3)
 
 
+def test_every_pedestrian_ends_on_the_other_side_and_walks_on():
+    state = few(64)
+    state = state._replace(hazard=jnp.ones(64))
+    alone = lambda state: jax.lax.fori_loop(0, 110, lambda _, held: traffic.pedestrians(held, 0.1), state)
+    before, after = state.actors, jax.jit(jax.vmap(alone))(state).actors
+    people = np.asarray(before.active & (before.kind == PEDESTRIAN))
+    assert (np.asarray(after.mode)[people] == CROSSED).all()
+    np.testing.assert_allclose(np.asarray(after.left)[people], -np.asarray(before.left)[people], rtol=1e-6)
+    assert (np.abs(np.asarray(after.along - before.along))[people] > 0.2).mean() > 0.9
+
+
 def test_vehicles_turn_with_the_stated_probabilities():
     """Every vehicle on the way into a crossing has chosen one of three: right 0.3, straight on 0.4, left 0.3."""
     batch = worlds()
@@ -141,7 +152,7 @@ def test_vehicles_turn_with_the_stated_probabilities():
     comes = np.asarray(batch.actors.active & (batch.actors.kind == VEHICLE)) & (lane < 4)
     comes &= (np.asarray(batch.roads.arms).sum(-1) == 4)[:, None]
     which = (after - 8 - 3 * lane)[comes]
-    assert len(which) > 200 and set(which) <= {0, 1, 2}
+    assert len(which) > 120 and set(which) <= {0, 1, 2}
     counts = np.bincount(which, minlength=3)
     assert stats.chisquare(counts, len(which) * np.array([0.3, 0.4, 0.3])).pvalue > 1e-4
     crossing = world("crossing").lanes
