@@ -156,9 +156,9 @@ def test_a_vehicle_has_its_own_colour_and_the_road_its_lines():
     assert abs(columns.mean() + 0.5 - WIDTH / 2) < 0.6 and front.sum() > 10
     red, green, blue = rgb[1][front].mean(0)
     assert red > green + 0.3 and red > blue + 0.3
-    # Lines by label: to the right 1.75 m away is the edge's, 3.25 m from the centre line; elsewhere it is asphalt.
+    # The edge's line is 3.25 m to the right of the centre line, of which the dashes are 4 m of 8: here 56 to 60 m.
     side = np.array([[x, y]]) + np.array([[np.sin(yaw), -np.cos(yaw)]]) * np.array([[1.5], [1.0], [1.9], [-1.75]])
-    spots = side + np.array([[0, 0], [0, 0], [0, 0], [1.0 * np.cos(yaw), 1.0 * np.sin(yaw)]])
+    spots = side + np.array([[0, 0], [0, 0], [0, 0], [-np.cos(yaw), -np.sin(yaw)]])
     labels, colour = texture.ground(state.roads, jnp.asarray(spots[:, 0]), jnp.asarray(spots[:, 1]))
     assert [drive.SEMANTIC[i] for i in labels] == ["marking", "road", "pavement", "marking"]
     assert float(colour[2][0]) > 0.9 and float(colour[0][3]) - float(colour[2][3]) > 0.5  # white, and yellow
