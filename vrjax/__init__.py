@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         study,
         tasks,
         train,
+        world,
     )
     from vrjax.study.lab import load
 
@@ -48,6 +49,7 @@ __all__ = [
     "study",
     "tasks",
     "train",
+    "world",
 ]
 
 

@@ -1,0 +1,34 @@
+"""Worlds that one can step into, look at, and plan through: `encode`, `step`, `render`.
+
+    from vrjax import world
+    w = world.exact.get("push")
+    state = w.make(key)
+    final, history = world.rollout(w, state, actions, key, record=("decoded", "frames"))     # actions (t, 2)
+    found = world.plan(w, state, push.cost, key, "gradient+cem", horizon=20, candidates=64, iterations=8)
+
+A new exact world or planner is one file, held to the laws of `tests/laws/test_worlds.py`.
+
+| module | what is in it |
+| --- | --- |
+| `protocol` | what a world is; its inputs: actions, trajectories, instructions |
+| `rollouts` | `rollout`: one scan of steps, and what is recorded on the way |
+| `exact` | worlds whose rules are known: push, grid |
+| `planning` | `plan` and `control` by CEM, MPPI, gradients, and both together |
+"""
+
+from vrjax.world import exact as exact
+from vrjax.world import planning as planning
+from vrjax.world.planning import Controlled as Controlled
+from vrjax.world.planning import Planned as Planned
+from vrjax.world.planning import control as control
+from vrjax.world.planning import plan as plan
+from vrjax.world.protocol import Instruction as Instruction
+from vrjax.world.protocol import Space as Space
+from vrjax.world.protocol import Waypoint as Waypoint
+from vrjax.world.protocol import World as World
+from vrjax.world.protocol import follow as follow
+from vrjax.world.protocol import kind as kind
+from vrjax.world.protocol import repeat as repeat
+from vrjax.world.protocol import step_key as step_key
+from vrjax.world.rollouts import History as History
+from vrjax.world.rollouts import rollout as rollout
