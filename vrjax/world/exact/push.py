@@ -48,6 +48,7 @@ INKS = {
 }
 VERBS = ("wait", "push", "go")
 TARGETS = ("goal", "left", "right", "top", "bottom")
+MIDDLE = 3.2  # the red block begins within so many pixels of the centre: there is room behind it on every side
 SIDE = 5.0  # "to the left" is within so many pixels of that edge
 BLOCK = (HALF, HALF)
 
@@ -88,7 +89,7 @@ class Push(Exact):
         return State(**decoded)
 
     def make(self, key) -> State:
-        """Places of all bodies, uniform among layouts without contact whose red block has 2 to 7 pixels to go."""
+        """Places of all bodies, uniform among layouts without contact whose red block has 2.5 to 6.5 pixels to go."""
 
         def draw(key):
             keys = jax.random.split(key, 4)
@@ -98,6 +99,8 @@ class Push(Exact):
             walls = jnp.concatenate([centre, half], 1)
             low = BORDER + HALF + ROUND + 0.25
             places = jax.random.uniform(keys[2], (self.blocks + 2, 2), minval=low, maxval=SIZE - low)
+            red = jax.random.uniform(keys[3], (2,), minval=SIZE / 2 - MIDDLE, maxval=SIZE / 2 + MIDDLE)
+            places = places.at[1].set(red)
             return State(places[0], places[1:-1], places[-1], walls, jnp.zeros((), jnp.int32))
 
         def clear(state):

@@ -1,4 +1,4 @@
-"""Model-predictive path integrals (Williams et al. 2017): plans about a mean, weighted by `exp(-cost / temperature)`."""
+"""Model-predictive path integrals (Williams et al. 2017): plans weighted by `exp(-cost / temperature)`."""
 
 from typing import Any
 
