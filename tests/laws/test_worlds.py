@@ -205,7 +205,7 @@ def test_every_kind_of_input_keeps_the_state_as_it_is(name):
 
 
 def _pushed(w):
-    """An agent that touches a lone block and pushes it to the right: it has slipped where it ran ahead, by half a pixel."""
+    """An agent that touches a lone block and pushes it to the right: it has slipped where it runs ahead."""
     state = jax.jit(w.make)(KEY)
     far = jnp.asarray(state.blocks).at[:, 0].set(12.5).at[:, 1].set(jnp.linspace(3.0, 13.0, len(state.blocks)))
     walls = state.walls.at[:, :2].set(jnp.array([4.0, 12.0]))
