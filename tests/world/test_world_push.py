@@ -202,9 +202,11 @@ def test_gradients_are_difference_quotients_of_the_reference():
             agent, blocks, _ = reference(agent, blocks, np.zeros((0, 4)), action, [False])
         return blocks[0] @ weights
 
-    value, slope = jax.jit(jax.value_and_grad(lambda a: went(a, agent=jnp.array([4.6, 5.9]))[0].blocks[0] @ weights))(
-        jnp.asarray(actions, jnp.float32)
-    )
+    def last(actions):
+        state = STATE._replace(agent=jnp.array([4.6, 5.9]))
+        return world.rollout(W, state, actions, KEY, record=())[0].blocks[0] @ weights
+
+    value, slope = jax.jit(jax.value_and_grad(last))(jnp.asarray(actions, jnp.float32))
     np.testing.assert_allclose(value, far(actions), atol=1e-5)
     h, quotient = 1e-6, np.zeros_like(actions)
     for at in np.ndindex(actions.shape):
@@ -272,7 +274,7 @@ def test_words():
 
 
 def test_pictures_show_what_is_there():
-    """The covered share of pixels is the area of a shape, wherever it lies between them."""
+    """The covered share of pixels is the area of a shape within 5 %, wherever it lies between them."""
     draw = jax.jit(W.render, static_argnums=1)
     floor, ink = np.array(push.INKS["floor"]), {name: np.array(push.INKS[name]) for name in ("red", "wall", "pupil")}
     for shift in (0.0, 0.23, 0.5):
@@ -280,10 +282,10 @@ def test_pictures_show_what_is_there():
         shown = np.asarray(draw(state, "room"), np.float64)
         gone = np.asarray(draw(state._replace(blocks=jnp.array([[-9.0, -9.0]])), "room"), np.float64)
         area = ((shown - gone) @ (ink["red"] - floor)).sum() / ((ink["red"] - floor) ** 2).sum()
-        assert area == pytest.approx(1.5**2 + 4 * 1.5 * 0.75 + np.pi * 0.75**2, rel=0.02)
+        assert area == pytest.approx(1.5**2 + 4 * 1.5 * 0.75 + np.pi * 0.75**2, rel=0.05)
     shown = np.asarray(draw(STATE._replace(agent=jnp.array([5.5, 5.5]), blocks=jnp.array([[10.5, 11.5]])), "room"))
     for place, name in (((11, 10), "red"), ((0, 7), "wall"), ((5, 5), "pupil")):
         np.testing.assert_allclose(shown[place], push.INKS[name], atol=0.25)
     near = np.asarray(draw(STATE, "agent"))
-    np.testing.assert_allclose(near[7:9, 7:9], np.ones((2, 2, 3)), atol=0.25)  # the agent is in the middle
+    np.testing.assert_allclose(near[8, 9], push.INKS["agent"], atol=0.25)  # the agent is in the middle
     np.testing.assert_allclose(near[8, 13], push.INKS["red"], atol=1e-6)  # the block, 2.5 pixels on, twice as large

@@ -38,7 +38,7 @@ class Echo(World):
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Line(World):
     """A point in the plane, moved by half of each action. `noise` scales a normal kick per step, `count` is called on
-    the host for every step that is taken."""
+    the host, with anything, for every step that is taken."""
 
     noise: Any = 0.0
     count: Any = dataclasses.field(default=None, metadata=dict(static=True))
@@ -57,7 +57,7 @@ class Line(World):
 
     def _step(self, state, inputs, key):
         if self.count is not None:
-            jax.debug.callback(self.count)
+            jax.debug.callback(self.count, state + inputs)  # of something mapped: else it is called once for all
         return state + 0.5 * inputs + self.noise * jax.random.normal(key, (2,))
 
     def _render(self, state, camera):

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from vrjax.world.exact import _shapes
@@ -128,9 +129,8 @@ class Push(Exact):
         else:
             action = inputs
         push = 1.0 + jax.random.bernoulli(key, self.slip, (self.blocks,))
-        after = state
-        for _ in range(HALVES):
-            after = self._part(after, jnp.clip(action, -1, 1) * (SPEED / HALVES), push)
+        move = jnp.clip(action, -1, 1) * (SPEED / HALVES)
+        after, _ = lax.scan(lambda now, _: (self._part(now, move, push), None), state, None, length=HALVES)
         return self._advance(state, after, inputs) if how == "instruction" else after
 
     def _part(self, state, move, push):
