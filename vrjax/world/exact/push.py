@@ -64,7 +64,7 @@ class State(NamedTuple):
     told: Any
 
 
-def cushion(overlap: Float[Array, ""]) -> Float[Array, ""]:
+def cushion(overlap: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """0 below -2 WIDTH, overlap + WIDTH above 0, a parabola between: once differentiable."""
     return jnp.where(overlap > 0, overlap + WIDTH, jnp.maximum(overlap + 2 * WIDTH, 0.0) ** 2 / (4 * WIDTH))
 
