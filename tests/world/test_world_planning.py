@@ -149,7 +149,7 @@ def test_what_is_refused():
 
     line("unknown method 'cme', expected one of cem, gradient, mppi, gradient", method="cme")
     line("plan: horizon must be an integer of at least 1, found 0", horizon=0)
-    line("plan: candidates must be an integer of at least 1, found 2.0", candidates=2.0)
+    line("plan: candidates must be an integer of at least 1, found -2", candidates=-2)
     line("cem: elites must be 1 to 4, found 5", elites=5)
     line("cem: refine must be at least 0, found -1", refine=-1)
     line(r"gradient\+cem: refine must be at least 1", method="gradient+cem", refine=0)
