@@ -3,6 +3,7 @@ stated odds by one row in COINS."""
 
 import dataclasses
 import functools
+from typing import Any
 
 import chex
 import jax
@@ -35,11 +36,12 @@ class Case:
 
     def run(self, actions, state=None, key=KEY, **options):
         state = self.state if state is None else state
-        return world.rollout(self.w, state, actions, key, **({"record": ("states", "frames")} | options))
+        told: Any = {"record": ("states", "frames")} | options
+        return world.rollout(self.w, state, actions, key, **told)
 
 
 @functools.cache
-def case(name):
+def case(name) -> Any:
     return Case(Echo() if name == "echo" else exact.example(name))
 
 
@@ -128,7 +130,7 @@ def test_an_action_conditions_exactly_the_frame_that_follows_it(name):
         actions = c.actions[:STEPS].copy()
         actions[t] = -actions[t]
         _, history = c.run(actions)
-        differ = np.any(np.asarray(history.frames != c.history.frames), axis=(1, 2, 3))
+        differ = np.asarray(history.frames != c.history.frames).reshape(STEPS, -1).any(1)
         states = [np.asarray(a != b).reshape(STEPS, -1).any(1) for a, b in _pairs(history.states, c.history.states)]
         assert not differ[:t].any() and not any(s[:t].any() for s in states)
         assert differ[t] or not any(s.any() for s in states)
@@ -227,7 +229,7 @@ TOSSES = 4_000
 
 @pytest.mark.parametrize("name", exact.names())
 def test_coins_fall_as_often_as_is_said(name):
-    w = exact.example(name)
+    w: Any = exact.example(name)
     state, action, slipped = COINS[name](w)
 
     @jax.jit

@@ -2,6 +2,7 @@
 
 import collections
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -53,7 +54,7 @@ def layouts():
 
 
 @functools.cache
-def lengths():
+def lengths() -> Any:
     return [search(one, (*one["agent"].tolist(), False, False)) for one in layouts()[2]]
 
 

@@ -1,6 +1,7 @@
 """Planners on a world whose best plan is known by hand, with every call of the model counted."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ KEY = jax.random.key(4)
 HORIZON, TARGET = 4, np.array([0.6, -0.3], np.float32)
 ACTIONS, LEAST = optimum(TARGET, HORIZON)
 # options, and by how much the cost may be above the least one: what sampling leaves, and nothing of gradients
-METHODS = {
+METHODS: dict[str, Any] = {
     "cem": ({"candidates": 64, "iterations": 12, "inertia": 0.0}, 2e-3),
     "mppi": ({"candidates": 64, "iterations": 12, "temperature": 0.01, "decay": 0.8}, 8e-3),
     "gradient": ({"candidates": 2, "iterations": 120, "rate": 0.05}, 1e-5),
@@ -66,7 +67,7 @@ def test_the_optimum_is_reached(name):
 def test_equal_keys_give_equal_plans_and_a_mesh_changes_nothing(name):
     for a, b in zip(run(name), plain(name), strict=True):
         np.testing.assert_array_equal(a, b)
-    many = {"gradient": {"candidates": 8, "iterations": 10}}.get(name, {"iterations": 2})
+    many: Any = {"gradient": {"candidates": 8, "iterations": 10}}.get(name, {"iterations": 2})
     one = run(name, **many)
     spread = run(name, **many, mesh=parallel.mesh({"seed": 8}))
     for a, b in zip(one, spread, strict=True):
@@ -129,7 +130,8 @@ def test_control_plans_again():
     final, history = world.rollout(w, jnp.zeros(2), found.inputs, chance, record=("states",))
     np.testing.assert_allclose(history.states, found.states, atol=1e-6)
     np.testing.assert_allclose(final, found.final, atol=1e-6)
-    kicks = np.diff(np.asarray(found.states), axis=0, prepend=0) - 0.5 * np.asarray(found.inputs)
+    moved: Any = np.diff(np.asarray(found.states), axis=0, prepend=0)
+    kicks = moved - 0.5 * np.asarray(found.inputs)
     assert 0.01 < kicks.std() < 0.04
     # Each plan is there in three steps and one of them is taken: a third of the way, five times, and the kicks.
     assert np.linalg.norm(found.final - TARGET) < 0.2 and float(found.cost.max()) < 1e-2

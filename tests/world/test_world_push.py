@@ -26,7 +26,7 @@ def leave(offset, half, radius):
         normal = (sign[0], 0.0) if q[0] > q[1] else (0.0, sign[1])
         return np.array(normal), radius - max(q)
     out = [max(v, 0.0) for v in q]
-    far = np.hypot(*out)
+    far = np.hypot(out[0], out[1])
     return np.array([s * v / far for s, v in zip(sign, out, strict=True)]), radius - far
 
 
@@ -116,7 +116,7 @@ def test_the_rules():
     before, actions, coins, after = chased()
     worst, refused, touched, both = 0.0, 0, 0, 0
     for i in range(RUNS * STEPS):
-        agent, blocks, stuck = reference(*row(before, i)[:2], before.walls[i], actions[i], coins[i])
+        agent, blocks, stuck = reference(before.agent[i], before.blocks[i], before.walls[i], actions[i], coins[i])
         if abs(worst_of(agent, blocks, before.walls[i]) - push.TOLERANCE) < 1e-4:
             continue  # float32 may refuse what float64 does not
         worst = max(worst, np.abs(agent - after.agent[i]).max(), np.abs(blocks - after.blocks[i]).max())
@@ -147,8 +147,8 @@ def test_layouts():
     for i in range(RUNS):
         state = row(before, i)
         assert worst_of(state.agent, state.blocks, state.walls) < -0.5 + 1e-5
-        away = [np.full(2, 99.0), np.stack([state.goal, *state.blocks[1:]])]
-        assert worst_of(*away, state.walls) < -0.5 + 1e-5
+        there = np.stack([state.goal, *state.blocks[1:]])
+        assert worst_of(np.full(2, 99.0), there, state.walls) < -0.5 + 1e-5
         assert 2.5 <= np.linalg.norm(state.goal - state.blocks[0]) <= 6.5
         assert np.abs(state.blocks[0] - 8).max() <= push.MIDDLE
     assert len(np.unique(before.goal[:, 0])) == RUNS
@@ -157,7 +157,9 @@ def test_layouts():
 # ----------------------------------------------------------------------------------------------------------- by hand
 
 W = exact.get("push", blocks=1, walls=0)
-STATE = push.State(*(jnp.array(a, jnp.float32) for a in ([5, 5], [[7.5, 5]], [10, 5])), jnp.zeros((0, 4)), jnp.int32(0))
+STATE = push.State(
+    jnp.array([5.0, 5.0]), jnp.array([[7.5, 5.0]]), jnp.array([10.0, 5.0]), jnp.zeros((0, 4)), jnp.int32(0)
+)
 
 
 def went(actions, **fields):
