@@ -131,7 +131,9 @@ def test_an_action_conditions_exactly_the_frame_that_follows_it(name):
         actions[t] = -actions[t]
         _, history = c.run(actions)
         differ: Any = np.asarray(history.frames != c.history.frames).reshape(STEPS, -1).any(1)
-        states = [np.asarray(a != b).reshape(STEPS, -1).any(1) for a, b in _pairs(history.states, c.history.states)]
+        states: Any = [
+            np.asarray(a != b).reshape(STEPS, -1).any(1) for a, b in _pairs(history.states, c.history.states)
+        ]
         assert not differ[:t].any() and not any(s[:t].any() for s in states)
         assert differ[t] or not any(s.any() for s in states)
         changed += differ[t]
