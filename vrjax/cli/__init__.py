@@ -3,7 +3,7 @@
 | file | command |
 | --- | --- |
 | `preview`, with `preview_motion` | look at a task: clips, prompts, answers; at motion files in 3-D |
-| `sample`, with `sample_films`, `sample_world`, `sample_motion` | videos and motions, and every step on the way |
+| `sample`, with `sample_films`, `sample_causal`, `sample_world`, `sample_motion` | videos, motions, all their steps |
 | `encode`, `losers` | data for training and for preferences |
 | `train`, `align` | training, and training on preferences |
 | `evaluate` | solved-rate, task by task |

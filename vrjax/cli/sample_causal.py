@@ -21,7 +21,7 @@ _MADE = ("seed-*.mp4", "trajectory", "frames", "x0", "results.json", "report.htm
 def run(args: argparse.Namespace) -> None:
     """Makes what is missing of the videos, a page that plays along, and a report of what was believed at each step."""
     from vrjax import files
-    from vrjax.cli import sample, sample_films
+    from vrjax.cli import sample_films
     from vrjax.cli.progress import Progress
     from vrjax.files import writing
     from vrjax.models import pipeline
@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> None:
     config = json.loads(json.dumps(config | about)) | {"record": record, "seeds": seeds}
     if args.lossless:
         config["video"] = "lossless"
-    out = args.out or pathlib.Path("runs") / f"sample-{args.causal.stem}-{sample._slug(args.prompt)}"
+    words = writing.slug(args.prompt)[:40].strip("_") or "video"
+    out = args.out or pathlib.Path("runs") / f"sample-{args.causal.stem}-{words}"
     with writing.Run(out, config, kind="sample causal", fresh=args.fresh, may_change=("seeds",), made=_MADE) as held:
         for note in held.notes:
             print(f"{out}: {note}")

@@ -6,6 +6,7 @@
 | `settings` | options of a run over what the authors of a model publish |
 | `blocks` | what families share: attention, norms, the stack of equal blocks, named sites, logical axes |
 | `wan` | Wan 2.1 / 2.2: the diffusion transformer, its encoders, VAE, readers and writers |
+| `causal` | block-causal Wan: Self-Forcing, Causal-Forcing, CausVid; videos chunk by chunk from a cache |
 | `motion` | ViMoGen: the motion diffusion transformer, readers and writers |
 | `embedded` | conditions without parameters (codec, words), and the small trained models that are shipped |
 | `pipeline` | from a folder and a prompt to a trajectory and a video |

@@ -11,6 +11,7 @@
 | `parts`, `plots` | the records that a page and a figure are made of |
 | `guesses` | what each guess of a run is: right, another answer, unreadable |
 | `html` | one self-contained page |
+| `live` | a page that plays a video while it is made |
 | `figures` | figures from the same records |
 | `bodies` | sampled motions: the viewer's record of rows, `.npy` and BVH of them |
 | `skeletons` | bodies: the floor, the feet on it, the view, still pictures |
