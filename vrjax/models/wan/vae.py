@@ -170,10 +170,7 @@ class WanVAE(nnx.Module):
 
         Args and errors as in `encode`.
         """
-        cfg, latent = self.cfg, jnp.asarray(latent)
-        if latent.ndim != 4 or latent.shape[-1] != cfg.latent_channels or not latent.size:
-            raise ValueError(f"latent: shape {latent.shape}, expected (t, h, w, {cfg.latent_channels})")
-        z = latent.astype(jnp.float32) * np.asarray(cfg.std, np.float32) + np.asarray(cfg.mean, np.float32)
+        cfg, z = self.cfg, self._scaled(latent)
         run = lambda z: in_pieces(self._decode, z, 1, chunk)
         video = in_tiles(run, z, tile, 1, cfg.space_factor) if tile else run(z)
         return jnp.clip(video, -1, 1)
@@ -191,12 +188,15 @@ class WanVAE(nnx.Module):
             4 t frames of pixels, 4 t - 3 of the first piece, and the contexts for the next one. Pieces one behind the
             other are what `decode` makes of the whole.
         """
+        video, contexts = self._decode(self._scaled(latent), contexts)
+        return jnp.clip(video, -1, 1), contexts
+
+    def _scaled(self, latent: Any) -> Array:
+        """A latent as `_decode` takes it. ValueError: its shape does not fit."""
         cfg, latent = self.cfg, jnp.asarray(latent)
         if latent.ndim != 4 or latent.shape[-1] != cfg.latent_channels or not latent.size:
             raise ValueError(f"latent: shape {latent.shape}, expected (t, h, w, {cfg.latent_channels})")
-        z = latent.astype(jnp.float32) * np.asarray(cfg.std, np.float32) + np.asarray(cfg.mean, np.float32)
-        video, contexts = self._decode(z, contexts)
-        return jnp.clip(video, -1, 1), contexts
+        return latent.astype(jnp.float32) * np.asarray(cfg.std, np.float32) + np.asarray(cfg.mean, np.float32)
 
     def _encode(self, x: Array, contexts: Contexts | None) -> tuple[Array, Contexts]:
         """One piece of pixels to latents that are not normalised, and the contexts for the next piece."""
