@@ -14,9 +14,11 @@ A new exact world or planner is one file, held to the laws of `tests/laws/test_w
 | `rollouts` | `rollout`: one scan of steps, and what is recorded on the way |
 | `exact` | worlds whose rules are known: push, grid, drive |
 | `planning` | `plan` and `control` by CEM, MPPI, gradients, and both together |
+| `ladder` | twenty checks of four generations, their controls, and the score card |
 """
 
 from vrjax.world import exact as exact
+from vrjax.world import ladder as ladder
 from vrjax.world import planning as planning
 from vrjax.world.planning import Controlled as Controlled
 from vrjax.world.planning import Planned as Planned
