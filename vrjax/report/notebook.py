@@ -286,6 +286,13 @@ def plan(thing: Any) -> str:
     return f"<pre>{markup.escape(thing.table())}</pre>"
 
 
+def card(thing: Any) -> str:
+    """A world's score card: a line a check."""
+    columns = ("check", "generation", "asks for", "verdict", "why")
+    rows = [(row.name, str(row.generation), row.title, row.verdict, row.why) for row in thing.rows]
+    return table(columns, rows, repr(thing))
+
+
 def pipeline(thing: Any, more: Sequence[Sequence[Any]] = ()) -> str:
     """A model's folder and how it is sampled; `more` rows behind the folder's."""
     rows: list[Any] = [("folder", thing.folder.root.name), *more]
@@ -301,6 +308,7 @@ SHOWS: Mapping[str, Mapping[str, Callable[[Any], str]]] = {
     "vrjax.report.parts": {"Page": page, "Case": case, "Body": case},
     "vrjax.motion.kinematics": {"Motion": motion},
     "vrjax.report.record": {"Claim": lambda one: claims([one])},
+    "vrjax.world.ladder._card": {"Scorecard": card},
     "vrjax.plan.slices": {"Plan": plan},
     "vrjax.plan.single": {"Account": plan},
     "vrjax.models.pipeline.pipelines": {"Pipeline": pipeline},

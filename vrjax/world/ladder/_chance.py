@@ -42,19 +42,25 @@ def odds(truth: Any, name: str = "slip") -> float:
     return found
 
 
-@partial(jax.jit, static_argnames=("facts",))
+@partial(jax.jit, static_argnames="facts")
 def _forced(truth, state, inputs, bits, *, facts):
-    name, outcome = getattr(facts, "ODDS", "slip"), facts.outcome
-
+    name = getattr(facts, "ODDS", "slip")
 
     def one(bits):
-        def step(state, at):
+        def step(carry, at):
             bit, action = at
-            return dataclasses.replace(truth, **{name: bit}).step(state, action, jax.random.key(0)), None
+            now = dataclasses.replace(truth, **{name: bit}).step(carry[0], action, jax.random.key(0))
+            return (now, tallied(facts, carry[1], truth.decode(now))), None
 
-        return outcome(truth.decode(lax.scan(step, state, (bits, inputs))[0]))
+        return lax.scan(step, (state, jnp.zeros(())), (bits, inputs))[0][1]
 
     return jax.vmap(one)(bits)
+
+
+def tallied(facts: Any, total: Any, decoded: Any) -> Any:
+    """The outcome after one more step: the sum over steps, or the last one's."""
+    found = jnp.asarray(facts.outcome(decoded), jnp.float32)
+    return total + found if getattr(facts, "TALLY", False) else found
 
 
 def rows(steps: int, p: float, first: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -85,16 +91,19 @@ def law(truth: Any, state: Any, inputs: Any, facts: Any) -> Law:
     return Law(np.bincount(group, chance * found) / total, total)
 
 
-@partial(jax.jit, static_argnames=("see", "outcome", "count"))
-def outcomes(w, truth, state, inputs, key, *, see, outcome, count):
+@partial(jax.jit, static_argnames=("see", "facts", "count"))
+def outcomes(w, truth, state, inputs, key, *, see, facts, count):
     """(count,) outcomes of so many rollouts: one compiled program."""
 
     def one(key):
         begin, run = jax.random.split(key)
-        state_of_w = see(w, truth, state, begin)
+
+        def step(carry, at):
+            now = w.step(carry[0], at[1], step_key(run, at[0]))
+            return (now, tallied(facts, carry[1], w.decode(now))), None
+
         times = jnp.arange(inputs.shape[0])
-        step = lambda now, at: (w.step(now, at[1], step_key(run, at[0])), None)
-        return outcome(w.decode(lax.scan(step, state_of_w, (times, inputs))[0]))
+        return lax.scan(step, (see(w, truth, state, begin), jnp.zeros(())), (times, inputs))[0][1]
 
     return jax.vmap(one)(jax.random.split(key, count))
 
@@ -131,8 +140,8 @@ def tilted(truth, state, inputs, bound, p, tilt, key, *, facts, count) -> Estima
     return Estimate(hits.mean(), hits.std() / jnp.sqrt(count), ess)
 
 
-@partial(jax.jit, static_argnames=("see", "outcome", "count", "groups"))
-def split(w, truth, state, inputs, bound, strength, key, *, see, outcome, count, groups=10) -> Estimate:
+@partial(jax.jit, static_argnames=("see", "facts", "count", "groups"))
+def split(w, truth, state, inputs, bound, strength, key, *, see, facts, count, groups=10) -> Estimate:
     """The same by particles of any world: `groups` independent populations, whose spread is the error.
 
     Args:
@@ -141,21 +150,21 @@ def split(w, truth, state, inputs, bound, strength, key, *, see, outcome, count,
         inputs: (t, ...).
         bound: the event is an outcome of at least this at the end.
         strength: of the tilt; 0 is plain sampling. Numbers and key are arguments.
-        see, outcome, count, groups: static; `count` particles in all.
+        see, facts, count, groups: static; `count` particles in all.
     """
     size = count // groups
 
     def population(key):
         begin, chain = jax.random.split(key)
         state_of_w = jax.vmap(lambda key: see(w, truth, state, key))(jax.random.split(begin, size))
-        told = jax.vmap(lambda now: outcome(w.decode(now)))
+        told = jax.vmap(lambda total, now: tallied(facts, total, w.decode(now)))
 
         def one(carry, at):
             now, last, log = carry
             time, action = at
             moved, drawn = jax.random.split(jax.random.fold_in(chain, time))
             now = jax.vmap(lambda s, key: w.step(s, action, key))(now, jax.random.split(moved, size))
-            progress = told(now)
+            progress = told(last, now)
             gain = strength * (progress - last)
             top = jnp.max(gain)
             mass = jnp.exp(gain - top)
@@ -165,12 +174,11 @@ def split(w, truth, state, inputs, bound, strength, key, *, see, outcome, count,
             chosen = jnp.clip(jnp.searchsorted(jnp.cumsum(mass) / mass.sum(), places), 0, size - 1)
             return (jax.tree.map(lambda a: a[chosen], now), progress[chosen], log), None
 
-        first = told(state_of_w)
-        (now, last, log), _ = lax.scan(
-            one, (state_of_w, first, jnp.zeros(())), (jnp.arange(inputs.shape[0]), inputs)
-        )
+        # Of a tally nothing is there at first; what the last step alone decides begins as it is.
+        first = jnp.zeros(size) if getattr(facts, "TALLY", False) else told(jnp.zeros(size), state_of_w)
+        (_, last, log), _ = lax.scan(one, (state_of_w, first, jnp.zeros(())), (jnp.arange(inputs.shape[0]), inputs))
         back = jnp.exp(log - strength * (last - first[0]))
-        return jnp.where(told(now) >= bound, back, 0.0).mean(), (told(now) >= bound).mean()
+        return jnp.where(last >= bound, back, 0.0).mean(), (last >= bound).mean()
 
     values, hits = jax.vmap(population)(jax.random.split(key, groups))
     return Estimate(values.mean(), values.std(ddof=1) / jnp.sqrt(groups), hits.mean() * count)

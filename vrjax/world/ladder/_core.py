@@ -59,22 +59,22 @@ class Statistic:
         return f"{self.name} {self.value:.4g} ({self.direction} {self.threshold:.4g})"
 
 
-def least(name: str, value: Any, threshold: float, n: int = 0) -> Statistic:
+def least(name: str, value: Any, threshold: Any, n: Any = 0) -> Statistic:
     """A statistic that must be at least its threshold."""
     return Statistic(name, float(value), float(threshold), "at least", int(n))
 
 
-def most(name: str, value: Any, threshold: float, n: int = 0) -> Statistic:
+def most(name: str, value: Any, threshold: Any, n: Any = 0) -> Statistic:
     """A statistic that must be at most its threshold."""
     return Statistic(name, float(value), float(threshold), "at most", int(n))
 
 
-def above(name: str, value: Any, threshold: float, n: int = 0) -> Statistic:
+def above(name: str, value: Any, threshold: Any, n: Any = 0) -> Statistic:
     """A statistic that must be above its threshold."""
     return Statistic(name, float(value), float(threshold), "above", int(n))
 
 
-def noted(name: str, value: Any, n: int = 0) -> Statistic:
+def noted(name: str, value: Any, n: Any = 0) -> Statistic:
     """A number that is told and asked nothing of."""
     return Statistic(name, float(value), float("nan"), "noted", int(n))
 
@@ -260,7 +260,7 @@ PEAK = 60.0
 """The PSNR of equal pictures, in dB: more is not told apart."""
 
 
-def psnr(a: Any, b: Any) -> np.ndarray:
+def psnr(a: Any, b: Any) -> Any:
     """Of pictures in [-1, 1], over their last three axes, in dB and at most `PEAK`."""
     error = np.mean((np.asarray(a, np.float64) - np.asarray(b, np.float64)) ** 2, axis=(-3, -2, -1))
     return np.minimum(10 * np.log10(4.0 / np.maximum(error, 1e-12)), PEAK)
@@ -276,7 +276,7 @@ def lower(values: Any) -> float:
     return float(values.mean() - stats.t.isf(0.025, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
 
 
-def far(a: Any, b: Any) -> np.ndarray:
+def far(a: Any, b: Any) -> Any:
     """Distance over the last axis, float64."""
     return np.linalg.norm(np.asarray(a, np.float64) - np.asarray(b, np.float64), axis=-1)
 

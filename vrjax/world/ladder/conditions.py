@@ -118,7 +118,7 @@ def data(truth: Any, state: Any) -> dict[str, Any]:
 
 @partial(jax.jit, static_argnames="facts")
 def _scenes(truth, keys, actions, facts):
-    """Data (scenes, ways, steps, f) of rollouts, and (scenes, 2, moves, f) of scenes that are moved, in two weathers."""
+    """Data (scenes, ways, steps, f) of rollouts, and (scenes, 2, moves, f) of moved scenes in two weathers."""
 
     def one(key, wet):
         state = truth.make(key)

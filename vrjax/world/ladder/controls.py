@@ -93,7 +93,7 @@ def get(name: str, truth: Exact) -> World:
     if name == "biased":
         if not hasattr(truth, "slip"):
             raise ValueError(f"{truth.name}: has no slip to be biased")
-        return faulty(dataclasses.replace(truth, slip=jnp.minimum(BIAS * getattr(truth, "slip"), 1.0)))
+        return faulty(dataclasses.replace(truth, slip=jnp.minimum(BIAS * truth.slip, 1.0)))
     return faulty(truth, **{name: AMOUNTS[name]})
 
 

@@ -70,8 +70,12 @@ def measure(subject):
     told = []
     for scale, exact in out["exact"].items():
         if exact < GATE:
-            raise Lacks(f"{subject.truth.name}: the planner solves {exact:.2f} of {scale} through the exact world itself")
-        told.append(least(f"{scale}: success over that of the exact world", out["mine"][scale] / exact, SHARE, sizes.plans))
+            raise Lacks(
+                f"{subject.truth.name}: the planner solves {exact:.2f} of {scale} through the exact world itself"
+            )
+        told.append(
+            least(f"{scale}: success over that of the exact world", out["mine"][scale] / exact, SHARE, sizes.plans)
+        )
         told.append(noted(f"{scale}: success through the exact world", exact))
     return told
 

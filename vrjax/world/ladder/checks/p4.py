@@ -1,4 +1,4 @@
-"""P4: what physics forbids does not happen, whatever the truth does at that moment: judged by the decoded states alone."""
+"""P4: what physics forbids does not happen, judged by the decoded states alone, whatever the exact world does."""
 
 from functools import partial
 

@@ -52,7 +52,9 @@ def measure(subject):
             raise Lacks(f"{truth.name}: {event!r} cannot be seen in any of {RUNS} runs")
         shown = (mine[:, :WITHIN] > CHANGED).any((1, 2, 3))
         other = mine[true < EQUAL]
-        out.append(least(f"{event}: share that shows it within {WITHIN} frames", shown[visible].mean(), 0.9, visible.sum()))
+        out.append(
+            least(f"{event}: share that shows it within {WITHIN} frames", shown[visible].mean(), 0.9, visible.sum())
+        )
         if other.size:
             out.append(most(f"{event}: mean change of colours elsewhere", other.mean(), 0.02, visible.sum()))
     return out

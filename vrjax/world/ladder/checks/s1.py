@@ -9,7 +9,9 @@ def measure(subject):
     found, law = sampled(subject)
     counts = _chance.faces(found, law, 2 * subject.facts.TOLERANCE)
     return [
-        most("total variation from the exact law", _chance.total_variation(counts, law.probabilities), 0.05, len(found)),
+        most(
+            "total variation from the exact law", _chance.total_variation(counts, law.probabilities), 0.05, len(found)
+        ),
         least("p-value of the chi-squared test", _chance.chi_squared(counts, law.probabilities), 0.01, len(found)),
     ]
 
@@ -22,7 +24,7 @@ def sampled(subject):
     _chance.odds(subject.truth, getattr(subject.facts, "ODDS", "slip"))
     state, inputs, _ = coin(subject.truth)
     law = _chance.law(subject.truth, state, inputs, subject.facts)
-    options = dict(see=subject.see, outcome=subject.facts.outcome, count=subject.sizes.coins)
+    options = dict(see=subject.see, facts=subject.facts, count=subject.sizes.coins)
     return _chance.outcomes(subject.w, subject.truth, state, inputs, subject.split(0), **options), law
 
 

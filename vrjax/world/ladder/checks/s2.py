@@ -15,12 +15,12 @@ def measure(subject):
     found, law = sampled(subject)
     bound, exact = _chance.threshold(law)
     state, inputs, _ = subject.facts.coin(subject.truth)
-    count, outcome = subject.sizes.coins, subject.facts.outcome
+    count = subject.sizes.coins
     rate = float((np.asarray(found) >= bound).mean())
     strength = 2.0 * len(inputs) / np.ptp(law.outcomes)
     split = _chance.split(
-        subject.w, subject.truth, state, inputs, bound, strength, subject.split(1), see=subject.see, outcome=outcome,
-        count=count,
+        subject.w, subject.truth, state, inputs, bound, strength, subject.split(1), see=subject.see,
+        facts=subject.facts, count=count,
     )  # fmt: skip
     told = [
         most("relative error of the rate by plain rollouts", abs(rate / exact - 1), RELATIVE, count),
@@ -35,7 +35,9 @@ def measure(subject):
         subject.truth, state, inputs, bound, p, tilt, subject.split(2), facts=subject.facts, count=count
     )
     told.append(
-        most("standard errors by which tilted coins miss", abs(float(tilted.value) - exact) / float(tilted.error), ERRORS)
+        most(
+            "standard errors by which tilted coins miss", abs(float(tilted.value) - exact) / float(tilted.error), ERRORS
+        )
     )
     return told
 

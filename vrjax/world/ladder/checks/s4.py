@@ -83,7 +83,9 @@ def measure(subject):
     late = np.abs(found - exact)
     return [
         most("largest semigroup error in tolerances", apart / facts.TOLERANCE, 0.1, runs),
-        least("share of salient flags told by steps of a second", (long & fine).sum() / fine.sum(), 0.9, int(fine.sum())),
+        least(
+            "share of salient flags told by steps of a second", (long & fine).sum() / fine.sum(), 0.9, int(fine.sum())
+        ),
         most("largest error of the time of contact in ms", 1e3 * late.max(), 2e3 * MICRO, runs),
         noted("share of flags told that are not there", (long & ~fine).mean()),
     ]

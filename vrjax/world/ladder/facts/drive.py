@@ -100,7 +100,9 @@ def cross(frames, decoded, truth):
     fields, views = {name: decoded[name] for name in drive.State._fields}, truth.views
     index = jnp.array([views.names.index(name) for name in PAIR])
     pick = lambda held: held[index]
-    pair = minidrive.Cameras(pick(views.rotation), pick(views.centre), pick(views.intrinsics), views.rays[:, :, index], PAIR)
+    pair = minidrive.Cameras(
+        pick(views.rotation), pick(views.centre), pick(views.intrinsics), views.rays[:, :, index], PAIR
+    )
     depth = minidrive.render(truth.scene(drive.State(**fields)), pair).depth
     height, width = depth.shape[1:]
     rays = pair.rays[:, -1, 1]
@@ -187,7 +189,11 @@ def violations(decoded, first):
     walks = decoded["actors"].active & (decoded["actors"].kind == PEDESTRIAN)
     pace = jnp.where(walks, jnp.abs(decoded["actors"].v - before["actors"].v), 0.0)
     stays = jnp.abs(decoded["static"].position - before["static"].position).max((-2, -1))
-    return {"slip of the ego in metres": aside, "change of a pedestrian's speed in m/s": pace, "move of a building": stays}
+    return {
+        "slip of the ego in metres": aside,
+        "change of a pedestrian's speed in m/s": pace,
+        "move of a building": stays,
+    }
 
 
 # ------------------------------------------------------------------------------------------------------------- planning
@@ -231,7 +237,7 @@ def solved(truth, start, states):
     return (told["route_along"][-1] - first["route_along"] > 12.0) & ~hit.any()
 
 
-# ------------------------------------------------------------------------------------------------- chance, time, contact
+# ------------------------------------------------------------------------------------------------ chance, time, contact
 
 TOSSES = 14
 FIRST = True
@@ -286,7 +292,9 @@ def contact(truth, key):
     ahead = ego[:2] + (front + gap + 0.5) * jnp.stack([jnp.cos(ego[2]), jnp.sin(ego[2])])
     size = still.size.at[0].set(1.0)
     position = still.position.at[:, :2].add(1000.0).at[0, :2].set(ahead)
-    still = still._replace(position=position, size=size, yaw=still.yaw.at[0].set(ego[2]), active=still.active.at[0].set(True))
+    still = still._replace(
+        position=position, size=size, yaw=still.yaw.at[0].set(ego[2]), active=still.active.at[0].set(True)
+    )
     return state._replace(ego=ego, static=still), gap / 8.0
 
 

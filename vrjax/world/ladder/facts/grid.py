@@ -52,7 +52,9 @@ def hide(key, state, steps):
     """Next to the goal, onto it for some steps, and off again."""
     way = jnp.asarray(MOVES, jnp.int32)[1:]
     beside = state.goal + way
-    free = ~state.walls[beside[:, 1], beside[:, 0]] & jnp.any(beside != state.door, -1) & jnp.any(beside != state.key, -1)
+    free = (
+        ~state.walls[beside[:, 1], beside[:, 0]] & jnp.any(beside != state.door, -1) & jnp.any(beside != state.key, -1)
+    )
     pick = jnp.argmax(free + jax.random.uniform(key, (4,)))
     state = state._replace(agent=beside[pick])
     on = -way[pick].astype(jnp.float32)
