@@ -29,13 +29,13 @@ def measure(subject):
     last = psnr(mine.look, mine.frames[:, -1])[closed]
     along = psnr(mine.frames, true.frames)[closed]
     return [
-        least("PSNR of the place come back to, in dB", last.mean(), 25.0, int(closed.sum())),
+        least("PSNR of the place come back to in dB, in nine of ten runs", np.quantile(last, 0.1), 25.0, int(closed.sum())),
         least("PSNR of all frames against the true ones, in dB", along.mean(), 20.0, int(closed.sum())),
     ]
 
 
 CHECK = Check(
     "I3", 2, "consistency over five seconds and a closed loop", "takes actions; frames", measure,
-    ("push", "grid", "drive"), ("drifting", "forgetful", "retrieval"),
+    ("push", "grid", "drive"), ("drifting", "forgetful"),
     "LPIPS: its network is not shipped, PSNR stands alone",
 )  # fmt: skip

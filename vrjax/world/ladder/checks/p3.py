@@ -82,5 +82,5 @@ def measure(subject):
 
 CHECK = Check(
     "P3", 3, "planning through the world at three scales", "takes actions; decodes what costs are made of", measure,
-    ("push", "grid"), ("ignored", "frozen", "retrieval"),
+    ("push", "grid"), ("ignored", "frozen"),
 )  # fmt: skip

@@ -15,7 +15,7 @@ is assumed. `decoded` is of one moment, `state` is a State of the exact world; a
 | tour | `tour(key, state, steps) -> (state, actions)` that lead away and back to where they began |
 | MOVING, cross | a camera that moves with the agent; how far two cameras disagree where both look |
 | clear, REQUEST | a state with free way about the agent, for requests of so many steps |
-| lone | states without anybody who moves by themselves (drive) |
+| lone | states in which nothing changes by itself (drive) |
 | asked | `asked(kind, moves (t, 2), state) -> inputs`: the same wish said in another kind of input (host) |
 | requested, relative | instead of it, where a way is not a row of moves: requests with their ways, and ways (host) |
 | texts | tasks of one to ten parts (host) |

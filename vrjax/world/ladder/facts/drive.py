@@ -82,8 +82,10 @@ def hide(key, state, steps):
 
 
 def lone(states):
-    """The same roads without vehicles and pedestrians."""
-    return states._replace(actors=states.actors._replace(active=jnp.zeros_like(states.actors.active)))
+    """The same roads without anybody and without signals, whose colours change by themselves."""
+    actors, static = states.actors, states.static
+    static = static._replace(active=static.active & (static.signal < 0))
+    return states._replace(actors=actors._replace(active=jnp.zeros_like(actors.active)), static=static)
 
 
 def tour(key, state, steps):
