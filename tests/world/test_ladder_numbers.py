@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from vrjax.world import exact, ladder
-from vrjax.world.ladder import _chance, _core, _trs, controls
+from vrjax.world.ladder import _core, _trs, chance, controls
 from vrjax.world.ladder.checks import f1, f2, i1, p2, s3
 from vrjax.world.ladder.facts import grid, push
 
@@ -25,7 +25,7 @@ def coins():
     for name, facts in (("push", push), ("grid", grid)):
         truth = exact.get(name, slip=0.3)
         state, inputs, _ = facts.coin(truth)
-        out[name] = truth, facts, state, inputs, _chance.law(truth, state, inputs, facts)
+        out[name] = truth, facts, state, inputs, chance.law(truth, state, inputs, facts)
     return out
 
 
@@ -34,20 +34,20 @@ def test_the_law_by_enumeration_is_binomial(coins, name):
     *_, law = coins[name]
     np.testing.assert_allclose(law.outcomes, np.arange(6), atol=1e-4)
     np.testing.assert_allclose(law.probabilities, binomial(5, 0.3), atol=1e-12)
-    bound, rare = _chance.threshold(law)
+    bound, rare = chance.threshold(law)
     assert (bound, rare) == (pytest.approx(4.5, abs=1e-4), pytest.approx(0.3**5))
     with pytest.raises(_core.Lacks, match="rarest has 0.0024"):
-        _chance.threshold(law, 1e-3)
+        chance.threshold(law, 1e-3)
 
 
 def test_rows_of_coins_where_only_the_first_counts():
-    bits, chance = _chance.rows(4, 0.2, first=True)
-    np.testing.assert_allclose(chance, stats.geom.pmf(np.arange(1, 5), 0.2).tolist() + [0.8**4])
+    bits, shares = chance.rows(4, 0.2, first=True)
+    np.testing.assert_allclose(shares, stats.geom.pmf(np.arange(1, 5), 0.2).tolist() + [0.8**4])
     np.testing.assert_array_equal(bits.argmax(1)[:4], np.arange(4))
-    bits, chance = _chance.rows(4, 0.2)
-    assert len(np.unique(bits, axis=0)) == 16 and chance.sum() == pytest.approx(1)
-    np.testing.assert_allclose(chance, np.prod(np.where(bits > 0, 0.2, 0.8), 1))
-    np.testing.assert_allclose(_chance.weights(bits, 0.2), chance, rtol=1e-5)
+    bits, shares = chance.rows(4, 0.2)
+    assert len(np.unique(bits, axis=0)) == 16 and shares.sum() == pytest.approx(1)
+    np.testing.assert_allclose(shares, np.prod(np.where(bits > 0, 0.2, 0.8), 1))
+    np.testing.assert_allclose(chance.weights(bits, 0.2), shares, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["push", "grid"])
@@ -55,14 +55,14 @@ def test_tilted_samplers_are_unbiased(coins, name):
     """Means over many small estimates lie within three and a half standard errors of 0.3^5; the errors that they state
     are right; plain rollouts of one of them would see two events or three."""
     truth, facts, state, inputs, law = coins[name]
-    bound, exact_rate = _chance.threshold(law)
+    bound, exact_rate = chance.threshold(law)
     keys = jax.random.split(KEY, 40)
 
     @jax.jit
     def many(truth, state):
         see = _core.recode
-        one = lambda key: _chance.tilted(truth, state, inputs, bound, 0.3, 0.6, key, facts=facts, count=400)
-        other = lambda key: _chance.split(truth, truth, state, inputs, bound, 1.5, key, see=see, facts=facts, count=600)
+        one = lambda key: chance.tilted(truth, state, inputs, bound, 0.3, 0.6, key, facts=facts, count=400)
+        other = lambda key: chance.split(truth, truth, state, inputs, bound, 1.5, key, see=see, facts=facts, count=600)
         return jax.lax.map(one, keys), jax.lax.map(other, keys)
 
     for found in many(truth, state):
@@ -76,40 +76,40 @@ def test_tilted_samplers_are_unbiased(coins, name):
 def test_weights_that_are_left_out_are_seen(coins):
     """The same coins without their weights say something else: the test above could have failed."""
     truth, facts, state, inputs, law = coins["grid"]
-    bound, exact_rate = _chance.threshold(law)
-    found = _chance.tilted(truth, state, inputs, bound, 0.3, 0.6, KEY, facts=facts, count=400)
-    wrong = _chance.tilted(truth, state, inputs, bound, 0.6, 0.6, KEY, facts=facts, count=400)
+    bound, exact_rate = chance.threshold(law)
+    found = chance.tilted(truth, state, inputs, bound, 0.3, 0.6, KEY, facts=facts, count=400)
+    wrong = chance.tilted(truth, state, inputs, bound, 0.6, 0.6, KEY, facts=facts, count=400)
     assert float(wrong.value) == pytest.approx(0.6**5, rel=0.5) and float(wrong.value) > 10 * float(found.value)
 
 
 def test_ten_thousand_rollouts_are_one_program(coins):
     """Their faces are binomial; other odds, another scene and another key are arguments."""
     truth, facts, state, inputs, law = coins["grid"]
-    begin = _chance.outcomes._cache_size()
+    begin = chance.outcomes._cache_size()
     for p in (0.3, 0.1):
         w = exact.get("grid", slip=p)
-        found = _chance.outcomes(w, truth, state, inputs, KEY, see=_core.recode, facts=facts, count=10_000)
-        counts = _chance.faces(found, law, 1.0)
+        found = chance.outcomes(w, truth, state, inputs, KEY, see=_core.recode, facts=facts, count=10_000)
+        counts = chance.faces(found, law, 1.0)
         assert counts[-1] == 0 and counts.sum() == 10_000
         assert stats.chisquare(counts[:5], 10_000 * binomial(5, p)[:5] / binomial(5, p)[:5].sum()
                                * counts[:5].sum() / 10_000).pvalue > 1e-3  # fmt: skip
-    assert _chance.outcomes._cache_size() == begin + 1
+    assert chance.outcomes._cache_size() == begin + 1
 
 
 def test_total_variation_and_pearson():
-    assert _chance.total_variation([30, 70], [0.5, 0.5]) == pytest.approx(0.2)
-    assert _chance.total_variation([50, 40, 10], [0.5, 0.5]) == pytest.approx(0.1)  # a face that cannot be
+    assert chance.total_variation([30, 70], [0.5, 0.5]) == pytest.approx(0.2)
+    assert chance.total_variation([50, 40, 10], [0.5, 0.5]) == pytest.approx(0.1)  # a face that cannot be
     counts, p = np.array([18, 55, 27]), np.array([0.25, 0.5, 0.25])
-    assert _chance.chi_squared(counts, p) == pytest.approx(stats.chisquare(counts, 100 * p).pvalue)
-    assert _chance.chi_squared([50, 49, 1], [0.5, 0.5]) == 0.0
+    assert chance.chi_squared(counts, p) == pytest.approx(stats.chisquare(counts, 100 * p).pvalue)
+    assert chance.chi_squared([50, 49, 1], [0.5, 0.5]) == 0.0
     small = np.array([0.9, 0.06, 0.03, 0.01])  # of a hundred, the last two are taken together
     expected = stats.chisquare([88, 7, 5], [90, 6, 4]).pvalue
-    assert _chance.chi_squared([88, 7, 3, 2], small) == pytest.approx(expected)
+    assert chance.chi_squared([88, 7, 3, 2], small) == pytest.approx(expected)
 
 
 def test_faces():
-    law = _chance.Law(np.array([0.0, 1.0, 2.0]), np.array([0.5, 0.3, 0.2]))
-    counts = _chance.faces([0.1, -0.2, 1.4, 1.6, 9.0, np.nan], law, 0.5)
+    law = chance.Law(np.array([0.0, 1.0, 2.0]), np.array([0.5, 0.3, 0.2]))
+    counts = chance.faces([0.1, -0.2, 1.4, 1.6, 9.0, np.nan], law, 0.5)
     np.testing.assert_array_equal(counts, [2, 1, 1, 2])
     assert s3.recall([50, 14, 36], law) == pytest.approx(2 / 3)  # the second comes less than half as often
     assert s3.recall([34, 33, 33], law) == 1.0

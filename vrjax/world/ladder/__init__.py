@@ -13,9 +13,11 @@ worlds that pass it and worlds with one fault that fail it, and is held to that 
 | `checks` | the checks: F1-F4 faithfulness, I1-I6 interactiveness, P1-P5 planning, S1-S5 stochasticity |
 | `facts` | what checks may ask of a kind of exact world: push, grid, drive |
 | `controls` | exact worlds with one thing wrong |
+| `chance` | exact laws by enumeration, ten thousand rollouts, tilted samplers of rare events |
 | `conditions` | the survey's table of conditions (in time, independent of content, spatial), computed |
 """
 
+from vrjax.world.ladder import chance as chance
 from vrjax.world.ladder import checks as checks
 from vrjax.world.ladder import controls as controls
 from vrjax.world.ladder import facts as facts

@@ -29,7 +29,9 @@ def measure(subject):
     last = psnr(mine.look, mine.frames[:, -1])[closed]
     along = psnr(mine.frames, true.frames)[closed]
     return [
-        least("PSNR of the place come back to in dB, in nine of ten runs", np.quantile(last, 0.1), 25.0, int(closed.sum())),
+        least(
+            "PSNR of the place come back to in dB, in nine of ten runs", np.quantile(last, 0.1), 25.0, int(closed.sum())
+        ),
         least("PSNR of all frames against the true ones, in dB", along.mean(), 20.0, int(closed.sum())),
     ]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vrjax.world.ladder import _chance
+from vrjax.world.ladder import chance
 from vrjax.world.ladder._core import Check, most, noted
 from vrjax.world.ladder.checks.s1 import sampled
 
@@ -13,12 +13,12 @@ def measure(subject):
     """The rate of an outcome of 1e-3 to 1e-2 by plain rollouts and by particles of the world under test, each against
     the exact probability; and, of the exact world's own coins, by other odds."""
     found, law = sampled(subject)
-    bound, exact = _chance.threshold(law)
+    bound, exact = chance.threshold(law)
     state, inputs, _ = subject.facts.coin(subject.truth)
     count = subject.sizes.coins
     rate = float((np.asarray(found) >= bound).mean())
     strength = 2.0 * len(inputs) / np.ptp(law.outcomes)
-    split = _chance.split(
+    split = chance.split(
         subject.w, subject.truth, state, inputs, bound, strength, subject.split(1), see=subject.see,
         facts=subject.facts, count=count,
     )  # fmt: skip
@@ -28,10 +28,10 @@ def measure(subject):
         noted("exact probability", exact),
         noted("standard error by particles, relative", float(split.error) / exact),
     ]
-    p = _chance.odds(subject.truth, getattr(subject.facts, "ODDS", "slip"))
+    p = chance.odds(subject.truth, getattr(subject.facts, "ODDS", "slip"))
     # A coin is made likelier where the event wants many, rarer where it wants none.
     tilt = p / 3 if getattr(subject.facts, "FIRST", False) else np.sqrt(p)
-    tilted = _chance.tilted(
+    tilted = chance.tilted(
         subject.truth, state, inputs, bound, p, tilt, subject.split(2), facts=subject.facts, count=count
     )
     told.append(

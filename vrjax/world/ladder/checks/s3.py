@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vrjax.inverse.distances import energy
-from vrjax.world.ladder import _chance
+from vrjax.world.ladder import chance
 from vrjax.world.ladder._core import Check, least, most
 from vrjax.world.ladder.checks.s1 import sampled
 
@@ -24,7 +24,7 @@ def measure(subject):
     found, law = sampled(subject)
     spread = float(law.probabilities @ np.abs(law.outcomes[:, None] - law.outcomes) @ law.probabilities)
     apart = energy(jnp.asarray(found, jnp.float32), jnp.asarray(law.outcomes, jnp.float32), None, law.probabilities)
-    counts = _chance.faces(found, law, 2 * subject.facts.TOLERANCE)
+    counts = chance.faces(found, law, 2 * subject.facts.TOLERANCE)
     return [
         most("energy distance over the spread of outcomes", float(apart) / spread, 0.02, len(found)),
         least("share of common outcomes that are met", recall(counts, law), 0.9, len(found)),

@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import numpy as np
 
-from vrjax.world.ladder import _chance
+from vrjax.world.ladder import chance
 from vrjax.world.ladder._core import Check, far, least, most, repeated
 
 RUNS = 400
@@ -23,7 +23,7 @@ def measure(subject):
     subject.needs("action")
     subject.needs_decoded()
     coin = subject.fact("coin", "no steps are known in which a coin is seen")
-    p = _chance.odds(subject.truth, getattr(subject.facts, "ODDS", "slip"))
+    p = chance.odds(subject.truth, getattr(subject.facts, "ODDS", "slip"))
     state, one, other = coin(subject.truth)
     states = repeated(state, RUNS)
     told = []
