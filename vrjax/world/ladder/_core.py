@@ -89,7 +89,8 @@ class Check:
         title: in a few words.
         asks: what it needs of a world: inputs, cameras, what is decoded, chance, events, time steps.
         measure: `measure(subject) -> statistics`; raises `Lacks` where the world lacks what is needed.
-        positive: exact worlds that have the phenomenon and pass.
+        positive: exact worlds that have the phenomenon and pass, as the law of these checks sees every time; others
+            pass too.
         negative: names of `controls` that must fail it on the first of those worlds.
         missing: parts of the survey's check that no exact world here can be a control of, in words; "" for none.
     """

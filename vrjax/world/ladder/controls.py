@@ -141,7 +141,7 @@ class _Around(World):
 
     @property
     def events(self):
-        return getattr(self.inner, "events", ())
+        return self.inner.events
 
 
 @jax.tree_util.register_dataclass

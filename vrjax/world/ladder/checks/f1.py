@@ -43,5 +43,5 @@ def measure(subject):
 
 CHECK = Check(
     "F1", 1, "condition match", "takes actions; decodes the agent and all bodies", measure,
-    ("push", "grid", "drive"), ("frozen", "elsewhere", "ignored", "retrieval"),
+    ("push", "grid"), ("frozen", "elsewhere", "ignored", "retrieval"),
 )  # fmt: skip

@@ -38,5 +38,5 @@ def measure(subject):
 
 CHECK = Check(
     "F4", 1, "declared conditions are navigation modes", "takes inputs; decodes the agent", measure,
-    ("push", "grid", "drive"), ("ignored", "frozen", "retrieval"),
+    ("push", "grid"), ("ignored", "frozen", "retrieval"),
 )  # fmt: skip

@@ -38,6 +38,6 @@ def measure(subject):
 
 CHECK = Check(
     "I3", 2, "consistency over five seconds and a closed loop", "takes actions; frames", measure,
-    ("push", "grid", "drive"), ("drifting", "forgetful"),
+    ("push", "drive"), ("drifting", "forgetful"),
     "LPIPS: its network is not shipped, PSNR stands alone",
 )  # fmt: skip

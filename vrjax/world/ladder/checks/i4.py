@@ -45,5 +45,5 @@ def measure(subject):
 
 CHECK = Check(
     "I4", 2, "novel camera", "two cameras; decodes all that is drawn", measure,
-    ("push", "drive"), ("flat", "blurred"),
+    ("push",), ("flat", "blurred"),
 )  # fmt: skip

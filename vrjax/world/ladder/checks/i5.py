@@ -40,5 +40,5 @@ def measure(subject):
 
 CHECK = Check(
     "I5", 2, "locality", "takes actions; decodes agent and bodies", measure,
-    ("push", "grid", "drive"), ("swimming", "ignored", "frozen"),
+    ("push", "grid"), ("swimming", "ignored", "frozen"),
 )  # fmt: skip

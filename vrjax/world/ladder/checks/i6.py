@@ -43,5 +43,5 @@ def measure(subject):
 
 CHECK = Check(
     "I6", 2, "instructions of up to ten parts", "takes instructions; decodes what they speak of", measure,
-    ("push", "grid", "drive"), ("ignored", "frozen"),
+    ("push", "grid"), ("ignored", "frozen"),
 )  # fmt: skip

@@ -53,5 +53,5 @@ def measure(subject):
 
 CHECK = Check(
     "P2", 3, "horizon", "takes actions; decodes agent and bodies", measure,
-    ("push", "grid", "drive"), ("drifting", "ignored"),
+    ("push",), ("drifting", "ignored"),
 )  # fmt: skip

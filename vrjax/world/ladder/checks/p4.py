@@ -31,6 +31,6 @@ def measure(subject):
 
 CHECK = Check(
     "P4", 3, "physics invariants", "takes actions; decodes agent and bodies", measure,
-    ("push", "grid", "drive"), ("ghostly", "swimming"),
+    ("push", "grid"), ("ghostly", "swimming"),
     "energy and free fall: nothing falls and nothing bounces in any exact world here",
 )  # fmt: skip

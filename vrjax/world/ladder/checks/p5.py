@@ -15,16 +15,21 @@ CHANGED, EQUAL = 0.05, 1e-3
 changes by less than the second."""
 
 
-@partial(jax.jit, static_argnames=("see", "event", "camera"))
-def _with_and_without(w, truth, states, inputs, keys, *, see, event, camera):
-    """Frames (runs, 2, AFTER, h, w, 3) without the event and with it, of one past and one chance."""
+@partial(jax.jit, static_argnames=("see", "events"))
+def _with_and_without(w, truth, states, inputs, keys, *, see, events):
+    """Frames (runs, 1 + events, AFTER, h, w, 3) without any event and with each, of one past and one chance."""
+    happen = [lambda now: now, *(lambda now, event=event: w.happen(now, event) for event in events)]
 
     def one(state, inputs, key):
         begin, run = jax.random.split(key)
         early, late = (jax.tree.map(lambda a, s=s: a[s], inputs) for s in (slice(0, BEFORE), slice(BEFORE, None)))
         now, _ = rollout(w, see(w, truth, state, begin), early, run, record=())
-        after = lambda now: rollout(w, now, late, run, start=BEFORE, record=("frames",), camera=camera)[1].frames
-        return jnp.stack([after(now), after(w.happen(now, event))])
+
+        def after(which):
+            then = jax.lax.switch(which, happen, now)
+            return rollout(w, then, late, run, start=BEFORE, record=("frames",))[1].frames
+
+        return jax.lax.map(after, jnp.arange(len(happen)))
 
     return jax.vmap(one)(states, inputs, keys)
 
@@ -33,7 +38,7 @@ def measure(subject):
     """Each event: the share of runs that show it in time, of those in which it can be seen; and what else changes."""
     subject.needs("action")
     w, truth = subject.w, subject.truth
-    events = [event for event in getattr(truth, "events", ()) if event in getattr(w, "events", ())]
+    events = tuple(event for event in truth.events if event in w.events)
     if not events:
         raise Lacks(f"{w.name}: nothing can be made to happen in it")
     states = subject.starts(0, RUNS)
@@ -41,22 +46,19 @@ def measure(subject):
         states = subject.facts.lone(states)
     inputs = subject.acts(1, states, subject.facts.act, BEFORE + AFTER)
     keys = jax.random.split(subject.split(2), RUNS)
+    run = partial(_with_and_without, truth=truth, states=states, inputs=inputs, keys=keys, events=events)
+    mine, true = (np.asarray(run(who, see=see)) for who, see in ((w, subject.see), (truth, recode)))
     out = []
-    for event in getattr(subject.facts, "EVENTS", events):
-        run = partial(_with_and_without, states=states, inputs=inputs, keys=keys, event=event, camera=None)
-        apart = lambda frames: np.abs(np.diff(np.asarray(frames), axis=1)[:, 0]).max(-1)
-        mine = apart(run(w, truth, see=subject.see))
-        true = apart(run(truth, truth, see=recode))
-        visible = (true[:, :WITHIN] > CHANGED).any((1, 2, 3))
+    for i, event in enumerate(events):
+        apart, meant = (np.abs(frames[:, 1 + i] - frames[:, 0]).max(-1) for frames in (mine, true))
+        visible = (meant[:, :WITHIN] > CHANGED).any((1, 2, 3))
         if not visible.any():
             raise Lacks(f"{truth.name}: {event!r} cannot be seen in any of {RUNS} runs")
-        shown = (mine[:, :WITHIN] > CHANGED).any((1, 2, 3))
-        other = mine[true < EQUAL]
-        out.append(
-            least(f"{event}: share that shows it within {WITHIN} frames", shown[visible].mean(), 0.9, visible.sum())
-        )
+        shown = (apart[:, :WITHIN] > CHANGED).any((1, 2, 3))[visible]
+        other = apart[meant < EQUAL]
+        out.append(least(f"{event}: share that shows it within {WITHIN} frames", shown.mean(), 0.9, len(shown)))
         if other.size:
-            out.append(most(f"{event}: mean change of colours elsewhere", other.mean(), 0.02, visible.sum()))
+            out.append(most(f"{event}: mean change of colours elsewhere", other.mean(), 0.02, len(shown)))
     return out
 
 

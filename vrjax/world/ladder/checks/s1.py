@@ -28,5 +28,5 @@ def sampled(subject):
 
 CHECK = Check(
     "S1", 4, "calibration", "takes actions; decodes what coins decide; the exact world has a coin", measure,
-    ("push", "grid", "drive"), ("sure", "biased", "frozen"),
+    ("push", "grid"), ("sure", "biased", "frozen"),
 )  # fmt: skip

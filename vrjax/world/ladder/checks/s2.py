@@ -43,5 +43,5 @@ def measure(subject):
 
 
 CHECK = Check(
-    "S2", 4, "rare events", "as S1", measure, ("push", "grid", "drive"), ("sure", "biased", "frozen"),
+    "S2", 4, "rare events", "as S1", measure, ("push", "grid"), ("sure", "biased", "frozen"),
 )  # fmt: skip

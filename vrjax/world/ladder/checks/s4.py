@@ -70,13 +70,13 @@ def measure(subject):
     actions = subject.acts(1, states, facts.act, 3)[:, 0]
     keys = jax.random.split(subject.split(2), runs)
     dt = float(truth.dt)
-    roll = partial(_held, states=states, actions=actions, keys=keys, facts=facts)
-    two = roll(w, truth, dt=dt, see=subject.see, steps=2)
-    one = roll(w, truth, dt=2 * dt, see=subject.see, steps=1)
-    apart = max(float(far(a[:, -1], b[:, -1]).max()) for a, b in zip(two[:2], one[:2], strict=True))
     per = round(LONG / dt)
-    fine = np.asarray(roll(truth, truth, dt=dt, see=recode, steps=per * SECONDS)[2])[:, per - 1 :: per]
-    long = np.asarray(roll(w, truth, dt=LONG, see=subject.see, steps=SECONDS)[2])
+    # As many steps of each length, though few of them are read: one program serves all.
+    options = dict(states=states, actions=actions, keys=keys, facts=facts, steps=per * SECONDS)
+    two, one, long = (_held(w, truth, dt=length, see=subject.see, **options) for length in (dt, 2 * dt, LONG))
+    apart = max(float(far(a[:, 1], b[:, 0]).max()) for a, b in zip(two[:2], one[:2], strict=True))
+    long = np.asarray(long[2])[:, :SECONDS]
+    fine = np.asarray(_held(truth, truth, dt=dt, see=recode, **options)[2])[:, per - 1 :: per]
     if not fine.any():
         raise Lacks(f"{truth.name}: nothing salient happens in {runs} runs of {SECONDS} s")
     found, exact = (np.asarray(a) for a in _touching(w, truth, keys, MICRO, facts=facts, see=subject.see, steps=240))

@@ -25,7 +25,6 @@ is assumed. `decoded` is of one moment, `state` is a State of the exact world; a
 | ODDS, TOSSES, FIRST | the leaf that is the coin's probability ("slip"), how many fall, whether only the first counts |
 | TALLY | whether `outcome` is summed over steps; else that of the last one counts |
 | outcome, faces | a number that the coins decide; (t,) the coins that are seen, 0 or 1 |
-| EVENTS | which events P5 looks at |
 | salient, contact, touched | flags of a moment; a state that leads to a contact after known seconds, and its flag |
 """
 

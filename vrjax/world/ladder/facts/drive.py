@@ -277,9 +277,6 @@ def faces(decoded, first):
     return jnp.any(went & decoded["actors"].active, -1)
 
 
-EVENTS = ("rain", "pedestrian")
-
-
 def salient(decoded):
     """Flags of what one would tell of a moment: off the road; a building, tree or pole hit."""
     return jnp.stack([~decoded["on_road"], decoded["hit_static"].any(-1)])
