@@ -1,7 +1,8 @@
 """The survey's ladder of four generations, as twenty checks with controls, and a score card.
 
     card = world.ladder.run(w, key, quick=True)             # an exact world, against itself
-    card = world.ladder.run(w, key, truth=world.exact.get("push"))          # a world that stands for an exact one
+    truth = world.exact.get("push", slip=0.3)
+    card = world.ladder.run(learned, key, truth=truth, see=world.ladder.by_frame)   # one that stands for an exact world
     card.generation, card["P2"].why, print(card.show())
 
 A generation is reached where each of its checks, and each of those below, passed. A check that needs what a world
@@ -30,6 +31,8 @@ from vrjax.world.ladder._core import Lacks as Lacks
 from vrjax.world.ladder._core import Sizes as Sizes
 from vrjax.world.ladder._core import Statistic as Statistic
 from vrjax.world.ladder._core import Subject as Subject
+from vrjax.world.ladder._core import by_frame as by_frame
+from vrjax.world.ladder._core import recode as recode
 from vrjax.world.ladder._run import run as run
 from vrjax.world.ladder.checks import get as get
 from vrjax.world.ladder.checks import names as names

@@ -230,6 +230,11 @@ def recode(w: World, truth: Exact, state: State, key: Any) -> State:
     return w.encode(truth.decode(state), key)
 
 
+def by_frame(w: World, truth: Exact, state: State, key: Any) -> State:
+    """How a world begins that is given what the truth's first camera sees: a learned one."""
+    return w.encode(truth.render(state), key)
+
+
 @jax.jit
 def _drawn(truth, keys):
     return jax.vmap(truth.make)(keys)

@@ -29,12 +29,12 @@ def run(
     """Makes all checks on a world.
 
     Args:
-        w: the world under test. Where it is `Exact` it is held against itself unless `truth` says otherwise: that it
-            passes then says that the checks can be passed.
+        w: the world under test. Where it is `Exact` it is held against itself unless `truth` says otherwise, and a
+            control against the world within it: that an exact world passes says that the checks can be passed.
         key: of all that is drawn; each check has its own part, whichever others are made.
         truth: the exact world that it stands for, of a kind that `ladder.facts` knows.
         see: `see(w, truth, state of truth, key) -> state of w`, pure: how it begins where the exact world is; by
-            default it is given what the exact world decodes.
+            default (`recode`) it is given what the exact world decodes; `by_frame` gives it the first frame.
         only: names of checks; None: all twenty. A generation is reached by whole generations only.
         quick: smaller sizes, about a minute on a CPU for a small world.
         sizes: other sizes than those.

@@ -277,11 +277,15 @@ def blur(picture):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Retrieval(_Around):
-    """Replays the kept episode whose first state is nearest to what was observed: sharp, and blind to inputs."""
+    """Replays the kept episode whose first state is nearest to what was observed: sharp, and blind to inputs and to
+    events."""
 
     inner: Any
     episodes: Any
     facts: Any = dataclasses.field(metadata=dict(static=True))
+
+    def _happen(self, state, event):
+        return state
 
     def encode(self, observation, key):
         def places(decoded):
@@ -346,6 +350,9 @@ class Restless(_Around):
         draw = lambda place: np.asarray(_HOST.integers(-1, 2, np.shape(place)), np.float32)
         kick = jax.pure_callback(draw, jax.ShapeDtypeStruct(agent.shape, jnp.float32), agent, vmap_method="expand_dims")
         return self.facts.put(after, agent + kick, self.facts.others(told))
+
+    def _happen(self, state, event):
+        return self.inner.happen(state, event)
 
     def _render(self, state, camera):
         return self.inner.render(state, camera)
