@@ -86,7 +86,7 @@ def measured(subject: Any, kind: str, states: Any, runs: int, part: int) -> Trs:
     return trs(*ways, np.stack([way for _, way in told[:runs]]))
 
 
-def asked(facts: Any, kind: str, number: int, reordered: bool, state: Any) -> tuple[Any, np.ndarray]:
+def asked(facts: Any, kind: str, number: Any, reordered: bool, state: Any) -> tuple[Any, np.ndarray]:
     """Inputs of one request, in its order or the other, and the way that it asks for (steps, 2)."""
     if hasattr(facts, "requested"):
         return facts.requested(kind, int(number), reordered, state)
