@@ -21,8 +21,9 @@ difference of two conditions' data, and "typical" its mean over different scenes
 - **T**: d between a condition and itself with its halves exchanged in time, over typical d.
 - **R**: a condition is taken to another scene, which may follow it by any way that it has there, and in the weather
   that is asked for. One less the least d that it comes to, over the mean.
-- **S**: what the condition speaks of is moved by 0 to 4 m ahead of the ego, in other weather; a follower picks the
-  displacement whose data fit best. Correlation of picked and true displacements.
+- **S**: the ego is moved by 0 to 4 m, ahead and to the left by equal parts (along a straight road alone nothing of a
+  map would change), in other weather; a follower picks the displacement whose data fit best. Correlation of picked and
+  true displacements.
 
 Actions, trajectories and instructions are put to the test by what they do to the ego, see `_trs`. A motion's pose is
 not tested: nobody here has limbs.
@@ -129,8 +130,9 @@ def _scenes(truth, keys, actions, facts):
             return jax.vmap(partial(data, truth))(states)
 
         def moved(metres, weather):
-            ahead = metres * jnp.stack([jnp.cos(state.ego[2]), jnp.sin(state.ego[2])])
-            there = state._replace(ego=state.ego.at[:2].add(ahead), weather=type(state.weather)(*weather))
+            way = state.ego[2] + jnp.pi / 4
+            askew = metres * jnp.stack([jnp.cos(way), jnp.sin(way)])
+            there = state._replace(ego=state.ego.at[:2].add(askew), weather=type(state.weather)(*weather))
             return data(truth, there)
 
         metres = jnp.linspace(0.0, 4.0, MOVES)
