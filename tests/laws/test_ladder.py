@@ -14,7 +14,7 @@ from tests.laws.test_adding import added
 from vrjax.world import exact, ladder
 
 KEY = jax.random.key(3)
-SIZES = ladder.Sizes(runs=24, steps=30, loop=120, long=60, frames=10, plans=4, goals=2, coins=2_000)
+SIZES = ladder.Sizes(runs=24, steps=30, loop=120, long=60, frames=30, plans=4, goals=2, coins=6_000)
 CHECKS = {name: ladder.get(name) for name in ladder.names()}
 
 

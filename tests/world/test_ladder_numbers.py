@@ -36,7 +36,7 @@ def test_the_law_by_enumeration_is_binomial(coins, name):
     np.testing.assert_allclose(law.probabilities, binomial(5, 0.3), rtol=1e-5)  # the odds are float32
     bound, rare = chance.threshold(law)
     assert (bound, rare) == (pytest.approx(4.5, abs=1e-4), pytest.approx(0.3**5))
-    with pytest.raises(_core.Lacks, match="rarest has 0.0024"):
+    with pytest.raises(_core.Lacks, match="the last has 0.0024"):
         chance.threshold(law, 1e-3)
 
 

@@ -117,7 +117,7 @@ def threshold(law: Law, rare: float = 1e-2) -> tuple[float, float]:
     tail = np.cumsum(law.probabilities[::-1])[::-1]
     at = np.flatnonzero(tail <= rare)
     if not len(at):
-        raise Lacks(f"no outcome is rarer than {rare}: the rarest has {tail[-1]:.2g}")
+        raise Lacks(f"no outcome at the upper end is rarer than {rare}: the last has {tail[-1]:.2g}")
     below = law.outcomes[at[0] - 1] if at[0] else law.outcomes[0] - 1
     return float((law.outcomes[at[0]] + below) / 2), float(tail[at[0]])
 
@@ -131,24 +131,24 @@ class Estimate(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("facts", "count"))
-def tilted(truth, state, inputs, bound, p, tilt, key, *, facts, count) -> Estimate:
-    """The probability that the outcome reaches a bound, by coins of odds `tilt` instead of `p`."""
+def tilted(truth, state, inputs, bound, p, tilt, key, *, facts, count, sign=1.0) -> Estimate:
+    """The probability that the outcome, times `sign`, reaches a bound, by coins of odds `tilt` instead of `p`."""
     bits = jax.random.bernoulli(key, tilt, (count, inputs.shape[0])).astype(jnp.float32)
     ratio = weights(bits, p) / weights(bits, tilt)
-    hits = jnp.where(_forced(truth, state, inputs, bits, facts=facts) >= bound, ratio, 0.0)
+    hits = jnp.where(sign * _forced(truth, state, inputs, bits, facts=facts) >= bound, ratio, 0.0)
     ess = hits.sum() ** 2 / jnp.maximum((hits**2).sum(), 1e-30)
     return Estimate(hits.mean(), hits.std() / jnp.sqrt(count), ess)
 
 
 @partial(jax.jit, static_argnames=("see", "facts", "count", "groups"))
-def split(w, truth, state, inputs, bound, strength, key, *, see, facts, count, groups=10) -> Estimate:
+def split(w, truth, state, inputs, bound, strength, key, *, see, facts, count, groups=10, sign=1.0) -> Estimate:
     """The same by particles of any world: `groups` independent populations, whose spread is the error.
 
     Args:
         w: any world that decodes the outcome.
         truth, state: where it begins, as `see` makes it of them.
         inputs: (t, ...).
-        bound: the event is an outcome of at least this at the end.
+        bound, sign: the event is an outcome, times `sign`, of at least `bound` at the end.
         strength: of the tilt; 0 is plain sampling. Numbers and key are arguments.
         see, facts, count, groups: static; `count` particles in all.
     """
@@ -165,7 +165,7 @@ def split(w, truth, state, inputs, bound, strength, key, *, see, facts, count, g
             moved, drawn = jax.random.split(jax.random.fold_in(chain, time))
             now = jax.vmap(lambda s, key: w.step(s, action, key))(now, jax.random.split(moved, size))
             progress = told(last, now)
-            gain = strength * (progress - last)
+            gain = strength * sign * (progress - last)
             top = jnp.max(gain)
             mass = jnp.exp(gain - top)
             log = log + top + jnp.log(mass.mean())
@@ -177,8 +177,8 @@ def split(w, truth, state, inputs, bound, strength, key, *, see, facts, count, g
         # Of a tally nothing is there at first; what the last step alone decides begins as it is.
         first = jnp.zeros(size) if getattr(facts, "TALLY", False) else told(jnp.zeros(size), state_of_w)
         (_, last, log), _ = lax.scan(one, (state_of_w, first, jnp.zeros(())), (jnp.arange(inputs.shape[0]), inputs))
-        back = jnp.exp(log - strength * (last - first[0]))
-        return jnp.where(last >= bound, back, 0.0).mean(), (last >= bound).mean()
+        back = jnp.exp(log - strength * sign * (last - first[0]))
+        return jnp.where(sign * last >= bound, back, 0.0).mean(), (sign * last >= bound).mean()
 
     values, hits = jax.vmap(population)(jax.random.split(key, groups))
     return Estimate(values.mean(), values.std(ddof=1) / jnp.sqrt(groups), hits.mean() * count)
