@@ -8,7 +8,7 @@ from scipy import stats
 
 from vrjax.world import exact, ladder
 from vrjax.world.ladder import _core, _trs, chance, controls
-from vrjax.world.ladder.checks import f1, f2, i1, p2, s3
+from vrjax.world.ladder.checks import f1, f2, i1, p2, s2, s3
 from vrjax.world.ladder.facts import grid, push
 
 KEY = jax.random.key(8)
@@ -38,6 +38,15 @@ def test_the_law_by_enumeration_is_binomial(coins, name):
     assert (bound, rare) == (pytest.approx(4.5, abs=1e-4), pytest.approx(0.3**5))
     with pytest.raises(_core.Lacks, match="the last has 0.0024"):
         chance.threshold(law, 1e-3)
+
+
+def test_a_rare_event_lies_at_either_end():
+    law = chance.Law(np.array([0.0, 1.0, 2.0]), np.array([0.005, 0.3, 0.695]))
+    assert s2.rare(law) == (-0.5, pytest.approx(0.005), -1.0)
+    law = chance.Law(np.array([0.0, 1.0, 2.0]), np.array([0.005, 0.988, 0.007]))
+    assert s2.rare(law) == (1.5, pytest.approx(0.007), 1.0)
+    with pytest.raises(_core.Lacks, match="no outcome at the upper end is rarer"):
+        s2.rare(chance.Law(np.array([0.0, 1.0]), np.array([0.5, 0.5])))
 
 
 def test_rows_of_coins_where_only_the_first_counts():
