@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import jax
 import pytest
@@ -91,7 +92,7 @@ def test_a_world_that_cannot_decode_is_tested_by_its_frames_only():
     @jax.tree_util.register_dataclass
     @dataclasses.dataclass(frozen=True, eq=False, repr=False)
     class Box(Line):
-        inner: object = None
+        inner: Any = None
         frame = (16, 16, 3)
 
         def encode(self, observation, key):

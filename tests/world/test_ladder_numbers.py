@@ -1,5 +1,7 @@
 """Statistics of the ladder's checks against numbers by hand, closed forms and SciPy."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,7 +96,8 @@ def test_weights_that_are_left_out_are_seen(coins):
 def test_ten_thousand_rollouts_are_one_program(coins):
     """Their faces are binomial; other odds, another scene and another key are arguments."""
     truth, facts, state, inputs, law = coins["grid"]
-    begin = chance.outcomes._cache_size()
+    program: Any = chance.outcomes
+    begin = program._cache_size()
     for p in (0.3, 0.1):
         w = exact.get("grid", slip=p)
         found = chance.outcomes(w, truth, state, inputs, KEY, see=_core.recode, facts=facts, count=10_000)
@@ -102,7 +105,7 @@ def test_ten_thousand_rollouts_are_one_program(coins):
         assert counts[-1] == 0 and counts.sum() == 10_000
         assert stats.chisquare(counts[:5], 10_000 * binomial(5, p)[:5] / binomial(5, p)[:5].sum()
                                * counts[:5].sum() / 10_000).pvalue > 1e-3  # fmt: skip
-    assert chance.outcomes._cache_size() == begin + 1
+    assert program._cache_size() == begin + 1
 
 
 def test_total_variation_and_pearson():

@@ -47,10 +47,10 @@ def run(
         ValueError: no truth for a world that is not exact, a truth of a kind that nothing is known of, an unknown
             check.
     """
-    if truth is None:
-        truth = getattr(w, "inner", w)
-    if not isinstance(truth, Exact):
-        raise ValueError(f"ladder: truth must be an exact world, found {type(truth).__name__}; name one for {w.name}")
+    found: Any = getattr(w, "inner", w) if truth is None else truth
+    if not isinstance(found, Exact):
+        raise ValueError(f"ladder: truth must be an exact world, found {type(found).__name__}; name one for {w.name}")
+    truth = found
     known = facts.get(truth.name)
     names = checks.names()
     for name in only or ():

@@ -83,7 +83,8 @@ def measured(subject: Any, kind: str, states: Any, runs: int, part: int) -> Trs:
         first, decoded = (jax.tree.map(lambda a, i=i: a[i], one) for one in (found.first, found.decoded))
         ways.append(relative(first, np.asarray(jax.vmap(facts.agent)(decoded), np.float64)))
     ways = np.stack(ways).reshape(4, runs, -1, 2)
-    return trs(*ways, np.stack([way for _, way in told[:runs]]))
+    way, reordered, other, transplanted = ways
+    return trs(way, reordered, other, transplanted, np.stack([wished for _, wished in told[:runs]]))
 
 
 def asked(facts: Any, kind: str, number: Any, reordered: bool, state: Any) -> tuple[Any, np.ndarray]:

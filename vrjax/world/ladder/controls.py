@@ -78,7 +78,7 @@ def names() -> tuple[str, ...]:
     return (*AMOUNTS, "biased", "retrieval", "restless")
 
 
-def get(name: str, truth: Exact) -> World:
+def get(name: str, truth: Any) -> World:
     """The control called `name` of an exact world.
 
     Raises:

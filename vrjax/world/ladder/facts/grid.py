@@ -91,7 +91,7 @@ def asked(kind, moves, state):
     if kind == "trajectory":
         return protocol.Waypoint(jnp.asarray(state.agent + np.cumsum(moves, 0), jnp.float32))
     ways = {(1, 0): "right", (-1, 0): "left", (0, 1): "down", (0, -1): "up"}
-    rows = [(grid.VERBS.index(ways[tuple(int(v) for v in move)]),) for move in moves if np.any(move)]
+    rows = [(grid.VERBS.index(ways[int(x), int(y)]),) for x, y in moves if x or y]
     return protocol.Instruction(jnp.asarray(grid.coded(rows[: grid.ROWS]).code))
 
 
