@@ -43,14 +43,15 @@ def distance(a, b, scale):
 
 
 def measure(subject):
-    """Of videos under random actions, against real ones of other scenes; the control are the same scenes, blurred."""
+    """Of videos under random actions, against real ones that begin alike and go on under other actions and chance, so
+    that scenes differ in no set; the control are the real videos of the first actions, blurred."""
     subject.needs("action")
-    states, others = subject.starts(0), subject.starts(1)
-    play = partial(subject.play, frames=True)
-    act = lambda part, states: subject.acts(part, states, subject.facts.act, subject.sizes.steps)
-    mine = features(play(states, act(2, states), 3).frames)
-    true = play(states, act(2, states), 3, truth=True).frames
-    real = features(play(others, act(4, others), 5, truth=True).frames)
+    states = subject.starts(0)
+    play = partial(subject.play, states, frames=True)
+    act = lambda part: subject.acts(part, states, subject.facts.act, subject.sizes.steps)
+    mine = features(play(act(1), 2).frames)
+    true = play(act(1), 2, truth=True).frames
+    real = features(play(act(3), 4, truth=True).frames)
     scale = np.maximum(np.asarray(real, np.float64).std(0), 1e-6)
     control = distance(features(blur(true)), real, scale)
     return [most("µFVD over that of blurred real videos", distance(mine, real, scale) / control, 0.5, len(real))]
