@@ -62,6 +62,8 @@ def test_twenty_checks_of_four_generations():
         assert (check.name, bool(check.title and check.asks)) == (name, True)
         assert set(check.positive) <= set(exact.names()) & set(ladder.facts.names())
         assert set(check.negative) <= set(ladder.controls.names())
+    named = {fault for check in CHECKS.values() for fault in check.negative}
+    assert named == set(ladder.controls.names())  # no fault that nothing looks for
 
 
 CHECK = '''

@@ -53,5 +53,5 @@ def measure(subject):
 
 CHECK = Check(
     "I1", 2, "action following", "takes actions; decodes the agent", measure,
-    ("push", "grid"), ("ignored", "delayed", "frozen", "retrieval"),
+    ("push", "grid"), ("ignored", "delayed", "shuffled", "frozen", "retrieval"),
 )  # fmt: skip
