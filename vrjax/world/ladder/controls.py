@@ -27,7 +27,7 @@
 | retrieval | replays the nearest of some kept episodes |
 | restless | draws from the host beside the key |
 
-All but the last three of that table are one type, `Faulty`, whose faults are numbers: worlds with other faults share
+All but the last two of that table are one type, `Faulty`, whose faults are numbers: worlds with other faults share
 one compiled program, and without a fault it is the world itself.
 """
 
