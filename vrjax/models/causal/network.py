@@ -1,7 +1,8 @@
 """Wan's network on chunks of frames: what its tokens attend to is handed in, all else is `WanDiT`'s own.
 
 Weights, blocks, sites, text and head are those of `vrjax.models.wan`. New are one time for each latent frame (which
-`WanDiT` takes too), attention to what a chunk sees, and positions that go on from chunk to chunk.
+`WanDiT` takes too), attention to what a chunk sees, and positions that go on from chunk to chunk; and one action for
+each frame of a `CausalDiT`.
 """
 
 import functools
@@ -64,6 +65,28 @@ def angles(frames: Int[Array, " n"] | np.ndarray, rows: int, columns: int, head_
     return out[0], out[1]
 
 
+def parts_of(text: bool) -> tuple[str, ...]:
+    """The sites of a block, see `blocks.layers.PARTS`: without text there is no cross-attention."""
+    return PARTS if text else tuple(part for part in PARTS if part != ".cross_attn")
+
+
+def actions_of(dit: WanDiT, actions: Any, frames: int) -> Array | None:
+    """Actions as the network takes them: (frames, size), row f being what leads to frame f; None where it knows none.
+
+    Raises:
+        ValueError: none where the network needs them, some where it knows none, or another shape.
+    """
+    size = getattr(dit.cfg, "action", 0)
+    if actions is None and not size:
+        return None
+    shape = None if actions is None else jnp.shape(actions)
+    if not size:
+        raise ValueError(f"actions: found shape {shape}, expected None: this network knows no actions")
+    if shape != (frames, size):
+        raise ValueError(f"actions: found {shape or 'none'}, expected shape ({frames}, {size}), a row for every frame")
+    return jnp.asarray(actions, jnp.float32)
+
+
 def run(
     dit: WanDiT,
     streams: Sequence[tuple[Float[Array | np.ndarray, "f h w c"], Any]],
@@ -71,6 +94,7 @@ def run(
     attend: Callable[..., Array],
     *,
     rope: tuple | None,
+    actions: Array | None = None,
     memory: Any = None,
     taps: Mapping[str, Callable] = NONE,
     edits: Mapping[str, Callable] = NONE,
@@ -82,10 +106,11 @@ def run(
         dit: its weights.
         streams: latents with their times, () or (f,) each; their tokens lie one behind the other. The velocity is that
             of the last one.
-        context: of the text, `dit.context(text, ahead=True)`.
+        context: of the text, `dit.context(text)`; with `ahead=True` where more than one pass reads it.
         attend: `attend(q, k, v, remembered) -> (n, heads, head_dim)` in place of self-attention, see
             `blocks.layers.Attention.within`; `remembered` is the block's part of `memory`.
         rope: of all tokens; None: `attend` turns them.
+        actions: of the frames of all streams, see `actions_of`.
         memory: what blocks remember, a pytree whose leaves are stacked over blocks.
         taps, edits: as of `WanDiT`; they see the tokens of all streams.
         keeps: whether keys and values of all tokens are returned.
@@ -95,7 +120,7 @@ def run(
     """
     cfg = dit.cfg
     grids = [grid_of(dit, x) for x, _ in streams]
-    sites = Sites(taps, edits, cfg.layers, PARTS)
+    sites = Sites(taps, edits, cfg.layers, parts_of(dit.blocks.cross_attn is not None))
     out: dict[str, Any] = {}
     tokens = jnp.concatenate([dit.patches(jnp.asarray(x)) for x, _ in streams])
     times = [
@@ -104,10 +129,13 @@ def run(
     ]
     h = sites.embed(tokens, out)
     frames = sum(grid[0] for grid in grids)
-    e, time6 = dit.embed_time(jnp.concatenate(times), len(h), frames)
+    more = None if actions is None else dit.action_in(actions, jnp.float32)  # type: ignore[attr-defined]
+    e, time6 = dit.embed_time(jnp.concatenate(times), len(h), frames, more)
 
     def block(h, row, visit):
         (weights, pairs), remembered = row
+        if pairs is None and weights.cross_attn is not None:
+            pairs = weights.cross_attn.keys_values(cfg, *context.rows)
         own: list[Any] = []
 
         def attended(q, k, v):
@@ -119,9 +147,8 @@ def run(
 
     rows: Any = ((dit.blocks, context.pairs), memory)
     if context.blocks is not None:
-        pairs = stack.unstacked(context.pairs)
-        parts = [None] * cfg.layers if memory is None else stack.unstacked(memory)
-        rows = list(zip(zip(context.blocks, pairs, strict=True), parts, strict=True))
+        each = lambda tree: [None] * cfg.layers if tree is None else stack.unstacked(tree)
+        rows = list(zip(zip(context.blocks, each(context.pairs), strict=True), each(memory), strict=True))
     h, inside, *kept = stack.run(block, h, rows, sites, unroll=cfg.unroll, remat=cfg.remat, keeps=keeps)
     last = grids[-1]
     start = len(h) - last[0] * last[1] * last[2]
