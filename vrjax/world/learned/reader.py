@@ -5,7 +5,7 @@ finer than a pixel where edges are smooth, and has a gradient.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -107,7 +107,7 @@ def fit(
             change, moments = tx.update(jax.grad(loss)(reader), moments)
             return (optax.apply_updates(reader, change), moments), None
 
-        reader = init(first, count, width)
+        reader: Any = init(first, count, width)
         (reader, _), _ = lax.scan(update, (reader, tx.init(reader)), jax.random.split(later, updates))
         frames, places = jax.vmap(draw)(jax.random.split(last, 512))
         found = jax.vmap(read, (None, 0))(reader, frames)
