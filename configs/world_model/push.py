@@ -29,6 +29,7 @@ def config() -> WorldConfig:
             chunk=1,
             window=3,
             positions="relative",
+            previous=True,
             attention="xla",
             unroll=True,
             gate_init=1.0,

@@ -20,6 +20,7 @@ SIZES: dict[str, Any] = {
 }  # fmt: skip
 WORLD = CausalConfig(**SIZES | {"text_len": 0}, action=2, chunk=1, window=3, positions="relative")
 TOLD = CausalConfig(**SIZES, action=2, chunk=2, first=1, window=5, sink=1)
+BEFORE = dataclasses.replace(WORLD, previous=True)
 FRAMES, SHORT = 5, {"steps": (1000, 500), "shift": 5.0}
 STILL = Level(jnp.float32(0), jnp.float32(0))
 
@@ -64,7 +65,7 @@ def test_without_actions_it_is_wans_own(tmp_path):
     assert of.read_config(tmp_path / "theirs.safetensors") == CausalConfig(**SIZES)
 
 
-@pytest.mark.parametrize("cfg", [WORLD, TOLD], ids=["world", "told"])
+@pytest.mark.parametrize("cfg", [BEFORE, TOLD], ids=["world", "told"])
 def test_with_a_cache_and_without(cfg):
     """Velocities, and what taps see behind an edit; cached calls are `forced`, and one step of a stream is a call."""
     dit, text = network(cfg), TEXT if cfg.text_len else None
@@ -90,6 +91,10 @@ def test_with_a_cache_and_without(cfg):
         beside = seen[..., 4 * FRAMES :, :]  # behind the clean tokens, four a frame
         np.testing.assert_allclose(made, beside, rtol=0, atol=2e-5 * max(1, np.abs(made).max()))
     assert int(state.cache.seen) == FRAMES
+    if cfg.previous:
+        with pytest.raises(ValueError, match="told the frame before each goes on by cached calls"):
+            next(causal.stream(dit, text, X, actions=ACTIONS))
+        return
     memory = {"window": cfg.window, "sink": cfg.sink, "positions": cfg.positions}
     record = Record(fields=("x", "v"))
     stream = {"chunk": cfg.chunk, "first": cfg.first, "actions": ACTIONS, "key": jax.random.key(0), "record": record}
@@ -184,6 +189,7 @@ def test_what_does_not_fit_is_refused(cfg, call, message):
         ({"window": 2, "chunk": 3}, "window: 2 frames cannot hold"),
         ({"positions": "relative"}, "'relative' counts within a window"),
         ({"chunk": 0}, "chunk 0"),
+        ({"previous": True}, "previous needs chunks of one frame, found None and 3"),
     ],
 )
 def test_configs_that_are_refused(wrong, message):

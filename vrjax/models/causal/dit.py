@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -42,6 +43,8 @@ class CausalConfig(WanConfig):
         first: frames of the first chunk, where it is another number.
         window: frames that a chunk sees, its own and the sink's included; None: all.
         sink: frames at the beginning that are always seen.
+        previous: every frame's tokens are also told those of the frame before it, as it is remembered (zeros before
+            the first), which needs chunks of one frame: for worlds most of which is as it was.
         positions: of the cache, see `cache.Memory`. "relative" has no last frame, and without a sink it is what
             training sees.
     """
@@ -55,6 +58,7 @@ class CausalConfig(WanConfig):
     window: int | None = None
     sink: int = 0
     positions: str = "absolute"
+    previous: bool = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -66,6 +70,8 @@ class CausalConfig(WanConfig):
             )
         if min(self.action, self.text_len) < 0:
             raise ValueError(f"CausalConfig: action={self.action}, text_len={self.text_len}, expected 0 or more")
+        if self.previous and {self.chunk, self.first or 1} != {1}:
+            raise ValueError(f"CausalConfig: previous needs chunks of one frame, found {self.first} and {self.chunk}")
         chunks.partition(self.first or self.chunk, self.chunk, self.first)
         chunks.check_window(self.window, self.sink, (self.chunk, self.first or self.chunk))
         cache.Memory(0, self.window, self.sink, self.positions)
@@ -76,10 +82,12 @@ class CausalDiT(WanDiT):
 
     def __init__(self, cfg: CausalConfig, *, rngs: nnx.Rngs, layout: Layout | None = None):
         super().__init__(cfg, rngs=rngs, layout=layout)
-        key, of_blocks = jax.random.split(rngs.params())
+        key, before, of_blocks = jax.random.split(rngs.params(), 3)
         # From public weights a network begins as the one without actions.
         start = nnx.initializers.zeros_init() if cfg.gate_init is None else nnx.initializers.xavier_uniform()
         self.action_in = Linear(start, key, cfg.action, cfg.dim) if cfg.action else None
+        size = cfg.in_channels * cfg.patch_size
+        self.previous_in = Linear(start, before, size, cfg.dim, cfg.param_dtype) if cfg.previous else None
         if not cfg.text_len:
             del self.text_in, self.text_out, self.blocks
             self.text_in = self.text_out = None
@@ -124,6 +132,13 @@ class CausalDiT(WanDiT):
         beside = {"clean": clean, "clean_time": clean_time, "actions": actions}
         text = text if isinstance(text, Context) else self.context(text)
         return masked.predict(self, x, time, text, **seen, **beside, taps=taps, edits=edits)
+
+    def behind(self, frames: Array) -> Array:
+        """What the tokens of frames (f, h, w, c) are told of those before them, which these are: (tokens, dim)."""
+        assert self.previous_in is not None
+        _, p, q = self.cfg.patch
+        rows = rearrange(frames, "f (h p) (w q) c -> (f h w) (c p q)", p=p, q=q)
+        return self.previous_in(rows, self.cfg.dtype)
 
     def context(self, text: Any = None, clip: Any = None, *, ahead: bool = False) -> Context:
         """See `WanDiT.context`. ValueError: no text where the network reads it, or some where it does not."""

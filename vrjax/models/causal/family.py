@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from vrjax.flow import Level, Prediction, Velocity, words
@@ -26,7 +27,11 @@ from vrjax.models.wan.dit import Context
 __all__ = ["Config", "abstract", "load", "save"]
 
 Config = CausalConfig
-AXES: axes.Rows = ((("action_in", "kernel"), (None, "embed")), *wan.AXES)
+AXES: axes.Rows = (
+    (("action_in", "kernel"), (None, "embed")),
+    (("previous_in", "kernel"), ("patch", "embed")),
+    *wan.AXES,
+)
 save_adapters, training, sampling, channels, tokens = (
     wan.save_adapters,
     wan.training,
@@ -37,10 +42,12 @@ save_adapters, training, sampling, channels, tokens = (
 
 
 class Remembered(NamedTuple):
-    """The state of a video: what its text is to every block, and what is remembered of its frames."""
+    """The state of a video: what its text is to every block, and what is remembered of its frames; and the last of
+    them (h, w, c), of a network that is told it."""
 
     context: tuple
     cache: cache.State
+    last: Any
 
     __repr__ = words.line
 
@@ -110,7 +117,7 @@ def flops(cfg: CausalConfig, latent: tuple[int, ...]) -> int:
         total -= cfg.layers * 4 * n * cfg.dim**2
     # One row of time, and of its six parts, for each frame.
     rows = 2 * (cfg.freq_dim * cfg.dim + 7 * cfg.dim**2) * (frames - 1) + 2 * frames * cfg.action * cfg.dim
-    return total + rows
+    return total + rows + (2 * n * cfg.dim * cfg.in_channels * cfg.patch_size if cfg.previous else 0)
 
 
 def needs(cfg: CausalConfig, latent: tuple[int, ...]) -> Needs:
@@ -140,11 +147,12 @@ def _memory(cfg: CausalConfig, slots: int) -> cache.Memory:
 
 def begin(model: CausalDiT, conditions: Mapping[str, Any], latent: tuple[int, ...]) -> Remembered:
     """Nothing seen yet. With a window the state has the same shapes however many frames there are."""
-    cfg, (frames, height, width, _) = model.cfg, latent
+    cfg, (frames, height, width, channels) = model.cfg, latent
     options = {"window": cfg.window, "sink": cfg.sink, "positions": cfg.positions}
     memory = cache.memory(chunks(cfg, frames), **options)
     context = tuple(model.context(conditions.get("text"), ahead=True))
-    return Remembered(context, cache.empty(model, memory, height // cfg.patch[1], width // cfg.patch[2]))
+    last = jnp.zeros((height, width, channels)) if cfg.previous else None
+    return Remembered(context, cache.empty(model, memory, height // cfg.patch[1], width // cfg.patch[2]), last)
 
 
 def chunk(
@@ -159,7 +167,8 @@ def chunk(
 ) -> Prediction:
     """See `cache.velocity`; of the conditions `actions` of the chunk's frames are read."""
     memory = _memory(model.cfg, state.cache.keys.shape[1])
-    how = {"actions": conditions.get("actions"), "taps": taps, "edits": edits}
+    last = None if state.last is None else state.last[None]
+    how = {"actions": conditions.get("actions"), "previous": last, "taps": taps, "edits": edits}
     return cache.velocity(model, state.cache, memory, Context(*state.context), **how)(x, level)
 
 
@@ -174,8 +183,10 @@ def after(
 ) -> Remembered:
     """See `cache.after`."""
     memory, context = _memory(model.cfg, state.cache.keys.shape[1]), Context(*state.context)
-    how = {"actions": conditions.get("actions"), "edits": edits}
-    return state._replace(cache=cache.after(model, state.cache, memory, x, level.time, context, **how))
+    before = None if state.last is None else state.last[None]
+    how = {"actions": conditions.get("actions"), "previous": before, "edits": edits}
+    last = None if state.last is None else jnp.asarray(x, state.last.dtype)[-1]
+    return Remembered(state.context, cache.after(model, state.cache, memory, x, level.time, context, **how), last)
 
 
 def forced(

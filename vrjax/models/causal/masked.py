@@ -107,7 +107,10 @@ def predict(
     context = text if isinstance(text, Context) else dit.context(text)
     told = network.actions_of(dit, actions, frames)
     told = None if told is None else jnp.concatenate([told] * len(streams))
-    return network.run(dit, streams, context, attend, rope=rope, actions=told, taps=taps, edits=edits)[0]
+    before = network.shifted(dit, x if clean is None else clean)
+    before = None if before is None else jnp.concatenate([before] * len(streams))
+    how = {"rope": rope, "actions": told, "previous": before, "taps": taps, "edits": edits}
+    return network.run(dit, streams, context, attend, **how)[0]
 
 
 def _runs(frames: list[int], size: int) -> list[tuple[int, int]]:

@@ -87,6 +87,14 @@ def actions_of(dit: WanDiT, actions: Any, frames: int) -> Array | None:
     return jnp.asarray(actions, jnp.float32)
 
 
+def shifted(dit: WanDiT, frames: Any) -> Array | None:
+    """The frame before each of `frames`, zeros before the first; None of a network that is not told it."""
+    if not getattr(dit.cfg, "previous", False):
+        return None
+    frames = jnp.asarray(frames)
+    return jnp.concatenate([jnp.zeros_like(frames[:1]), frames[:-1]])
+
+
 def run(
     dit: WanDiT,
     streams: Sequence[tuple[Float[Array | np.ndarray, "f h w c"], Any]],
@@ -95,6 +103,7 @@ def run(
     *,
     rope: tuple | None,
     actions: Array | None = None,
+    previous: Array | None = None,
     memory: Any = None,
     taps: Mapping[str, Callable] = NONE,
     edits: Mapping[str, Callable] = NONE,
@@ -111,6 +120,7 @@ def run(
             `blocks.layers.Attention.within`; `remembered` is the block's part of `memory`.
         rope: of all tokens; None: `attend` turns them.
         actions: of the frames of all streams, see `actions_of`.
+        previous: the frame before each, of a network that is told it.
         memory: what blocks remember, a pytree whose leaves are stacked over blocks.
         taps, edits: as of `WanDiT`; they see the tokens of all streams.
         keeps: whether keys and values of all tokens are returned.
@@ -123,6 +133,10 @@ def run(
     sites = Sites(taps, edits, cfg.layers, parts_of(dit.blocks.cross_attn is not None))
     out: dict[str, Any] = {}
     tokens = jnp.concatenate([dit.patches(jnp.asarray(x)) for x, _ in streams])
+    if (previous is None) == getattr(cfg, "previous", False):
+        raise ValueError("causal: this network is told the frame before each, as cached calls and whole videos have it")
+    if previous is not None:
+        tokens = tokens + dit.behind(previous)  # type: ignore[attr-defined]
     times = [
         jnp.broadcast_to(jnp.asarray(time, jnp.float32), (frames,))
         for (_, time), (frames, _, _) in zip(streams, grids, strict=True)

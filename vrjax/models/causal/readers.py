@@ -35,12 +35,13 @@ NETWORK = dataclasses.replace(
     what="a causal Wan transformer",
     fields=functools.partial(readers.fields, classes=(*readers.CLASSES, CLASS)),
 )
+TOLD = {"action_in": ("action_embedding",) * 2, "previous_in": ("previous_embedding",) * 2}
 OWN = dataclasses.replace(
     NETWORK,
     name="CausalDiT",
     config=CausalConfig,
     abstract=abstract,
-    names=NETWORK.names._replace(top={**NETWORK.names.top, "action_in": ("action_embedding", "action_embedder")}),
+    names=NETWORK.names._replace(top={**NETWORK.names.top, **TOLD}),
 )
 """Of a network of this house, which may know actions and no text: its config is in the file."""
 LAYOUT = "original"

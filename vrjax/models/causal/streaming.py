@@ -110,6 +110,10 @@ def stream(
         ValueError: shapes, lists and windows that do not fit; frames that do not fall into chunks, or for which there
             are no positions; neither key nor noise where some joins.
     """
+    if getattr(dit.cfg, "previous", False):
+        raise ValueError(
+            "causal: a network that is told the frame before each goes on by cached calls, not by a stream"
+        )
     noise, beginning = jnp.asarray(noise), None if given is None else jnp.asarray(given)
     grid = grids.self_forcing(steps, shift, warp=warp)
     opening = grid if first_steps is None else grids.self_forcing(first_steps, shift, warp=warp)
