@@ -6,7 +6,7 @@ Expected time:  about ten minutes of one core
 """
 
 from vrjax.models.causal import CausalConfig
-from vrjax.train.config import Checkpoint, Data, Optim
+from vrjax.train.config import Checkpoint, Data, Objective, Optim
 from vrjax.world.learned import Spec
 from vrjax.world.learned.train import WorldConfig
 
@@ -30,6 +30,7 @@ def config() -> WorldConfig:
             window=3,
             positions="relative",
             previous=True,
+            predicts="clean",
             attention="xla",
             unroll=True,
             gate_init=1.0,
@@ -37,6 +38,8 @@ def config() -> WorldConfig:
         spec=Spec(world="push", options=(("blocks", 1), ("walls", 0)), moving=("agent", "blocks"), still=("goal",)),
         steps=1800,
         frames=6,
+        context=0.15,
+        objective=Objective(shift=2.0, drop=0.0, low=0.15),
         data=Data(batch=32),
         optim=Optim(warmup=50),
         checkpoint=Checkpoint(every=100),

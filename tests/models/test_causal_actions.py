@@ -20,7 +20,7 @@ SIZES: dict[str, Any] = {
 }  # fmt: skip
 WORLD = CausalConfig(**SIZES | {"text_len": 0}, action=2, chunk=1, window=3, positions="relative")
 TOLD = CausalConfig(**SIZES, action=2, chunk=2, first=1, window=5, sink=1)
-BEFORE = dataclasses.replace(WORLD, previous=True)
+BEFORE = dataclasses.replace(WORLD, previous=True, predicts="clean")
 FRAMES, SHORT = 5, {"steps": (1000, 500), "shift": 5.0}
 STILL = Level(jnp.float32(0), jnp.float32(0))
 
@@ -118,6 +118,14 @@ def test_an_action_reaches_its_frame_and_those_behind_it():
     assert np.abs(frames(moved)[2] - frames(ACTIONS)[2]).max() > 1e-3
 
 
+def test_a_predicted_frame_is_the_estimate():
+    """At any level but the least, x - sigma v is what the head says: the same as the other network's velocity."""
+    one, other = network(WORLD), network(dataclasses.replace(WORLD, predicts="clean"))
+    for time, sigma in ((800.0, 0.8), (np.full(FRAMES, 300.0, np.float32), 0.3), (10.0, 0.05)):
+        said = one(X, time, actions=ACTIONS).v
+        np.testing.assert_allclose(X - sigma * other(X, time, actions=ACTIONS).v, said, rtol=0, atol=1e-5)
+
+
 def test_a_network_begins_as_the_one_without_actions():
     """From public weights: what is added begins at zero, and has a gradient."""
     cfg = dataclasses.replace(TOLD, gate_init=None)
@@ -189,6 +197,7 @@ def test_what_does_not_fit_is_refused(cfg, call, message):
         ({"window": 2, "chunk": 3}, "window: 2 frames cannot hold"),
         ({"positions": "relative"}, "'relative' counts within a window"),
         ({"chunk": 0}, "chunk 0"),
+        ({"predicts": "noise"}, "predicts='noise', expected one of velocity, clean"),
         ({"previous": True}, "previous needs chunks of one frame, found None and 3"),
     ],
 )

@@ -22,6 +22,9 @@ from vrjax.models.wan.dit import Context, WanDiT
 TABLE = 1024
 """Frames of the public table of rotary positions. A later frame has none: its angles are NaN here."""
 NONE: Mapping[str, Callable] = {}
+PREDICTS = ("velocity", "clean")
+SIGMA_LEAST = 0.05
+"""The least noise level by which a predicted frame's distance is divided."""
 
 
 def grid_of(dit: WanDiT, x: Any) -> tuple[int, int, int]:
@@ -167,8 +170,11 @@ def run(
     last = grids[-1]
     start = len(h) - last[0] * last[1] * last[2]
     e = e[-last[0] :] if len(e) == frames else e[start:]
-    prediction = Prediction(dit.read_out(h[start:], e, last), {**out, **inside})
-    return prediction, kept[0] if keeps else None
+    v = dit.read_out(h[start:], e, last)
+    if getattr(cfg, "predicts", PREDICTS[0]) == "clean":
+        sigma = jnp.maximum(times[-1] / 1000.0, SIGMA_LEAST)[:, None, None, None]
+        v = (jnp.asarray(streams[-1][0], v.dtype) - v) / sigma
+    return Prediction(v, {**out, **inside}), kept[0] if keeps else None
 
 
 def across(dit: WanDiT) -> Callable[..., Array]:

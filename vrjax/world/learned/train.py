@@ -48,7 +48,7 @@ class WorldConfig(TrainConfig):
     """teacher: clean frames are shown with noise, at a level up to this, one a film."""
     patch: int = 4
     """Side of the squares of pixels that are tokens; the model's channels are their components."""
-    reading: int = 800
+    reading: int = 2000
     """Updates of the reader; 0: nothing is read."""
     measured: int = 64
     """Episodes by which the world is measured in the end, as long as two films; 0: none."""
