@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs.world_model import push as shipped
 from tests.world.world_toys import NETWORK, SPEC, untrained
 from vrjax import parallel, world
 from vrjax.flow import Level
-from vrjax.models import causal
+from vrjax.models import causal, family
 from vrjax.train import state as states
 from vrjax.train.config import Checkpoint, Data, Optim
 from vrjax.world import exact, learned
@@ -281,3 +282,12 @@ def test_every_kind_of_training_lowers_its_error(w, options):
 def test_runs_that_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         config(**options)
+
+
+def test_the_config_of_the_pushing_world():
+    """It is a run, of a small network on frames of 16 tokens."""
+    made = shipped.config()
+    of = family.of(made.model)
+    count = sum(leaf.size for leaf in jax.tree.leaves(of.abstract(made.model)))
+    assert 2e5 < count < 4e5 and of.tokens(made.model, (made.frames, 4, 4, 24)) == 96
+    assert practice.check(made.spec.home, made.spec.names) == {"agent": (2,), "blocks": (1, 2), "goal": (2,)}
