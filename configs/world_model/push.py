@@ -2,7 +2,14 @@
 
 Command:        python -c "from configs.world_model.push import config; from vrjax.world.learned import train;
                 train.run(config())"
-Expected time:  about ten minutes of one core
+Expected time:  ten minutes of one core (3.2 updates a second), of which one is for the reader and the measuring
+Expected score: not run to its end yet. After 1,000 updates of a cosine that ended there the agent is 0.23 pixels off
+                after one step and 0.85 after six (0.76 and 2.78 where nothing moves), the block 0.19 and 0.50 (0.21
+                and 0.93), of which 0.15 are the reader's; one seed
+
+One block, no walls, no slips. Frames are 16 tokens of 24 components, which keep 99.6 % of the variance. What decides is
+that the network predicts the frame: predicting velocities (levels shifted by 3, one seed each) the agent's error stayed
+that of a world in which nothing moves, without the frame before after 900 updates and with it after 450.
 """
 
 from vrjax.models.causal import CausalConfig
