@@ -12,7 +12,7 @@ A new exact world or planner is one file, held to the laws of `tests/laws/test_w
 | --- | --- |
 | `protocol` | what a world is; its inputs: actions, trajectories, instructions |
 | `rollouts` | `rollout`: one scan of steps, and what is recorded on the way |
-| `exact` | worlds whose rules are known: push, grid |
+| `exact` | worlds whose rules are known: push, grid, drive |
 | `planning` | `plan` and `control` by CEM, MPPI, gradients, and both together |
 """
 
