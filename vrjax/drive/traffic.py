@@ -26,6 +26,8 @@ KERB = 1.4
 """Metres from the road's edge at which pedestrians walk."""
 TURN_BACK = 3.0
 """Metres from the end of a piece at which they turn round."""
+SLOWLY, OVER = 1.0, 0.5
+"""Who drives slower, in m/s, and is not farther over a stop line, in m, waits at it as one before it."""
 DECIDES, TURNS = 0, 1  # what a key is folded with first
 
 
@@ -111,6 +113,21 @@ def leads(
     return jax.vmap(see)(jnp.asarray(boxes), jnp.asarray(speeds), jnp.asarray(there))
 
 
+def can_wait(line: Number, v: Number) -> Bool[Array, "..."]:
+    """Whether a car can still wait at a stop line: it is not too late to brake for it at three quarters of the hardest.
+
+    The driver model comes to rest with a little too much way (its damping is 0.73 of the critical one at a standstill),
+    so who stands with the bumper just over the line still waits.
+
+    Args:
+        line: metres to the line from the front.
+        v: speed in m/s.
+    """
+    line, v = jnp.asarray(line), jnp.asarray(v)
+    stands = (v < SLOWLY) & (line > -OVER)
+    return stands | ((line > 0) & (line > v**2 / (2 * 0.75 * HARDEST)))
+
+
 def accelerations(state: State) -> Float[Array, " n"]:
     """What every vehicle does now, in m/s^2: the intelligent driver model behind whatever is next on its path.
 
@@ -134,7 +151,7 @@ def accelerations(state: State) -> Float[Array, " n"]:
         driver = IDM(v0=jnp.minimum(lanes.limit[lane], comfortable))
         wish = idm(gaps[lead], v, lead_v[lead], driver)
         line = length - lane_graph.STOP - front
-        red = (lanes.signal[lane] >= 0) & ~go[lanes.signal[lane]] & (line > v**2 / (2 * 0.75 * HARDEST)) & (line > 0)
+        red = (lanes.signal[lane] >= 0) & ~go[lanes.signal[lane]] & can_wait(line, v)
         # At rest the model keeps s0 from a lead; from a line it need not.
         wish = jnp.minimum(wish, jnp.where(red, idm(line + driver.s0, v, 0.0, driver), jnp.inf))
         return jnp.clip(wish, -HARDEST, IDM().a_max)

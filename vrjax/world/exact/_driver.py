@@ -150,7 +150,7 @@ def along(state: drive.State, way: Path, dt: Array) -> tuple[Float[Array, ""], F
     accel = jnp.minimum(accel, drive.idm(way.length - front, v, 0.0, driver))
     line, signal = ends[0] - STOP - front, lanes.signal[way.lanes[0]]
     go = lane_graph.green(lanes, state.time)[signal]
-    red = (signal >= 0) & ~go & (line > 0) & (line > v**2 / (2 * 0.75 * traffic.HARDEST))
+    red = (signal >= 0) & ~go & traffic.can_wait(line, v)
     accel = jnp.minimum(accel, jnp.where(red, drive.idm(line + driver.s0, v, 0.0, driver), jnp.inf))
 
     look = s + LOOK + LOOK_TIME * v
