@@ -29,7 +29,7 @@ from jaxtyping import Array, Float
 from vrjax import drive as minidrive
 from vrjax.drive import roads, traffic
 from vrjax.drive.cameras import MOUNTS
-from vrjax.drive.state import CROSSING, PEDESTRIAN
+from vrjax.drive.state import CROSSING, PEDESTRIAN, Actors
 from vrjax.drive.stepping import ACCEL, STEER
 from vrjax.files import named
 from vrjax.world.exact import _driver
@@ -224,7 +224,7 @@ class Drive(Exact):
         return jnp.where(verb == 0, 0.0, accel), jnp.where(verb == 0, 0.0, steer)
 
 
-def _stepped_out(state: State) -> minidrive.State:
+def _stepped_out(state: State) -> Actors:
     """The actors, of whom one pedestrian (a slot that is empty, else the farthest) steps off the kerb ahead."""
     now, ego = state.actors, state.ego
     far = jnp.hypot(now.position[:, 0] - ego[0], now.position[:, 1] - ego[1])
