@@ -14,6 +14,7 @@ A new exact world or planner is one file, held to the laws of `tests/laws/test_w
 | `rollouts` | `rollout`: one scan of steps, and what is recorded on the way |
 | `exact` | worlds whose rules are known: push, grid, drive |
 | `planning` | `plan` and `control` by CEM, MPPI, gradients, and both together |
+| `play` | driving two worlds side by side, by hand, on a page of this machine |
 """
 
 from vrjax.world import exact as exact
