@@ -87,6 +87,11 @@ def test_worlds_come_apart():
         ego = toys.heading(tick.action, ego)
     assert ticks[-1].apart["degrees"] == pytest.approx(np.degrees((ego[2] - start) / 2), abs=1e-3)
     assert ticks[-1].apart["speed"] == pytest.approx(0, abs=1e-6) and ticks[-1].apart["actors"] is None
+    assert ticks[-1].apart["pixels"] is None  # pictures of two sizes
+    twins = play.Session((toys.sides()[0], play.Side("shaken", toys.Car(jnp.float32(0.5)), {})))
+    tick = driven(twins, ticks=6)[1][-1]
+    one, two = (shown.frame.astype(float) for shown in tick.shown)
+    assert tick.apart["pixels"] == pytest.approx(np.abs(one - two).mean()) and tick.apart["pixels"] > 0
     shown = ticks[0].shown
     assert shown[0].steps is None and shown[1].steps.shape == (3, 2, 3, 3)
     np.testing.assert_array_equal(shown[1].steps[2], shown[1].frame)
@@ -274,3 +279,19 @@ def test_worlds_that_cannot_be_driven(tmp_path):
 
     with pytest.raises(ValueError, match=r"long: a world to drive has actions of shape \(2,\) in \[-1, 1\], found"):
         play.Session((play.Side("long", Long(), {}),))
+
+
+def test_an_exact_world_is_made_as_a_learned_one_needs_it(tmp_path, monkeypatch):
+    """Its frames are as large and its steps as long, where the learned one says so."""
+    dream = toys.Dream()
+    monkeypatch.setattr(sides, "_learned", lambda name: dream)
+    (tmp_path / "dream").write_text("weights")
+    names = (str(tmp_path / "dream"), "exact")
+    learned, real = play.open_worlds(names, kind="curve", actors=2)
+    assert learned.world is dream and learned.label == names[0] and len(learned.about["fingerprint"]) >= 16
+    assert real.world.frame == dream.frame and real.world.kind == "curve" and float(real.world.dt) == np.float32(0.1)
+    assert play.open_worlds(names, size=(6, 8))[1].world.frame == (6, 8, 3)
+    object.__setattr__(dream, "dt", 0.05)
+    with pytest.raises(ValueError, match="dream: its steps last 0.05 s, found dt 0.1; ask for --dt 0.05"):
+        play.open_worlds(names)
+    assert float(play.open_worlds(names, dt=0.05)[1].world.dt) == np.float32(0.05)

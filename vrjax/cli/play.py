@@ -37,7 +37,9 @@ def add(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--map", help="straight, curve, t or crossing (one is drawn)")
     sub.add_argument("--seed", type=int, help="of the scene and of all chance (0)")
-    sub.add_argument("--size", type=size, metavar="HxW", help="pixels of the exact world's frames (48x80)")
+    sub.add_argument(
+        "--size", type=size, metavar="HxW", help="pixels of the exact world's frames (the learned one's, else 48x80)"
+    )
     sub.add_argument("--dt", type=float, help="seconds of a step (0.1)")
     sub.add_argument("--fps", type=float, help="steps a second; 1/dt is real time (12)")
     sub.add_argument("--host", help="a loopback address (127.0.0.1)")
@@ -84,8 +86,9 @@ def _serve(args: argparse.Namespace) -> None:
         raise ValueError(f"--seconds must be above 0, found {args.seconds:g}")
     names = tuple(args.worlds or (play.EXACT, play.EXACT))
     dt, fps = 0.1 if args.dt is None else args.dt, 12.0 if args.fps is None else args.fps
-    options = {"kind": args.map, "size": list(args.size or (48, 80)), "dt": dt}
-    session = play.Session(play.open_worlds(names, kind=args.map, size=args.size or (48, 80), dt=dt), args.seed or 0)
+    session = play.Session(play.open_worlds(names, kind=args.map, size=args.size, dt=dt), args.seed or 0)
+    frame = session.sides[names.index(play.EXACT)].world.frame
+    options = {"kind": args.map, "size": list(frame[:2]), "dt": dt}
     note = f"steps of {dt:g} s, {fps:g} a second: {fps * dt:.2g} times real time"
     if set(names) == {play.EXACT}:
         note += "; no learned world was given (--worlds FILE exact): both are exact and stay together"

@@ -77,7 +77,8 @@ class Tick(NamedTuple):
         events: that were taken, all that were given.
         action: (pedal, wheel), float32.
         shown: of both worlds.
-        apart: how far they are from each other, see `sides.apart`.
+        apart: how far they are from each other, see `sides.apart`; and "pixels", the mean absolute difference of what
+            they show, from 0 to 255, None where sizes differ.
     """
 
     number: int
@@ -145,7 +146,8 @@ class Session:
             moment.number + 1, moment.time + 1, states, controls, moment.camera,
             events[-1].number if events else moment.last, tuple(s.driven for s in shown), told,
         )  # fmt: skip
-        tick = Tick(after.number, after.time, tuple(events), action, shown, both.apart(told[0], told[-1]))
+        apart = both.apart(told[0], told[-1]) | {"pixels": _seen_apart(shown[0].frame, shown[-1].frame)}
+        tick = Tick(after.number, after.time, tuple(events), action, shown, apart)
         return after, tick
 
     def _told(self, i: int, state: Any) -> Any:
@@ -207,6 +209,10 @@ def _says(w: World, state: Any) -> bool:
 def _happen(w: World, state: Any, event: str) -> Any:
     """The State in which it happens; a world that has no such event goes on as it is."""
     return w.happen(state, event) if event in w.events else state
+
+
+def _seen_apart(a: np.ndarray, b: np.ndarray) -> float | None:
+    return float(np.abs(a.astype(np.int16) - b).mean()) if a.shape == b.shape else None
 
 
 def _ego(told: Any) -> np.ndarray | None:

@@ -38,7 +38,7 @@ def open_worlds(
     names: Sequence[str],
     *,
     kind: str | None = None,
-    size: tuple[int, int] = (48, 80),
+    size: tuple[int, int] | None = None,
     dt: float | int = 0.1,
     **options: Any,
 ) -> tuple[Side, Side]:
@@ -47,8 +47,9 @@ def open_worlds(
     Args:
         names: two: "exact", or the file or folder of a learned world. One must be exact: the scene is its.
         kind: of the exact worlds' map, None draws one.
-        size: of the exact worlds' frames, height and width.
-        dt: seconds of a step of the exact worlds; it must be that of a learned one which says its own.
+        size: of the exact worlds' frames, height and width; None: those of the learned one, else 48 x 80.
+        dt: seconds of a step of the exact worlds; it must be that of a learned one which says its own, by a `dt` or by
+            that of the exact world it was learned from, its `spec.home`.
         **options: further ones of `exact.get("drive")`.
 
     Raises:
@@ -58,15 +59,18 @@ def open_worlds(
         raise ValueError(f"worlds: two are driven side by side, found {len(names)}: {', '.join(names)}")
     if EXACT not in names:
         raise ValueError(f"worlds: one of the two must be 'exact', which both begin from, found {', '.join(names)}")
-    asked = {"kind": kind, "height": size[0], "width": size[1], "dt": float(dt), **options}
+    learned = {name: _learned(name) for name in names if name != EXACT}
+    height, width = size or next((w.frame[:2] for w in learned.values()), (48, 80))
+    asked = {"kind": kind, "height": height, "width": width, "dt": float(dt), **options}
     sides = []
     for i, name in enumerate(names):
         label = name if names[0] != names[1] else f"{name} {i + 1}"
         if name == EXACT:
             sides.append(Side(label, exact.get("drive", **asked), {"world": "exact.drive", **asked}))
         else:
-            world = _learned(name)
-            own = getattr(world, "dt", None)
+            world = learned[name]
+            home = getattr(getattr(world, "spec", None), "home", None)
+            own = getattr(world, "dt", getattr(home, "dt", None))
             if own is not None and not math.isclose(float(own), dt, rel_tol=1e-5):
                 raise ValueError(
                     f"{name}: its steps last {float(own):g} s, found dt {dt:g}; ask for --dt {float(own):g}"

@@ -127,13 +127,13 @@ function show(view, side) {
   view.flags.textContent = side.flags.join(", ");
 }
 
-function chart() {
+function chart(unit) {
   const canvas = at("chart"), pen = canvas.getContext("2d"), values = state.apart;
   const most = Math.max(1e-3, ...values.filter((value) => value !== null));
   pen.clearRect(0, 0, canvas.width, canvas.height);
   pen.strokeStyle = pen.fillStyle = getComputedStyle(canvas).color;
   pen.font = "14px system-ui, sans-serif";
-  pen.fillText(most.toFixed(3) + " m", 4, 16);
+  pen.fillText(most.toFixed(3) + " " + unit, 4, 16);
   pen.lineWidth = 2;
   pen.beginPath();
   let drawing = false;
@@ -153,13 +153,14 @@ function tick(told) {
   state.digests = told.sides.map((side) => side.digest);
   told.sides.forEach((side, i) => show(views[i], side));
   if (told.time === 1) state.apart = [];
-  state.apart.push(told.apart.metres);
-  chart();
-  const apart = told.apart;
-  at("apart").textContent = apart.metres === null
-    ? "a world does not say where its ego is"
-    : [number(apart.metres, 3, "m"), number(apart.degrees, 2, "degrees"), number(apart.speed, 2, "m/s"),
-      number(apart.actors, 3, "m between actors")].join(", ");
+  const apart = told.apart, places = apart.metres !== null;
+  state.apart.push(places ? apart.metres : apart.pixels);
+  chart(places ? "m" : "grey levels");
+  const said = places
+    ? [number(apart.metres, 3, "m"), number(apart.degrees, 2, "degrees"), number(apart.speed, 2, "m/s"),
+      number(apart.actors, 3, "m between actors")]
+    : ["a world does not say where its ego is"];
+  at("apart").textContent = [...said, number(apart.pixels, 2, "of 255 between pixels")].join(", ");
   const [pedal, wheel] = told.action;
   const steer = wheel === 0 ? "straight" : Math.abs(wheel).toFixed(2) + (wheel > 0 ? " left" : " right");
   at("asked").textContent = "pedal " + pedal.toFixed(2) + ", wheel " + steer;
