@@ -275,3 +275,35 @@ def test_what_is_wrong_is_said():
         drive.make(key, pedestrians=13)
     with pytest.raises(ValueError, match=r"hazard must lie in \[0, 1\], found 1.5"):
         drive.make(key, hazard=1.5)
+
+
+def test_who_stands_at_a_red_signal_waits():
+    """Of those who pass a stop line, in the traffic of six crossings, nobody does it at red but who could not stop."""
+
+    @jax.jit
+    def watched(keys):
+        def one(key):
+            def move(state, _):
+                after = drive.step(state, jnp.array([-8.0, 0.0]))
+                now = state.actors
+                front = state.lanes.along[now.lane, -1] - now.along - now.size[:, 0] / 2
+                go = lanes.green(state.lanes, state.time)[state.lanes.signal[now.lane]]
+                return after, (
+                    front - lanes.STOP,
+                    now.lane,
+                    now.v,
+                    now.active & (state.lanes.signal[now.lane] >= 0),
+                    go,
+                )
+
+            made = drive.make(key, kind="crossing", actors=8, static=1, pedestrians=0)
+            return jax.lax.scan(move, made, length=320)[1]
+
+        return jax.vmap(one)(keys)
+
+    line, lane, v, there, go = (np.asarray(held) for held in watched(jax.random.split(jax.random.key(4), 6)))
+    passed = (line[:, :-1] >= -0.25) & (line[:, 1:] < -0.25) & (lane[:, :-1] == lane[:, 1:]) & there[:, 1:]
+    assert passed.sum() >= 5
+    assert go[:, 1:][passed & (v[:, 1:] < 4.0)].all()
+    stood = (v < 0.01) & there & ~go & (np.abs(line) < 0.5)
+    assert stood.any()

@@ -1,5 +1,5 @@
-"""A new solver, loss, task, benchmark or reasoner is one file: each is added here in a folder of its own, and the laws
-of its kind are run on it. Nothing of the library is touched."""
+"""A new solver, loss, task, benchmark, reasoner or world is one file: each is added here in a folder of its own, and
+the laws of its kind are run on it. Nothing of the library is touched."""
 
 import contextlib
 import importlib
@@ -8,7 +8,7 @@ import textwrap
 
 import numpy as np
 
-from tests.laws import test_benchmarks, test_losses, test_reasoners, test_solvers, test_tasks
+from tests.laws import test_benchmarks, test_losses, test_reasoners, test_solvers, test_tasks, test_worlds
 
 
 @contextlib.contextmanager
@@ -161,6 +161,77 @@ REASONER = '''
     REASONER = IMAGER = Grey
 '''
 
+WORLD = '''
+    """A bead on a wire: it is moved by a tenth of the action, the goal is the right end; it sticks now and then."""
+
+    import dataclasses
+    from typing import Any, NamedTuple
+
+    import jax
+    import jax.numpy as jnp
+
+    from vrjax.world.exact._exact import ROWS, Exact, coded, parts, probability
+    from vrjax.world.protocol import Space, kind
+
+
+    class State(NamedTuple):
+        place: Any
+        told: Any
+
+
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass(frozen=True, eq=False, repr=False)
+    class Bead(Exact):
+        slip: Any
+
+        inputs = {
+            "action": Space((1,), -1.0, 1.0),
+            "trajectory": Space((1,), -1.0, 1.0),
+            "instruction": Space((ROWS, 1), 0, 1, whole=True),
+        }
+        frame = (1, 64, 3)
+
+        def make(self, key):
+            return State(jax.random.uniform(key, (1,), minval=-0.2, maxval=0.2), jnp.int32(0))
+
+        def _build(self, decoded):
+            return State(**decoded)
+
+        def success(self, state):
+            return state.place[0] > 0.9
+
+        def _step(self, state, inputs, key):
+            told = kind(inputs) == "instruction"
+            if told:
+                aim = self._row(state, inputs).astype(jnp.float32)
+            else:
+                aim = (inputs.position - state.place) * 10 if kind(inputs) == "trajectory" else inputs
+            move = jnp.where(jax.random.bernoulli(key, self.slip), 0.0, 0.1 * jnp.clip(aim, -1, 1))
+            after = state._replace(place=jnp.clip(state.place + move, -1, 1))
+            return self._advance(state, after, inputs) if told else after
+
+        def _render(self, state, camera):
+            near = jnp.exp(-((jnp.linspace(-1, 1, 64) - state.place) ** 2) / 0.01)
+            return jnp.broadcast_to(2 * near[None, :, None] - 1, self.frame)
+
+        def _holds(self, before, state, row):
+            return (row[0] > 0) & self.success(state)
+
+        def parse(self, text):
+            for part in parts(self.name, text):
+                if part != "go to the goal":
+                    raise ValueError(f"{self.name}: cannot read {part!r}, expected 'go to the goal'")
+            return coded([(1,)])
+
+
+    def bead(*, slip=0.0):
+        return Bead(probability("bead", "slip", slip))
+
+
+    def example():
+        return bead(slip=0.3)
+'''
+
 
 def test_a_solver(tmp_path):
     from vrjax.flow import solvers
@@ -226,3 +297,27 @@ def test_a_reasoner(tmp_path):
     with added("vrjax.reasoning.thoughts.reasoners", "grey", REASONER, tmp_path):
         reasoner, imager = reasoners.get("grey")
         test_reasoners.obeys("anything", reasoner(), imager())
+
+
+def test_a_world(tmp_path, monkeypatch):
+    from vrjax.world import exact
+
+    def stuck(w):
+        state = w.make(test_worlds.KEY)
+        return state, np.ones(1, np.float32), lambda after: after.place[0] == state.place[0]
+
+    monkeypatch.setitem(test_worlds.COINS, "bead", ("slip", stuck))
+    with added("vrjax.world.exact", "bead", WORLD, tmp_path):
+        assert "bead" in exact.names()
+        for law in (
+            test_worlds.test_frames,
+            test_worlds.test_equal_keys_give_equal_bits,
+            test_worlds.test_a_step_is_traced_once_and_a_scan_is_a_loop,
+            test_worlds.test_an_action_conditions_exactly_the_frame_that_follows_it,
+            test_worlds.test_what_is_decoded_can_be_encoded,
+            test_worlds.test_inputs_that_are_refused,
+            test_worlds.test_every_kind_of_input_keeps_the_state_as_it_is,
+            test_worlds.test_coins_fall_as_often_as_is_said,
+        ):
+            law("bead")
+        test_worlds.test_cut_and_gone_on_with_is_as_if_in_one_go("bead", tmp_path)

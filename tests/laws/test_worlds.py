@@ -15,6 +15,7 @@ from scipy.stats import binomtest
 
 from tests.world.world_toys import Echo, untrained
 from vrjax import world
+from vrjax.drive.state import CROSSING
 from vrjax.world import exact
 
 STEPS, MANY = 6, 1_000
@@ -159,7 +160,7 @@ def test_no_camera_alters_what_comes(name):
 def test_what_is_decoded_can_be_encoded(name):
     """Nothing of a State is lost on the way, so that the futures are the same."""
     c = case(name)
-    told = jax.tree.map(np.asarray, c.w.decode(c.final))
+    told = jax.tree.map(np.asarray, jax.jit(c.w.decode)(c.final))
     assert all(isinstance(key, str) for key in told)
     same(jax.tree.map(np.asarray, c.w.encode(told, KEY)), jax.tree.map(np.asarray, c.final))
 
@@ -226,28 +227,35 @@ def _walked(w):
     return state, jnp.array([1.0, 0.0]), lambda after: after.agent[0] == 1
 
 
-COINS = {"push": _pushed, "grid": _walked}
+def _crossed(w):
+    """A pedestrian on the pavement: the coin has fallen where that one starts to cross."""
+    state = jax.jit(w.make)(KEY)
+    return state, jnp.zeros(2), lambda after: after.actors.mode[-1] == CROSSING
+
+
+COINS = {"push": ("slip", _pushed), "grid": ("slip", _walked), "drive": ("hazard", _crossed)}
 TOSSES = 4_000
 
 
 @pytest.mark.parametrize("name", exact.names())
 def test_coins_fall_as_often_as_is_said(name):
     w: Any = exact.example(name)
-    state, action, slipped = COINS[name](w)
+    coin, toss = COINS[name]
+    state, action, fell = toss(w)
 
     @jax.jit
     def count(w, keys):
-        return jax.vmap(lambda key: slipped(w.step(state, action, key)))(keys).sum()
+        return jax.vmap(lambda key: fell(w.step(state, action, key)))(keys).sum()
 
     keys = jax.random.split(jax.random.key(11), TOSSES)
-    odds = float(w.slip)
-    found = {p: int(count(dataclasses.replace(w, slip=jnp.float32(p)), keys)) for p in (0.0, odds, 1.0)}
+    odds = float(getattr(w, coin))
+    found = {p: int(count(dataclasses.replace(w, **{coin: jnp.float32(p)}), keys)) for p in (0.0, odds, 1.0)}
     assert found[0.0] == 0 and found[1.0] == TOSSES
     assert binomtest(found[odds], TOSSES, odds).pvalue > 0.01
     assert binomtest(found[odds], TOSSES, odds + 0.05).pvalue < 1e-6  # it could have told
     for wrong in (-0.1, 1.1, np.nan):
-        with pytest.raises(ValueError, match=f"{name}: slip must be a probability"):
-            exact.get(name, slip=wrong)
+        with pytest.raises(ValueError, match=f"{name}: {coin} must be a probability"):
+            exact.get(name, **{coin: wrong})
 
 
 def test_an_unknown_world():

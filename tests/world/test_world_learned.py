@@ -94,6 +94,8 @@ def test_films_show_what_was_done():
     centre = np.floor(films.places[:, :, 0]).astype(int)
     alone = films.frames[np.arange(64)[:, None], np.arange(6), centre[..., 1], centre[..., 0]]
     assert np.mean(np.asarray(alone)[..., 1] > 0.2) > 0.9
+    blind = jax.jit(lambda key: practice.film(home, (), key, 4))(KEY)  # an agent that only wanders
+    assert blind.places.shape == (4, 0, 2) and np.ptp(blind.actions[1:], axis=0).min() > 0
     with pytest.raises(ValueError, match="push: 'told' is no place, expected some of agent, blocks, goal"):
         practice.check(home, ("agent", "told"))
 
@@ -274,6 +276,7 @@ def test_every_kind_of_training_lowers_its_error(w, options):
         ({"frames": 2}, "frames=2, expected 2 or more and at least the model's window"),
         ({"context": 0.5, "forcing": "diffusion"}, "context=0.5, expected a level"),
         ({"reading": 0}, "what is measured must be read"),
+        ({"spec": dataclasses.replace(SPEC, moving=(), still=())}, "spec names nothing"),
         ({"data": Data(cache="clips")}, "a world's films are drawn"),
         ({"spec": dataclasses.replace(SPEC, moving=("agent", "moon"))}, "push: 'moon' is no place"),
         ({"spec": dataclasses.replace(SPEC, world="pull")}, "unknown world 'pull'"),

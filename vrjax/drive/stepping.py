@@ -40,7 +40,7 @@ def step(state: State, action: Float[Real, "..."], dt: Float[Real, ""] | float |
         raise ValueError(f"drive: action must have shape (2,), acceleration and steering, found {jnp.shape(action)}")
     if not isinstance(action, core.Tracer) and not np.all(np.isfinite(action)):
         raise ValueError(f"drive: action must be finite, found {np.asarray(action)}")
-    if not isinstance(dt, core.Tracer) and not (math.isfinite(dt) and dt > 0):
+    if not isinstance(dt, core.Tracer) and not (math.isfinite(dt) and float(dt) > 0):
         raise ValueError(f"drive: dt must be a finite number of seconds above 0, found {dt}")
     action = jnp.asarray(action, jnp.float32)
     accel, steer = jnp.clip(action[0], *ACCEL), jnp.clip(action[1], -STEER, STEER)

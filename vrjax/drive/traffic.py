@@ -26,6 +26,8 @@ KERB = 1.4
 """Metres from the road's edge at which pedestrians walk."""
 TURN_BACK = 3.0
 """Metres from the end of a piece at which they turn round."""
+SLOWLY, OVER = 1.0, 0.5
+"""Who drives slower, in m/s, and is not farther over a stop line, in m, waits at it as one before it."""
 DECIDES, TURNS = 0, 1  # what a key is folded with first
 
 
@@ -77,6 +79,55 @@ def pedestrians(state: State, dt: Number) -> State:
     )  # fmt: skip
 
 
+def leads(
+    boxes: Float[Real, "k 5"],
+    speeds: Float[Real, " k"],
+    there: Bool[Real, " k"],
+    path: tuple[Float[Real, "p 2"], Float[Real, " p"], Float[Real, " p"]],
+    along: Number,
+    front: Number,
+    width: Number,
+) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+    """Which boxes are in the way of a car on a path.
+
+    Args:
+        boxes: as `overlap` takes them. speeds: along their yaw in m/s. there: which of them there are.
+        path: points, metres along and directions of a polyline, as `lanes.path` returns them.
+        along: metres along it of what must be behind a lead, the middle of the car. front: of the car's front.
+        width: of the car.
+
+    Returns:
+        Gaps in m, bumper to bumper, `jnp.inf` where a box is behind or beside the corridor; and speeds along the path,
+        0 where a box comes towards the car.
+    """
+    points, metres, yaws = path
+
+    def see(box, speed, there):
+        s, away, i = lane_graph.nearest(points, metres, box[0], box[1])
+        c, sin = jnp.cos(box[4] - yaws[i]), jnp.sin(box[4] - yaws[i])
+        reach = (jnp.abs(c) * box[2] + jnp.abs(sin) * box[3]) / 2
+        beside = (jnp.abs(sin) * box[2] + jnp.abs(c) * box[3]) / 2
+        inside = there & (away < width / 2 + beside + CLEARANCE) & (s > along)
+        return jnp.where(inside, s - reach - front, jnp.inf), jnp.maximum(speed * c, 0.0)
+
+    return jax.vmap(see)(jnp.asarray(boxes), jnp.asarray(speeds), jnp.asarray(there))
+
+
+def can_wait(line: Number, v: Number) -> Bool[Array, "..."]:
+    """Whether a car can still wait at a stop line: it is not too late to brake for it at three quarters of the hardest.
+
+    The driver model comes to rest with a little too much way (its damping is 0.73 of the critical one at a standstill),
+    so who stands with the bumper just over the line still waits.
+
+    Args:
+        line: metres to the line from the front.
+        v: speed in m/s.
+    """
+    line, v = jnp.asarray(line), jnp.asarray(v)
+    stands = (v < SLOWLY) & (line > -OVER)
+    return stands | ((line > 0) & (line > v**2 / (2 * 0.75 * HARDEST)))
+
+
 def accelerations(state: State) -> Float[Array, " n"]:
     """What every vehicle does now, in m/s^2: the intelligent driver model behind whatever is next on its path.
 
@@ -90,18 +141,8 @@ def accelerations(state: State) -> Float[Array, " n"]:
     go = lane_graph.green(lanes, state.time)
 
     def one(slot, lane, successor, along, v, size):
-        points, metres, yaws = lane_graph.path(lanes, lane, successor)
         front = along + size[0] / 2
-
-        def see(box, speed, there):
-            s, away, i = lane_graph.nearest(points, metres, box[0], box[1])
-            c, sin = jnp.cos(box[4] - yaws[i]), jnp.sin(box[4] - yaws[i])
-            reach = (jnp.abs(c) * box[2] + jnp.abs(sin) * box[3]) / 2
-            beside = (jnp.abs(sin) * box[2] + jnp.abs(c) * box[3]) / 2
-            inside = there & (away < size[1] / 2 + beside + CLEARANCE) & (s > along)
-            return jnp.where(inside, s - reach - front, jnp.inf), jnp.maximum(speed * c, 0.0)
-
-        gaps, lead_v = jax.vmap(see)(boxes, speeds, there)
+        gaps, lead_v = leads(boxes, speeds, there, lane_graph.path(lanes, lane, successor), along, front, size[1])
         gaps = jnp.where(jnp.arange(gaps.shape[0]) == slot, jnp.inf, gaps)
         lead = jnp.argmin(gaps)
         length = lanes.along[lane, -1]
@@ -110,7 +151,7 @@ def accelerations(state: State) -> Float[Array, " n"]:
         driver = IDM(v0=jnp.minimum(lanes.limit[lane], comfortable))
         wish = idm(gaps[lead], v, lead_v[lead], driver)
         line = length - lane_graph.STOP - front
-        red = (lanes.signal[lane] >= 0) & ~go[lanes.signal[lane]] & (line > v**2 / (2 * 0.75 * HARDEST)) & (line > 0)
+        red = (lanes.signal[lane] >= 0) & ~go[lanes.signal[lane]] & can_wait(line, v)
         # At rest the model keeps s0 from a lead; from a line it need not.
         wish = jnp.minimum(wish, jnp.where(red, idm(line + driver.s0, v, 0.0, driver), jnp.inf))
         return jnp.clip(wish, -HARDEST, IDM().a_max)

@@ -52,7 +52,7 @@ def make(
     if not 0 <= walkers <= actors:
         raise ValueError(f"drive: pedestrians must be 0 to {actors}, the number of actors, found {pedestrians}")
     for name, value in (("hazard", hazard), ("rain", rain), ("darkness", darkness)):
-        if value is not None and not isinstance(value, core.Tracer) and not 0 <= value <= 1:
+        if value is not None and not isinstance(value, core.Tracer) and not 0 <= float(value) <= 1:
             raise ValueError(f"drive: {name} must lie in [0, 1], found {value}")
     kind_key, map_key, ego_key, actor_key, static_key, weather_key, own = jax.random.split(key, 7)
     which = jax.random.randint(kind_key, (), 0, len(maps.KINDS)) if kind is None else maps.KINDS.index(kind)

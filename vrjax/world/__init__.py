@@ -12,9 +12,10 @@ A new exact world or planner is one file, held to the laws of `tests/laws/test_w
 | --- | --- |
 | `protocol` | what a world is; its inputs: actions, trajectories, instructions |
 | `rollouts` | `rollout`: one scan of steps, and what is recorded on the way |
-| `exact` | worlds whose rules are known: push, grid |
+| `exact` | worlds whose rules are known: push, grid, drive |
 | `learned` | worlds that a causal network has learned from those, and their training |
 | `planning` | `plan` and `control` by CEM, MPPI, gradients, and both together |
+| `play` | driving two worlds side by side, by hand, on a page of this machine |
 """
 
 from vrjax.world import exact as exact

@@ -80,11 +80,13 @@ class World(abc.ABC):
         inputs: the Space of each kind of input that the world understands.
         frame: shape of a frame, (h, w, 3).
         cameras: names of its cameras, the default one first.
+        events: names of what can be made to happen at any moment.
     """
 
     inputs: Mapping[str, Space]
     frame: tuple[int, int, int]
     cameras: tuple[str, ...] = ("room",)
+    events: tuple[str, ...] = ()
 
     __repr__ = words.line
 
@@ -110,6 +112,29 @@ class World(abc.ABC):
     def make(self, key: Key[Array, ""]) -> State:
         """A State to begin with, drawn by key. Raises ValueError where a world needs an observation."""
         raise ValueError(f"{self.name}: cannot begin by itself, encode an observation")
+
+    def _happen(self, state: State, event: str) -> State:
+        raise NotImplementedError
+
+    def happen(self, state: State, event: str) -> State:
+        """The State in which something happens now that no input brings about, such as "rain"; what it leads to comes
+        with the next steps. `event` is static.
+
+        Raises:
+            ValueError: it is not one of the world's `events`.
+        """
+        if event not in self.events:
+            raise ValueError(f"{self.name}: {named.unknown('event', event, self.events or ('none',))}")
+        return self._happen(state, event)
+
+    def frames_of_steps(self, state: State, camera: str | None = None) -> Float[Array, "steps h w 3"] | None:
+        """What each denoising step took the frame of `state` for, in the order of the steps; the last is the frame.
+
+        The hook of worlds that sample their frames. None, as here: the world draws them in one go, as exact ones do.
+        Whether it is None is static.
+        """
+        del state, camera
+        return None
 
     def step(self, state: State, inputs: Inputs, key: Key[Array, ""]) -> State:
         """The next State.

@@ -7,6 +7,7 @@
 | --- | --- |
 | push | an agent pushes blocks on a plane; a red one has a place to go to |
 | grid | an agent fetches a key, opens a door and walks to a goal, cell by cell |
+| drive | MiniDrive: a car among vehicles and pedestrians, seen by six cameras and from above |
 
 A file holds a function of its own name that makes the world, and `example() -> World`, a small one by which
 `tests/laws/test_worlds.py` holds it to the law. All of them are `Exact`: they begin by themselves, decode, judge, and

@@ -19,8 +19,9 @@ Real = float | int | Array | np.ndarray
 
 
 class Exact(World):
-    """A world whose rules are known. Its State is a NamedTuple, `decode` is that tuple as a dict, and `encode` takes it
-    back, so that nothing is lost; `told` in it counts the parts of an instruction that were carried out as inputs."""
+    """A world whose rules are known. Its State is a NamedTuple, `decode` is that tuple as a dict (with what follows
+    from it, where a world says more), and `encode` takes it back, so that nothing is lost; `told` in it counts the
+    parts of an instruction that were carried out as inputs."""
 
     @abc.abstractmethod
     def success(self, state: State) -> Bool[Array, ""]:
@@ -37,24 +38,37 @@ class Exact(World):
     @abc.abstractmethod
     def _build(self, decoded: Decoded) -> State: ...
 
+    def _follows(self, state: State) -> Decoded:
+        """What `decode` says beyond the State: all of it follows from the State."""
+        del state
+        return {}
+
     def encode(self, observation: Decoded, key: Any = None) -> State:
-        """The State of what `decode` said, in NumPy or JAX arrays.
+        """The State of what `decode` said, in NumPy or JAX arrays; what only follows from it may be left out.
 
         Raises:
             ValueError: a name is missing or unknown, or an array has another shape than this world's.
         """
         like = jax.eval_shape(self.make, jax.random.key(0))
-        if set(observation) != set(like._fields):
+        follows = jax.eval_shape(self._follows, like)
+        if set(observation) - set(follows) != set(like._fields):
             raise ValueError(f"{self.name}: observation has {sorted(observation)}, expected {sorted(like._fields)}")
-        for name, field in like._asdict().items():
-            if np.shape(observation[name]) != field.shape:
-                raise ValueError(
-                    f"{self.name}: {name} must have shape {field.shape}, found {np.shape(observation[name])}"
-                )
-        return self._build({name: jnp.asarray(observation[name], like._asdict()[name].dtype) for name in like._fields})
+        return self._build({name: self._taken(name, observation[name], getattr(like, name)) for name in like._fields})
+
+    def _taken(self, name: str, found: Any, like: Any) -> Any:
+        """Arrays of a field, which may be a tuple of named ones."""
+        names = getattr(like, "_fields", None)
+        if names is None:
+            if np.shape(found) != like.shape:
+                raise ValueError(f"{self.name}: {name} must have shape {like.shape}, found {np.shape(found)}")
+            return jnp.asarray(found, like.dtype)
+        if getattr(found, "_fields", None) != names:
+            raise ValueError(f"{self.name}: {name} must be a {type(like).__name__}, found {type(found).__name__}")
+        parts = zip(names, found, like, strict=True)
+        return type(like)(*(self._taken(f"{name}.{part}", *pair) for part, *pair in parts))
 
     def decode(self, state: State) -> Decoded:
-        return state._asdict()
+        return state._asdict() | self._follows(state)
 
     def obeyed(self, start: State, states: State, instruction: Instruction) -> Int[Array, ""]:
         """How many parts of an instruction came true in order, whatever inputs led there.

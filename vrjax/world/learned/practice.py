@@ -43,7 +43,9 @@ class Film(NamedTuple):
 def places_of(home: Exact, names: tuple[str, ...], state: State) -> Float[Array, "K 2"]:
     """Places of things by their names in what the world decodes, (2,) or (n, 2) each, one below the other."""
     decoded = home.decode(state)
-    return jnp.concatenate([jnp.asarray(decoded[name], jnp.float32).reshape(-1, 2) for name in names])
+    return jnp.concatenate(
+        [jnp.zeros((0, 2)), *[jnp.asarray(decoded[name], jnp.float32).reshape(-1, 2) for name in names]]
+    )
 
 
 def check(home: Exact, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
@@ -65,7 +67,7 @@ def check(home: Exact, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
 
 
 class _Purpose(NamedTuple):
-    which: Any  # 0: a way, 1 ... K - 1: a thing, K: none
+    which: Any  # 0: a way, 1 ... K - 1: a thing, K (at least 1): none
     way: Any
     beside: Any
 
@@ -73,7 +75,9 @@ class _Purpose(NamedTuple):
 def _drawn(home: Exact, count: int, key: Array) -> _Purpose:
     keys, space = jax.random.split(key, 3), home.inputs["action"]
     way = jax.random.uniform(keys[1], space.shape, minval=space.low, maxval=space.high)
-    return _Purpose(jax.random.randint(keys[0], (), 0, count + 1), way, BESIDE * jax.random.normal(keys[2], (2,)))
+    return _Purpose(
+        jax.random.randint(keys[0], (), 0, max(count, 1) + 1), way, BESIDE * jax.random.normal(keys[2], (2,))
+    )
 
 
 def _act(home: Exact, names: tuple[str, ...], state: State, purpose: _Purpose, key: Array) -> tuple[_Purpose, Array]:
@@ -81,9 +85,11 @@ def _act(home: Exact, names: tuple[str, ...], state: State, purpose: _Purpose, k
     keys, space, places = jax.random.split(key, 4), home.inputs["action"], places_of(home, names, state)
     fresh, turn = _drawn(home, len(places), keys[0]), jax.random.bernoulli(keys[1], HOLD)
     purpose = jax.tree.map(lambda new, old: jnp.where(turn, new, old), fresh, purpose)
-    thing = places[jnp.clip(purpose.which, 0, len(places) - 1)] + purpose.beside - places[0]
+    count, thing = max(len(places), 1), purpose.way
+    if len(places):
+        thing = places[jnp.clip(purpose.which, 0, count - 1)] + purpose.beside - places[0]
     chance = jax.random.uniform(keys[2], space.shape, minval=space.low, maxval=space.high)
-    aim = jnp.where(purpose.which == 0, purpose.way, jnp.where(purpose.which == len(places), chance, thing))
+    aim = jnp.where(purpose.which == 0, purpose.way, jnp.where(purpose.which == count, chance, thing))
     return purpose, jnp.clip(aim + TREMBLE * jax.random.normal(keys[3], space.shape), space.low, space.high)
 
 
@@ -92,7 +98,7 @@ def film(home: Exact, names: tuple[str, ...], key: Key[Array, ""], frames: int, 
 
     Args:
         home: the world, whose actions are ways to go in the plane of its places.
-        names: of the things whose places are told, the agent first.
+        names: of the things whose places are told, the agent first; of none, the agent only wanders.
         key: of where it begins, what is done, and all chance.
         frames: of the film.
         burn: steps before it.

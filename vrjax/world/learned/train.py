@@ -69,6 +69,8 @@ class WorldConfig(TrainConfig):
             raise ValueError(
                 f"{where}: reading={self.reading}, measured={self.measured}: what is measured must be read"
             )
+        if self.reading and not self.spec.names:
+            raise ValueError(f"{where}: reading={self.reading}, but spec names nothing that moves or stands")
         fits(self.spec, self.model)
 
 
@@ -123,8 +125,7 @@ def run(
 def fitted(config: WorldConfig) -> tuple[squares.Patches, float]:
     """The map between pixels and latents of a run, and the share of variance that it keeps; of the seed alone."""
     home, channels = config.spec.home, family.of(config.model).channels(config.model)
-    names = config.spec.names or ("agent",)
-    look = jax.jit(jax.vmap(lambda key: practice.film(home, names, key, 2).frames))
+    look = jax.jit(jax.vmap(lambda key: practice.film(home, config.spec.names, key, 2).frames))
     frames = look(jax.random.split(states.run_key(config, SQUARES), 256))
     return squares.fit(np.asarray(frames, np.float64).reshape(-1, *home.frame), config.patch, channels)
 
@@ -152,7 +153,7 @@ def prepare(made: loop.Made, *, patches: squares.Patches) -> loop.Parts:
 def drawn(spec: Spec, frames: int, seed: Any, number: Any) -> practice.Film:
     """The film of a number in a run of a seed; both may be traced."""
     key = jax.random.fold_in(jax.random.fold_in(draws.key(seed), FILMS), number)
-    return practice.film(spec.home, spec.names or ("agent",), key, frames)
+    return practice.film(spec.home, spec.names, key, frames)
 
 
 def body(network: states.Network) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:

@@ -35,7 +35,8 @@ class Spec:
 
     Attributes:
         world, options: the exact world, as `exact.get` takes them; its inputs, frames and first States.
-        moving, still: things whose places are decoded; the first one that moves is the agent.
+        moving, still: things whose places are decoded; the first one that moves is the agent. None of either: the
+            world decodes nothing, and films are of an agent that only wanders.
         scale: pixels that are a unit of the world.
         steps: denoising steps of a frame.
         shift: of their levels.
@@ -44,7 +45,7 @@ class Spec:
     """
 
     world: str = "push"
-    options: tuple[tuple[str, int | float], ...] = ()
+    options: tuple[tuple[str, int | float | str], ...] = ()
     moving: tuple[str, ...] = ("agent", "blocks")
     still: tuple[str, ...] = ("goal",)
     scale: float = 1.0
