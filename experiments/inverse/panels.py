@@ -7,7 +7,7 @@ posterior is drawn in full, the prior hollow and dashed, what is calibrated fill
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -217,7 +217,15 @@ def spread(axis: Axes, x: np.ndarray, errors: np.ndarray, name: str, tone: str, 
     axis.plot(x, errors.mean(0), marker="o", markersize=4.5, color=tone, linewidth=1.8, label=name, **line)
 
 
-def logs(axis: Axes, title: str, x_label: str, y_label: str, *, y: bool = True, legend: str = "best") -> None:
+def logs(
+    axis: Axes,
+    title: str,
+    x_label: str,
+    y_label: str,
+    *,
+    y: bool = True,
+    legend: Literal["best", "upper left", "lower left"] = "best",
+) -> None:
     """Logarithmic axes, their names and a legend; one that is at a given side has a third of the height to itself."""
     axis.set_xscale("log")
     if y:

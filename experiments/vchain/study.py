@@ -65,7 +65,7 @@ def run(
         parts: some of `suite.parts`, where time is short; the claims of the others are missing then.
     """
     asked = registration.read(__file__, seeds=None if study.quick else len(study.bases))
-    mine = shares.of(study.bases, suite.parts(study), only=only, chosen=parts, word="base")
+    mine = shares.of(study.bases, tuple(suite.parts(study)), only=only, chosen=parts, word="base")
     how: dict[str, Any] = {"kind": "vchain", "fresh": fresh, "console": console, "group": study.group}
     how |= {"registered": asked.keep, "shared": mine.some}
     with running(root / study.name, made_of(study), **how) as here:
