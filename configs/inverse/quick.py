@@ -17,7 +17,7 @@ def config() -> Inverse:
         experiments=(names.GAUSSIAN, names.LINE, names.EVIDENCE, names.COUNTEREXAMPLE, names.BOUNDS)
         + (names.ELLIPTIC, names.GUIDED),
         gaussian=Gaussian(sizes=tuple(2**k for k in range(5, 12)), repeats=16, plan_dimensions=(2,), plan_steps=400),
-        line=Line(sizes=(32, 64, 128, 256, 512), repeats=16, fits=2, large_from=1024, fit=Fit(restarts=1), nodes=2048),
+        line=Line(sizes=(32, 64, 128, 256, 512), repeats=16, fits=2, large_from=1024, nodes=2048),
         evidence=Evidence(fit=Fit(restarts=1), nodes=8192),
         elliptic=Elliptic(
             truths=1,
@@ -29,7 +29,7 @@ def config() -> Inverse:
             restarts=1,
             fields=1024,
             burn=100,
-            rows=200,
+            rows=900,
             directions=64,
             known_to=256,
         ),

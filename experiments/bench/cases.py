@@ -190,5 +190,8 @@ COSTS = {
     "preference_3": "the same with 3 losers",
     "preference_stored": "the same with 1 loser and stored reference errors",
     "motions": "seconds to make 1,000 procedural motions of 3 s",
+    "drive_16": "milliseconds a frame of MiniDrive, 16 boxes in view",
+    "drive_28": "the same, 28 boxes in view",
+    "drive_worlds": "frames a second of 64 worlds under vmap / of one",
     "memory": "peak memory / what must be there",
 }

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.bench import timing
+from experiments.bench import driving, timing
 from vrjax import parallel, tasks
 from vrjax.align import step as preference
 from vrjax.align.config import AlignConfig, Preference, Reference
@@ -49,7 +49,15 @@ def cost(name: str, count: int) -> np.ndarray:
     """The ratios of a row (see `cases.COSTS`), of `count` pairs of calls where times are taken."""
     if name in PREFERENCES:
         return _preference(*PREFERENCES[name], count)
-    rows = {"recording": _recording, "recorded_bytes": _recorded_bytes, "compiling": _compiling, "motions": _motions}
+    rows = {
+        "recording": _recording,
+        "recorded_bytes": _recorded_bytes,
+        "compiling": _compiling,
+        "motions": _motions,
+        "drive_16": functools.partial(driving.frame, 16),
+        "drive_28": functools.partial(driving.frame, 28),
+        "drive_worlds": driving.together,
+    }
     return rows[name](count)
 
 

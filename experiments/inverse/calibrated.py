@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments.inverse.guided_names import ARMS, FEW, NOT_FINITE, NOT_RUN, SETTINGS
+from experiments.inverse.guided_names import ARMS, FEW, LATENT, NOT_FINITE, NOT_RUN, SETTINGS
 from vrjax.inverse import calibrate
+from vrjax.inverse.latent.diagnostics import ESS, RHAT
 from vrjax.report import statistics
 
 FEWEST = 20
@@ -51,8 +52,9 @@ class Row(NamedTuple):
     Attributes:
         arm, setting, kind: see `guided_names`.
         number: the arm's, NaN where it has none.
-        over_floor, worst: median and largest over problems of the mean distance over seeds by the mean floor.
-        mode_error: median over problems of the largest error of a component's weight, seeds pooled.
+        over_floor, worst: median and largest over problems of the mean distance over seeds by the mean floor. Of chains
+            only where they pass the gate of `latent.gate`; NaN where none does.
+        mode_error: median over problems of the largest error of a component's weight, seeds pooled; likewise.
         finite: share of runs.
         evaluations: of the network for a draw, the median over problems.
         judged: see `Judged`.
@@ -72,6 +74,7 @@ class Row(NamedTuple):
 
 def rows(key: Any, seeds: Sequence[Mapping[str, np.ndarray]], group: str, *, draws: int) -> list[Row]:
     """All arms of a group at both settings, from the tables of its seeds; "chosen" only where it is another number."""
+    mixed = {arm: gated(seeds, group, at) for at, arm in enumerate(LATENT)}
     told = []
     of = lambda name: np.stack([table[f"{group} {name}"] for table in seeds]).astype(np.float64)
     ranks = np.stack([table[f"{group} ranks"] for table in seeds])
@@ -83,27 +86,34 @@ def rows(key: Any, seeds: Sequence[Mapping[str, np.ndarray]], group: str, *, dra
             measured = np.isfinite(finite[:, a, s])  # (seeds, problems)
             if not measured.any() or (s and same):
                 continue
+            told_of = measured & mixed.get(arm, True)
             with np.errstate(invalid="ignore", divide="ignore"):
-                mean = lambda value, m=measured: np.where(m, value, 0.0).sum(0) / m.sum(0)
+                mean = lambda value, m=told_of: np.where(m, value, 0.0).sum(0) / m.sum(0)
                 over = mean(distance[:, a, s]) / mean(few if arm in FEW else floor)
-                over = np.where(np.isfinite(over), over, np.inf)[measured.any(0)]
-                pooled = np.where(measured[..., None], modes[:, a, s], 0.0).sum(0) / measured.sum(0)[:, None]
-                wrong = mode_error(pooled, of("weights")[0])
+                over = np.where(np.isfinite(over), over, np.inf)[told_of.any(0)]
+                pooled = np.where(told_of[..., None], modes[:, a, s], 0.0).sum(0) / told_of.sum(0)[:, None]
+                wrong = mode_error(pooled, of("weights")[0])[told_of.any(0)]
             told.append(
                 Row(
                     arm,
                     setting,
                     known.kind,
                     float(number[a, s]),
-                    float(np.median(over)),
-                    float(np.max(over)),
-                    float(np.median(wrong)),
+                    float(np.median(over)) if over.size else float("nan"),
+                    float(np.max(over)) if over.size else float("nan"),
+                    float(np.median(wrong)) if wrong.size else float("nan"),
                     float(finite[:, a, s][measured].mean()),
                     float(np.nanmedian(spent[:, a])),
                     judged(key, ranks[:, a, s], draws=draws),  # one null for all: it is of one size,
                 )
             )
     return told
+
+
+def gated(seeds: Sequence[Mapping[str, np.ndarray]], group: str, at: int) -> np.ndarray:
+    """Whether the chains of latent arm number `at` passed the gate on each problem: (seeds, problems)."""
+    rhat, ess = (np.stack([table[f"{group} {name}"][at] for table in seeds]) for name in ("rhat", "ess"))
+    return (rhat < RHAT) & (ess >= ESS)
 
 
 def judged(key: Any, ranks: Int[np.ndarray, "... q"], *, draws: int, confidence: float = 0.95) -> Judged:

@@ -194,7 +194,7 @@ GUIDED: Columns = {
     "sampler": _text("arm"),
     "aims at": _text("aim"),
     "setting": lambda row: row["setting"] + ("" if math.isnan(row["number"]) else f", {row['number']:g}"),
-    "distance over floor": _number("over_floor", ".2f"),
+    "distance over floor": lambda row: _plainly(row["over_floor"], ".2f") or "not tested",
     "worst problem": _number("worst", ".2f"),
     "error of a mode's weight": _number("mode_error"),
     "coverage of 90 %, worst projection [95 %]": _coverage,
@@ -207,6 +207,7 @@ GUIDED: Columns = {
 LATENT: Columns = {
     "problems": _text("group"),
     "sampler": _text("arm"),
+    "gates passed": lambda row: f"{row['passed']} of {row['runs']}",
     "worst R-hat": _number("rhat", ".3f"),
     "least ESS": _number("ess", ".0f"),
     "least ESS of a mode": _number("mode ess", ".0f"),
@@ -286,7 +287,7 @@ def best_columns(found: Rows) -> Columns:
             if (group, "over_floor") not in row:
                 return ""
             far, held = (_plainly(row[group, name], ".2f") for name in ("over_floor", "coverage"))
-            return f"{far}; {held or '-'}; {_passed({'passed': row[group, 'passed']}) or 'too few'}"
+            return f"{far or 'not tested'}; {held or '-'}; {_passed({'passed': row[group, 'passed']}) or 'too few'}"
 
         return told
 

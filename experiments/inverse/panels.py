@@ -7,7 +7,7 @@ posterior is drawn in full, the prior hollow and dashed, what is calibrated fill
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -106,7 +106,7 @@ def rates(study: Inverse, kept: Mapping[str, Tables]) -> Panel | None:
                 name = f"{arm}, {which}: {drawing.slope(row.get(which))}"
                 spread(axis, sizes, errors, name, tone, hollow=which == "prior")
         z = float(tables[0]["evidence"][k])
-        logs(axis, f"Rates on the line, Z = {z:.2g}", "number of data n", "W1 to the truth")
+        logs(axis, f"Rates on the line, Z = {z:.2g}", "number of data n", "W1 to the truth", legend="lower left")
 
     return draw
 
@@ -130,7 +130,7 @@ def evidence(study: Inverse, kept: Mapping[str, Tables]) -> Panel | None:
             y = np.concatenate([rows.ratio(table, arm) for table in some])
             how: dict[str, Any] = {"s": 26 if arm in (rows.BOUND, rows.WORST) else 12, "linewidths": 1.2}
             axis.scatter(x, y, c=tone, marker=mark, label=name, alpha=1.0 if len(some) == 1 else 0.6, **how)
-        logs(axis, "Unlikely and sharp observations", "1 / Z", "posterior W1 over prior W1")
+        logs(axis, "Unlikely and sharp observations", "1 / Z", "posterior W1 over prior W1", legend="upper left")
 
     return draw
 
@@ -154,7 +154,7 @@ def fields(study: Inverse, kept: Mapping[str, Tables]) -> Panel | None:
         if len(flat):
             axis.axhline(flat.mean(), color=GREY, linestyle=(0, (1, 2)), label="stationary Matérn, posterior")
         title = "Fields behind 36 pressures" + ("" if posteriors else ": no posterior passed its gate")
-        logs(axis, title, "number of training fields n", "sliced W1")
+        logs(axis, title, "number of training fields n", "sliced W1", legend="lower left")
 
     return draw
 
@@ -201,11 +201,11 @@ def arms(found: Rows) -> Panel:
             axis.plot([], [], "x", color=SOFT, linestyle="none", label="at the edge: not finite")
         axis.axvline(1.0, color=SOFT, linestyle=(0, (1, 2)), linewidth=1)
         axis.set_yticks(range(len(found)), [row["arm"] for row in found], color=figures.INK)
-        axis.set_ylim(len(found) - 0.5, -0.5)
+        axis.set_ylim(len(found) - 0.5, -1.0 - 0.75 * math.ceil((len(groups) + broken) / 2))  # room for the legend
         logs(axis, "Guided samplers, filled: calibrated", "distance to exact draws, over its floor", "", y=False)
         axis.grid(True, axis="x")
         axis.tick_params(axis="y", length=0)
-        axis.legend(loc="upper right", handletextpad=0.1)  # the far ones come last
+        axis.legend(loc="upper right", handletextpad=0.1, ncols=2)
 
     return draw
 
@@ -217,19 +217,31 @@ def spread(axis: Axes, x: np.ndarray, errors: np.ndarray, name: str, tone: str, 
     axis.plot(x, errors.mean(0), marker="o", markersize=4.5, color=tone, linewidth=1.8, label=name, **line)
 
 
-def logs(axis: Axes, title: str, x_label: str, y_label: str, *, y: bool = True) -> None:
-    """Logarithmic axes, their names and a legend."""
+def logs(
+    axis: Axes,
+    title: str,
+    x_label: str,
+    y_label: str,
+    *,
+    y: bool = True,
+    legend: Literal["best", "upper left", "lower left"] = "best",
+) -> None:
+    """Logarithmic axes, their names and a legend; one that is at a given side has a third of the height to itself."""
     axis.set_xscale("log")
     if y:
         axis.set_yscale("log")
+        low, high = axis.get_ylim()
+        room = (high / low) ** 0.3
+        axis.set_ylim(low / (room if "lower" in legend else 1), high * (room if "upper" in legend else 1))
     for one, ends in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim()))[: 1 + y]:
         many = math.log10(ends[1] / ends[0]) > 2
         one.set_major_locator(LogLocator(subs=(1.0,) if many else (1.0, 2.0, 5.0), numticks=6 if many else 12))
-        one.set_major_formatter(lambda value, _: f"{value:,.6g}")  # no powers: the style takes a dollar for a dollar
+        # No powers: the style takes a dollar for a dollar.
+        one.set_major_formatter(lambda value, _: f"{value:,.6g}" if value < 1e6 else f"{value:.0e}".replace("e+0", "e"))
         one.set_minor_formatter(NullFormatter())
     axis.set(title=title, xlabel=x_label, ylabel=y_label)
     if y:
-        axis.legend(loc="best", fontsize=8.5, labelspacing=0.25, handlelength=2.4)
+        axis.legend(loc=legend, fontsize=8.5, labelspacing=0.25, handlelength=2.4)
 
 
 def _finite(found: Sequence[np.ndarray]) -> np.ndarray:

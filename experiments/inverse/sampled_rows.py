@@ -151,15 +151,15 @@ def guided_best(rows: Rows) -> Rows:
 
     def order(row: Mapping[Any, Any]) -> tuple[bool, int, float]:
         passed = [value is True for name, value in row.items() if name[1:] == ("passed",)]
-        far = [math.log(value) for name, value in row.items() if name[1:] == ("over_floor",)]
-        return row["aim"] == "map", -sum(passed), float(np.mean(far))
+        far = [math.log(value) for name, value in row.items() if name[1:] == ("over_floor",) and value == value]
+        return row["aim"] == "map", -sum(passed), float(np.mean(far)) if far else math.inf
 
     return sorted(best.values(), key=order)
 
 
 def latent(study: Inverse, tables: Sequence[Tables]) -> Rows:
-    """A row per group and latent arm: worst R-hat and effective size of chains on the problems' own observations, and
-    the discretisation's share of the flow's error, in floors."""
+    """A row per group and latent arm: worst R-hat and effective size of chains on the problems' own observations, how
+    many passed the gate, and the discretisation's share of the flow's error, in floors."""
     rows: Rows = []
     for group in study.guided.groups if tables else ():
         if f"{group} rhat" not in tables[0]:
@@ -171,6 +171,7 @@ def latent(study: Inverse, tables: Sequence[Tables]) -> Rows:
             if np.isfinite(rhat).any():
                 row: dict[Any, Any] = {"group": group, "arm": arm, "rhat": float(np.nanmax(rhat))}
                 row |= {"ess": float(np.nanmin(ess)), "mode ess": _least(modes), "prior error": shift}
+                row |= {"passed": int(calibrated.gated(tables, group, at).sum()), "runs": int(np.isfinite(rhat).sum())}
                 rows.append(row)
     return rows
 

@@ -47,7 +47,7 @@ from experiments.inverse import (
 from experiments.inverse.config import Inverse
 from vrjax.files import writing
 from vrjax.report import claims as claim_files
-from vrjax.study import claims, command, registration
+from vrjax.study import claims, command, registration, shares
 from vrjax.study.tables import Bench, Tables, made_of, running
 
 MEASURE: Mapping[str, Callable[[Inverse, Bench, int], Tables]] = {
@@ -84,21 +84,16 @@ def run(
         parts: some of `study.experiments`, where time is short; the claims of the others are missing then.
     """
     asked = registration.read(__file__, seeds=None if study.quick else len(study.seeds))
-    order = [name for name in MEASURE if name in study.experiments and (parts is None or name in parts)]
-    if strange := sorted({*(parts or ())} - {*study.experiments}):
-        raise ValueError(f"--parts: unknown part {strange[0]!r}, expected some of {', '.join(study.experiments)}")
+    here_are = [name for name in MEASURE if name in study.experiments]
+    mine = shares.of(study.seeds, here_are, only=only, chosen=parts)
     how: dict[str, Any] = {"kind": "inverse", "fresh": fresh, "console": console}
-    how |= {"registered": asked.keep, "shared": only is not None}
+    how |= {"registered": asked.keep, "shared": mine.some}
     with running(root / study.name, made_of(study), **how) as here:
-        console.print(f"in this order, the last falls away first where time is short: {', '.join(order)}")
-        mine = [seed for i, seed in enumerate(study.seeds) if only is None or i in only]
         kept: dict[str, Tables] = {}
-        todo = [(name, seed) for name in order for seed in mine if seed in study.seeds_of(name)]
-        for i, (name, seed) in enumerate(todo):
-            console.print(f"[{i + 1}/{len(todo)}] seed {seed}: {name}", markup=False)
+        for name, seed in mine.walk(console, skip=lambda name, seed: seed not in study.seeds_of(name)):
             kept[names.part(seed, name)] = MEASURE[name](study, here, seed)
-        if only is not None:
-            console.print(f"tables of seeds {mine} are in {here.folder / 'tables'}")
+        if mine.some:
+            console.print(mine.told(here.folder))
             return
         console.print("judging and drawing")
         rows = write(here.folder, study, asked, kept)
@@ -120,18 +115,11 @@ def write(
 
 def job(study: Inverse, options: argparse.Namespace, console: Console) -> None:
     """What was asked for."""
-    if options.only and not all(0 <= k < len(study.seeds) for k in options.only):
-        raise ValueError(f"--only {' '.join(map(str, options.only))}: expected positions 0 to {len(study.seeds) - 1}")
     run(study, options.out, fresh=options.fresh, console=console, only=options.only, parts=options.parts)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
-    options = {
-        "part of the study": {
-            "--only": {"nargs": "+", "type": int, "metavar": "K", "help": "measure these seeds (0, 1, ...) and stop"},
-            "--parts": {"nargs": "+", "metavar": "PART", "help": "these experiments only, where time is short"},
-        }
-    }
+    options = shares.options(parts="experiments")
     how = {"full": "eight seeds, judged", "judged": verdicts.judged, "drawn": page.drawn}
     return command.main("inverse", __doc__, job, argv, **how, options=options)

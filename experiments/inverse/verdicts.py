@@ -78,9 +78,14 @@ def inherited(table: Tables, arm: str) -> np.ndarray:
     return out
 
 
+def _inherited(table: Tables, arm: str) -> float:
+    found = inherited(table, arm)
+    return float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
+
+
 def _prior_slope(table: Tables, arm: str) -> float:
     few = rows.usable([table], arm, None)
-    return reading.slope(table["sizes"][few], table[f"{arm} prior w1"][few])
+    return reading.slope(table["sizes"][few], table[f"{arm} prior w1"][few]) if few.sum() >= 2 else float("nan")
 
 
 def _gap(table: Tables) -> float:
@@ -179,17 +184,17 @@ def _groups(table: Tables, *, known: bool = False) -> list[str]:
 
 def coverage(table: Tables, arm: str, setting: str = CHOSEN) -> float:
     """The share of truths in the central 90 % of an arm's draws, over mixtures of all dimensions, problems, pairs and
-    projections; a run that was not finite covers nothing."""
+    projections; a run that was not finite covers nothing. NaN of an arm that was not run."""
     at = list(ARMS).index(arm), SETTINGS.index(setting)
     ranks = np.concatenate([np.ravel(table[f"{group} ranks"][at]) for group in _groups(table, known=True)])
     ranks = ranks[ranks != NOT_RUN]
-    return float(np.mean((ranks >= 1) & (ranks <= RANKED - 1)))
+    return float(np.mean((ranks >= 1) & (ranks <= RANKED - 1))) if ranks.size else float("nan")
 
 
 def _calibration(table: Tables) -> float:
     """By how much the coverage of the best guided arm misses .90, less by how much that of tempered particles does."""
     misses = [abs(coverage(table, arm) - COVERED) for arm in GUIDED_ARMS]
-    return min(misses) - abs(coverage(table, EXACT) - COVERED)
+    return float(np.nanmin(misses)) - abs(coverage(table, EXACT) - COVERED)
 
 
 def _over_floor(table: Tables, arm: str, setting: str, *, known: bool = False) -> float:
@@ -226,7 +231,7 @@ NUMBERS: dict[str, Number] = {
         f"line, {arm}: {what}": Number(names.LINE, lambda t, arm=arm, read=read: read(t, arm))
         for arm in (EMPIRICAL, GENERATOR)
         for what, read in {
-            "posterior slope less prior slope": lambda t, arm: float(np.nanmean(inherited(t, arm))),
+            "posterior slope less prior slope": _inherited,
             "prior slope": _prior_slope,
             "largest share of the bound": _tightest,
             "observations with a rate": lambda t, arm: float(np.isfinite(inherited(t, arm)).sum()),
@@ -342,16 +347,18 @@ def claims(study: Inverse, asked: Registration, kept: Mapping[str, Tables]) -> l
     """The claims of `claims.json`, in order; those whose experiments were not measured are left out.
 
     A number that a seed could not tell, since its gate failed there, counts as 0, and the claim must have the gate
-    "<number>: seeds that tell", which fails then.
+    "<number>: seeds that tell", which fails then; a quick run, which has no verdicts, leaves the claim out. As a check,
+    or beside an estimate, it was not measured.
     """
     checks = {name: found for name in NUMBERS if (found := values(study, kept, name)) is not None}
-    checks |= {f"{name}: seeds that tell": np.isfinite(found).tolist() for name, found in checks.items()}
+    telling = {f"{name}: seeds that tell": np.isfinite(found).tolist() for name, found in checks.items()}
+    checks = telling | {name: found for name, found in checks.items() if np.isfinite(found).all()}
     out = {}
     for claim in asked.claims:
         how = claim["how"]
         several: Mapping[str, str] = how.get("contrasts", {claim["id"]: how.get("of")})
         found = {contrast: values(study, kept, name) for contrast, name in several.items()}
-        if any(one is None for one in found.values()):
+        if any(one is None or (study.quick and not np.isfinite(one).all()) for one in found.values()):
             continue
         beside = {what: float(np.mean(checks[name])) for what, name in how.get("beside", {}).items() if name in checks}
         shaped = {

@@ -23,13 +23,13 @@ from experiments.realdpo import page, suite, tuning, verdicts
 from experiments.realdpo.config import RealDPO
 from experiments.realdpo.suite import Suite
 from vrjax.files import writing
-from vrjax.study import claims, command, registration
+from vrjax.study import claims, command, registration, shares
 from vrjax.study.tables import Tables, made_of, running
 
-ONLY = "measure these bases (0 is the first) and stop: one process a core can each have its own"
 
-
-def run(study: RealDPO, root: pathlib.Path, *, fresh: bool, console: Console, only: Sequence[int] = ()) -> pathlib.Path:
+def run(
+    study: RealDPO, root: pathlib.Path, *, fresh: bool, console: Console, only: Sequence[int] | None = None
+) -> pathlib.Path:
     """Measures what is missing, judges, and writes the run folder, which is returned.
 
     Args:
@@ -38,17 +38,16 @@ def run(study: RealDPO, root: pathlib.Path, *, fresh: bool, console: Console, on
     Raises:
         ValueError: no such base.
     """
-    if foreign := [index for index in only if not 0 <= index < study.bases]:
-        raise ValueError(f"--only: there is no base {foreign[0]}, expected 0 to {study.bases - 1}")
+    mine = shares.of(range(study.bases), (), only=only, word="base")
     folder = root / study.name
     asked = registration.read(__file__, seeds=None if study.quick else study.bases)
-    how: dict[str, Any] = {"fresh": fresh, "console": console, "registered": asked.keep, "shared": bool(only)}
+    how: dict[str, Any] = {"fresh": fresh, "console": console, "registered": asked.keep, "shared": mine.some}
     with running(folder, made_of(study), kind="realdpo", **how) as here:
         tables: dict[str, Tables] = {}
-        for index in only or range(study.bases):
+        for index in mine.seeds:
             say = lambda text, index=index: console.print(f"base {index + 1} of {study.bases}, {text}")
             tables |= Suite(study.of(study.seeds[index]), here).run(say)
-        if not only:
+        if not mine.some:
             console.print("judging and drawing")
             measured = suite.gather(study, tables)
             rows = verdicts.gather(study, measured)
@@ -80,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
     options = {
         "search": {"--tune": {"action": "store_true", "help": "the search for rates and betas, validation split"}},
-        "processes": {"--only": {"type": int, "nargs": "+", "default": (), "metavar": "K", "help": ONLY}},
+        "processes": {"--only": shares.options("base")["part of the study"]["--only"]},
     }
     full = "eight bases, every arm, powered comparisons"
     return command.main(

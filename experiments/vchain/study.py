@@ -42,7 +42,7 @@ from vrjax.models import wan
 from vrjax.models.wan import WanDiT
 from vrjax.report import claims as claim_files
 from vrjax.report import tables
-from vrjax.study import claims, command, registration
+from vrjax.study import claims, command, registration, shares
 from vrjax.study.tables import Bench, Tables, made_of, running
 from vrjax.tasks.chains import rules
 
@@ -65,13 +65,10 @@ def run(
         parts: some of `suite.parts`, where time is short; the claims of the others are missing then.
     """
     asked = registration.read(__file__, seeds=None if study.quick else len(study.bases))
-    chosen = [name for name in suite.parts(study) if parts is None or name in parts]
-    if strange := sorted({*(parts or ())} - {*chosen}):
-        raise ValueError(f"--parts: unknown part {strange[0]!r}, expected some of {', '.join(suite.parts(study))}")
+    mine = shares.of(study.bases, tuple(suite.parts(study)), only=only, chosen=parts, word="base")
     how: dict[str, Any] = {"kind": "vchain", "fresh": fresh, "console": console, "group": study.group}
-    how |= {"registered": asked.keep, "shared": only is not None}
+    how |= {"registered": asked.keep, "shared": mine.some}
     with running(root / study.name, made_of(study), **how) as here:
-        console.print(f"in this order, the last falls away first where time is short: {', '.join(chosen)}")
         task = rules.Chains(frames=study.frames, cells=study.cells)
         model = thoughts.classifier(task, n=study.transitions, seed=study.seed)
         right = model.accuracy
@@ -80,21 +77,17 @@ def run(
             f"{right.changes:.3f} of those in which something changes"
         )
         programs = Programs(study, here)
-        mine = [seed for i, seed in enumerate(study.bases) if only is None or i in only]
         bases = []
-        for seed in mine:
+        for seed in mine.seeds:
             dit = model_of(study, seed, task, here)
             on = suite.scenes(study, seed, here.folder / "thoughts" / f"base{seed}")
             bases.append(suite.Base(here, programs, dit, seed, on, model, shown=seed == study.bases[0]))
         found: list[dict[str, Tables]] = [{} for _ in bases]
-        for i, name in enumerate(chosen):
-            for j, (one, so_far) in enumerate(zip(bases, found, strict=True)):
-                console.print(
-                    f"[{i * len(bases) + j + 1}/{len(chosen) * len(bases)}] base {one.seed}: {name}", markup=False
-                )
-                so_far |= one.measure(name)
-        if only is not None:
-            console.print(f"tables of bases {mine} are in {here.folder / 'tables'}")
+        for name, seed in mine.walk(console):
+            at = mine.seeds.index(seed)
+            found[at] |= bases[at].measure(name)
+        if mine.some:
+            console.print(mine.told(here.folder))
             return
         console.print("judging and drawing")
         write(here, study, asked, found, bases)
@@ -181,8 +174,6 @@ def job(study: VChain, options: argparse.Namespace, console: Console) -> None:
         return
     if options.pilot:
         study = pilot(study)
-    if options.only and not all(0 <= k < len(study.bases) for k in options.only):
-        raise ValueError(f"--only {' '.join(map(str, options.only))}: expected positions 0 to {len(study.bases) - 1}")
     run(study, options.out, only=options.only, parts=options.parts, **how)
 
 
@@ -193,10 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "--search": {"action": "store_true", "help": "the adapters' rate and length, on validation scenes"},
             "--pilot": {"action": "store_true", "help": "all parts on validation scenes of one pilot base"},
         },
-        "part of the study": {
-            "--only": {"nargs": "+", "type": int, "metavar": "K", "help": "measure these bases (0, 1, ...) and stop"},
-            "--parts": {"nargs": "+", "metavar": "PART", "help": "these parts only, where time is short"},
-        },
+        **shares.options("base"),
         **real.OPTIONS,
     }
     full = "eight bases trained from scratch, judged"

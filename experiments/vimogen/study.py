@@ -29,7 +29,7 @@ from experiments.vimogen import arms, films, listings, measuring, names, page, r
 from experiments.vimogen.config import ViMoGen
 from vrjax.files import writing
 from vrjax.report import claims as claim_files
-from vrjax.study import claims, command, registration
+from vrjax.study import claims, command, registration, shares
 from vrjax.study.tables import Tables, made_of, running
 
 PARTS: Mapping[str, tuple[str, ...]] = {
@@ -61,30 +61,21 @@ def run(
         parts: some of `PARTS`, where time is short; "branches" among them. The claims of the others are missing then.
     """
     asked = registration.read(__file__, seeds=None if study.quick else len(study.seeds))
-    order = [name for name in PARTS if parts is None or name in parts]
-    if strange := sorted({*(parts or ())} - {*PARTS}):
-        raise ValueError(f"--parts: unknown part {strange[0]!r}, expected some of {', '.join(PARTS)}")
-    if "branches" not in order:
-        raise ValueError(f"--parts: found {' '.join(order)}, expected branches among them")
+    mine = shares.of(study.seeds, tuple(PARTS), only=only, chosen=parts, must="branches")
+    order = mine.parts
     how: dict[str, Any] = {"kind": "vimogen", "fresh": fresh, "console": console, "group": study.group}
-    how |= {"registered": asked.keep, "shared": only is not None}
+    how |= {"registered": asked.keep, "shared": mine.some}
     with running(root / study.name, made_of(study), **how) as here:
-        console.print(f"in this order, the last falls away first where time is short: {', '.join(order)}")
         video, judges = films.opened(), measuring.judges(root / JUDGES)
-        mine = [seed for i, seed in enumerate(study.seeds) if only is None or i in only]
-        ones = [arms.Seed(study, here, video, judges, seed) for seed in mine]
+        ones = {seed: arms.Seed(study, here, video, judges, seed) for seed in mine.seeds}
         kept: dict[str, Tables] = {}
-        for i, name in enumerate(order):
-            for j, one in enumerate(ones):
-                console.print(
-                    f"[{i * len(ones) + j + 1}/{len(order) * len(ones)}] seed {one.number}: {name}", markup=False
-                )
-                kept |= measure(one, name, order)
-        if only is not None:
-            console.print(f"tables of seeds {mine} are in {here.folder / 'tables'}")
+        for name, seed in mine.walk(console):
+            kept |= measure(ones[seed], name, order)
+        if mine.some:
+            console.print(mine.told(here.folder))
             return
         console.print("judging and drawing")
-        rows = write(here.folder, study, asked, kept, ones[0].shown(visible(order)))
+        rows = write(here.folder, study, asked, kept, ones[study.seeds[0]].shown(visible(order)))
         claims.tell(console, [*rows, *claims.missing(asked, rows)])
 
 
@@ -132,18 +123,11 @@ def write(
 
 def job(study: ViMoGen, options: argparse.Namespace, console: Console) -> None:
     """What was asked for."""
-    if options.only and not all(0 <= k < len(study.seeds) for k in options.only):
-        raise ValueError(f"--only {' '.join(map(str, options.only))}: expected positions 0 to {len(study.seeds) - 1}")
     run(study, options.out, fresh=options.fresh, console=console, only=options.only, parts=options.parts)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
-    options = {
-        "part of the study": {
-            "--only": {"nargs": "+", "type": int, "metavar": "K", "help": "measure these seeds (0, 1, ...) and stop"},
-            "--parts": {"nargs": "+", "metavar": "PART", "help": "these parts only, where time is short"},
-        }
-    }
+    options = shares.options()
     how = {"full": "eight seeds trained from scratch, judged", "judged": verdicts.judged, "drawn": page.drawn}
     return command.main("vimogen", __doc__, job, argv, **how, options=options)

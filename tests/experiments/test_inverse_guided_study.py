@@ -157,14 +157,11 @@ def test_the_filter_and_a_slice_find_the_sheets_weights():
 
 
 def test_all_of_a_seed(tmp_path, monkeypatch):
-    """Names, shapes and equal bits, over a few arms."""
+    """Names and shapes, over a few arms."""
     few = {name: ARMS[name] for name in ("pigdm", "flowdps", "tmpd", LATENT[0])}
     monkeypatch.setattr(guided, "ARMS", few)
     monkeypatch.setattr(guided, "LATENT", LATENT[:1])
-    tables = [guided.measure(TINY, Bench(tmp_path / name), 0) for name in "ab"]
-    for name, value in tables[0].items():
-        np.testing.assert_array_equal(value, tables[1][name])
-    table = tables[0]
+    table = guided.measure(TINY, Bench(tmp_path), 0)
     assert table["mixtures 2 distance"].shape == (4, 2, 3) and np.isfinite(table["mixtures 2 distance"]).all()
     assert table["mixtures 2 modes"].shape == (4, 2, 3, 3) and table["signals modes"].shape == (4, 2, 2, 0)
     ranks = table["mixtures 2 ranks"]

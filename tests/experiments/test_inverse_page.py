@@ -22,7 +22,7 @@ from experiments.inverse import (
     sampled_rows,
     video_rows,
 )
-from experiments.inverse.guided_names import ARMS
+from experiments.inverse.guided_names import ARMS, LATENT
 from vrjax.report import html
 from vrjax.study import page as common
 from vrjax.study import readme
@@ -206,6 +206,27 @@ def test_calibrated_samplers_come_first_and_exact_ones_are_told_from_narrow_ones
     assert {row["setting"]: row["over_floor"] for row in every} == {"published": 20.0, "chosen": 2.0}
     lost = next(row for row in listed["guided_all"][1] if row["group"] == "mixtures 2" and row["arm"] == "dps")
     assert lost["lost"] == lost["pairs"] == len(SEEDS) * 3 * 20
+
+
+def test_no_distance_is_told_of_chains_that_failed_their_gate(kept):
+    """Of a seed's second problem R-hat is too large and of its third there are too few draws; of the other group every
+    problem of every seed is lost."""
+    lost = {part: dict(table) for part, table in kept.items() if part.endswith(names.GUIDED)}
+    at, few = LATENT.index("latent elliptical_slice"), list(ARMS).index("latent elliptical_slice")
+    for table in lost.values():
+        table["mixtures 2 rhat"], table["mixtures 2 ess"] = (
+            table[f"mixtures 2 {name}"].copy() for name in ("rhat", "ess")
+        )
+        table["mixtures 2 rhat"][at, 1], table["mixtures 2 ess"][at, 2] = 1.01, 399
+        table["mixtures 2 distance"] = table["mixtures 2 distance"].copy()
+        table["mixtures 2 distance"][few] = np.array([1.2, 50.0, 50.0])
+        table["signals rhat"] = np.full_like(table["signals rhat"], 2.0)
+    told = listings.listed(STUDY, lost)
+    row = next(row for row in told["guided"][1] if row["arm"] == "latent elliptical_slice")
+    assert row["mixtures 2", "over_floor"] == pytest.approx(1.2) and math.isnan(row["signals", "over_floor"])
+    assert "not tested; " in listings.told(told)["guided"] and "not tested" in listings.told(told)["guided_all"]
+    gates = [row for row in told["latent"][1] if row["arm"] == "latent elliptical_slice"]
+    assert [(row["passed"], row["runs"]) for row in gates] == [(4, 12), (0, 8)]
 
 
 def test_of_one_seed_there_are_numbers_and_no_intervals(kept):

@@ -72,7 +72,7 @@ def test_a_run_and_a_killed_run_end_alike(tmp_path, study, monkeypatch, capsys):
     packed = {"arm-base-10", "arm-realdpo-10", "arm-sft-10"}  # neither weights nor what the page alone shows
     assert {file.stem for file in (killed / "tables").glob("*.npz")} == packed
     assert realdpo.main(["--out", str(tmp_path / "b"), "--only", "2"]) == 2
-    assert "there is no base 2, expected 0 to 1" in capsys.readouterr().err
+    assert "--only 2: expected positions 0 to 1" in capsys.readouterr().err
     calls.clear()
     assert realdpo.main(["--out", str(tmp_path / "b"), "--only", "1"]) == 0
     # A run that has not come to its end is judged on the bases that are done.

@@ -1,5 +1,7 @@
 """Families of operators against NumPy and SciPy, and what they refuse. What all have to do is in `tests/laws`."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -132,6 +134,19 @@ def test_conjugate_gradients_differentiate_as_the_inverse():
     inverse = np.linalg.inv(matrix)
     np.testing.assert_allclose(by_b, inverse @ c, rtol=1e-9)
     np.testing.assert_allclose(by_matrix, -np.outer(inverse @ c, inverse @ b), rtol=1e-9, atol=1e-11)
+
+
+def test_a_preconditioner_changes_the_steps_and_not_the_solution():
+    rng = np.random.default_rng(6)
+    root, b = rng.normal(size=(6, 6)), rng.normal(size=6)
+    matrix = root @ root.T + np.diag(10.0 ** np.arange(6))
+    with jax.enable_x64(True):
+        matvec, inverse = lambda x: jnp.asarray(matrix) @ x, jnp.asarray(np.linalg.inv(matrix))
+        solve = functools.partial(operators.conjugate_gradients, matvec, jnp.asarray(b), max_steps=2)
+        np.testing.assert_allclose(solve(preconditioner=lambda r: inverse @ r), np.linalg.solve(matrix, b), rtol=1e-8)
+        assert np.isnan(solve(diagonal=jnp.diag(jnp.asarray(matrix)))).all()
+        with pytest.raises(ValueError, match="found diagonal and preconditioner, expected one of them"):
+            solve(diagonal=jnp.ones(6), preconditioner=lambda r: r)
 
 
 @settings(max_examples=20, deadline=None)

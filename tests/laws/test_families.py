@@ -17,13 +17,14 @@ from flax import nnx
 import vrjax.models
 from vrjax import flow, parallel
 from vrjax.files import tensors
-from vrjax.models import family
+from vrjax.models import cached, family
 from vrjax.train import lora
 
 vrjax.models.__path__.append(str(pathlib.Path(__file__).parent))
 Toy = family.get("toy").Config
 Wan = family.get("wan").Config
 Motion = family.get("motion").Config
+Causal = family.get("causal").Config
 
 
 class Row(NamedTuple):
@@ -35,6 +36,13 @@ class Row(NamedTuple):
 
 
 ROWS = {
+    "causal": Row(
+        Causal(
+            dim=24, ffn_dim=16, heads=4, layers=2, in_channels=3, out_channels=3, patch=(1, 2, 2), freq_dim=8,
+            text_dim=8, text_len=4, action=2, chunk=1, window=3, gate_init=1.0,
+        ),
+        (4, 4, 4, 3), (5, 4, 4, 3),
+    ),
     "toy": Row(Toy(), (2, 4, 4, 3), (3, 4, 4, 3)),
     "motion": Row(
         Motion(dim=24, ffn_dim=16, heads=4, layers=2, channels=5, text_dim=8, text_len=4, freq_dim=8), (6, 5), (8, 5)
@@ -153,6 +161,33 @@ def test_questions_agree(row, of, model, given):
     chex.assert_trees_all_close(asked, predicted, rtol=1e-5, atol=1e-5)
     chex.assert_trees_all_close(guided.v, by_hand.v, rtol=1e-4, atol=1e-4)
     assert np.abs(guided.v - asked.v).max() > 1e-3  # the conditions are heard
+
+
+def test_what_is_remembered_is_what_was_shown(row, of, model, given):
+    """Chunk after chunk from a cache is one pass beside the clean video; a family without a cache says so."""
+    if not isinstance(of, cached.Cached):
+        name = type(row.cfg).family
+        with pytest.raises(ValueError, match=f"model family '{name}' has no cached calls, expected one of causal"):
+            cached.calls(model, given[0], row.latent)
+        return
+    clean, levels = 0.5 * x_of(row), flow.Level(jnp.float32(0.7), jnp.float32(700.0))
+    still = flow.Level(jnp.float32(0.0), jnp.float32(0.0))
+
+    @jax.jit
+    def ask(model, x):
+        calls, at, out = cached.calls(model, given[0], row.latent), 0, []
+        state = calls.begin()
+        for n in calls.chunks:
+            out.append(calls.chunk(state, x[at : at + n], levels, at).v)
+            state = calls.after(state, clean[at : at + n], still, at)
+            at += n
+        return jnp.concatenate(out), calls.forced(x, levels, clean, still).v
+
+    alone, beside = ask(model, x_of(row))
+    np.testing.assert_allclose(alone, beside, rtol=0, atol=2e-5)
+    for name in row.cfg.FRAMES:
+        with pytest.raises(ValueError, match=f"{name}: {row.latent[0] - 1} rows, expected one for each"):
+            cached.calls(model, given[0] | {name: given[0][name][1:]}, row.latent)
 
 
 def test_sites(row, of, model, given):

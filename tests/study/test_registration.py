@@ -78,7 +78,6 @@ MISTAKES = [
     ({"contrasts": [{"name": "a"}, {"name": "a"}]}, "field 'contrasts': 'a' stands there twice"),
     ({"contrasts": [{"name": "a", "smallest": 0}]}, "smallest of 'a': expected a number above 0, found 0"),
     ({"contrasts": [{"name": "a"}], "smallest": None}, "'a' has no smallest effect of interest, nor has the claim"),
-    ({"contrasts": [{"name": "a"}, {"name": "b"}], "direction": "equal"}, "have no direction 'equal'"),
     ({"contrasts": [], "smallest": None}, "field 'smallest': expected a number"),
     ({"seeds": 0}, "field 'seeds': expected a whole number of at least 1, found 0"),
     ({"bounds": [1, 0]}, "field 'bounds': low end 1.0 above high end 0.0"),

@@ -51,6 +51,9 @@ def test_a_finding_is_judged_by_the_rule():
     assert settled(Finding(values(0.0)), {"direction": "equal", "smallest": 0.3}).verdict == "reproduced"
 
 
+EQUAL = {"direction": "equal", "smallest": 0.5}
+
+
 def test_of_two_contrasts_the_weaker_one_speaks():
     strong, weak = values(0.5), values(0.12, seed=1)
     found = {}
@@ -63,8 +66,19 @@ def test_of_two_contrasts_the_weaker_one_speaks():
     assert settled(Finding({"s": strong, "w": -strong})).verdict == "not reproduced"  # one that fails is enough
     mirrored = settled(Finding({"s": -strong, "w": -weak}), {"direction": "less"})
     assert (mirrored.estimate, mirrored.p) == (-both.estimate, both.p)
-    with pytest.raises(ValueError, match="no direction 'equal'"):
-        settled(Finding({"s": strong, "w": weak}), {"direction": "equal"})
+
+
+def test_contrasts_that_should_all_be_equal_to_the_null():
+    """The one that is farthest from it speaks, on whichever side it is; each must lie within its smallest effect."""
+    near, far = values(0.02), -values(0.08, seed=1)
+    alone = {name: settled(Finding(one), EQUAL) for name, one in (("near", near), ("far", far))}
+    both = settled(Finding({"near": near, "far": far}), EQUAL)
+    assert both.estimate == alone["far"].estimate < 0 and both.interval == alone["far"].interval
+    assert both.p == max(one.p for one in alone.values())
+    assert both.verdict == alone["near"].verdict == alone["far"].verdict == "reproduced"
+    assert settled(Finding({"near": near, "off": values(2.0)}), EQUAL).verdict == "not reproduced"
+    unsure = {"smallest": abs(alone["far"].estimate) * 1.01, "direction": "equal"}
+    assert settled(Finding({"near": near, "far": far}), unsure).verdict == "inconclusive"
 
 
 def test_every_contrast_has_its_own_smallest_effect(tmp_path):

@@ -1,4 +1,5 @@
-"""Two worlds whose every number is known: what an action does is read off the next frame, or minimised by hand."""
+"""Two worlds whose every number is known: what an action does is read off the next frame, or minimised by hand; and
+a learned one, of the sizes that tests can afford, that has learned nothing."""
 
 import dataclasses
 from typing import Any
@@ -6,8 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
-from vrjax.world import Space, World
+from vrjax.models.causal import CausalConfig, CausalDiT
+from vrjax.world import Space, World, learned
+from vrjax.world.learned import patches, reader
 
 
 @jax.tree_util.register_dataclass
@@ -82,3 +86,19 @@ def optimum(target, horizon):
     step = np.asarray(target) / (horizon + WEIGHT)
     cost = np.sum((horizon * step - target) ** 2) + WEIGHT * horizon * np.sum(step**2)
     return np.tile(2 * step, (horizon, 1)), float(cost)
+
+
+NETWORK = CausalConfig(
+    dim=24, ffn_dim=32, heads=4, layers=2, in_channels=6, out_channels=6, patch=(1, 1, 1), freq_dim=8, text_len=0,
+    action=2, chunk=1, window=3, positions="relative", gate_init=1.0,
+)  # fmt: skip
+SPEC = learned.Spec(world="push", options=(("blocks", 1), ("walls", 0)))
+
+
+def untrained(seed=0, spec=SPEC, cfg=NETWORK):
+    """A learned pushing world with random weights; frames are of 16 tokens, places are read at random."""
+    dit = CausalDiT(cfg, rngs=nnx.Rngs(seed))
+    dit.head.kernel = nnx.Param(0.3 * jax.random.normal(jax.random.key(seed), dit.head.kernel.shape))
+    frames = np.random.default_rng(0).uniform(-1, 1, (8, 16, 16, 3))
+    squares, _ = patches.fit(frames, 4, cfg.in_channels)
+    return learned.assembled(dit, squares, reader.init(jax.random.key(seed + 1), 3, 6), spec)

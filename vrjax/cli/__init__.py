@@ -7,6 +7,7 @@
 | `encode`, `losers` | data for training and for preferences |
 | `train`, `align` | training, and training on preferences |
 | `evaluate` | solved-rate, task by task |
+| `play` | drive two worlds side by side |
 | `plan` | what a run needs of a pod |
 | `convert` | public weights from layout to layout |
 | `claims` | what was found |
@@ -21,13 +22,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vrjax.cli import align, claims, convert, encode, evaluate, losers, plan, preview, sample, train
+from vrjax.cli import align, claims, convert, encode, evaluate, losers, plan, play, preview, sample, train
 from vrjax.cli.common import check, explained, fail
 
 # Heavy imports (jax, flax, orbax) happen inside the commands: `vrjax --help` answers at once.
 
 # A command is a module with NAME, SUMMARY, TEXT (its help), `add(parser)` and `run(args)`; in the order of the help.
-COMMANDS = (preview, sample, encode, train, losers, align, evaluate, plan, convert, claims)
+COMMANDS = (preview, sample, encode, train, losers, align, evaluate, play, plan, convert, claims)
 
 DESCRIPTION = """\
 A laboratory for video reasoning: train a small video diffusion model on procedural worlds,
@@ -39,6 +40,7 @@ watch it think step by step, and measure what it solves.
   vrjax train configs/chain_of_steps/smoke.py            every part of training, in under a minute
   vrjax train configs/chain_of_steps/worlds.py           the multi-world model; killed? run it again
   vrjax eval --model runs/worlds/model    solved-rate per world, with 95 % intervals
+  vrjax play drive                        drive a world by hand, beside another one; replays bit for bit
   vrjax plan configs/pods/wan_14b_lora.py what a run needs of a TPU pod, found without one
   vrjax convert SRC DST --layout wan      public weights in another layout, bit for bit
   vrjax claims runs/*                     what was found: every claim of every run, beside its null

@@ -3,6 +3,7 @@
 | what | what is in it |
 | --- | --- |
 | `family` | the protocol of a family, by which training, alignment and planning speak to any; `shard` on a mesh |
+| `cached` | what a family that remembers has besides: a video chunk by chunk |
 | `settings` | options of a run over what the authors of a model publish |
 | `blocks` | what families share: attention, norms, the stack of equal blocks, named sites, logical axes |
 | `wan` | Wan 2.1 / 2.2: the diffusion transformer, its encoders, VAE, readers and writers |

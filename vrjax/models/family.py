@@ -56,6 +56,8 @@ class Needs(NamedTuple):
 class Family(Protocol):
     """What `family.py` of a family's folder defines.
 
+    A family may also remember what came before, chunk by chunk: `vrjax.models.cached` says by which functions.
+
     Attributes:
         Config: a frozen dataclass, the shape and run-time options of a network. Its class attribute `family` is the
             folder's name; so are `TARGETS` and `MUON`, regular expressions on dotted parameter paths: the matrices that

@@ -104,9 +104,10 @@ def _measured(claim: Mapping[str, Any], finding: Finding, resamples: int) -> dic
         p = float(seeds.p_value(values, side=claim["direction"], smallest=least[name], **how))
         per_seed = tuple(np.asarray(values, np.float64).mean((1, 2)).tolist())
         contrasts.append(Contrast(name, float(estimate.value), ends(estimate), p, least[name], per_seed))
-    # All must hold: the weakest one, measured by its smallest effect, speaks for the claim.
-    sign = -1.0 if claim["direction"] == "less" else 1.0
-    weakest = min(contrasts, key=lambda one: sign * one.estimate / least[one.name])
+    # All must hold: the weakest one, measured by its smallest effect, speaks for the claim; of those that should be
+    # equal to the null it is the farthest from it.
+    strength = {"greater": lambda value: value, "less": lambda value: -value, "equal": lambda value: -abs(value)}
+    weakest = min(contrasts, key=lambda one: strength[claim["direction"]](one.estimate) / least[one.name])
     values = np.asarray(several[weakest.name], np.float64)
     filled = lambda name: claim[name].format(**finding.fill) if finding.fill else claim[name]
     return {
@@ -135,8 +136,6 @@ def _contrasts(claim: Mapping[str, Any], finding: Finding) -> tuple[dict[str, np
         values = {next(iter(named)) if len(named) == 1 else claim["id"]: values}
     if named and set(values) != set(named):
         raise ValueError(f"{claim['id']}: expected values of the contrasts {list(named)}, found {list(values)}")
-    if claim["direction"] == "equal" and len(values) > 1:
-        raise ValueError(f"{claim['id']}: several contrasts have no direction 'equal'")
     least = named or dict.fromkeys(values, claim["smallest"])
     return {name: values[name] for name in least}, least
 

@@ -227,8 +227,6 @@ def _contrasts(field: str, claim: Mapping[str, Any]) -> list[dict[str, Any]]:
         if least is None:
             raise ValueError(f"{where}: {name!r} has no smallest effect of interest, nor has the claim")
         out.append({"name": name, "smallest": _above_0(f"{where}: smallest of {name!r}", least)})
-    if len(out) > 1 and claim["direction"] == "equal":
-        raise ValueError(f"{where}: several contrasts have no direction 'equal'")
     return out
 
 

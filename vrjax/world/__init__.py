@@ -13,12 +13,15 @@ A new exact world or planner is one file, held to the laws of `tests/laws/test_w
 | `protocol` | what a world is; its inputs: actions, trajectories, instructions |
 | `rollouts` | `rollout`: one scan of steps, and what is recorded on the way |
 | `exact` | worlds whose rules are known: push, grid, drive |
+| `learned` | worlds that a causal network has learned from those, and their training |
 | `planning` | `plan` and `control` by CEM, MPPI, gradients, and both together |
 | `ladder` | twenty checks of four generations, their controls, and the score card |
+| `play` | driving two worlds side by side, by hand, on a page of this machine |
 """
 
 from vrjax.world import exact as exact
 from vrjax.world import ladder as ladder
+from vrjax.world import learned as learned
 from vrjax.world import planning as planning
 from vrjax.world.planning import Controlled as Controlled
 from vrjax.world.planning import Planned as Planned

@@ -8,9 +8,13 @@ The flux between two cells goes through half of each in series, so that its tran
 slices and paddings of (n, n) arrays, which a mesh may cut.
 """
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from vrjax.inverse.operators import conjugate_gradients
@@ -42,6 +46,35 @@ def diagonal(faces: tuple[Array, Array]) -> Float[Array, "n n"]:
     return x[1:] + x[:-1] + y[:, 1:] + y[:, :-1]
 
 
+@functools.cache
+def sines(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvectors of the Laplacian along one axis, one a row, and the eigenvalues of its negative; float64."""
+    k = np.arange(1, n + 1)
+    rows = np.sqrt(np.where(k == n, 1.0, 2.0) / n)[:, None] * np.sin(np.pi * k[:, None] * (np.arange(n) + 0.5) / n)
+    return rows, (2 * n * np.sin(0.5 * np.pi * k / n)) ** 2
+
+
+def preconditioner(log_permeability: Float[Array, "n n"]) -> Callable[[Array], Array]:
+    """`k^-1/2 (-Laplace)^-1 k^-1/2` with k = exp(u), exact by sines: nearly the inverse of the equation's matrix.
+
+    With p = k^-1/2 w the equation is `-Laplace w + (Laplace(k^1/2) / k^1/2) w = k^-1/2 f` (Concus & Golub 1973), so how
+    many steps conjugate gradients need depends on how rough the field is and hardly on n: about 10 for fields of
+    `priors` at n = 32, where Jacobi's preconditioner needs 90. Each costs four products of n x n matrices.
+    """
+    u = lax.stop_gradient(log_permeability)
+    rows, values = sines(u.shape[0])
+    values = values / u.shape[0] ** 2
+    across, scale = jnp.asarray(rows, u.dtype), jnp.exp(-0.5 * u)
+    gains = jnp.asarray(1 / (values[:, None] + values), u.dtype)
+    turned = lambda x, matrix: jnp.einsum("ij,kj->ki", x, matrix, precision="highest")  # (x matrix^T)^T
+
+    def apply(r: Array) -> Array:
+        inside = gains * turned(turned(scale * r, across), across)
+        return scale * turned(turned(inside, across.T), across.T)
+
+    return apply
+
+
 def _square(what: str, field: Real) -> Array:
     field = jnp.asarray(field)
     if field.ndim != 2 or field.shape[0] != field.shape[1]:
@@ -58,7 +91,7 @@ def _inflow(u: Array, source: Number) -> Array:
 
 @jax.jit
 def solve(log_permeability: Float[Real, "n n"], source: Number = SOURCE) -> Float[Array, "n n"]:
-    """The pressure at the cell centres, by conjugate gradients with Jacobi's preconditioner.
+    """The pressure at the cell centres, by conjugate gradients, see `preconditioner`.
 
     They stop where the residual norm is 1e-6 (in float64 1e-12) of the source's, and have 30 n steps for it.
     Derivatives with respect to both arguments are those of the exact solution (one more solve each). The error of the
@@ -77,9 +110,8 @@ def solve(log_permeability: Float[Real, "n n"], source: Number = SOURCE) -> Floa
     """
     u = _square("log_permeability", log_permeability)
     faces = transmissibilities(u)
-    return conjugate_gradients(
-        lambda p: outflow(faces, p), _inflow(u, source), diagonal=diagonal(faces), max_steps=STEPS * u.shape[0]
-    )
+    how = {"preconditioner": preconditioner(u), "max_steps": STEPS * u.shape[0]}
+    return conjugate_gradients(lambda p: outflow(faces, p), _inflow(u, source), **how)
 
 
 def residual(

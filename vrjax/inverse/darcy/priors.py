@@ -159,16 +159,9 @@ def _layer(kappa: Array, w: Array) -> Array:
     return solve(solve(kappa**3 * w))
 
 
-def _sines(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvectors of the Laplacian along one axis, one a row, and the eigenvalues of its negative."""
-    k = np.arange(1, n + 1)
-    rows = np.sqrt(np.where(k == n, 1.0, 2.0) / n)[:, None] * np.sin(np.pi * k[:, None] * (np.arange(n) + 0.5) / n)
-    return rows, (2 * n * np.sin(0.5 * np.pi * k / n)) ** 2
-
-
 @functools.cache
 def _layered(n: int) -> tuple[np.ndarray, np.ndarray, float]:
-    sines, values = _sines(n)
+    sines, values = elliptic.sines(n)
     gains = (COARSE**2 + values[:, None] + values) ** -2.0
     at_centre = np.outer(sines[:, n // 2], sines[:, n // 2])
     gains = gains / np.linalg.norm(gains * at_centre)

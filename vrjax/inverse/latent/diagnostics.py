@@ -58,7 +58,11 @@ def ess(z: Float[Array | np.ndarray, "chains k ..."]) -> Float[Array, "..."]:
     return _each(_ess, z)
 
 
-def gate(chain: Chain | Float[Array | np.ndarray, "chains k ..."], rhat: float = 1.01, ess: float | int = 400) -> Gate:
+RHAT, ESS = 1.01, 400
+"""The gate's thresholds: R-hat below the first, an effective size of at least the second."""
+
+
+def gate(chain: Chain | Float[Array | np.ndarray, "chains k ..."], rhat: float = RHAT, ess: float | int = ESS) -> Gate:
     """The hard gate before any distance, mean or coverage of draws is told: R-hat < `rhat` and ESS >= `ess` in every
     entry, and the log-density of every kept state finite.
 

@@ -22,6 +22,7 @@ def conjugate_gradients(
     b: Float[Array, "..."],
     *,
     diagonal: Float[Array, "..."] | None = None,
+    preconditioner: Matvec | None = None,
     tol: float | None = None,
     max_steps: int = 1000,
 ) -> Float[Array, "..."]:
@@ -34,6 +35,8 @@ def conjugate_gradients(
         matvec: the linear map; it may close over traced arrays, which are differentiated.
         b: right-hand side.
         diagonal: of the map, for Jacobi's preconditioner; None for none. It does not change the solution.
+        preconditioner: in its place, a map that is nearly the inverse, symmetric positive definite too. Nothing is
+            differentiated through it: what it closes over must be stopped (`lax.stop_gradient`).
         tol: stops where the recursion's residual norm is at most `tol` times that of `b`; see `tolerance`. The true
             residual of float32 may be larger, by rounding.
         max_steps: at most so many steps.
@@ -41,11 +44,18 @@ def conjugate_gradients(
     Returns:
         x; NaN throughout where `max_steps` were not enough or something was not finite, and so are derivatives with
         respect to the map. Those with respect to b are solves of their own, and answer for themselves.
+
+    Raises:
+        ValueError: both a diagonal and a preconditioner.
     """
+    if diagonal is not None and preconditioner is not None:
+        raise ValueError("conjugate_gradients: found diagonal and preconditioner, expected one of them")
     inverse = None if diagonal is None else 1 / lax.stop_gradient(diagonal)
     limit = tolerance(b.dtype) if tol is None else tol
 
     def precondition(r):
+        if preconditioner is not None:
+            return preconditioner(r)
         return r if inverse is None else inverse * r
 
     def run(matvec, b):

@@ -35,12 +35,15 @@ class Conditioned(nnx.Module):
         dtype = self.cfg.dtype
         return self.text_out(jax.nn.gelu(self.text_in(text, dtype), approximate=True), dtype)
 
-    def embed_time(self, time: Any, tokens: int, units: int | None = None) -> tuple[Array, Array]:
+    def embed_time(
+        self, time: Any, tokens: int, units: int | None = None, more: Array | None = None
+    ) -> tuple[Array, Array]:
         """What blocks and head are told of the time, float32: (rows, dim) and (rows, 6, dim), one row for a scalar.
 
         Args:
             time: 0 .. 1000: a scalar, (tokens,), or one for each of `units` equal runs of tokens.
             tokens, units: how many.
+            more: (units, dim) float32, added to the rows of the time: what else is said of every unit.
 
         Raises:
             ValueError: another shape.
@@ -50,6 +53,7 @@ class Conditioned(nnx.Module):
             frames = "" if units is None else f"({units},) per frame or "
             raise ValueError(f"time: shape {time.shape}, expected () or {frames}({tokens},) per token")
         e = self.time_out(jax.nn.silu(self.time_in(sinusoid(time.reshape(-1), self.cfg.freq_dim), f32)), f32)
+        e = e if more is None else e + more
         rows = "tokens" if len(e) == tokens else None
         e = place(layout, e, rows, None)
         six = self.time_projection(jax.nn.silu(e), f32).reshape(-1, 6, self.cfg.dim)

@@ -146,26 +146,34 @@ def written(state: State, memory: Memory, pairs: tuple[Array, Array]) -> State:
     return State(keys, values, state.frames.at[slot].set(number, mode="drop"), state.seen + chunk)
 
 
-def after(dit: WanDiT, state: State, memory: Memory, x: Any, time: Any, context: Any, **how: Any) -> State:
+def after(
+    dit: WanDiT, state: State, memory: Memory, x: Any, time: Any, context: Any, *, actions: Any = None, **how: Any
+) -> State:
     """The state behind a chunk x (f, h, w, c) that is given, or was made: the network's own keys of it at a time.
 
-    The pass has the text, which it needs: without it keys from the second block on are others.
+    The pass has the text and the actions (f, size), which it needs: without them keys from the second block on are
+    others.
     """
     frames, rows, columns = network.grid_of(dit, x)
     attend, rope = attended(dit, state, memory, frames, rows, columns)
-    given = {"rope": rope, "memory": (state.keys, state.values), "keeps": True, **how}
+    told = network.actions_of(dit, actions, frames)
+    given = {"rope": rope, "memory": (state.keys, state.values), "keeps": True, "actions": told, **how}
     _, pairs = network.run(dit, [(x, time)], context, attend, **given)
     assert pairs is not None
     return written(state, memory, pairs)
 
 
-def velocity(dit: WanDiT, state: State, memory: Memory, context: Any, **how: Any) -> Any:
-    """The velocity of the chunk that comes next: `(x (f, h, w, c), level) -> Prediction`; `how`: taps and edits."""
+def velocity(dit: WanDiT, state: State, memory: Memory, context: Any, *, actions: Any = None, **how: Any) -> Any:
+    """The velocity of the chunk that comes next: `(x (f, h, w, c), level) -> Prediction`.
+
+    `actions` (f, size) are those of its frames; `how`: taps and edits.
+    """
 
     def velocity(x, level):
         frames, rows, columns = network.grid_of(dit, x)
         attend, rope = attended(dit, state, memory, frames, rows, columns)
-        given = {"rope": rope, "memory": (state.keys, state.values), **how}
+        told = network.actions_of(dit, actions, frames)
+        given = {"rope": rope, "memory": (state.keys, state.values), "actions": told, **how}
         return network.run(dit, [(x, level.time)], context, attend, **given)[0]
 
     return velocity

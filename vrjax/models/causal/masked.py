@@ -15,20 +15,21 @@ from vrjax.flow import Prediction
 from vrjax.models.causal import chunks as frames_of
 from vrjax.models.causal import network
 from vrjax.models.causal.network import NONE
-from vrjax.models.wan.dit import WanDiT
+from vrjax.models.wan.dit import Context, WanDiT
 
 
 def forward(
     dit: WanDiT,
     x: Float[Array | np.ndarray, "F h w c"],
     time: Any,
-    text: Float[Array | np.ndarray, "l d"],
+    text: Float[Array | np.ndarray, "l d"] | None = None,
     *,
     chunks: Sequence[int],
     window: int | None = None,
     sink: int = 0,
     clean: Float[Array | np.ndarray, "F2 h2 w2 c2"] | None = None,
     clean_time: Any = 0.0,
+    actions: Float[Array | np.ndarray, "F3 a"] | None = None,
 ) -> Float[Array, "F h w c"]:
     """Velocity of a video of which each chunk sees itself and what was before it.
 
@@ -36,13 +37,14 @@ def forward(
         dit: the network.
         x: noisy latent; each frame may have a noise level of its own.
         time: 0 ... 1000, () or (F,).
-        text: (l, text_dim), not masked: pad it with zero rows as in training.
+        text: (l, text_dim), not masked: pad it with zero rows as in training. None of a network without text.
         chunks: lengths of the chunks, see `partition`.
         window: frames that a chunk sees, its own included, counted back from its end. None: all.
         sink: the first of them are the first frames of the video, see `chunks.seen`. Public training has none.
         clean: a clean video beside the noisy one (teacher forcing): chunks of x then see their own noisy frames and
             the clean ones before these; clean chunks see clean ones, as far as the window reaches in both cases.
         clean_time: of `clean`, () or (F,).
+        actions: (F, size) of a `CausalDiT`, each of the frame that it leads to, noisy and clean.
 
     Returns:
         velocity of x, float32.
@@ -50,7 +52,8 @@ def forward(
     Raises:
         ValueError: shapes that do not fit; chunks that are not the frames of x; a window that is shorter than a chunk.
     """
-    return predict(dit, x, time, text, chunks=chunks, window=window, sink=sink, clean=clean, clean_time=clean_time).v
+    beside = {"clean": clean, "clean_time": clean_time, "actions": actions}
+    return predict(dit, x, time, text, chunks=chunks, window=window, sink=sink, **beside).v
 
 
 def predict(
@@ -64,10 +67,14 @@ def predict(
     sink: int = 0,
     clean: Any = None,
     clean_time: Any = 0.0,
+    actions: Any = None,
     taps: Any = NONE,
     edits: Any = NONE,
 ) -> Prediction:
-    """As `forward`, with taps and edits of `WanDiT`'s sites; beside a clean video they see its tokens first."""
+    """As `forward`, with taps and edits of `WanDiT`'s sites; beside a clean video they see its tokens first.
+
+    `text` may be a `Context` that was made of it.
+    """
     frames, rows, columns = network.grid_of(dit, x)
     chunks = tuple(int(n) for n in chunks)
     if sum(chunks) != frames or min(chunks, default=0) < 1:
@@ -97,8 +104,13 @@ def predict(
         return jnp.concatenate(out)
 
     rope = network.angles(np.tile(np.arange(frames), len(streams)), rows, columns, dit.cfg.head_dim)
-    context = dit.context(text, ahead=True)
-    return network.run(dit, streams, context, attend, rope=rope, taps=taps, edits=edits)[0]
+    context = text if isinstance(text, Context) else dit.context(text)
+    told = network.actions_of(dit, actions, frames)
+    told = None if told is None else jnp.concatenate([told] * len(streams))
+    before = network.shifted(dit, x if clean is None else clean)
+    before = None if before is None else jnp.concatenate([before] * len(streams))
+    how = {"rope": rope, "actions": told, "previous": before, "taps": taps, "edits": edits}
+    return network.run(dit, streams, context, attend, **how)[0]
 
 
 def _runs(frames: list[int], size: int) -> list[tuple[int, int]]:

@@ -1,7 +1,8 @@
 """Wan's network on chunks of frames: what its tokens attend to is handed in, all else is `WanDiT`'s own.
 
 Weights, blocks, sites, text and head are those of `vrjax.models.wan`. New are one time for each latent frame (which
-`WanDiT` takes too), attention to what a chunk sees, and positions that go on from chunk to chunk.
+`WanDiT` takes too), attention to what a chunk sees, and positions that go on from chunk to chunk; and one action for
+each frame of a `CausalDiT`.
 """
 
 import functools
@@ -21,6 +22,9 @@ from vrjax.models.wan.dit import Context, WanDiT
 TABLE = 1024
 """Frames of the public table of rotary positions. A later frame has none: its angles are NaN here."""
 NONE: Mapping[str, Callable] = {}
+PREDICTS = ("velocity", "clean")
+SIGMA_LEAST = 0.05
+"""The least noise level by which a predicted frame's distance is divided."""
 
 
 def grid_of(dit: WanDiT, x: Any) -> tuple[int, int, int]:
@@ -64,6 +68,36 @@ def angles(frames: Int[Array, " n"] | np.ndarray, rows: int, columns: int, head_
     return out[0], out[1]
 
 
+def parts_of(text: bool) -> tuple[str, ...]:
+    """The sites of a block, see `blocks.layers.PARTS`: without text there is no cross-attention."""
+    return PARTS if text else tuple(part for part in PARTS if part != ".cross_attn")
+
+
+def actions_of(dit: WanDiT, actions: Any, frames: int) -> Array | None:
+    """Actions as the network takes them: (frames, size), row f being what leads to frame f; None where it knows none.
+
+    Raises:
+        ValueError: none where the network needs them, some where it knows none, or another shape.
+    """
+    size = getattr(dit.cfg, "action", 0)
+    if actions is None and not size:
+        return None
+    shape = None if actions is None else jnp.shape(actions)
+    if not size:
+        raise ValueError(f"actions: found shape {shape}, expected None: this network knows no actions")
+    if shape != (frames, size):
+        raise ValueError(f"actions: found {shape or 'none'}, expected shape ({frames}, {size}), a row for every frame")
+    return jnp.asarray(actions, jnp.float32)
+
+
+def shifted(dit: WanDiT, frames: Any) -> Array | None:
+    """The frame before each of `frames`, zeros before the first; None of a network that is not told it."""
+    if not getattr(dit.cfg, "previous", False):
+        return None
+    frames = jnp.asarray(frames)
+    return jnp.concatenate([jnp.zeros_like(frames[:1]), frames[:-1]])
+
+
 def run(
     dit: WanDiT,
     streams: Sequence[tuple[Float[Array | np.ndarray, "f h w c"], Any]],
@@ -71,6 +105,8 @@ def run(
     attend: Callable[..., Array],
     *,
     rope: tuple | None,
+    actions: Array | None = None,
+    previous: Array | None = None,
     memory: Any = None,
     taps: Mapping[str, Callable] = NONE,
     edits: Mapping[str, Callable] = NONE,
@@ -82,10 +118,12 @@ def run(
         dit: its weights.
         streams: latents with their times, () or (f,) each; their tokens lie one behind the other. The velocity is that
             of the last one.
-        context: of the text, `dit.context(text, ahead=True)`.
+        context: of the text, `dit.context(text)`; with `ahead=True` where more than one pass reads it.
         attend: `attend(q, k, v, remembered) -> (n, heads, head_dim)` in place of self-attention, see
             `blocks.layers.Attention.within`; `remembered` is the block's part of `memory`.
         rope: of all tokens; None: `attend` turns them.
+        actions: of the frames of all streams, see `actions_of`.
+        previous: the frame before each, of a network that is told it.
         memory: what blocks remember, a pytree whose leaves are stacked over blocks.
         taps, edits: as of `WanDiT`; they see the tokens of all streams.
         keeps: whether keys and values of all tokens are returned.
@@ -95,19 +133,26 @@ def run(
     """
     cfg = dit.cfg
     grids = [grid_of(dit, x) for x, _ in streams]
-    sites = Sites(taps, edits, cfg.layers, PARTS)
+    sites = Sites(taps, edits, cfg.layers, parts_of(dit.blocks.cross_attn is not None))
     out: dict[str, Any] = {}
     tokens = jnp.concatenate([dit.patches(jnp.asarray(x)) for x, _ in streams])
+    if (previous is None) == getattr(cfg, "previous", False):
+        raise ValueError("causal: this network is told the frame before each, as cached calls and whole videos have it")
+    if previous is not None:
+        tokens = tokens + dit.behind(previous)  # type: ignore[attr-defined]
     times = [
         jnp.broadcast_to(jnp.asarray(time, jnp.float32), (frames,))
         for (_, time), (frames, _, _) in zip(streams, grids, strict=True)
     ]
     h = sites.embed(tokens, out)
     frames = sum(grid[0] for grid in grids)
-    e, time6 = dit.embed_time(jnp.concatenate(times), len(h), frames)
+    more = None if actions is None else dit.action_in(actions, jnp.float32)  # type: ignore[attr-defined]
+    e, time6 = dit.embed_time(jnp.concatenate(times), len(h), frames, more)
 
     def block(h, row, visit):
         (weights, pairs), remembered = row
+        if pairs is None and weights.cross_attn is not None:
+            pairs = weights.cross_attn.keys_values(cfg, *context.rows)
         own: list[Any] = []
 
         def attended(q, k, v):
@@ -119,15 +164,17 @@ def run(
 
     rows: Any = ((dit.blocks, context.pairs), memory)
     if context.blocks is not None:
-        pairs = stack.unstacked(context.pairs)
-        parts = [None] * cfg.layers if memory is None else stack.unstacked(memory)
-        rows = list(zip(zip(context.blocks, pairs, strict=True), parts, strict=True))
+        each = lambda tree: [None] * cfg.layers if tree is None else stack.unstacked(tree)
+        rows = list(zip(zip(context.blocks, each(context.pairs), strict=True), each(memory), strict=True))
     h, inside, *kept = stack.run(block, h, rows, sites, unroll=cfg.unroll, remat=cfg.remat, keeps=keeps)
     last = grids[-1]
     start = len(h) - last[0] * last[1] * last[2]
     e = e[-last[0] :] if len(e) == frames else e[start:]
-    prediction = Prediction(dit.read_out(h[start:], e, last), {**out, **inside})
-    return prediction, kept[0] if keeps else None
+    v = dit.read_out(h[start:], e, last)
+    if getattr(cfg, "predicts", PREDICTS[0]) == "clean":
+        sigma = jnp.maximum(times[-1] / 1000.0, SIGMA_LEAST)[:, None, None, None]
+        v = (jnp.asarray(streams[-1][0], v.dtype) - v) / sigma
+    return Prediction(v, {**out, **inside}), kept[0] if keeps else None
 
 
 def across(dit: WanDiT) -> Callable[..., Array]:

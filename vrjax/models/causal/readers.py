@@ -1,6 +1,7 @@
 """Reads the weights of causal Wan models: Self-Forcing's, Causal-Forcing's, CausVid's and repacked ones.
 
     dit = causal.load_dit("self_forcing_dmd.pt")         # a WanDiT, for causal.rollout, causal.forward
+    dit = readers.load("runs/push/model")                # a CausalDiT: what `save` wrote, or such a file
 
 The tensors are Wan's own, under Wan's names. Training code left wrappers around them: a dict of several networks
 (generator, its average, critic), `model.`, and FSDP's `_fsdp_wrapped_module.`, which may stand anywhere in a name.
@@ -12,7 +13,10 @@ import os
 import pathlib
 from typing import Any
 
-from vrjax.files import given, tensors
+import jax
+
+from vrjax.files import given, tensors, weights, writing
+from vrjax.models.causal.dit import CausalConfig, CausalDiT, abstract
 from vrjax.models.wan import readers
 from vrjax.models.wan.dit import WanDiT
 
@@ -31,6 +35,16 @@ NETWORK = dataclasses.replace(
     what="a causal Wan transformer",
     fields=functools.partial(readers.fields, classes=(*readers.CLASSES, CLASS)),
 )
+TOLD = {"action_in": ("action_embedding",) * 2, "previous_in": ("previous_embedding",) * 2}
+OWN = dataclasses.replace(
+    NETWORK,
+    name="CausalDiT",
+    config=CausalConfig,
+    abstract=abstract,
+    names=NETWORK.names._replace(top={**NETWORK.names.top, **TOLD}),
+)
+"""Of a network of this house, which may know actions and no text: its config is in the file."""
+LAYOUT = "original"
 
 
 def load_dit(path: str | os.PathLike, *, network: str | None = None, **options: Any) -> WanDiT:
@@ -42,8 +56,11 @@ def load_dit(path: str | os.PathLike, *, network: str | None = None, **options: 
         network: which of the networks in the file, "generator_ema" or "generator" (Causal-Forcing's chunk-wise model
             was published for the latter); None: the first that is there of generator_ema, generator, model and the bare
             names.
-        **options: fields of `WanConfig` that override what was found. Without a `config.json` beside the file, heads
+        **options: fields of the config that override what was found. Without a `config.json` beside the file, heads
             are 128 wide, as of the public 1.3B and 14B.
+
+    Returns:
+        A WanDiT; of a file that `save` wrote, a CausalDiT.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -51,6 +68,49 @@ def load_dit(path: str | os.PathLike, *, network: str | None = None, **options: 
             misshapen tensors; a model that is not text-to-video.
     """
     source = tensors.read(_file(pathlib.Path(path)))
+    if _own(source):
+        return OWN.open(source, **options).module()
+    return _public(source, network, options).module()
+
+
+def load(path: str | os.PathLike) -> CausalDiT:
+    """Loads a CausalDiT: what `save` wrote, or what `load_dit` reads, without actions and in chunks of three frames.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_dit`.
+    """
+    source = tensors.read(_file(pathlib.Path(path)))
+    if _own(source):
+        return OWN.open(source).module()
+    dit = _public(source, None, {}).module()
+    like = abstract(CausalConfig(**dataclasses.asdict(dit.cfg)))
+    return jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(dit))
+
+
+def read_config(path: str | os.PathLike) -> CausalConfig:
+    """The config of what `load` would read, from headers alone; raises as it does."""
+    source = tensors.read(_file(pathlib.Path(path)))
+    if _own(source):
+        return OWN.open(source).check().cfg
+    return CausalConfig(**dataclasses.asdict(_public(source, None, {}).cfg))
+
+
+def save(dit: CausalDiT, folder: str | os.PathLike) -> None:
+    """Saves a CausalDiT as `model.safetensors` with Wan's own names, and a `config.json` as Self-Forcing's class has
+    it; each file whole or not at all."""
+    folder, cfg = pathlib.Path(folder), dit.cfg
+    OWN.save(folder / SAFETENSORS[0], dit, LAYOUT)
+    own = {"_class_name": CLASS, "local_attn_size": cfg.window or -1, "sink_size": cfg.sink, "action_dim": cfg.action}
+    writing.json(folder / "config.json", readers.public_config(cfg, LAYOUT) | own)
+
+
+def _own(source: tensors.Source) -> bool:
+    """Whether `save` wrote it."""
+    return '"action":' in source.metadata.get("vrjax", "")
+
+
+def _public(source: tensors.Source, network: str | None, options: dict[str, Any]) -> weights.Opened:
+    """A public file, checked."""
     source = tensors.Source(source.path, {_bare(name): place for name, place in source.places.items()}, source.metadata)
     found = NETWORK.open(source, prefix=_prefix(source, network), **options).check()
     cfg = found.cfg
@@ -58,7 +118,7 @@ def load_dit(path: str | os.PathLike, *, network: str | None = None, **options: 
         raise ValueError(
             f"{source.path}: {cfg.in_channels} channels in, {cfg.out_channels} out, expected text-to-video"
         )
-    return found.module()
+    return found
 
 
 def _file(path: pathlib.Path) -> pathlib.Path:

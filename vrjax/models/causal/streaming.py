@@ -60,7 +60,7 @@ class Rollout(NamedTuple):
 
 def stream(
     dit: WanDiT,
-    text: Float[Array | np.ndarray, "l d"],
+    text: Float[Array | np.ndarray, "l d"] | None,
     noise: Float[Array | np.ndarray, "G h w c"],
     *,
     chunk: int = 3,
@@ -75,6 +75,7 @@ def stream(
     context_noise: float | int = 0.0,
     given: Float[Array | np.ndarray, "g h2 w2 c2"] | None = None,
     done: Float[Array | np.ndarray, "made h3 w3 c3"] | None = None,
+    actions: Float[Array | np.ndarray, "all a"] | None = None,
     key: Key[Array, ""] | None = None,
     renoise: Float[Array | np.ndarray, "s g4 h4 w4 c4"] | None = None,
     first_renoise: Float[Array | np.ndarray, "s5 n h5 w5 c5"] | None = None,
@@ -87,7 +88,7 @@ def stream(
 
     Args:
         dit: the network.
-        text: (l, text_dim), padded with zero rows as in training.
+        text: (l, text_dim), padded with zero rows as in training; None of a network without text.
         noise: (G, h, w, c) of the frames to be made.
         chunk, first: lengths of the chunks, see `partition`; those of given frames count among them.
         steps, shift, warp: the list of times of a chunk, see `vrjax.flow.grids.self_forcing`.
@@ -98,6 +99,7 @@ def stream(
         given: (g, h, w, c), whole chunks in front: a picture or a beginning. They are shown at time 0.
         done: (d, h, w, c), whole chunks behind those, which this very call made before it was interrupted: they are
             remembered as they were then, and not made again.
+        actions: (g + G, size) of a `CausalDiT`, each of the frame that it leads to.
         key: of the noise that joins between steps, where it is not given.
         renoise: (len(steps) - 1, G, h, w, c), that noise; of the first chunk with `first_steps` it is not read.
         first_renoise: (len(first_steps) - 1, n, h, w, c), that of the first chunk's n frames, with `first_steps`.
@@ -108,6 +110,10 @@ def stream(
         ValueError: shapes, lists and windows that do not fit; frames that do not fall into chunks, or for which there
             are no positions; neither key nor noise where some joins.
     """
+    if getattr(dit.cfg, "previous", False):
+        raise ValueError(
+            "causal: a network that is told the frame before each goes on by cached calls, not by a stream"
+        )
     noise, beginning = jnp.asarray(noise), None if given is None else jnp.asarray(given)
     grid = grids.self_forcing(steps, shift, warp=warp)
     opening = grid if first_steps is None else grids.self_forcing(first_steps, shift, warp=warp)
@@ -135,24 +141,29 @@ def stream(
     if there is not None and (there.shape[1:] != noise.shape[1:] or (over > before and over not in ends)):
         raise ValueError(f"done: shape {there.shape}, expected whole chunks of frames {noise.shape[1:]}")
     fresh = _fresh(key, renoise, first_renoise, (grid, opening), noise.shape, chunks[begin], first_steps is not None)
+    told = network.actions_of(dit, actions, before + len(noise))
+    each = lambda start, end: None if told is None else told[start:end]
     how = _Static(memory, record, edit, tuple(taps.items()), tuple(edits.items()))
 
     def made() -> Iterator[Chunk]:
-        context, state = _begun(dit, jnp.asarray(text), noise[0, 0, 0, 0], memory=memory, rows=rows, columns=columns)
+        said = None if text is None else jnp.asarray(text)
+        context, state = _begun(dit, said, noise[0, 0, 0, 0], memory=memory, rows=rows, columns=columns)
         for i, (end, frames) in enumerate(zip(ends, chunks, strict=True)):
             start = end - frames
+            own_actions = each(start, end)
             if beginning is not None and i < begin:
-                state = _shown(dit, state, context, beginning[start:end], jnp.float32(0), how=how)
+                state = _shown(dit, state, context, beginning[start:end], jnp.float32(0), own_actions, how=how)
                 continue
             at = slice(start - before, end - before)
             if there is not None and end <= over:
                 if end < ends[-1]:
-                    state = _shown(dit, state, context, there[at], jnp.float32(context_noise), how=how)
+                    state = _shown(dit, state, context, there[at], jnp.float32(context_noise), own_actions, how=how)
                 continue
             own, joins = fresh(i - begin, at)
-            run = _denoised(dit, state, context, noise[at], own, joins, grid=opening if i == begin else grid, how=how)
+            at_levels = opening if i == begin else grid
+            run = _denoised(dit, state, context, noise[at], own, joins, own_actions, grid=at_levels, how=how)
             if end < ends[-1]:
-                state = _shown(dit, state, context, run.final, jnp.float32(context_noise), how=how)
+                state = _shown(dit, state, context, run.final, jnp.float32(context_noise), own_actions, how=how)
             yield Chunk(start, run.final, run)
 
     return made()
@@ -160,7 +171,7 @@ def stream(
 
 def rollout(
     dit: WanDiT,
-    text: Float[Array | np.ndarray, "l d"],
+    text: Float[Array | np.ndarray, "l d"] | None,
     noise: Float[Array | np.ndarray, "G h w c"],
     **options: Any,
 ) -> Rollout:
@@ -228,13 +239,13 @@ def _begun(dit: WanDiT, text: Any, number: Any, *, memory: Memory, rows: int, co
 
 @functools.partial(jax.jit, static_argnames=("grid", "how"))
 def _denoised(
-    dit: WanDiT, state: State, context: Any, x: Any, key: Any, joins: Any, *, grid: Grid, how: _Static
+    dit: WanDiT, state: State, context: Any, x: Any, key: Any, joins: Any, actions: Any, *, grid: Grid, how: _Static
 ) -> Trajectory:
     sites = {"taps": dict(how.taps), "edits": dict(how.edits)}
-    velocity = cache.velocity(dit, state, how.memory, Context(*context), **sites)
+    velocity = cache.velocity(dit, state, how.memory, Context(*context), actions=actions, **sites)
     return flow.sample(velocity, x, grid, solver=renoise_by(joins), key=key, edit=how.edit, record=how.record)
 
 
 @functools.partial(jax.jit, static_argnames="how", donate_argnames="state")
-def _shown(dit: WanDiT, state: State, context: Any, x: Any, time: Any, *, how: _Static) -> State:
-    return cache.after(dit, state, how.memory, x, time, Context(*context), edits=dict(how.edits))
+def _shown(dit: WanDiT, state: State, context: Any, x: Any, time: Any, actions: Any, *, how: _Static) -> State:
+    return cache.after(dit, state, how.memory, x, time, Context(*context), actions=actions, edits=dict(how.edits))

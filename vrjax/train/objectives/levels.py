@@ -1,9 +1,11 @@
 """Noise levels: which ones a batch is trained at, and what the network is shown of them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from vrjax.flow import Level
@@ -18,6 +20,14 @@ def level_of(sigma: Any) -> Level:
     """The level the network is shown for a noise level: time is `1000 * sigma`, both float32."""
     sigma = jnp.asarray(sigma, jnp.float32)
     return Level(sigma, 1000.0 * sigma)
+
+
+def of_frames(sigma: Any, x: Float[Array, "f *n"]) -> Float[Array, "..."]:
+    """Levels () or (f,) as they multiply the frames of x. ValueError: another shape."""
+    sigma = jnp.asarray(sigma, jnp.float32)
+    if sigma.shape not in ((), x.shape[:1]):
+        raise ValueError(f"sigma: found shape {sigma.shape}, expected () or one for each of {len(x)} frames")
+    return sigma.reshape(sigma.shape + (1,) * (x.ndim - sigma.ndim) if sigma.ndim else ())
 
 
 def shift_sigma(sigma: Any, shift: float) -> Any:
@@ -72,3 +82,16 @@ def sample_sigmas(
     if not (is_number(low) and is_number(high) and (low, high) == (0.0, 1.0)):
         sigma = low + (high - low) * sigma
     return shift_sigma(sigma, shift)
+
+
+def sample_chunk_sigmas(key: Array, count: int, chunks: Sequence[int], **how: Any) -> Float[Array, "count frames"]:
+    """Noise levels for `count` videos, one for each chunk, which all of its frames have.
+
+    Args:
+        key: PRNG key.
+        count: of videos.
+        chunks: their lengths, the same for all videos.
+        **how: see `sample_sigmas`; levels are stratified over all chunks of all videos.
+    """
+    found = sample_sigmas(key, count * len(chunks), **how).reshape(count, len(chunks))
+    return jnp.repeat(found, np.asarray(chunks), axis=1, total_repeat_length=sum(chunks))

@@ -57,13 +57,14 @@ class Exact(World):
 
     def _taken(self, name: str, found: Any, like: Any) -> Any:
         """Arrays of a field, which may be a tuple of named ones."""
-        if not isinstance(like, tuple):
+        names = getattr(like, "_fields", None)
+        if names is None:
             if np.shape(found) != like.shape:
                 raise ValueError(f"{self.name}: {name} must have shape {like.shape}, found {np.shape(found)}")
             return jnp.asarray(found, like.dtype)
-        if getattr(found, "_fields", None) != like._fields:
+        if getattr(found, "_fields", None) != names:
             raise ValueError(f"{self.name}: {name} must be a {type(like).__name__}, found {type(found).__name__}")
-        parts = zip(like._fields, found, like, strict=True)
+        parts = zip(names, found, like, strict=True)
         return type(like)(*(self._taken(f"{name}.{part}", *pair) for part, *pair in parts))
 
     def decode(self, state: State) -> Decoded:

@@ -1,0 +1,27 @@
+"""Learned worlds behind the protocol: a causal network that denoises the next frame, its cache being the State.
+
+    w = learned.load("runs/push/world")
+    state = w.make(key)                                     # what the exact world begins with, seen once
+    found = world.plan(w, state, push.cost, key, "cem", horizon=12, candidates=64, iterations=4)
+
+| file | what is in it |
+| --- | --- |
+| `world` | `Learned`, and its `Spec`: the exact world it was learned from, denoising steps, what is read |
+| `files` | the folder of a world: `load`, `save`; `assembled` of its parts |
+| `patches` | between frames and latents: principal components of squares of pixels |
+| `reader` | places of things in a frame |
+| `practice` | films of the exact world in which something happens, drawn on the fly |
+| `train` | `run(config)`: a training run of a world |
+| `distill` | the same to fewer denoising steps: its own rollouts, a teacher and a critic |
+| `measure` | how far it strays from the exact world |
+"""
+
+from vrjax.files import named
+from vrjax.world.learned.files import assembled as assembled
+from vrjax.world.learned.files import load as load
+from vrjax.world.learned.files import save as save
+from vrjax.world.learned.world import Learned as Learned
+from vrjax.world.learned.world import Spec as Spec
+from vrjax.world.learned.world import State as State
+
+__getattr__, __dir__ = named.lazy(__name__)

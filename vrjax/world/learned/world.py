@@ -1,0 +1,253 @@
+"""A learned world: a causal network denoises the next frame, its cache is the State, a linear map shows it.
+
+    w = learned.load("runs/push/world")
+    state = w.encode(frames, key)                           # (f, H, W, 3), or one frame
+    state = w.step(state, action, key)                      # a few denoising steps, then the frame is remembered
+    picture = w.render(state)
+
+An action conditions exactly the frame that follows it. What does not move (a goal that a block may hide) is read once,
+where a State begins; what moves is read off each frame, so that one can plan through what the network believes.
+"""
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array, Float, Key
+
+from vrjax import flow
+from vrjax.flow import Grid, Level, Record, Trajectory, grids, words
+from vrjax.models import cached, family
+from vrjax.world import exact
+from vrjax.world.exact import Exact
+from vrjax.world.learned import patches as squares
+from vrjax.world.learned import practice, reader
+from vrjax.world.protocol import Decoded, World
+
+CLEAN = Level(jnp.float32(0.0), jnp.float32(0.0))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What a learned world was learned from, and how it is asked.
+
+    Attributes:
+        world, options: the exact world, as `exact.get` takes them; its inputs, frames and first States.
+        moving, still: things whose places are decoded; the first one that moves is the agent. None of either: the
+            world decodes nothing, and films are of an agent that only wanders.
+        scale: pixels that are a unit of the world.
+        steps: denoising steps of a frame.
+        shift: of their levels.
+        solver: "euler", or "renoise" of a network that was distilled to few steps.
+        regression: the network was trained to answer at once, without noise: a control that knows no chance.
+    """
+
+    world: str = "push"
+    options: tuple[tuple[str, int | float | str], ...] = ()
+    moving: tuple[str, ...] = ("agent", "blocks")
+    still: tuple[str, ...] = ("goal",)
+    scale: float = 1.0
+    steps: int = 2
+    shift: float = 1.0
+    solver: Literal["euler", "renoise"] = "euler"
+    regression: bool = False
+
+    def __post_init__(self):
+        if self.steps < 1 or (self.regression and self.steps != 1):
+            expected = "1: a regression answers at once" if self.regression else "at least 1"
+            raise ValueError(f"learned: steps={self.steps}, expected {expected}")
+        if not self.scale > 0:
+            raise ValueError(f"learned: scale={self.scale}, expected pixels above 0")
+
+    @property
+    def home(self) -> Exact:
+        """The exact world. ValueError: there is none of that name, or it refuses its options."""
+        return exact.get(self.world, **dict(self.options))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All things that are read, the agent first."""
+        return (*self.moving, *self.still)
+
+    @property
+    def grid(self) -> Grid:
+        """The levels of a frame's denoising."""
+        return grids.shifted(self.steps, self.shift)
+
+
+class State(NamedTuple):
+    """What the world is now.
+
+    Attributes:
+        memory: what the network remembers of all frames so far, this one included: of the cached calls.
+        latent: (h, w, c) this frame.
+        still: places of what does not move, by name.
+        mark: of the weights that it belongs to.
+    """
+
+    memory: Any
+    latent: Float[Array, "h w c"]
+    still: dict[str, Array]
+    mark: Any
+
+    __repr__ = words.line
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Learned(World):
+    """The world, see the file; made by `files.assembled` and `files.load`. All but `spec` are leaves.
+
+    Attributes:
+        network: of any family with cached calls, one frame a chunk.
+        patches: between frames and latents.
+        reader: of places; None where nothing is read.
+        mark: a number made of all weights, by which a State of another model is told.
+        spec: static.
+    """
+
+    network: Any
+    patches: squares.Patches
+    reader: reader.Reader | None
+    mark: Any
+    spec: Spec = dataclasses.field(metadata=dict(static=True))
+
+    @property
+    def name(self) -> str:
+        return "learned"
+
+    @property
+    def inputs(self):  # type: ignore[override]
+        """Actions, as the exact world has them."""
+        return {"action": self.spec.home.inputs["action"]}
+
+    @property
+    def frame(self) -> tuple[int, int, int]:  # type: ignore[override]
+        return self.spec.home.frame
+
+    # -------------------------------------------------------------------------------------------------------- begin
+
+    def encode(self, observation: Any, key: Any = None) -> State:
+        """The State behind frames that were seen.
+
+        Args:
+            observation: frames (f, H, W, 3) in [-1, 1], or one (H, W, 3); or a mapping of `frames` and the `actions`
+                (f, a) that led to each (zeros of the first). Without them all count as zeros.
+            key: not used: nothing is left to chance.
+
+        Raises:
+            ValueError: shapes that are not this world's.
+        """
+        told = observation if isinstance(observation, dict) else {"frames": observation}
+        frames, size = jnp.asarray(told["frames"], jnp.float32), self.inputs["action"].shape
+        frames = frames[None] if frames.ndim == 3 else frames
+        if frames.shape[1:] != self.frame or not len(frames):
+            raise ValueError(
+                f"learned: frames must have shape (f, {', '.join(map(str, self.frame))}), found {frames.shape}"
+            )
+        actions = jnp.asarray(told.get("actions", jnp.zeros((len(frames), *size))), jnp.float32)
+        if actions.shape != (len(frames), *size):
+            raise ValueError(f"learned: actions must have shape {(len(frames), *size)}, found {actions.shape}")
+        latents, of = squares.encode(self.patches, frames), cached.of(self.network.cfg)
+
+        def show(memory, row):
+            latent, action = row
+            return of.after(self.network, memory, latent[None], CLEAN, {"actions": action[None]}), None
+
+        memory, _ = jax.lax.scan(show, self._begun(), (latents, actions))
+        places = self._read(latents[-1])
+        still = {name: places[name] for name in self.spec.still} if places else {}
+        return State(memory, latents[-1], still, jnp.asarray(self.mark))
+
+    def _begun(self) -> Any:
+        """Nothing seen: shapes are those of one window, however many frames there will be."""
+        cfg, (height, width, _) = self.network.cfg, self.frame
+        side = round((len(self.patches.mean) / 3) ** 0.5)
+        latent = (max(cfg.window or 1, 1), height // side, width // side, self.patches.basis.shape[1])
+        return cached.of(cfg).begin(self.network, {}, latent)
+
+    def make(self, key: Key[Array, ""]) -> State:
+        """What the exact world begins with, seen once."""
+        home = self.spec.home
+        return self.encode(home.render(home.make(key)))
+
+    # --------------------------------------------------------------------------------------------------------- step
+
+    def denoise(
+        self,
+        state: State,
+        action: Float[Array, " a"],
+        key: Key[Array, ""],
+        record: Record = Record(steps=()),  # noqa: B008
+    ) -> Trajectory:
+        """How the frame that an action leads to comes about; its `final` is (1, h, w, c)."""
+        spec, of = self.spec, cached.of(self.network.cfg)
+        noise, join = jax.random.split(key)
+        start = jax.random.normal(noise, (1, *state.latent.shape)) * (not spec.regression)
+        velocity = lambda x, level: of.chunk(self.network, state.memory, x, level, {"actions": action[None]})
+        solver = flow.renoise() if spec.solver == "renoise" else flow.euler()
+        return flow.sample(velocity, start, spec.grid, solver=solver, key=join, record=record)
+
+    def _step(self, state, inputs, key):
+        self._check(state)
+        made = self.denoise(state, inputs, key).final
+        of = cached.of(self.network.cfg)
+        memory = of.after(self.network, state.memory, made, CLEAN, {"actions": inputs[None]})
+        return state._replace(memory=memory, latent=made[0])
+
+    def _check(self, state: Any) -> None:
+        """ValueError: no State, or one of another model, as far as it can be told."""
+        if not isinstance(state, State):
+            raise ValueError(f"learned: found a {type(state).__name__}, expected a State of this world")
+        if not isinstance(self.mark, Tracer) and not isinstance(state.mark, Tracer):
+            if int(state.mark) != int(self.mark):
+                raise ValueError(
+                    f"learned: the State is of another model ({int(state.mark):08x}), expected {int(self.mark):08x}"
+                )
+            return
+        like = jax.eval_shape(self._begun)
+        shapes = lambda tree: [leaf.shape for leaf in jax.tree.leaves(tree)]
+        if shapes(state.memory) != shapes(like):
+            raise ValueError(f"learned: the State remembers {shapes(state.memory)}, expected {shapes(like)}")
+
+    # --------------------------------------------------------------------------------------------------------- shown
+
+    def _render(self, state, camera):
+        return jnp.clip(squares.decode(self.patches, state.latent), -1.0, 1.0)
+
+    def _read(self, latent: Array) -> Decoded:
+        if self.reader is None:
+            return {}
+        spec, out, at = self.spec, {}, 0
+        places = reader.read(self.reader, squares.decode(self.patches, latent)) / spec.scale
+        for name, shape in practice.check(spec.home, spec.names).items():
+            count = 1 if len(shape) == 1 else shape[0]
+            out[name] = places[at : at + count].reshape(shape)
+            at += count
+        return out
+
+    def decode(self, state: State) -> Decoded:
+        """Places of all that is read, as the exact world has them: what moves off this frame, what does not as it was
+        read at first. ValueError: this world reads nothing."""
+        found = self._read(state.latent)
+        if not found:
+            raise ValueError(f"{self.name}: its states cannot be decoded, since it has no reader")
+        return found | state.still
+
+
+def fits(spec: Spec, cfg: Any) -> None:
+    """Raises ValueError where a network cannot be this world's."""
+    cached.of(cfg)
+    home = spec.home
+    (size,) = home.inputs["action"].shape
+    if getattr(cfg, "action", size) != size:
+        raise ValueError(f"learned: a network of {cfg.action} numbers an action, {spec.world} has {size}")
+    names = family.of(cfg).conditions(cfg, (1, 1, 1, family.of(cfg).channels(cfg)))
+    if set(names) != {"actions"}:
+        raise ValueError(f"learned: a network of conditions {sorted(names)}, expected actions alone")
+    if set(cached.of(cfg).chunks(cfg, 4)) != {1}:
+        raise ValueError("learned: a network of several frames a chunk, expected one frame for each action")
+    if spec.names:
+        practice.check(home, spec.names)
