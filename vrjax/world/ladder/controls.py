@@ -57,7 +57,7 @@ AMOUNTS = {
     "forgetful": 1.0,
     "drifting": 0.04,
     "ghostly": 1.0,
-    "slow": 4000.0,
+    "slow": 40000.0,
     "sure": 1.0,
     "fateful": 1.0,
     "deaf": 1.0,
