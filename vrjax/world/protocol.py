@@ -114,7 +114,7 @@ class World(abc.ABC):
         raise ValueError(f"{self.name}: cannot begin by itself, encode an observation")
 
     def _happen(self, state: State, event: str) -> State:
-        raise NotImplementedError
+        raise TypeError(f"{self.name}: names the event {event!r} and does not say what it does")
 
     def happen(self, state: State, event: str) -> State:
         """The State in which something happens now that no input brings about, such as "rain"; what it leads to comes

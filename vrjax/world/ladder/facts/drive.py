@@ -25,14 +25,17 @@ STEP = 0.1
 
 
 def agent(decoded):
+    """Place (d,) of the agent."""
     return decoded["ego"][:2]
 
 
 def others(decoded):
+    """Places (n, d) of all bodies but the agent."""
     return decoded["actors"].position[:, :2]
 
 
 def put(state, agent, others):
+    """The state with agent (d,) and others (n, d) elsewhere."""
     position = state.actors.position.at[:, :2].set(others)
     return state._replace(ego=state.ego.at[:2].set(agent), actors=state.actors._replace(position=position))
 
@@ -51,6 +54,7 @@ def boxes(decoded):
 
 
 def rest():
+    """An action that does nothing."""
     return jnp.zeros(2)
 
 
@@ -177,6 +181,7 @@ _bicycle = jax.jit(lambda pose, steer: bicycle(pose, 0.0, steer, STEP))
 
 
 def texts(truth):
+    """Tasks in the world's words, for `parse`."""
     del truth
     return ["stop", "keep the lane, then stop", "keep the lane, keep the lane, then stop"]
 
@@ -224,6 +229,7 @@ def short(decoded, place):
 
 
 def there(decoded, place):
+    """Whether the agent is at a place (d,)."""
     return jnp.linalg.norm(decoded["ego"][:2] - place, axis=-1) < 1.0
 
 
@@ -298,4 +304,5 @@ def contact(truth, key):
 
 
 def touched(decoded):
+    """Whether the ego touches the box of `contact`."""
     return decoded["hit_static"][0]

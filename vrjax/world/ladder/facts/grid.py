@@ -14,14 +14,17 @@ NAMES = ("key", "door", "goal")
 
 
 def agent(decoded):
+    """Place (d,) of the agent."""
     return decoded["agent"].astype(jnp.float32)
 
 
 def others(decoded):
+    """Places (n, d) of all bodies but the agent."""
     return jnp.stack([decoded[name] for name in NAMES]).astype(jnp.float32)
 
 
 def put(state, agent, others):
+    """The state with agent (d,) and others (n, d) elsewhere."""
     whole = lambda place: jnp.clip(jnp.round(place), 0, CELLS - 1).astype(jnp.int32)
     return state._replace(agent=whole(agent), **dict(zip(NAMES, whole(others), strict=True)))
 
@@ -34,6 +37,7 @@ def boxes(decoded):
 
 
 def rest():
+    """An action that does nothing."""
     return jnp.zeros(2)
 
 
@@ -96,6 +100,7 @@ def asked(kind, moves, state):
 
 
 def texts(truth):
+    """Tasks in the world's words, for `parse`."""
     told = ["take the key", "take the key, then open the door", "take the key, open the door, then go to the goal"]
     return told
 
@@ -143,6 +148,7 @@ def short(decoded, place):
 
 
 def there(decoded, place):
+    """Whether the agent is at a place (d,)."""
     return jnp.all(decoded["agent"] == place, axis=-1)
 
 

@@ -17,14 +17,17 @@ REACH = AGENT + HALF + ROUND
 
 
 def agent(decoded):
+    """Place (d,) of the agent."""
     return decoded["agent"]
 
 
 def others(decoded):
+    """Places (n, d) of all bodies but the agent."""
     return decoded["blocks"]
 
 
 def put(state, agent, others):
+    """The state with agent (d,) and others (n, d) elsewhere."""
     return state._replace(agent=agent, blocks=others)
 
 
@@ -37,6 +40,7 @@ def boxes(decoded):
 
 
 def rest():
+    """An action that does nothing."""
     return jnp.zeros(2)
 
 
@@ -129,6 +133,7 @@ def _edges(moves):
 
 
 def texts(truth):
+    """Tasks in the world's words, for `parse`."""
     told = ["go to the left, then go to the top", "go to the right, go to the bottom, then go to the left"]
     told += ["go to the goal", "push the red block to the goal", "push the red block to the top, then go to the bottom"]
     return told
@@ -172,6 +177,7 @@ def short(decoded, place):
 
 
 def there(decoded, place):
+    """Whether the agent is at a place (d,)."""
     return jnp.linalg.norm(decoded["agent"] - place, axis=-1) < 1.0
 
 
