@@ -198,3 +198,19 @@ def performance(key, script, frames=60, *, duration=None) -> program.Performance
     still = jnp.broadcast_to(jnp.eye(3), (frames, 22, 3, 3))
     body = still[:, 1:].at[:, 0].set(about("z", jnp.asarray(0.01 * (frames if duration is None else duration))))
     return program.Performance(Motion(joints, still[:, 0], body, joints[:, 0]), jnp.ones((frames, 2), bool))
+
+
+class Cut:
+    """An iterator that breaks down after some batches."""
+
+    def __init__(self, data, left):
+        self.data, self.left = data, left
+
+    def __next__(self):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError("the power is gone")
+        return next(self.data)
+
+    def __getattr__(self, name):
+        return getattr(self.data, name)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import Cut
 
 import vrjax.models
 from vrjax import flow, parallel
@@ -39,22 +40,6 @@ class Clips:
     def __getitem__(self, i):
         goal = np.random.default_rng(i).normal(size=5).astype(np.float32)
         return {"latent": np.broadcast_to(goal[:3], (2, 4, 4, 3)), "goal": goal}
-
-
-class Cut:
-    """An iterator that breaks down after some batches."""
-
-    def __init__(self, data, left):
-        self.data, self.left = data, left
-
-    def __next__(self):
-        self.left -= 1
-        if self.left < 0:
-            raise OSError("the power is gone")
-        return next(self.data)
-
-    def __getattr__(self, name):
-        return getattr(self.data, name)
 
 
 def prepare(update, extended=lambda config, *made: made, left=99):

@@ -5,7 +5,6 @@ import contextlib
 import io
 import os
 import pathlib
-import shutil
 import time
 from dataclasses import replace
 
@@ -15,33 +14,12 @@ import report_samples as samples
 from PIL import Image
 from test_html import X0, hostile_page
 
+from tests.chromium import browser as browser
 from vrjax.report import html
 
 pytestmark = pytest.mark.browser
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SIZES = [(1320, 1000), (768, 1024), (390, 844), (320, 600)]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
-    binary = next((path for path in found if path), None)
-    assert binary, "no Chromium on PATH (Debian: apt-get install chromium)"
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=binary, args=FLAGS, headless=True)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

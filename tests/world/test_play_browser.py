@@ -7,7 +7,6 @@ import io
 import json
 import os
 import random
-import shutil
 import threading
 import time
 
@@ -15,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.chromium import browser as browser
 from vrjax.world import play
 from vrjax.world.play import recording, server
 
 pytestmark = pytest.mark.browser
 
 SECONDS = float(os.environ.get("VRJAX_PLAY_SECONDS", "4"))
-FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 KEYS = ("w", "a", "s", "d", "ArrowUp", "ArrowLeft", "ArrowDown", "ArrowRight", "Space")
 NAMES = ("exact", "exact")
 OPTIONS = {"kind": "curve", "size": [24, 40], "dt": 0.1, "actors": 3, "static": 6}
@@ -55,19 +54,6 @@ def served(tmp_path_factory):
         held["loop"].call_soon_threadsafe(held["task"].cancel)
         thread.join(30)
         assert not thread.is_alive()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
-    binary = next((path for path in found if path), None)
-    assert binary, "no Chromium on PATH (Debian: apt-get install chromium)"
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=binary, args=FLAGS, headless=True)
-        yield chromium
-        chromium.close()
 
 
 def told(page):

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import Cut
 
 from configs.world_model import push as shipped
 from tests.world.world_toys import NETWORK, SPEC, untrained
@@ -204,22 +205,6 @@ def test_a_folder_holds_the_world(w, begun, tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------------------ training
-
-
-class Cut:
-    """A stream that breaks down after some batches."""
-
-    def __init__(self, data, left):
-        self.data, self.left = data, left
-
-    def __next__(self):
-        self.left -= 1
-        if self.left < 0:
-            raise OSError("the power is gone")
-        return next(self.data)
-
-    def __getattr__(self, name):
-        return getattr(self.data, name)
 
 
 def config(**options):
