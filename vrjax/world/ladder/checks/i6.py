@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vrjax.world import protocol
-from vrjax.world.ladder._core import Check, Lacks, least
+from vrjax.world.ladder._core import Check, Unasked, least, noted
 
 FEWEST, STEPS = 8, 60
 
@@ -28,17 +28,24 @@ def measure(subject):
     """The share carried out whole, of those that the exact world carries out."""
     subject.needs("instruction")
     subject.needs_decoded()
-    texts = subject.fact("texts", "no tasks are known in its words")(subject.truth)
-    codes = [np.asarray(subject.truth.parse(text).code) for text in texts]
     states = subject.starts(0)
-    code = np.stack([codes[i % len(codes)] for i in range(subject.sizes.runs)])
-    said = jax.vmap(partial(protocol.repeat, steps=STEPS))(protocol.Instruction(jnp.asarray(code)))
-    parts = (code != 0).any(-1).sum(-1)
+    if hasattr(subject.facts, "told"):
+        code, parts = subject.facts.told(states)
+    else:
+        texts = subject.fact("texts", "no tasks are known in its words")(subject.truth)
+        codes = [np.asarray(subject.truth.parse(text).code) for text in texts]
+        code = np.stack([codes[i % len(codes)] for i in range(subject.sizes.runs)])
+        parts = (code != 0).any(-1).sum(-1)
+    steps = min(STEPS, getattr(subject.facts, "STEPS", STEPS))
+    said = jax.vmap(partial(protocol.repeat, steps=steps))(protocol.Instruction(jnp.asarray(code)))
     mine, true = subject.both(states, said, 1)
     able, done = (np.asarray(_done(subject.truth, states, one.decoded, code)) == parts for one in (true, mine))
     if able.sum() < FEWEST:
-        raise Lacks(f"{subject.truth.name}: itself carries out {int(able.sum())} of these, {FEWEST} are needed")
-    return [least("share of instructions carried out", done[able].mean(), 0.9, int(able.sum()))]
+        raise Unasked(f"{subject.truth.name}: itself carries out {int(able.sum())} of these, {FEWEST} are needed")
+    return [
+        least("share of instructions carried out", done[able].mean(), 0.9, int(able.sum())),
+        noted("parts of the longest", parts.max()),
+    ]
 
 
 CHECK = Check(
