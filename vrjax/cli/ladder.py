@@ -31,8 +31,8 @@ The folder holds card.json (every number with its threshold), card.md and card.p
 examples:
   vrjax ladder push                                an exact world: all that can be asked of it is passed
   vrjax ladder push --control frozen               and what a frozen frame still passes
-  vrjax ladder runs/push/model --full              a learned world, at the survey's sizes
-  vrjax ladder runs/push/model --steps 1           the same with one denoising step a frame
+  vrjax ladder runs/world-push/world --full        a learned world, at the survey's sizes
+  vrjax ladder runs/world-push/world --steps 1     the same with one denoising step a frame
   vrjax ladder worlds:maze                         the shipped maze model, a film a step
   vrjax ladder worlds:maze --control retrieval --only F1 I6
 """
