@@ -25,10 +25,8 @@ def card():
 
 def test_a_world_that_has_learned_nothing_fails_what_needs_knowledge(card):
     assert (card.truth, card.world, card.generation) == ("push", "learned", 0)
-    failed = [row.name for row in card.rows if row.verdict == "failed"]
-    assert failed == ["F1", "F3", "I1"] or failed == ["F1", "I1", "P4"] or failed == ["F1", "F3", "I1", "P4"], (
-        card.show()
-    )
+    verdicts = {row.name: row.verdict for row in card.rows}
+    assert verdicts["F1"] == verdicts["I1"] == "failed" and verdicts["F3"] != "passed", card.show()
 
 
 def test_what_a_learned_world_lacks_is_not_applicable(card):

@@ -204,6 +204,11 @@ class Subject:
         return getattr(self.facts, "KIND", "action")
 
     @property
+    def judges(self) -> tuple[str, ...]:
+        """Names in decoded by which others are judged: the exact world's, whatever the world under test says."""
+        return getattr(self.facts, "JUDGES", ())
+
+    @property
     def steps(self) -> int:
         """Of a rollout: those of the sizes, or as many as an episode of this kind of world has."""
         return min(self.sizes.steps, getattr(self.facts, "STEPS", self.sizes.steps))
@@ -235,8 +240,9 @@ class Subject:
         """Rollouts of the world, or of the truth, whose chance is equal where `part` is."""
         keys = jax.random.split(self.split(part), len(jax.tree.leaves(states)[0]))
         w, see = (self.truth, recode) if truth else (self.w, self.see)
+        fixed, judges = ((), ()) if truth else (getattr(self.facts, "FIXED", ()), self.judges)
         return played(w, self.truth, states, inputs, keys, see=see, decoded=truth or self.decodes, frames=frames,
-                      camera=camera, fixed=() if truth else getattr(self.facts, "FIXED", ()))  # fmt: skip
+                      camera=camera, fixed=fixed, judges=judges)  # fmt: skip
 
     def both(self, states: State, inputs: Inputs, part: int, **options: Any) -> tuple[Played, Played]:
         """`play` of the world and of the truth, under equal keys."""
@@ -266,10 +272,12 @@ def _acted(states, keys, *, act, steps):
     return jax.vmap(lambda key, state: act(key, state, steps))(keys, states)
 
 
-@partial(jax.jit, static_argnames=("see", "decoded", "frames", "camera", "fixed"))
-def played(w, truth, states, inputs, keys, *, see, decoded=True, frames=False, camera=None, fixed=()) -> Played:
+@partial(jax.jit, static_argnames=("see", "decoded", "frames", "camera", "fixed", "judges"))
+def played(
+    w, truth, states, inputs, keys, *, see, decoded=True, frames=False, camera=None, fixed=(), judges=()
+) -> Played:
     """What `Subject.play` compiles: once for all checks that ask for the same shapes. What never changes (`fixed`) and
-    the world does not decode is as the truth has it."""
+    the world does not decode is as the truth has it, and what judges the rest is in any case."""
     films = w.frames_a_step > 1
     told = (*(("decoded",) if decoded else ()), *((("films",) if films else ("frames",)) if frames else ()))
 
@@ -282,7 +290,8 @@ def played(w, truth, states, inputs, keys, *, see, decoded=True, frames=False, c
         if not decoded:
             return Played(None, None, look, seen)
         first = w.decode(state)
-        given = {name: value for name, value in truth.decode(start).items() if name in fixed and name not in first}
+        taken = {*judges, *(name for name in fixed if name not in first)}
+        given = {name: value for name, value in truth.decode(start).items() if name in taken}
         wide = lambda a: jnp.broadcast_to(a, (jax.tree.leaves(inputs)[0].shape[0], *jnp.shape(a)))
         return Played(first | given, history.decoded | jax.tree.map(wide, given), look, seen)
 

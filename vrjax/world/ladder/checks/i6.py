@@ -12,13 +12,14 @@ from vrjax.world.ladder._core import Check, Unasked, least, noted
 FEWEST, STEPS = 8, 60
 
 
-@jax.jit
-def _done(truth, states, decoded, codes):
+@partial(jax.jit, static_argnames="judges")
+def _done(truth, states, decoded, codes, *, judges):
     """How many parts came true, by what is decoded; what a world does not say is as it was at first."""
 
     def one(state, decoded, code):
         fixed = truth.decode(state)
-        after = jax.vmap(lambda told: truth.encode({**fixed, **told}))(decoded)
+        said = {name: value for name, value in decoded.items() if name not in judges}
+        after = jax.vmap(lambda told: truth.encode({**fixed, **told}))(said)
         return truth.obeyed(state, after, protocol.Instruction(code))
 
     return jax.vmap(one)(states, decoded, codes)
@@ -39,7 +40,8 @@ def measure(subject):
     steps = min(STEPS, getattr(subject.facts, "STEPS", STEPS))
     said = jax.vmap(partial(protocol.repeat, steps=steps))(protocol.Instruction(jnp.asarray(code)))
     mine, true = subject.both(states, said, 1)
-    able, done = (np.asarray(_done(subject.truth, states, one.decoded, code)) == parts for one in (true, mine))
+    count = partial(_done, subject.truth, states, codes=code, judges=subject.judges)
+    able, done = (np.asarray(count(decoded=one.decoded)) == parts for one in (true, mine))
     if able.sum() < FEWEST:
         raise Unasked(f"{subject.truth.name}: itself carries out {int(able.sum())} of these, {FEWEST} are needed")
     return [

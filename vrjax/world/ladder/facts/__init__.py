@@ -9,6 +9,7 @@ said.
 | TOLERANCE, EPSILON | within what a place counts as right, and as not moved |
 | KIND, STEPS | by what kind of input things are done (actions), and how many steps an episode has (any number) |
 | FIXED | names in decoded that never change, which a world need not decode: it has them as the exact one does |
+| JUDGES | names in decoded by which the rest is judged: the exact world's, whatever another world says |
 | WHY | why a fact is lacking, by its name |
 | agent, others | places (d,) and (n, d) in decoded; `others` are all bodies but the agent |
 | put | a state with agent and others elsewhere |

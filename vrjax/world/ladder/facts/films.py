@@ -8,7 +8,7 @@ from vrjax.world.adapter import films
 from vrjax.world.protocol import Instruction
 
 KIND, STEPS = "instruction", 1
-FIXED = ("film", "rows")
+JUDGES = ("film", "rows")
 TOLERANCE, EPSILON = 0.5, 0.0
 MOVING = None
 WHY = {
