@@ -49,11 +49,11 @@ def test_help_is_quick_and_lists_every_command():
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert time.monotonic() - began < 20
     assert not {"jax", "flax", "numpy"} & {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
-    for name in ("preview", "sample", "train", "eval", "play", "claims"):
+    for name in ("preview", "sample", "train", "eval", "play", "ladder", "claims"):
         assert f"vrjax {name}" in done.stdout
 
 
-@pytest.mark.parametrize("name", ["preview", "sample", "train", "eval", "play", "claims"])
+@pytest.mark.parametrize("name", ["preview", "sample", "train", "eval", "play", "ladder", "claims"])
 def test_every_help_has_examples(name, capsys):
     assert call(name, "--help") == 0
     shown = capsys.readouterr().out

@@ -14,33 +14,37 @@ import pytest
 from jax.interpreters import partial_eval
 from scipy.stats import binomtest
 
-from tests.world.world_toys import Echo, untrained
+from tests.world.world_toys import Echo, adapted, untrained
 from vrjax import world
 from vrjax.drive.state import CROSSING
 from vrjax.world import exact, rollouts
 
 STEPS, MANY = 6, 1_000
 KEY = jax.random.key(3)
-TOYS: dict[str, Any] = {"echo": Echo, "learned": untrained}
+TOYS: dict[str, Any] = {"echo": Echo, "learned": untrained, "adapter": adapted}
+SEEN = ("learned", "adapter")
+"""Worlds that encode what is seen, so that what is decoded is less than the State."""
 WORLDS = (*exact.names(), *TOYS)
 each_world = pytest.mark.parametrize("name", WORLDS)
 
 
 class Case:
-    """A world, actions, and what a rollout makes of them: one program for all tests."""
+    """A world, actions (instructions, where it takes none), and what a rollout makes of them: one program for all."""
 
     def __init__(self, w):
         self.w = w
-        space = w.inputs["action"]
-        draw = jax.random.uniform(KEY, (MANY, *space.shape), minval=space.low, maxval=space.high)
-        self.actions = np.asarray(draw)
+        self.kind = "action" if "action" in w.inputs else "instruction"
+        self.said = world.Instruction if self.kind == "instruction" else lambda a: a
+        space = w.inputs[self.kind]
+        low, high = max(space.low, -1.0), min(space.high, 1.0)
+        self.actions = np.asarray(jax.random.uniform(KEY, (MANY, *space.shape), minval=low, maxval=high))
         self.state = jax.jit(w.make)(jax.random.key(1))
         self.final, self.history = self.run(self.actions[:STEPS])
 
     def run(self, actions, state=None, key=KEY, **options):
         state = self.state if state is None else state
         told: Any = {"record": ("states", "frames")} | options
-        return world.rollout(self.w, state, actions, key, **told)
+        return world.rollout(self.w, state, self.said(actions), key, **told)
 
 
 @functools.cache
@@ -63,6 +67,9 @@ def test_frames(name):
     frames = np.asarray(c.history.frames)
     assert frames.shape == (STEPS, *c.w.frame) and frames.dtype == np.float32
     assert np.abs(frames).max() <= 1 and np.ptp(frames) > 0
+    films = np.asarray(jax.vmap(c.w.film)(c.history.states))
+    assert films.shape == (STEPS, c.w.frames_a_step, *c.w.frame)
+    np.testing.assert_allclose(films[:, -1], frames, atol=1e-6)
     assert len(c.w.cameras) == len(set(c.w.cameras)) >= 1
     with pytest.raises(ValueError, match=f"{c.w.name}: unknown camera 'moon'"):
         c.w.render(c.state, "moon")
@@ -83,7 +90,7 @@ def test_a_step_is_traced_once_and_a_scan_is_a_loop(name):
     key_of = jax.jit(world.step_key)
     state, loop = c.state, []
     for t in range(MANY):
-        state = step(c.w, state, c.actions[t], key_of(KEY, t))
+        state = step(c.w, state, c.said(c.actions[t]), key_of(KEY, t))
         if t < STEPS:
             loop.append(state)
     near(jax.tree.map(lambda *a: jnp.stack(a), *loop), c.history.states)
@@ -190,7 +197,7 @@ def test_a_camera_that_alters_what_comes_is_seen():
     assert _program_of_states(c, first, bent) != _program_of_states(c, other, bent)
 
 
-@pytest.mark.parametrize("name", sorted({*WORLDS} - {"learned"}))  # which encodes what is seen
+@pytest.mark.parametrize("name", sorted({*WORLDS} - {*SEEN}))
 def test_what_is_decoded_can_be_encoded(name):
     """Nothing of a State is lost on the way, so that the futures are the same."""
     c = case(name)
@@ -209,17 +216,15 @@ def test_inputs_that_are_refused(name):
             call()
         assert "\n" not in str(error.value) and str(error.value).startswith(f"{c.w.name}:")
 
-    size = action.size
-    line(
-        rf"action must have shape \({size}\), found \({size + 1},\)",
-        lambda: c.w.step(c.state, np.append(action, 0.0), KEY),
-    )
-    line(rf"action must have shape \({size}\), found \(1, {size}\)", lambda: c.w.step(c.state, action[None], KEY))
+    told = ", ".join(map(str, action.shape))
+    step = lambda action: c.w.step(c.state, c.said(action), KEY)
+    line(rf"{c.kind} must have shape \({told}\), found \({action.size + 1},\)", lambda: step(np.append(action, 0.0)))
+    line(rf"{c.kind} must have shape \({told}\), found \(1, {told}\)", lambda: step(action[None]))
     bad = action.copy()
-    bad[0] = np.nan
-    line(rf"action must be finite, found 1 of {size}", lambda: c.w.step(c.state, bad, KEY))
-    line(rf"action must have shape \(steps, {size}\)", lambda: c.run(action))
-    line("action must be finite", lambda: c.run(np.stack([action, np.full_like(action, np.inf)])))
+    bad.flat[0] = np.nan
+    line(rf"{c.kind} must be finite, found 1 of {action.size}", lambda: step(bad))
+    line(rf"{c.kind} must have shape \(steps, {told}\)", lambda: c.run(action))
+    line(f"{c.kind} must be finite", lambda: c.run(np.stack([action, np.full_like(action, np.inf)])))
     if name in TOYS:
         line("unknown input 'trajectory'", lambda: c.w.step(c.state, world.Waypoint(action), KEY))
     with pytest.raises(ValueError, match="unknown record 'frame', did you mean 'frames'"):

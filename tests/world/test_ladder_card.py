@@ -27,10 +27,13 @@ def card(verdicts):
 def test_a_generation_is_reached_by_all_of_its_checks_and_those_below():
     assert card({}).generation == 4
     assert card({"S2": "failed"}).generation == 3
-    assert card({"P1": "not tested"}).generation == 2  # what was not tested did not pass
+    for verdict in ("not tested", "not applicable"):
+        assert card({"P1": verdict}).generation == 2  # what was not asked did not pass
     assert card({"F2": "failed"}).generation == 0
     assert card({"I3": "failed", "S1": "failed"}).generation == 1
-    assert card({}).axes["planning"] == {"passed": 5, "failed": 0, "not tested": 0}
+    assert card({}).axes["planning"] == {
+        "passed": 5, "failed": 0, "not applicable": 0, "not tested": 0,
+    }  # fmt: skip
     some = dataclasses.replace(card({}), rows=card({}).rows[1:])  # a check that was not asked for
     assert some.generation == 0
 
@@ -66,7 +69,7 @@ def test_a_frozen_frame_reaches_no_generation(frozen):
 def test_what_a_world_lacks_is_said(frozen):
     found, _ = frozen
     reasons = {name: found[name].why for name in ("I4", "P5", "S1", "S4")}
-    assert {found[name].verdict for name in reasons} == {"not tested"}
+    assert {found[name].verdict for name in reasons} == {"not applicable"}
     assert reasons == {
         "I4": "faulty grid: has one camera only",
         "P5": "faulty grid: nothing can be made to happen in it",
@@ -80,7 +83,7 @@ def test_a_card_is_text_json_and_html(frozen):
     told = json.loads(json.dumps(found.to_dict()))
     assert told["rows"][0]["statistics"][0]["passed"] is False and told["generation"] == 0 and told["quick"] is True
     assert repr(found).startswith("Scorecard(faulty grid against grid (quick): generation 0; faithfulness 1 of 2")
-    assert "I4  not tested  novel camera: faulty grid: has one camera only" in found.show()
+    assert "I4  not applicable  novel camera: faulty grid: has one camera only" in found.show()
     rows = (_card.Row("F1", 1, "<b>title</b>", "failed", (), "<script>"),)
     html = notebook.shown(dataclasses.replace(found, rows=rows, world="<i>"))
     assert "<script>" not in html and "&lt;script&gt;" in html and "<i>" not in html
@@ -109,7 +112,7 @@ def test_a_world_that_cannot_decode_is_tested_by_its_frames_only():
 
     truth = exact.get("push")
     found = ladder.run(Box(inner=truth), KEY, truth=truth, only=("F1", "F2", "I2", "I6"), sizes=SIZES)
-    assert [row.verdict for row in found.rows] == ["not tested", "passed", "passed", "not tested"], found.show()
+    assert [row.verdict for row in found.rows] == ["not applicable", "passed", "passed", "not applicable"], found.show()
     assert "its states cannot be decoded" in found["F1"].why
     assert "takes no instruction" in found["I6"].why
 

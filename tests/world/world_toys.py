@@ -1,5 +1,5 @@
 """Two worlds whose every number is known: what an action does is read off the next frame, or minimised by hand; and
-a learned one, of the sizes that tests can afford, that has learned nothing."""
+a learned one and a pipeline's, of the sizes that tests can afford, that have learned nothing."""
 
 import dataclasses
 from typing import Any
@@ -10,7 +10,10 @@ import numpy as np
 from flax import nnx
 
 from vrjax.models.causal import CausalConfig, CausalDiT
-from vrjax.world import Space, World, learned
+from vrjax.models.settings import Settings
+from vrjax.models.wan import WanConfig, WanDiT
+from vrjax.world import Space, World, adapter, learned
+from vrjax.world.adapter import samplers
 from vrjax.world.learned import patches, reader
 
 
@@ -102,3 +105,28 @@ def untrained(seed=0, spec=SPEC, cfg=NETWORK):
     frames = np.random.default_rng(0).uniform(-1, 1, (8, 16, 16, 3))
     squares, _ = patches.fit(frames, 4, cfg.in_channels)
     return learned.assembled(dit, squares, reader.init(jax.random.key(seed + 1), 3, 6), spec)
+
+
+class Adapted(adapter.Adapter):
+    """An adapter that begins with a picture of noise."""
+
+    def make(self, key):
+        return self.encode(jax.random.uniform(key, self.frame, minval=-1.0, maxval=1.0))
+
+
+jax.tree_util.register_dataclass(Adapted, ["parts", "home"], ["sampler", "say", "read"])
+
+
+def adapted():
+    """Clips of three frames of 8 x 8 pixels, two steps of an untrained network; blocks of two pixels are read."""
+    cfg = WanConfig(
+        dim=12, ffn_dim=16, heads=2, layers=1, in_channels=7, out_channels=3, patch=(1, 2, 2), freq_dim=8, text_dim=4,
+        text_len=2, gate_init=1.0,
+    )  # fmt: skip
+    dit = WanDiT(cfg, rngs=nnx.Rngs(0))
+    dit.head.kernel = nnx.Param(0.3 * jax.random.normal(jax.random.key(0), dit.head.kernel.shape))
+    settings = Settings(2, 3.0, (1.0,), (8, 8), 3, 4, None, "euler", "shifted")
+    sampler = samplers.Sampler(settings, (3, 4, 4, 3), "blocks", (1, 2), (2, 4))
+    say = lambda texts: np.ones((len(texts), 2, 4), np.float32)
+    read = lambda frames: {"shade": frames.mean((1, 2, 3))}
+    return Adapted(samplers.Parts((dit,), None, None), None, sampler, say, read)

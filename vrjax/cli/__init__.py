@@ -8,6 +8,7 @@
 | `train`, `align`, `learn` | training; on preferences; of world models |
 | `evaluate` | solved-rate, task by task |
 | `play` | drive two worlds side by side |
+| `ladder` | twenty checks of a world |
 | `plan` | what a run needs of a pod |
 | `convert` | public weights from layout to layout |
 | `claims` | what was found |
@@ -22,13 +23,27 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vrjax.cli import align, claims, convert, encode, evaluate, learn, losers, plan, play, preview, sample, train
+from vrjax.cli import (
+    align,
+    claims,
+    convert,
+    encode,
+    evaluate,
+    ladder,
+    learn,
+    losers,
+    plan,
+    play,
+    preview,
+    sample,
+    train,
+)
 from vrjax.cli.common import check, explained, fail
 
 # Heavy imports (jax, flax, orbax) happen inside the commands: `vrjax --help` answers at once.
 
 # A command is a module with NAME, SUMMARY, TEXT (its help), `add(parser)` and `run(args)`; in the order of the help.
-COMMANDS = (preview, sample, encode, train, losers, align, learn, evaluate, play, plan, convert, claims)
+COMMANDS = (preview, sample, encode, train, losers, align, learn, evaluate, play, ladder, plan, convert, claims)
 
 DESCRIPTION = """\
 A laboratory for video reasoning: train a small video diffusion model on procedural worlds,
@@ -42,6 +57,7 @@ watch it think step by step, and measure what it solves.
   vrjax learn configs/world_model/push.py a world model; plan through it, or play it
   vrjax eval --model runs/worlds/model    solved-rate per world, with 95 % intervals
   vrjax play drive                        drive a world by hand, beside another one; replays bit for bit
+  vrjax ladder worlds:maze                twenty checks of a world, and the generation that it reaches
   vrjax plan configs/pods/wan_14b_lora.py what a run needs of a TPU pod, found without one
   vrjax convert SRC DST --layout wan      public weights in another layout, bit for bit
   vrjax claims runs/*                     what was found: every claim of every run, beside its null

@@ -13,6 +13,7 @@
 | `html` | one self-contained page |
 | `live` | a page that plays a video while it is made |
 | `figures` | figures from the same records |
+| `ladders` | a world's score card as a figure |
 | `bodies` | sampled motions: the viewer's record of rows, `.npy` and BVH of them |
 | `skeletons` | bodies: the floor, the feet on it, the view, still pictures |
 | `sheet` | clips of a task as a picture |

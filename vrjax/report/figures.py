@@ -76,7 +76,7 @@ class Shown(Figure):
 
     def _repr_png_(self) -> bytes:
         page = io.BytesIO()
-        with _style():
+        with styled():
             self.savefig(page, format="png", metadata={"Software": None})
         return page.getvalue()
 
@@ -92,14 +92,14 @@ def save(figure: Figure, path: str | os.PathLike[str], dpi: Number = 160) -> pat
     }
     if kind not in empty:
         raise ValueError(f"{target}: unknown suffix {target.suffix!r}, expected .png, .svg or .pdf")
-    with _style(), atomic(target) as scratch:
+    with styled(), atomic(target) as scratch:
         figure.savefig(scratch, format=kind, dpi=float(dpi), metadata=empty[kind])
     return target
 
 
 def curve(part: Curve, *, size: tuple[Number, Number] = (6.4, 3.4)) -> Figure:
     """Lines with their bands, the null dashed in grey. A series of shape (seed, point) is one faint line a seed."""
-    with _style():
+    with styled():
         figure, axis = _figure(size)
         _lines(axis, part)
         return figure
@@ -107,7 +107,7 @@ def curve(part: Curve, *, size: tuple[Number, Number] = (6.4, 3.4)) -> Figure:
 
 def heat_map(part: HeatMap) -> Figure:
     """A map (layers x frames, layer x step, ...); NaN is left white."""
-    with _style():
+    with styled():
         figure, axis = _figure((6.4, 3.4))
         _map(figure, axis, part)
         return figure
@@ -115,7 +115,7 @@ def heat_map(part: HeatMap) -> Figure:
 
 def forest(part: Forest) -> Figure:
     """Arms below each other with their 95 % intervals and numbers; the dotted line is the reference."""
-    with _style():
+    with styled():
         figure, axis = _figure((8.4, 0.9 + 0.36 * len(part.arms)))
         for row, arm in enumerate(part.arms):
             _effect(axis, row, arm, signed=part.reference == 0)
@@ -177,7 +177,7 @@ def film_strip(
     height, wide = sheet.shape[2:4]
     names = [str(labels[r] if labels is not None else r) for r in rows]
     told = labels is not None and isinstance(labels[0], str)
-    with _style():
+    with styled():
         left, top, bottom = 0.3 + 0.07 * max(map(len, names)) if told else 1.0, 0.62 if title else 0.34, 0.06
         tall = (float(width) - left - 0.06) * picture.shape[0] / picture.shape[1]
         total = (float(width), tall + top + bottom)
@@ -276,7 +276,8 @@ def grid(
 
 
 @contextlib.contextmanager
-def _style() -> Iterator[None]:
+def styled() -> Iterator[None]:
+    """Within it all figures look alike, whatever a user's own settings are."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a user's matplotlibrc must not change a report
         matplotlib.rcParams.update(STYLE)

@@ -14,11 +14,13 @@ A new exact world or planner is one file, held to the laws of `tests/laws/test_w
 | `rollouts` | `rollout`: one scan of steps, and what is recorded on the way |
 | `exact` | worlds whose rules are known: push, grid, drive |
 | `learned` | worlds that a causal network has learned from those, and their training |
+| `adapter` | any text- or image-to-video pipeline as a world whose step is a clip |
 | `planning` | `plan` and `control` by CEM, MPPI, gradients, and both together |
 | `ladder` | twenty checks of four generations, their controls, and the score card |
 | `play` | driving two worlds side by side, by hand, on a page of this machine |
 """
 
+from vrjax.files import named
 from vrjax.world import exact as exact
 from vrjax.world import ladder as ladder
 from vrjax.world import learned as learned
@@ -37,3 +39,5 @@ from vrjax.world.protocol import repeat as repeat
 from vrjax.world.protocol import step_key as step_key
 from vrjax.world.rollouts import History as History
 from vrjax.world.rollouts import rollout as rollout
+
+__getattr__, __dir__ = named.lazy(__name__)

@@ -81,12 +81,14 @@ class World(abc.ABC):
         frame: shape of a frame, (h, w, 3).
         cameras: names of its cameras, the default one first.
         events: names of what can be made to happen at any moment.
+        frames_a_step: how many frames a step yields: 1, or those of a clip where each step is a whole one.
     """
 
     inputs: Mapping[str, Space]
     frame: tuple[int, int, int]
     cameras: tuple[str, ...] = ("room",)
     events: tuple[str, ...] = ()
+    frames_a_step: int = 1
 
     __repr__ = words.line
 
@@ -151,15 +153,30 @@ class World(abc.ABC):
         return self._step(state, check(self, inputs), key)
 
     def render(self, state: State, camera: str | None = None) -> Float[Array, "h w 3"]:
-        """The frame that a camera (static; None: the first) sees of a State, float32 in [-1, 1].
+        """The frame that a camera (static; None: the first) sees of a State, float32 in [-1, 1]; the last one of those
+        that a step yields.
 
         Raises:
             ValueError: there is no such camera.
         """
+        return self._render(state, self._camera(camera))
+
+    def film(self, state: State, camera: str | None = None) -> Float[Array, "f h w 3"]:
+        """All frames that the step to this State yielded, `frames_a_step` of them; `render` shows the last.
+
+        Raises:
+            ValueError: there is no such camera.
+        """
+        return self._film(state, self._camera(camera))
+
+    def _film(self, state: State, camera: str) -> Float[Array, "f h w 3"]:
+        return self._render(state, camera)[None]
+
+    def _camera(self, camera: str | None) -> str:
         camera = self.cameras[0] if camera is None else camera
         if camera not in self.cameras:
             raise ValueError(f"{self.name}: {named.unknown('camera', camera, self.cameras)}")
-        return self._render(state, camera)
+        return camera
 
 
 def check(world: World, inputs: Inputs, lead: tuple[int | None, ...] = ()) -> Inputs:

@@ -12,7 +12,7 @@ from vrjax.files import named
 from vrjax.flow import words
 from vrjax.world.protocol import Inputs, State, World, check, step_key
 
-FIELDS = ("states", "decoded", "frames")
+FIELDS = ("states", "decoded", "frames", "films")
 
 
 class History(NamedTuple):
@@ -24,11 +24,13 @@ class History(NamedTuple):
         states: the pytree.
         decoded: what the world's `decode` says.
         frames: (steps, h, w, 3).
+        films: (steps, frames a step, h, w, 3), of worlds whose steps yield several.
     """
 
     states: Any = None
     decoded: Any = None
     frames: Any = None
+    films: Any = None
 
     __repr__ = words.line
 
@@ -54,8 +56,8 @@ def rollout(
         key: of the whole run. Step number t has the key `fold_in(key, t)`.
         start: number of the first step. A rollout that is cut at step s and goes on with the same key, the State it
             had there and `start=s` is the rollout that was not cut, bit for bit.
-        record: any of "states", "decoded", "frames", static. Memory grows with what is recorded only.
-        camera: of the frames, static.
+        record: any of "states", "decoded", "frames", "films", static. Memory grows with what is recorded only.
+        camera: of frames and films, static.
 
     Returns:
         The last State, and the `History`.
@@ -76,7 +78,8 @@ def _rollout(w, state, inputs, key, start, *, record, camera):
     def one(state, at):
         time, now = at
         state = w.step(state, now, step_key(key, time))
-        told = {"states": lambda: state, "decoded": lambda: w.decode(state), "frames": lambda: w.render(state, camera)}
+        told = {"states": lambda: state, "decoded": lambda: w.decode(state)}
+        told |= {"frames": lambda: w.render(state, camera), "films": lambda: w.film(state, camera)}
         return state, History(**{name: told[name]() for name in record})
 
     steps = jax.tree.leaves(inputs)[0].shape[0]

@@ -4,9 +4,21 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vrjax.world.ladder._core import AXES, FAILED, NOT_TESTED, PASSED, Check, Sizes, Statistic, plain
+from vrjax.world.ladder._core import (
+    AXES,
+    FAILED,
+    NOT_APPLICABLE,
+    NOT_TESTED,
+    PASSED,
+    Check,
+    Lacks,
+    Sizes,
+    Statistic,
+    plain,
+)
 
 GENERATIONS = (1, 2, 3, 4)
+VERDICTS = (PASSED, FAILED, NOT_APPLICABLE, NOT_TESTED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,8 +27,9 @@ class Row:
 
     Attributes:
         name, generation, title: of the check.
-        verdict: "passed", "failed" or "not tested".
-        statistics: what was measured; empty where it was not tested.
+        verdict: "passed", "failed", "not applicable" (the world lacks what the check needs) or "not tested" (the exact
+            world itself has too little to compare with).
+        statistics: what was measured; empty where nothing was asked.
         why: in words: which number failed, or what the world lacks.
         missing: parts of the survey's check that were not asked.
         seconds: that it took, compilation included.
@@ -43,9 +56,9 @@ def judged(check: Check, statistics: Sequence[Statistic], seconds: float = 0.0) 
     return Row(check.name, check.generation, check.title, verdict, tuple(statistics), why, check.missing, seconds)
 
 
-def untested(check: Check, why: str, seconds: float = 0.0) -> Row:
+def unmade(check: Check, lacks: Lacks, seconds: float = 0.0) -> Row:
     """The row of a check that could not be made."""
-    return Row(check.name, check.generation, check.title, NOT_TESTED, (), why, check.missing, seconds)
+    return Row(check.name, check.generation, check.title, lacks.verdict, (), str(lacks), check.missing, seconds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +87,7 @@ class Scorecard:
 
     @property
     def generation(self) -> int:
-        """The highest generation of which, as of all lower ones, every check passed; 0 for none. What was not tested
+        """The highest generation of which, as of all lower ones, every check passed; 0 for none. What was not asked
         did not pass."""
         reached = 0
         for generation in GENERATIONS:
@@ -86,10 +99,10 @@ class Scorecard:
 
     @property
     def axes(self) -> dict[str, dict[str, int]]:
-        """By axis: how many checks were passed, failed and not tested."""
+        """By axis: how many checks have each verdict."""
         count = lambda g, v: sum(row.generation == g and row.verdict == v for row in self.rows)
         return {
-            axis: {verdict: count(g, verdict) for verdict in (PASSED, FAILED, NOT_TESTED)}
+            axis: {verdict: count(g, verdict) for verdict in VERDICTS}
             for g, axis in zip(GENERATIONS, AXES, strict=True)
         }
 
@@ -100,7 +113,7 @@ class Scorecard:
 
     def show(self) -> str:
         """The whole card as text, a line a check."""
-        lines = [f"{row.name}  {row.verdict:10}  {row.title}: {row.why}" for row in self.rows]
+        lines = [f"{row.name}  {row.verdict:14}  {row.title}: {row.why}" for row in self.rows]
         return "\n".join([repr(self), *lines])
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,11 +18,21 @@ from vrjax.world.rollouts import rollout
 
 AXES = ("faithfulness", "interactiveness", "planning", "stochasticity")
 """By generation, first to fourth; a check's letter is the first of its axis, but I and P as the survey has them."""
-PASSED, FAILED, NOT_TESTED = "passed", "failed", "not tested"
+PASSED, FAILED = "passed", "failed"
+NOT_APPLICABLE, NOT_TESTED = "not applicable", "not tested"
+"""The world lacks what the check needs; the exact world itself has too little to compare with."""
 
 
 class Lacks(Exception):
     """Raised by a check where a world lacks what it needs; the text is the reason that the card prints."""
+
+    verdict = NOT_APPLICABLE
+
+
+class Unasked(Lacks):
+    """Raised where the exact world itself gave too little to compare with, this time or at these sizes."""
+
+    verdict = NOT_TESTED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +157,7 @@ class Played(NamedTuple):
     Attributes:
         first: decoded, before the first step.
         decoded: after each step, (runs, steps, ...).
-        look: the first frame. frames: after each step, (runs, steps, h, w, 3).
+        look: the first frame. frames: those that each step yields, (runs, steps x frames a step, h, w, 3).
     """
 
     first: Any
@@ -182,19 +192,35 @@ class Subject:
         return jax.random.fold_in(self.key, part)
 
     def fact(self, name: str, why: str) -> Any:
-        """A fact of this kind of world. Raises `Lacks` with the reason where it has none."""
+        """A fact of this kind of world. Raises `Lacks` with the reason where it has none; a kind may have its own."""
         found = getattr(self.facts, name, None)
         if found is None:
-            raise Lacks(f"{self.truth.name}: {why}")
+            raise Lacks(f"{self.truth.name}: {getattr(self.facts, 'WHY', {}).get(name, why)}")
         return found
+
+    @property
+    def kind(self) -> str:
+        """The kind of input by which things are done in this kind of world."""
+        return getattr(self.facts, "KIND", "action")
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """Names in decoded by which others are judged: the exact world's, whatever the world under test says."""
+        return getattr(self.facts, "JUDGES", ())
+
+    @property
+    def steps(self) -> int:
+        """Of a rollout: those of the sizes, or as many as an episode of this kind of world has."""
+        return min(self.sizes.steps, getattr(self.facts, "STEPS", self.sizes.steps))
 
     def needs_decoded(self) -> None:
         """Raises `Lacks` where states of the world cannot be decoded."""
         if not self.decodes:
             raise Lacks(f"{self.w.name}: its states cannot be decoded")
 
-    def needs(self, kind: str) -> None:
-        """Raises `Lacks` where the world does not take this kind of input."""
+    def needs(self, kind: str | None = None) -> None:
+        """Raises `Lacks` where the world does not take this kind of input; None: the one by which things are done."""
+        kind = self.kind if kind is None else kind
         if kind not in self.w.inputs:
             raise Lacks(f"{self.w.name}: takes no {kind}")
 
@@ -203,7 +229,7 @@ class Subject:
         return _drawn(self.truth, jax.random.split(self.split(part), runs or self.sizes.runs))
 
     def acts(self, part: int, states: State, act: Callable[..., Any], steps: int) -> Any:
-        """Actions (runs, steps, ...) by `act(key, state, steps)`, a fact, one run each."""
+        """Inputs (runs, steps, ...) by `act(key, state, steps)`, a fact, one run each."""
         keys = jax.random.split(self.split(part), len(jax.tree.leaves(states)[0]))
         return _acted(states, keys, act=act, steps=steps)
 
@@ -214,8 +240,9 @@ class Subject:
         """Rollouts of the world, or of the truth, whose chance is equal where `part` is."""
         keys = jax.random.split(self.split(part), len(jax.tree.leaves(states)[0]))
         w, see = (self.truth, recode) if truth else (self.w, self.see)
+        fixed, judges = ((), ()) if truth else (getattr(self.facts, "FIXED", ()), self.judges)
         return played(w, self.truth, states, inputs, keys, see=see, decoded=truth or self.decodes, frames=frames,
-                      camera=camera)  # fmt: skip
+                      camera=camera, fixed=fixed, judges=judges)  # fmt: skip
 
     def both(self, states: State, inputs: Inputs, part: int, **options: Any) -> tuple[Played, Played]:
         """`play` of the world and of the truth, under equal keys."""
@@ -245,17 +272,28 @@ def _acted(states, keys, *, act, steps):
     return jax.vmap(lambda key, state: act(key, state, steps))(keys, states)
 
 
-@partial(jax.jit, static_argnames=("see", "decoded", "frames", "camera"))
-def played(w, truth, states, inputs, keys, *, see, decoded=True, frames=False, camera=None) -> Played:
-    """What `Subject.play` compiles: once for all checks that ask for the same shapes."""
-    told = (*(("decoded",) if decoded else ()), *(("frames",) if frames else ()))
+@partial(jax.jit, static_argnames=("see", "decoded", "frames", "camera", "fixed", "judges"))
+def played(
+    w, truth, states, inputs, keys, *, see, decoded=True, frames=False, camera=None, fixed=(), judges=()
+) -> Played:
+    """What `Subject.play` compiles: once for all checks that ask for the same shapes. What never changes (`fixed`) and
+    the world does not decode is as the truth has it, and what judges the rest is in any case."""
+    films = w.frames_a_step > 1
+    told = (*(("decoded",) if decoded else ()), *((("films",) if films else ("frames",)) if frames else ()))
 
-    def one(state, inputs, key):
+    def one(start, inputs, key):
         begin, run = jax.random.split(key)
-        state = see(w, truth, state, begin)
+        state = see(w, truth, start, begin)
         _, history = rollout(w, state, inputs, run, record=told, camera=camera)
-        first = w.decode(state) if decoded else None
-        return Played(first, history.decoded, w.render(state, camera) if frames else None, history.frames)
+        seen = history.films.reshape(-1, *w.frame) if films and frames else history.frames
+        look = w.render(state, camera) if frames else None
+        if not decoded:
+            return Played(None, None, look, seen)
+        first = w.decode(state)
+        taken = {*judges, *(name for name in fixed if name not in first)}
+        given = {name: value for name, value in truth.decode(start).items() if name in taken}
+        wide = lambda a: jnp.broadcast_to(a, (jax.tree.leaves(inputs)[0].shape[0], *jnp.shape(a)))
+        return Played(first | given, history.decoded | jax.tree.map(wide, given), look, seen)
 
     return jax.vmap(one)(states, inputs, keys)
 

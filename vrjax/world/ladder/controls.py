@@ -143,6 +143,10 @@ class _Around(World):
     def events(self):
         return self.inner.events
 
+    @property
+    def frames_a_step(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.inner.frames_a_step
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -251,9 +255,15 @@ class Faulty(_Around):
         return jax.tree.unflatten(tree, [spoilt, *leaves[1:]])
 
     def _render(self, state, camera):
-        picture = self.inner.render(state.shown, camera)
+        return self._shown(state, camera, self.inner.render)
+
+    def _film(self, state, camera):
+        return self._shown(state, camera, self.inner.film)
+
+    def _shown(self, state, camera, look):
+        picture = look(state.shown, camera)
         if camera != self.cameras[0]:
-            picture = jnp.where(self._has("flat"), self.inner.render(state.shown, self.cameras[0]), picture)
+            picture = jnp.where(self._has("flat"), look(state.shown, self.cameras[0]), picture)
         return jnp.where(self._has("blurred"), blur(picture), picture)
 
     def _happen(self, state, event):
@@ -292,9 +302,10 @@ class Retrieval(_Around):
             bodies = [self.facts.agent(decoded)[None], self.facts.others(decoded)]
             return jnp.concatenate(bodies).astype(jnp.float32)
 
-        asked = places(self.inner.decode(self.inner.encode(observation, key)))
+        like = getattr(self.facts, "likeness", places)
+        asked = like(self.inner.decode(self.inner.encode(observation, key)))
         first = jax.tree.map(lambda a: a[:, 0], self.episodes)
-        gaps = jax.vmap(lambda state: jnp.sum((places(self.inner.decode(state)) - asked) ** 2))(first)
+        gaps = jax.vmap(lambda state: jnp.sum((like(self.inner.decode(state)) - asked) ** 2))(first)
         return jnp.stack([jnp.argmin(gaps), 0]).astype(jnp.int32)
 
     def _at(self, state):
@@ -310,10 +321,15 @@ class Retrieval(_Around):
     def _render(self, state, camera):
         return self.inner.render(self._at(state), camera)
 
+    def _film(self, state, camera):
+        return self.inner.film(self._at(state), camera)
+
 
 def retrieval(truth: Exact, episodes: int = EPISODES, steps: int = LENGTH) -> Retrieval:
-    """The control of that name, from so many episodes of random actions; their first states are kept too."""
+    """The control of that name, from so many episodes of random inputs; their first states are kept too."""
     facts = kinds.get(truth.name)
+    truth = facts.library(truth) if hasattr(facts, "library") else truth
+    steps = min(steps, getattr(facts, "STEPS", steps))
 
     @jax.jit
     @jax.vmap
@@ -356,3 +372,6 @@ class Restless(_Around):
 
     def _render(self, state, camera):
         return self.inner.render(state, camera)
+
+    def _film(self, state, camera):
+        return self.inner.film(state, camera)

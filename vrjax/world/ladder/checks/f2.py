@@ -45,10 +45,10 @@ def distance(a, b, scale):
 def measure(subject):
     """Of videos under random actions, against real ones that begin alike and go on under other actions and chance, so
     that scenes differ in no set; the control are the real videos of the first actions, blurred."""
-    subject.needs("action")
+    subject.needs()
     states = subject.starts(0)
     play = partial(subject.play, states, frames=True)
-    act = lambda part: subject.acts(part, states, subject.facts.act, subject.sizes.steps)
+    act = lambda part: subject.acts(part, states, subject.facts.act, subject.steps)
     mine = features(play(act(1), 2).frames)
     true = play(act(1), 2, truth=True).frames
     real = features(play(act(3), 4, truth=True).frames)
@@ -58,6 +58,6 @@ def measure(subject):
 
 
 CHECK = Check(
-    "F2", 1, "µFVD below the blurred control", "takes actions; frames", measure,
+    "F2", 1, "µFVD below the blurred control", "takes inputs; frames", measure,
     ("push",), ("blurred",),
 )  # fmt: skip

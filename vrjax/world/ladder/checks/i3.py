@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vrjax.world.ladder._core import Check, Lacks, least, psnr
+from vrjax.world.ladder._core import Check, Lacks, Unasked, least, psnr
 
 CLOSED = 45.0
 """PSNR from which on a loop of the exact world counts as closed: nothing was moved and nobody came."""
@@ -25,7 +25,7 @@ def measure(subject):
     # A loop that shows one picture all the time would close by itself.
     closed &= (np.abs(np.asarray(true.frames) - np.asarray(true.look)[:, None]).max((2, 3, 4)) > 0.1).any(1)
     if closed.sum() < FEWEST:
-        raise Lacks(f"{subject.truth.name}: {int(closed.sum())} loops close in the exact world, {FEWEST} are needed")
+        raise Unasked(f"{subject.truth.name}: {int(closed.sum())} loops close in the exact world, {FEWEST} are needed")
     last = psnr(mine.look, mine.frames[:, -1])[closed]
     along = psnr(mine.frames, true.frames)[closed]
     return [

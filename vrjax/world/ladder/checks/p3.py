@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from vrjax.world.ladder._core import Check, Lacks, least, noted, recode
+from vrjax.world.ladder._core import Check, Unasked, least, noted, recode
 from vrjax.world.planning import control
 
 SHARE, GATE = 0.9, 0.5
@@ -70,7 +70,7 @@ def measure(subject):
     told = []
     for scale, exact in out["exact"].items():
         if exact < GATE:
-            raise Lacks(
+            raise Unasked(
                 f"{subject.truth.name}: the planner solves {exact:.2f} of {scale} through the exact world itself"
             )
         told.append(

@@ -17,20 +17,20 @@ def _violated(decoded, first, *, facts):
 
 def measure(subject):
     """Of each violation that is known of this kind of world, the largest of nearly all moments."""
-    subject.needs("action")
+    subject.needs()
     subject.needs_decoded()
     subject.fact("violations", "no invariant is known of it")
     states = subject.starts(0)
-    actions = subject.acts(1, states, subject.facts.act, subject.sizes.steps)
-    mine = subject.play(states, actions, 2, frames=True)
+    inputs = subject.acts(1, states, subject.facts.act, subject.steps)
+    mine = subject.play(states, inputs, 2, frames=True)
     found = _violated(mine.decoded, mine.first, facts=subject.facts)
     limit = subject.facts.EPSILON
     told = {name: np.nan_to_num(np.asarray(values), nan=np.inf) for name, values in found.items()}
-    return [most(name, np.quantile(values, QUANTILE), limit, len(actions)) for name, values in told.items()]
+    return [most(name, np.quantile(values, QUANTILE), limit, subject.sizes.runs) for name, values in told.items()]
 
 
 CHECK = Check(
-    "P4", 3, "physics invariants", "takes actions; decodes agent and bodies", measure,
+    "P4", 3, "physics invariants", "takes inputs; decodes agent and bodies", measure,
     ("push", "grid"), ("ghostly", "swimming"),
     "energy and free fall: nothing falls and nothing bounces in any exact world here",
 )  # fmt: skip

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vrjax.world.ladder._core import Check, Lacks, least, most, recode
+from vrjax.world.ladder._core import Check, Lacks, Unasked, least, most, recode
 from vrjax.world.rollouts import rollout
 
 RUNS, BEFORE, AFTER, WITHIN = 6, 2, 5, 3
@@ -53,7 +53,7 @@ def measure(subject):
         apart, meant = (np.abs(frames[:, 1 + i] - frames[:, 0]).max(-1) for frames in (mine, true))
         visible = (meant[:, :WITHIN] > CHANGED).any((1, 2, 3))
         if not visible.any():
-            raise Lacks(f"{truth.name}: {event!r} cannot be seen in any of {RUNS} runs")
+            raise Unasked(f"{truth.name}: {event!r} cannot be seen in any of {RUNS} runs")
         shown = (apart[:, :WITHIN] > CHANGED).any((1, 2, 3))[visible]
         other = apart[meant < EQUAL]
         out.append(least(f"{event}: share that shows it within {WITHIN} frames", shown.mean(), 0.9, len(shown)))

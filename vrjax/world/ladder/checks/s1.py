@@ -16,7 +16,7 @@ def measure(subject):
 
 def sampled(subject):
     """Outcomes (coins,) of the world, and the exact law of the truth. S1 to S3 look at the same program."""
-    subject.needs("action")
+    subject.needs()
     subject.needs_decoded()
     coin = subject.fact("coin", "no steps are known in which a coin decides")
     chance.odds(subject.truth, getattr(subject.facts, "ODDS", "slip"))

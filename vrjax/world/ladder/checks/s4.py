@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from vrjax.world.ladder._core import Check, Lacks, far, least, most, noted, recode
+from vrjax.world.ladder._core import Check, Lacks, Unasked, far, least, most, noted, recode
 from vrjax.world.protocol import step_key
 
 MICRO, LONG, SECONDS, HELD = 1 / 240, 1.0, 5, 12
@@ -78,7 +78,7 @@ def measure(subject):
     long = np.asarray(long[2])[:, :SECONDS]
     fine = np.asarray(_held(truth, truth, dt=dt, see=recode, **options)[2])[:, per - 1 :: per]
     if not fine.any():
-        raise Lacks(f"{truth.name}: nothing salient happens in {runs} runs of {SECONDS} s")
+        raise Unasked(f"{truth.name}: nothing salient happens in {runs} runs of {SECONDS} s")
     found, exact = (np.asarray(a) for a in _touching(w, truth, keys, MICRO, facts=facts, see=subject.see, steps=240))
     late = np.abs(found - exact)
     return [

@@ -9,6 +9,7 @@ from vrjax.world.exact import grid
 from vrjax.world.exact.grid import CELLS, MOVES
 
 TOLERANCE, EPSILON = 0.5, 0.05
+FIXED = ("walls", "told")
 MOVING = None
 NAMES = ("key", "door", "goal")
 

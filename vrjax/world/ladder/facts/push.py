@@ -11,6 +11,7 @@ from vrjax.world.exact import push
 from vrjax.world.exact.push import AGENT, HALF, ROUND, SIZE
 
 TOLERANCE, EPSILON = 0.5, 0.05
+FIXED = ("walls", "told")
 MOVING = "agent"
 REACH = AGENT + HALF + ROUND
 """From the agent's centre to a block's when they touch face to face."""
