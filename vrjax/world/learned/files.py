@@ -15,8 +15,8 @@ import numpy as np
 
 from vrjax.files import kept, leaves, records, tensors, writing
 from vrjax.models import family
-from vrjax.world.learned import patches as squares
 from vrjax.world.learned import odometry, practice, reader
+from vrjax.world.learned import patches as squares
 from vrjax.world.learned.world import Learned, Spec, fits
 
 SHIPPED = pathlib.Path(__file__).parent / "weights"

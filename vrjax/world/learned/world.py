@@ -24,8 +24,8 @@ from vrjax.flow import Grid, Level, Record, Trajectory, grids, words
 from vrjax.models import cached, family
 from vrjax.world import exact
 from vrjax.world.exact import Exact
-from vrjax.world.learned import patches as squares
 from vrjax.world.learned import odometry, practice, reader
+from vrjax.world.learned import patches as squares
 from vrjax.world.protocol import Decoded, World
 
 CLEAN = Level(jnp.float32(0.0), jnp.float32(0.0))
