@@ -1,7 +1,6 @@
 """MiniDrive, learned: what the front camera sees, frame by frame, two denoising steps each.
 
-Command:        python -c "from configs.world_model.drive import config; from vrjax.world.learned import train;
-                train.run(config())"
+Command:        vrjax learn configs/world_model/drive.py
 Expected time:  TIME
 Expected score: SCORE
 

@@ -77,13 +77,14 @@ def _replay(folder: pathlib.Path) -> None:
 def _serve(args: argparse.Namespace) -> None:
     import asyncio
 
-    from vrjax.world import play
+    from vrjax.world import learned, play
     from vrjax.world.play import recording, server
 
     host = server.loopback(args.host or "127.0.0.1")
     if args.seconds is not None and not 0 < args.seconds < float("inf"):
         raise ValueError(f"--seconds must be above 0, found {args.seconds:g}")
-    names = tuple(args.worlds or (*learned.names(), play.EXACT, play.EXACT)[:2])
+    usual = "drive" if "drive" in learned.names() else play.EXACT
+    names = tuple(args.worlds or (usual, play.EXACT))
     dt, fps = 0.1 if args.dt is None else args.dt, 12.0 if args.fps is None else args.fps
     session = play.Session(play.open_worlds(names, kind=args.map, size=args.size, dt=dt), args.seed or 0)
     frame = session.sides[names.index(play.EXACT)].world.frame

@@ -7,7 +7,7 @@
 | file | what is in it |
 | --- | --- |
 | `world` | `Learned`, and its `Spec`: the exact world it was learned from, denoising steps, what is read |
-| `files` | the folder of a world: `load`, `save`; `assembled` of its parts |
+| `files` | the folder of a world: `load`, `save`, `halve`; `assembled` of its parts; those that are shipped |
 | `patches` | between frames and latents: principal components of squares of pixels |
 | `reader` | places of things in a frame |
 | `practice` | films of the exact world in which something happens, drawn on the fly |
@@ -22,6 +22,7 @@
 
 from vrjax.files import named
 from vrjax.world.learned.files import assembled as assembled
+from vrjax.world.learned.files import halve as halve
 from vrjax.world.learned.files import load as load
 from vrjax.world.learned.files import names as names
 from vrjax.world.learned.files import place as place

@@ -1,7 +1,8 @@
 """The folder of a learned world: the network as its family writes it, `parts.safetensors`, and `world.json`.
 
 `world.json` says what it was learned from and how it is asked, and holds fingerprints of both files: a folder that was
-put together from two is refused. Worlds that come with the package lie in `SHIPPED`, each with the command that made it.
+put together from two is refused. Worlds that come with the package lie in `SHIPPED`, each with the command that made
+it.
 """
 
 import os
@@ -72,6 +73,35 @@ def save(w: Learned, folder: str | os.PathLike, about: dict[str, Any] | None = N
             "fingerprints": {name: kept.fingerprint(scratch / name) for name in (NETWORK, PARTS)},
             "about": about or {},
         }
+        writing.json(scratch / ABOUT, told)
+
+
+def halve(folder: str | os.PathLike, to: str | os.PathLike) -> None:
+    """Writes a world again with its weights as float16, which are read as float32: half as large, as it is shipped.
+
+    Args:
+        folder: of the world.
+        to: of the smaller one; what is there goes.
+
+    Raises:
+        FileNotFoundError, ValueError: see `load`; weights that float16 does not hold.
+    """
+    root, half = place(folder), np.dtype(np.float16)
+    told = about(root)
+    load(root)
+    with writing.folder(to, replace=True) as scratch:
+        (scratch / NETWORK).mkdir()
+        for file in (root / PARTS, *sorted((root / NETWORK).iterdir())):
+            there = scratch / file.relative_to(root)
+            if file.suffix != ".safetensors":
+                there.write_bytes(file.read_bytes())
+                continue
+            source = tensors.read(file)
+            if big := [name for name in source.shapes if not np.abs(source[name]).max() <= np.finfo(half).max]:
+                raise ValueError(f"{file}: {big[0]} and {len(big) - 1} more do not fit float16")
+            shapes = {name: (shape, half) for name, shape in source.shapes.items()}
+            tensors.write(there, shapes, (source[name] for name in shapes), source.metadata)
+        told["fingerprints"] = {name: kept.fingerprint(scratch / name) for name in (NETWORK, PARTS)}
         writing.json(scratch / ABOUT, told)
 
 

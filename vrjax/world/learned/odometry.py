@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jaxtyping import Array, Float, Key
@@ -61,8 +62,9 @@ def moved(pose: Float[Array, "4"], way: Float[Array, "2"], dt: Any) -> Float[Arr
     return jnp.stack([x, y, pose[2] + turned, driven / dt])
 
 
-def ways(poses: Float[Array, "*n f 4"]) -> Float[Array, "*n f1 2"]:
+def ways(poses: Float[Array | np.ndarray, "*n f 4"]) -> Float[Array, "*n f1 2"]:
     """Metres driven and radians turned between poses, one after the other: what `moved` takes."""
+    poses = jnp.asarray(poses)
     step = poses[..., 1:, :] - poses[..., :-1, :]
     turned = jnp.mod(step[..., 2] + jnp.pi, 2 * jnp.pi) - jnp.pi
     driven = jnp.hypot(step[..., 0], step[..., 1]) / jnp.sinc(turned / (2 * jnp.pi))
@@ -71,8 +73,8 @@ def ways(poses: Float[Array, "*n f 4"]) -> Float[Array, "*n f1 2"]:
 
 def fit(
     key: Key[Array, ""],
-    latents: Float[Array, "n f h w c"],
-    poses: Float[Array, "n f 4"],
+    latents: Float[Array | np.ndarray, "n f h w c"],
+    poses: Float[Array | np.ndarray, "n f 4"],
     *,
     updates: int = 3000,
     batch: int = 128,

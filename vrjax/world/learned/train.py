@@ -183,7 +183,8 @@ def _key(seed: Any, number: Any) -> Any:
 def body(network: states.Network) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:
     """The update as a pure function `(state, base, patches, batch, key, films=None) -> (state, metrics)`.
 
-    The batch holds `seed` and `number` of each film, or of what is cut from `films`. Metrics are those of `vrjax.train.step.body`.
+    The batch holds `seed` and `number` of each film, or of what is cut from `films`. Metrics are those of
+    `vrjax.train.step.body`.
     """
     config: Any = network.config
     spec = config.spec
