@@ -63,7 +63,7 @@ class Road(Exact):
     def success(self, state):
         raise AssertionError("films ask for none")
 
-    parse = _holds = success
+    parse = _holds = success  # type: ignore[assignment]
 
 
 def picture(way, yaw, of):
@@ -96,7 +96,7 @@ def taught(films):
     return squares, library.taught(films, KEPT, squares)
 
 
-def untrained(taught):
+def untrained(taught) -> Any:
     """Its head answers nothing yet: every frame is the one before."""
     odometer = odometry.init(KEY, 4, 24)
     return learned.assembled(family.of(CFG).init(CFG, KEY), taught[0], None, SPEC, odometer)
@@ -206,13 +206,13 @@ def test_a_run_ends_in_a_road_that_one_drives_beside_the_exact_one(tmp_path):
         name="tiny", model=CFG, spec=SPEC, films=KEPT, steps=3, frames=3, reading=2, measured=0,
         data=Data(batch=2), optim=Optim(lr=1e-2, warmup=1), checkpoint=Checkpoint(every=2), dtype="float32",
     )  # fmt: skip
-    w = train.run(config, root=tmp_path)
-    again = learned.load(tmp_path / "tiny" / "world")
+    w: Any = train.run(config, root=tmp_path)
+    again: Any = learned.load(tmp_path / "tiny" / "world")
     assert int(again.mark) == int(w.mark) and again.odometer is not None and w.reader is None
     np.testing.assert_array_equal(again.odometer.mixed, w.odometer.mixed)
     assert len(list((tmp_path / "films").glob("road-0-7-*.safetensors"))) == 2
     learned.halve(tmp_path / "tiny" / "world", tmp_path / "half")
-    half = learned.load(tmp_path / "half")
+    half: Any = learned.load(tmp_path / "half")
     assert half.network.head.kernel.dtype == half.odometer.mixed.dtype == "float32" and int(half.mark) != int(w.mark)
     for here, there in zip(jax.tree.leaves(half), jax.tree.leaves(w), strict=True):
         if here.dtype == "float32":  # all but the mark

@@ -44,7 +44,8 @@ def init(key: Key[Array, ""], count: int, channels: int) -> Odometer:
     keys, (each, whole) = jax.random.split(key, 3), WIDTHS
     matrix = lambda key, n, m: jax.random.normal(key, (n, m)) * n**-0.5
     tokens, mixed = matrix(keys[0], 2 * channels, each), matrix(keys[1], count * each, whole)
-    return Odometer(tokens, jnp.zeros((count, each)), mixed, jnp.zeros(whole), matrix(keys[2], whole, 2), jnp.zeros(2))
+    last = matrix(keys[2], whole, 2)
+    return Odometer(tokens, jnp.zeros((count, each)), mixed, jnp.zeros(whole), last, jnp.zeros(2))
 
 
 def read(odometer: Odometer, before: Float[Array, "h w c"], after: Float[Array, "h w c"]) -> Float[Array, "2"]:
@@ -58,7 +59,8 @@ def read(odometer: Odometer, before: Float[Array, "h w c"], after: Float[Array, 
 def moved(pose: Float[Array, "4"], way: Float[Array, "2"], dt: Any) -> Float[Array, "4"]:
     """The pose x, y, yaw, v after an arc of those metres and that turn."""
     driven, turned = jnp.maximum(way[0], 0.0), way[1]
-    x, y, _ = arcs.along(*pose[:3], turned / jnp.maximum(driven, TINY), jnp.maximum(driven, TINY))
+    far = jnp.maximum(driven, TINY)
+    x, y, _ = arcs.along(pose[0], pose[1], pose[2], turned / far, far)
     return jnp.stack([x, y, pose[2] + turned, driven / dt])
 
 

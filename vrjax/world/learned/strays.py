@@ -61,6 +61,13 @@ def measured(w: Learned, films: library.Films, key: Key[Array, ""], *, shown: in
 
 @partial(jax.jit, static_argnames=("shown", "steps"))
 def _measured(w: Learned, films: library.Films, keys: Any, *, shown: int, steps: int) -> Strays:
+    odometer: Any = w.odometer
+    dt = getattr(w.spec.home, "dt", 1.0)
+
+    def follow(pose: Any, way: Any) -> tuple[Any, Any]:
+        pose = odometry.moved(pose, way, dt)
+        return pose, pose
+
     def one(row):
         film, key = row
         frames, last = library.pixels(film.frames[: shown + steps]), shown - 1
@@ -68,8 +75,7 @@ def _measured(w: Learned, films: library.Films, keys: Any, *, shown: int, steps:
         _, told = rollout(w, w.encode(seen), film.actions[shown : shown + steps], key, record=("decoded", "frames"))
         truth, there = frames[shown:], film.poses[shown : shown + steps]
         latents = squares.encode(w.patches, frames[last:])
-        read = jax.vmap(partial(odometry.read, w.odometer))(latents[:-1], latents[1:])
-        follow = lambda pose, way: (odometry.moved(pose, way, w.spec.home.dt),) * 2
+        read = jax.vmap(partial(odometry.read, odometer))(latents[:-1], latents[1:])
         _, by_film = jax.lax.scan(follow, film.poses[last], read)
         error = lambda shown: jnp.mean((shown - truth) ** 2, (1, 2, 3))
         pictures = told.frames, frames[last:shown], jnp.clip(squares.decode(w.patches, latents[1:]), -1, 1)

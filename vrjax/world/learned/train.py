@@ -101,11 +101,14 @@ def run(
 
     Args and raises as `vrjax.train.loop.run`.
     """
-    folder, films = pathlib.Path(root) / config.name, None
+    folder = pathlib.Path(root) / config.name
+    films = held = learned_from = None
     if config.films is not None:
         films = library.drawn(config.spec, config.films, config.seed, pathlib.Path(root) / "films", KEPT)
+        held = library.held(films, config.films)
     patches, share = fitted(config, films)
-    learned_from = None if films is None else library.taught(films, config.films, patches)
+    if films is not None and config.films is not None:
+        learned_from = library.taught(films, config.films, patches)
     loop.run(
         config,
         root=root,
@@ -128,8 +131,8 @@ def run(
         read, error = reader.fit(states.run_key(config, READING), draw, count, updates=config.reading)
         told["reading"] = float(error)
     w = files.assembled(network, patches, read, config.spec, odometer)
-    if config.measured and films is not None:
-        found = strays.measured(w, library.held(films, config.films), states.run_key(config, MEASURED))
+    if config.measured and held is not None:
+        found = strays.measured(w, held, states.run_key(config, MEASURED))
         told["strays"] = {name: np.round(np.asarray(value), 4).tolist() for name, value in found._asdict().items()}
     elif config.measured:
         key = states.run_key(config, MEASURED)

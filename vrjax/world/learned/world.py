@@ -224,7 +224,7 @@ class Learned(World):
         if self.odometer is None:
             return after
         way = odometry.read(self.odometer, state.latent, made[0])
-        return after._replace(pose=odometry.moved(state.pose, way, self.spec.home.dt))
+        return after._replace(pose=odometry.moved(state.pose, way, getattr(self.spec.home, "dt", 1.0)))
 
     def _check(self, state: Any) -> None:
         """ValueError: no State, or one of another model, as far as it can be told."""
