@@ -18,7 +18,9 @@ from vrjax.flow import words
 
 UNITS = (1.0, 0.1)
 """Metres and radians that count as 1."""
-NOISE = 0.1
+APART = 2
+"""Steps between two frames of a film, at most, in training."""
+NOISE = 0.05
 """Standard deviation of what joins latents in training: a learned world's are not quite clean."""
 TINY = 1e-6
 """Metres below which nobody has moved."""
@@ -83,6 +85,10 @@ def fit(
 ) -> Odometer:
     """An odometer of films, trained in one compiled scan.
 
+    Two frames of a film are up to `APART` steps apart, in either order, and then way and turn are negative: so the same
+    scene has many answers, and none can be known by the look of the scene. (Of neighbours alone, on 17,000 pairs, it
+    was 0.07 m wrong on the films that it had seen and 0.23 m on others.)
+
     Args:
         key: of weights and draws.
         latents, poses: of n films.
@@ -90,10 +96,10 @@ def fit(
     """
     count, length, height, width, channels = latents.shape
     tx = optax.adamw(optax.cosine_decay_schedule(3e-3, updates, 0.01), weight_decay=1e-3)
-    told = ways(poses)
+    gone = jnp.concatenate([jnp.zeros((count, 1, 2)), jnp.cumsum(ways(poses), 1)], 1)
 
     @jax.jit
-    def run(key, latents, told):
+    def run(key, latents, gone):
         first, later = jax.random.split(key)
 
         def loss(odometer, before, after, way):
@@ -102,17 +108,21 @@ def fit(
 
         def update(carry, key):
             odometer, moments = carry
-            which, when, *noise = jax.random.split(key, 4)
+            which, when, gap, *noise = jax.random.split(key, 5)
             film = jax.random.randint(which, (batch,), 0, count)
-            at = jax.random.randint(when, (batch,), 0, length - 1)
-            seen = [latents[film, at + i] for i in range(2)]
-            seen = [a + NOISE * jax.random.normal(key, a.shape) for a, key in zip(seen, noise, strict=True)]
-            change, moments = tx.update(jax.grad(loss)(odometer, *seen, told[film, at]), moments, odometer)
+            at = jax.random.randint(when, (batch,), 0, length)
+            then = jnp.clip(at + jax.random.randint(gap, (batch,), -APART, APART + 1), 0, length - 1)
+            seen = [
+                latents[film, i] + NOISE * jax.random.normal(key, (batch, *latents.shape[2:]))
+                for i, key in zip((at, then), noise, strict=True)
+            ]
+            change, moments = tx.update(
+                jax.grad(loss)(odometer, *seen, gone[film, then] - gone[film, at]), moments, odometer
+            )
             return (optax.apply_updates(odometer, change), moments), None
 
         odometer: Any = init(first, height * width, channels)
-        odometer = odometer._replace(mean=told.mean((0, 1)) / jnp.array(UNITS))
         (odometer, _), _ = lax.scan(update, (odometer, tx.init(odometer)), jax.random.split(later, updates))
         return odometer
 
-    return run(key, latents, told)
+    return run(key, jnp.asarray(latents), gone)
