@@ -193,5 +193,7 @@ COSTS = {
     "drive_16": "milliseconds a frame of MiniDrive, 16 boxes in view",
     "drive_28": "the same, 28 boxes in view",
     "drive_worlds": "frames a second of 64 worlds under vmap / of one",
+    "learned_drive": "milliseconds a frame of the learned MiniDrive, median",
+    "learned_drive_p95": "the same, 95th percentile",
     "memory": "peak memory / what must be there",
 }

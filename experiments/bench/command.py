@@ -10,6 +10,7 @@
     python -m experiments.bench --rows motion_text motion_reference motion_block motions       minutes
     python -m experiments.bench --rows mixture_loop mixture_vectorised darcy_splu darcy_banded  beside NumPy, minutes
     python -m experiments.bench --rows drive_16 drive_28 drive_worlds       MiniDrive, half a minute
+    python -m experiments.bench --rows learned_drive learned_drive_p95      learned, half a minute
     python -m experiments.bench --rows memory             Wan 1.3B's shapes in float32: 6 GB on disk, 6 GB of memory
     python -m experiments.bench --rows memory --layers 2  the same in seconds
 
@@ -63,6 +64,8 @@ Rows of vrjax alone, measured where they are named:
     drive_16, drive_28     milliseconds a frame of MiniDrive (a step, then colours, depth and labels of six cameras of
                            48 x 80) with so many boxes in view
     drive_worlds           frames a second of 64 worlds under vmap / of one world after another, colours alone
+    learned_drive          milliseconds a frame of the shipped learned MiniDrive (two denoising steps, the cache, the
+                           picture of its front camera), median; learned_drive_p95: the 95th of 100 frames
     memory                 peak memory of loading and sampling a large model / what must be there
 
 Writes `results.json` (`rows`: name, ratio, low, high, pairs, rounds (the median of each); low to high is the 95 %

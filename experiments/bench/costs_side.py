@@ -57,6 +57,8 @@ def cost(name: str, count: int) -> np.ndarray:
         "drive_16": functools.partial(driving.frame, 16),
         "drive_28": functools.partial(driving.frame, 28),
         "drive_worlds": driving.together,
+        "learned_drive": functools.partial(driving.learned_frame, 50),
+        "learned_drive_p95": functools.partial(driving.learned_frame, 95),
     }
     return rows[name](count)
 

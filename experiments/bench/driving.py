@@ -1,4 +1,5 @@
-"""MiniDrive's speed: milliseconds a frame, a step and six pictures of 48 x 80, and worlds that drive side by side.
+"""MiniDrive's speed: milliseconds a frame, a step and six pictures of 48 x 80, and worlds that drive side by side; and
+that of the shipped learned one, a step (two denoising steps, then the frame is remembered) and its one picture.
 
 A world is drawn until as many boxes as a row says stand in the cameras' pyramids (fewer are seen, for some hide
 others). The step begins at the same state in every call, so that boxes stay in view.
@@ -15,9 +16,12 @@ import numpy as np
 from experiments.bench import timing
 from vrjax import drive
 from vrjax.drive.boxes import scene
+from vrjax.world import learned
 
 SIZE = (48, 80)
 WORLDS = 64
+FRAMES = 100
+"""Of the learned world, of which one median or percentile is taken."""
 ACTION = (0.5, 0.02)
 TRIES = 64
 """Worlds that are drawn before a row gives up."""
@@ -77,6 +81,28 @@ def together(count: int) -> np.ndarray:
     one = jax.jit(rgb)
     singly = lambda: [jax.block_until_ready(one(state, six)) for state in each]
     return timing.ratios(singly, _call(jax.jit(jax.vmap(rgb, (0, None))), states, six), count)
+
+
+def learned_frame(percentile: float, count: int) -> np.ndarray:
+    """Milliseconds of a step and its picture in the shipped learned world: `count` percentiles of `FRAMES` frames each.
+
+    Frames follow each other, as one drives. The first eight, while the window fills, are not counted.
+    """
+    w = learned.load("drive")
+    run = jax.jit(_driven)
+    state = jax.jit(lambda w: w.encode(jnp.zeros(w.frame)))(w)
+    keys = jax.random.split(jax.random.key(0), FRAMES)
+    found = []
+    for part in range(count + 1):
+        for key in keys[: 8 if part == 0 else FRAMES]:
+            spent, (state, _) = timing.timer(_call(run, w, state, key))()
+            found.append(1000 * spent)
+    return np.percentile(np.reshape(found[8:], (count, FRAMES)), percentile, axis=1)
+
+
+def _driven(w: learned.Learned, state: learned.State, key: Any) -> tuple[Any, Any]:
+    state = w.step(state, jnp.asarray(ACTION), key)
+    return state, w.render(state)
 
 
 def _call(run: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:

@@ -21,6 +21,9 @@ def call(*argv):
     return 0
 
 
+EXACT = "--worlds", "exact", "exact"
+
+
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
@@ -31,9 +34,13 @@ def call(*argv):
         (["--seconds", "-1"], "--seconds must be above 0, found -1"),
         (["--fps", "0"], "--fps must be 1 to 60, found 0"),
         (["--port", "99999"], "--port must be 0 to 65535, found 99999"),
-        (["--map", "loop"], "drive: unknown kind 'loop', expected one of straight, curve, t, crossing"),
-        (["--dt", "nan"], "drive: dt must be a finite number of seconds above 0, found nan"),
-        (["--worlds", "exact", "nowhere"], "no world nowhere: expected 'exact' or the file of a learned world"),
+        ([*EXACT, "--map", "loop"], "drive: unknown kind 'loop', expected one of straight, curve, t, crossing"),
+        ([*EXACT, "--dt", "nan"], "drive: dt must be a finite number of seconds above 0, found nan"),
+        (["--dt", "0.2"], "drive: its steps last 0.1 s, found dt 0.2; ask for --dt 0.1"),
+        (
+            ["--worlds", "exact", "nowhere"],
+            "no world nowhere: expected 'exact', 'drive' or the folder of a learned world",
+        ),
         (["--worlds", "a", "b"], "worlds: one of the two must be 'exact', which both begin from, found a, b"),
         (["--replay", "nowhere"], "nowhere: no config.json there, expected a folder that vrjax play drive wrote"),
         (["--replay", "nowhere", "--seed", "3"], "--replay takes all from the folder, found --seed too"),
@@ -45,10 +52,10 @@ def test_what_is_refused(argv, line, capsys, tmp_path, monkeypatch):
     assert capsys.readouterr().err == f"vrjax: {line}\n"
 
 
-def test_help_says_what_is_absent(capsys):
+def test_help_says_what_is_driven(capsys):
     assert call("--help") == 0
     shown = capsys.readouterr().out
-    assert "No trained driving world is shipped yet" in shown and shown.count("vrjax play") >= 4
+    assert "the other is `drive` by default" in " ".join(shown.split()) and shown.count("vrjax play") >= 4
 
 
 def test_a_drive_and_its_replay(tmp_path, capsys):
@@ -73,7 +80,7 @@ def test_a_drive_and_its_replay(tmp_path, capsys):
 
     thread = threading.Thread(target=drive)
     thread.start()
-    size = ["--size", "12x20", "--map", "straight", "--seed", 1, "--fps", 30]
+    size = [*EXACT, "--size", "12x20", "--map", "straight", "--seed", 1, "--fps", 30]
     assert call("--port", port, "--out", out, "--seconds", 5, *size) == 0
     thread.join(60)
     shown = capsys.readouterr().out
@@ -92,5 +99,5 @@ def test_a_drive_and_its_replay(tmp_path, capsys):
     path.write_text("".join([*rows[:4], json.dumps(row) + "\n", *rows[5:]]))
     assert call("--replay", out) == 1
     assert "DIFFERS at tick 5: another frame of exact 1" in capsys.readouterr().out
-    assert call("--port", 0, "--out", out, "--seconds", 1, "--map", "curve") == 2
+    assert call("--port", 0, "--out", out, "--seconds", 1, "--map", "curve", *EXACT) == 2
     assert "holds a run with another config" in capsys.readouterr().err

@@ -267,7 +267,7 @@ def test_worlds_that_cannot_be_driven(tmp_path):
     for names, told in (
         (("exact",), "two are driven side by side, found 1"),
         (("a", "b"), "one of the two must be 'exact'"),
-        (("exact", str(tmp_path / "moon")), "no world .*moon: expected 'exact' or the file of a learned world"),
+        (("exact", str(tmp_path / "moon")), "no world .*moon: expected 'exact'.* or the folder of a learned world"),
     ):
         with pytest.raises(ValueError, match=told):
             play.open_worlds(names)

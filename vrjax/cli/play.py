@@ -11,8 +11,9 @@ Serves a page on which one drives: two worlds side by side get the same keys, an
 apart, in metres and in degrees; how long each takes to step and to draw; and, of a world that samples its frames, what
 its denoising steps took the frame for. W, A, S, D or arrows drive, space brakes, R resets.
 
-Worlds are `exact`, the driving world whose rules are known, or the file of a learned one; one of the two is exact, and
-both begin from its scene. No trained driving world is shipped yet: by default both are exact, and stay together.
+Worlds are `exact`, the driving world whose rules are known, or a learned one: `drive`, which comes with the package, or
+the folder of yours. One of the two is exact, and both begin from its scene; the other is `drive` by default. How far a
+learned car has come is read off what it sees.
 
 A drive is kept in a folder: what was pressed, tick by tick, and digests of all states and frames. --replay drives it
 again from that and compares bit for bit; exit status 1 where anything differs.
@@ -21,9 +22,9 @@ The page has no password, so it is served to this machine only: any address but 
 It needs the package websockets (pip install 'vrjax[play]').
 
 examples:
-  vrjax play drive                                 open http://127.0.0.1:8765/
+  vrjax play drive                                 open http://127.0.0.1:8765/: drive beside exact
   vrjax play drive --map crossing --seed 3 --size 96x160
-  vrjax play drive --worlds runs/world/model exact  a learned world of yours beside the exact one
+  vrjax play drive --worlds runs/world-drive/world exact   a learned world of yours beside the exact one
   vrjax play drive --replay runs/play-drive
 """
 PORT = 8765
@@ -32,9 +33,7 @@ PORT = 8765
 def add(sub: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     sub.add_argument("game", choices=("drive",), help="what is played")
-    sub.add_argument(
-        "--worlds", nargs=2, metavar=("LEFT", "RIGHT"), help="exact, or files of learned worlds (exact exact)"
-    )
+    sub.add_argument("--worlds", nargs=2, metavar=("LEFT", "RIGHT"), help="exact, or learned ones (drive exact)")
     sub.add_argument("--map", help="straight, curve, t or crossing (one is drawn)")
     sub.add_argument("--seed", type=int, help="of the scene and of all chance (0)")
     sub.add_argument(
@@ -78,13 +77,14 @@ def _replay(folder: pathlib.Path) -> None:
 def _serve(args: argparse.Namespace) -> None:
     import asyncio
 
-    from vrjax.world import play
+    from vrjax.world import learned, play
     from vrjax.world.play import recording, server
 
     host = server.loopback(args.host or "127.0.0.1")
     if args.seconds is not None and not 0 < args.seconds < float("inf"):
         raise ValueError(f"--seconds must be above 0, found {args.seconds:g}")
-    names = tuple(args.worlds or (play.EXACT, play.EXACT))
+    usual = "drive" if "drive" in learned.names() else play.EXACT
+    names = tuple(args.worlds or (usual, play.EXACT))
     dt, fps = 0.1 if args.dt is None else args.dt, 12.0 if args.fps is None else args.fps
     session = play.Session(play.open_worlds(names, kind=args.map, size=args.size, dt=dt), args.seed or 0)
     frame = session.sides[names.index(play.EXACT)].world.frame

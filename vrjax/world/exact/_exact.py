@@ -43,6 +43,11 @@ class Exact(World):
         del state
         return {}
 
+    def usual(self, state: State) -> Float[Array, " a"] | None:
+        """The action of who does here what is usual; None, as here, of a world in which nothing is."""
+        del state
+        return None
+
     def encode(self, observation: Decoded, key: Any = None) -> State:
         """The State of what `decode` said, in NumPy or JAX arrays; what only follows from it may be left out.
 

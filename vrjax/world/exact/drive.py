@@ -149,6 +149,12 @@ class Drive(Exact):
             "on_road": minidrive.on_road(scene), "hit_actors": hit.actors, "hit_static": hit.static,
         }  # fmt: skip
 
+    def usual(self, state):
+        """Along the route as traffic drives, behind leads and before red."""
+        way = _driver.path(state.lanes, _driver.chain(state.lanes, state.lane, state.route, -1))
+        accel, steer = _driver.along(self.scene(state), way, self.dt)
+        return jnp.stack([accel / jnp.where(accel < 0, -ACCEL[0], ACCEL[1]), steer / STEER])
+
     # ------------------------------------------------------------------------------------------------------ dynamics
 
     def _step(self, state, inputs, key):

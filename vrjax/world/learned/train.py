@@ -26,11 +26,11 @@ from vrjax.models import cached, family
 from vrjax.train import loop, objectives, optim, ready, update
 from vrjax.train import state as states
 from vrjax.train.config import Objective, TrainConfig, Validate
-from vrjax.world.learned import files, measure, practice, reader
+from vrjax.world.learned import files, library, measure, odometry, practice, reader, strays
 from vrjax.world.learned import patches as squares
 from vrjax.world.learned.world import Learned, Spec, fits
 
-FILMS, SQUARES, READING, MEASURED = 10, 11, 12, 13
+FILMS, SQUARES, READING, MEASURED, KEPT = 10, 11, 12, 13, 14
 """Streams of randomness folded into the run's seed, beside those of `vrjax.train.state`."""
 
 
@@ -49,6 +49,9 @@ class WorldConfig(TrainConfig):
     counts: Literal["velocity", "frame"] = "velocity"
     """What errors are measured of: velocities, in which a frame's error counts 1 / sigma² times; or frames, at all
     levels alike, so that what is easy at low levels does not drown what must be known at high ones."""
+    films: library.Library | None = None
+    """Films that are drawn once, beside all runs, of a world whose actions are a pedal and a wheel; None: films are
+    drawn in the update. What is read is then how far the car has come, and the world is measured by films held back."""
     patch: int = 4
     """Side of the squares of pixels that are tokens; the model's channels are their components."""
     reading: int = 2000
@@ -72,7 +75,9 @@ class WorldConfig(TrainConfig):
             raise ValueError(
                 f"{where}: reading={self.reading}, measured={self.measured}: what is measured must be read"
             )
-        if self.reading and not self.spec.names:
+        if self.films is not None and (self.spec.names or self.films.frames < self.frames):
+            raise ValueError(f"{where}: films={self.films}, expected them as long as a stretch, and no places in spec")
+        if self.reading and not self.spec.names and self.films is None:
             raise ValueError(f"{where}: reading={self.reading}, but spec names nothing that moves or stands")
         fits(self.spec, self.model)
 
@@ -97,12 +102,18 @@ def run(
     Args and raises as `vrjax.train.loop.run`.
     """
     folder = pathlib.Path(root) / config.name
-    patches, share = fitted(config)
+    films = held = learned_from = None
+    if config.films is not None:
+        films = library.drawn(config.spec, config.films, config.seed, pathlib.Path(root) / "films", KEPT)
+        held = library.held(films, config.films)
+    patches, share = fitted(config, films)
+    if films is not None and config.films is not None:
+        learned_from = library.taught(films, config.films, patches)
     loop.run(
         config,
         root=root,
         fresh=fresh,
-        prepare=functools.partial(prepare, patches=patches),
+        prepare=functools.partial(prepare, patches=patches, films=learned_from),
         wanting=ready.start,
         log=log,
     )
@@ -110,14 +121,20 @@ def run(
     if (there / files.ABOUT).exists() and files.about(there)["about"].get("model") == model:
         return files.load(there)
     network = family.of(config.model).load(folder / "model")
-    read, told = None, {"model": model, "variance": share, "config": writing.to_dict(config)}
-    if config.reading:
+    read, odometer = None, None
+    told: dict[str, Any] = {"model": model, "variance": share, "config": writing.to_dict(config)}
+    if learned_from is not None and config.reading:
+        odometer = odometry.fit(states.run_key(config, READING), *learned_from[::2], updates=config.reading)
+    elif config.reading:
         draw = functools.partial(_still, config.spec)
         count = len(jax.eval_shape(lambda: draw(draws.key(0)))[1])
         read, error = reader.fit(states.run_key(config, READING), draw, count, updates=config.reading)
         told["reading"] = float(error)
-    w = files.assembled(network, patches, read, config.spec)
-    if config.measured:
+    w = files.assembled(network, patches, read, config.spec, odometer)
+    if config.measured and held is not None:
+        found = strays.measured(w, held, states.run_key(config, MEASURED))
+        told["strays"] = {name: np.round(np.asarray(value), 4).tolist() for name, value in found._asdict().items()}
+    elif config.measured:
         key = states.run_key(config, MEASURED)
         found = measure.drift(w, key, episodes=config.measured, steps=2 * config.frames)
         told["drift"] = {name: np.round(np.asarray(value), 4).tolist() for name, value in found._asdict().items()}
@@ -125,9 +142,12 @@ def run(
     return files.load(there)
 
 
-def fitted(config: WorldConfig) -> tuple[squares.Patches, float]:
+def fitted(config: WorldConfig, films: library.Films | None = None) -> tuple[squares.Patches, float]:
     """The map between pixels and latents of a run, and the share of variance that it keeps; of the seed alone."""
     home, channels = config.spec.home, family.of(config.model).channels(config.model)
+    if films is not None:
+        frames = library.pixels(films.frames[:, :: max(films.frames.shape[1] // 4, 1)]).reshape(-1, *home.frame)
+        return squares.fit(frames, config.patch, channels)
     look = jax.jit(jax.vmap(lambda key: practice.film(home, config.spec.names, key, 2).frames))
     frames = look(jax.random.split(states.run_key(config, SQUARES), 256))
     return squares.fit(np.asarray(frames, np.float64).reshape(-1, *home.frame), config.patch, channels)
@@ -137,8 +157,8 @@ def _still(spec: Spec, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     return practice.still(spec.home, spec.names, key, spec.scale)
 
 
-def prepare(made: loop.Made, *, patches: squares.Patches) -> loop.Parts:
-    """The parts of a world's training: see `vrjax.train.loop.Parts`."""
+def prepare(made: loop.Made, *, patches: squares.Patches, films: library.Taught | None = None) -> loop.Parts:
+    """The parts of a world's training: see `vrjax.train.loop.Parts`. `films`: what stretches are cut from."""
     config: Any = made.network.config
     whole = made.shardings.step
     sharding = states.batch_sharding(config, made.mesh)
@@ -146,23 +166,28 @@ def prepare(made: loop.Made, *, patches: squares.Patches) -> loop.Parts:
     moved = jax.jit(
         body(made.network),
         donate_argnums=0,
-        in_shardings=(made.shardings, jax.tree.map(lambda x: x.sharding, base), whole, sharding, whole),
+        in_shardings=(made.shardings, jax.tree.map(lambda x: x.sharding, base), whole, sharding, whole, whole),
         out_shardings=(made.shardings, whole),
     )
     data = batches.pipeline(motions.Numbers(config.seed), batch=config.data.batch, rows=made.rows)
-    return loop.Parts(made.state, lambda state, base, batch, key: moved(state, base, patches, batch, key), data)
+    films = jax.device_put(films, whole)
+    return loop.Parts(made.state, lambda state, base, batch, key: moved(state, base, patches, batch, key, films), data)
 
 
 def drawn(spec: Spec, frames: int, seed: Any, number: Any) -> practice.Film:
     """The film of a number in a run of a seed; both may be traced."""
-    key = jax.random.fold_in(jax.random.fold_in(draws.key(seed), FILMS), number)
-    return practice.film(spec.home, spec.names, key, frames)
+    return practice.film(spec.home, spec.names, _key(seed, number), frames)
+
+
+def _key(seed: Any, number: Any) -> Any:
+    return jax.random.fold_in(jax.random.fold_in(draws.key(seed), FILMS), number)
 
 
 def body(network: states.Network) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:
-    """The update as a pure function `(state, base, patches, batch, key) -> (state, metrics)`.
+    """The update as a pure function `(state, base, patches, batch, key, films=None) -> (state, metrics)`.
 
-    The batch holds `seed` and `number` of each film. Metrics are those of `vrjax.train.step.body`.
+    The batch holds `seed` and `number` of each film, or of what is cut from `films`. Metrics are those of
+    `vrjax.train.step.body`.
     """
     config: Any = network.config
     spec = config.spec
@@ -178,11 +203,16 @@ def body(network: states.Network) -> Callable[..., tuple[Any, dict[str, jax.Arra
         shown = {"clean_noise": beside, "clean_sigma": level} if config.context else {}
         return objectives.teacher_forcing(calls, x0, noise, sigma, **shown, weight=weight, total=count)
 
-    def step(state: Any, base: Any, patches: squares.Patches, batch: Any, key: Any):
+    def seen(patches: squares.Patches, films: library.Taught | None, seed: Any, number: Any) -> tuple[Any, Any]:
+        if films is not None:
+            return library.stretch(films, config.frames, _key(seed, number))
+        film = drawn(spec, config.frames, seed, number)
+        return squares.encode(patches, film.frames), film.actions
+
+    def step(state: Any, base: Any, patches: squares.Patches, batch: Any, key: Any, films: Any = None):
         tx, rate = optim.of(config.optim, config.steps)
-        draw = functools.partial(drawn, spec, config.frames)
-        films = parallel.batch(network.layout, draw)(batch["seed"], batch["number"])
-        x0 = squares.encode(patches, films.frames)
+        look = functools.partial(seen, patches, films)
+        x0, actions = parallel.batch(network.layout, look)(batch["seed"], batch["number"])
         keys = jax.random.split(jax.random.fold_in(key, state.step), 4)
         noise, beside = jax.random.normal(keys[0], x0.shape), jax.random.normal(keys[1], x0.shape)
         level = config.context * jax.random.uniform(keys[2], (len(x0),))
@@ -195,7 +225,7 @@ def body(network: states.Network) -> Callable[..., tuple[Any, dict[str, jax.Arra
             one = functools.partial(error, model)
             return jnp.mean(parallel.batch(network.layout, one)(*rows)), None
 
-        rows = (x0, films.actions, noise, sigma, beside, level)
+        rows = (x0, actions, noise, sigma, beside, level)
         given = {"parts": config.accumulate, "decay": config.ema.decay, "ramp": config.ema.ramp}
         after, moved = update.move(loss, tx, state, rows, **given)
         # The loss of answering zero.

@@ -10,10 +10,12 @@ where a State begins; what moves is read off each frame, so that one can plan th
 """
 
 import dataclasses
+import functools
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Key
 
@@ -22,8 +24,8 @@ from vrjax.flow import Grid, Level, Record, Trajectory, grids, words
 from vrjax.models import cached, family
 from vrjax.world import exact
 from vrjax.world.exact import Exact
+from vrjax.world.learned import odometry, practice, reader
 from vrjax.world.learned import patches as squares
-from vrjax.world.learned import practice, reader
 from vrjax.world.protocol import Decoded, World
 
 CLEAN = Level(jnp.float32(0.0), jnp.float32(0.0))
@@ -64,7 +66,7 @@ class Spec:
     @property
     def home(self) -> Exact:
         """The exact world. ValueError: there is none of that name, or it refuses its options."""
-        return exact.get(self.world, **dict(self.options))
+        return _home(self.world, self.options)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,6 +79,13 @@ class Spec:
         return grids.shifted(self.steps, self.shift)
 
 
+@functools.cache
+def _home(world: str, options: tuple[tuple[str, int | float | str], ...]) -> Exact:
+    """Made once, and of arrays: also where what asks for it is being traced."""
+    with jax.ensure_compile_time_eval():
+        return exact.get(world, **dict(options))
+
+
 class State(NamedTuple):
     """What the world is now.
 
@@ -85,12 +94,16 @@ class State(NamedTuple):
         latent: (h, w, c) this frame.
         still: places of what does not move, by name.
         mark: of the weights that it belongs to.
+        steps: (k, h, w, c) what each denoising step took this frame for.
+        pose: (4,) x, y, yaw and v of a car, added up of what frames show; None of a world without an odometer.
     """
 
     memory: Any
     latent: Float[Array, "h w c"]
     still: dict[str, Array]
     mark: Any
+    steps: Float[Array, "k h w c"]
+    pose: Any
 
     __repr__ = words.line
 
@@ -105,6 +118,7 @@ class Learned(World):
         patches: between frames and latents.
         reader: of places; None where nothing is read.
         mark: a number made of all weights, by which a State of another model is told.
+        odometer: of how far a car has come; None of a world that is no road.
         spec: static.
     """
 
@@ -112,6 +126,7 @@ class Learned(World):
     patches: squares.Patches
     reader: reader.Reader | None
     mark: Any
+    odometer: odometry.Odometer | None
     spec: Spec = dataclasses.field(metadata=dict(static=True))
 
     @property
@@ -127,6 +142,11 @@ class Learned(World):
     def frame(self) -> tuple[int, int, int]:  # type: ignore[override]
         return self.spec.home.frame
 
+    @property
+    def cameras(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The first one of the exact world."""
+        return self.spec.home.cameras[:1]
+
     # -------------------------------------------------------------------------------------------------------- begin
 
     def encode(self, observation: Any, key: Any = None) -> State:
@@ -134,7 +154,8 @@ class Learned(World):
 
         Args:
             observation: frames (f, H, W, 3) in [-1, 1], or one (H, W, 3); or a mapping of `frames` and the `actions`
-                (f, a) that led to each (zeros of the first). Without them all count as zeros.
+                (f, a) that led to each (zeros of the first), without which all count as zeros; and, of a world with an
+                odometer, `ego`: x, y, yaw and v in the last of them, from where it counts, else from zeros.
             key: not used: nothing is left to chance.
 
         Raises:
@@ -159,7 +180,9 @@ class Learned(World):
         memory, _ = jax.lax.scan(show, self._begun(), (latents, actions))
         places = self._read(latents[-1])
         still = {name: places[name] for name in self.spec.still} if places else {}
-        return State(memory, latents[-1], still, jnp.asarray(self.mark))
+        pose = None if self.odometer is None else jnp.asarray(told.get("ego", np.zeros(4)), jnp.float32)[:4]
+        seen = jnp.broadcast_to(latents[-1], (self.spec.steps, *latents.shape[1:]))
+        return State(memory, latents[-1], still, jnp.asarray(self.mark), seen, pose)
 
     def _begun(self) -> Any:
         """Nothing seen: shapes are those of one window, however many frames there will be."""
@@ -171,7 +194,9 @@ class Learned(World):
     def make(self, key: Key[Array, ""]) -> State:
         """What the exact world begins with, seen once."""
         home = self.spec.home
-        return self.encode(home.render(home.make(key)))
+        begun = home.make(key)
+        seen = {"frames": home.render(begun)}
+        return self.encode(seen if self.odometer is None else {**seen, "ego": begun.ego})
 
     # --------------------------------------------------------------------------------------------------------- step
 
@@ -192,10 +217,14 @@ class Learned(World):
 
     def _step(self, state, inputs, key):
         self._check(state)
-        made = self.denoise(state, inputs, key).final
-        of = cached.of(self.network.cfg)
+        found = self.denoise(state, inputs, key, Record(fields=("x0",)))
+        made, of = found.final, cached.of(self.network.cfg)
         memory = of.after(self.network, state.memory, made, CLEAN, {"actions": inputs[None]})
-        return state._replace(memory=memory, latent=made[0])
+        after = state._replace(memory=memory, latent=made[0], steps=found.x0[:, 0])
+        if self.odometer is None:
+            return after
+        way = odometry.read(self.odometer, state.latent, made[0])
+        return after._replace(pose=odometry.moved(state.pose, way, getattr(self.spec.home, "dt", 1.0)))
 
     def _check(self, state: Any) -> None:
         """ValueError: no State, or one of another model, as far as it can be told."""
@@ -215,7 +244,14 @@ class Learned(World):
     # --------------------------------------------------------------------------------------------------------- shown
 
     def _render(self, state, camera):
-        return jnp.clip(squares.decode(self.patches, state.latent), -1.0, 1.0)
+        return self._shown(state.latent)
+
+    def _shown(self, latent: Array) -> Array:
+        return jnp.clip(squares.decode(self.patches, latent), -1.0, 1.0)
+
+    def frames_of_steps(self, state, camera=None):
+        """See `World.frames_of_steps`. Of a State that was just encoded all are the frame."""
+        return self._shown(state.steps)
 
     def _read(self, latent: Array) -> Decoded:
         if self.reader is None:
@@ -230,8 +266,8 @@ class Learned(World):
 
     def decode(self, state: State) -> Decoded:
         """Places of all that is read, as the exact world has them: what moves off this frame, what does not as it was
-        read at first. ValueError: this world reads nothing."""
-        found = self._read(state.latent)
+        read at first; of a car, as "ego", x, y, yaw and v. ValueError: this world reads nothing."""
+        found = self._read(state.latent) | ({} if self.odometer is None else {"ego": state.pose})
         if not found:
             raise ValueError(f"{self.name}: its states cannot be decoded, since it has no reader")
         return found | state.still

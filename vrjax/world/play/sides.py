@@ -1,8 +1,6 @@
 """The two worlds of a drive: where they come from, how both begin from one scene, and how far apart they have come."""
 
-import importlib
 import math
-import pathlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,14 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vrjax.files import fingerprint, named
-from vrjax.world import exact
+from vrjax.files import fingerprint
+from vrjax.world import exact, learned
 from vrjax.world.exact import Exact
 from vrjax.world.protocol import Decoded, World
 
 EXACT = "exact"
-LEARNED = "learned"
-"""The room that reads files of learned worlds, by its `load(path)`."""
 
 
 class Side(NamedTuple):
@@ -45,7 +41,8 @@ def open_worlds(
     """The two worlds of the command line.
 
     Args:
-        names: two: "exact", or the file or folder of a learned world. One must be exact: the scene is its.
+        names: two: "exact", or the folder of a learned world or the name of a shipped one. One must be exact: the scene
+            is its.
         kind: of the exact worlds' map, None draws one.
         size: of the exact worlds' frames, height and width; None: those of the learned one, else 48 x 80.
         dt: seconds of a step of the exact worlds; it must be that of a learned one which says its own, by a `dt` or by
@@ -59,8 +56,8 @@ def open_worlds(
         raise ValueError(f"worlds: two are driven side by side, found {len(names)}: {', '.join(names)}")
     if EXACT not in names:
         raise ValueError(f"worlds: one of the two must be 'exact', which both begin from, found {', '.join(names)}")
-    learned = {name: _learned(name) for name in names if name != EXACT}
-    height, width = size or next((w.frame[:2] for w in learned.values()), (48, 80))
+    worlds = {name: _learned(name) for name in names if name != EXACT}
+    height, width = size or next((w.frame[:2] for w in worlds.values()), (48, 80))
     asked = {"kind": kind, "height": height, "width": width, "dt": float(dt), **options}
     sides = []
     for i, name in enumerate(names):
@@ -68,14 +65,14 @@ def open_worlds(
         if name == EXACT:
             sides.append(Side(label, exact.get("drive", **asked), {"world": "exact.drive", **asked}))
         else:
-            world = learned[name]
+            world = worlds[name]
             home = getattr(getattr(world, "spec", None), "home", None)
             own = getattr(world, "dt", getattr(home, "dt", None))
             if own is not None and not math.isclose(float(own), dt, rel_tol=1e-5):
                 raise ValueError(
                     f"{name}: its steps last {float(own):g} s, found dt {dt:g}; ask for --dt {float(own):g}"
                 )
-            sides.append(Side(label, world, {"world": world.name, "fingerprint": fingerprint(name)}))
+            sides.append(Side(label, world, {"world": world.name, "fingerprint": fingerprint(learned.place(name))}))
     for side in sides:
         drivable(side)
     return sides[0], sides[1]
@@ -89,15 +86,11 @@ def drivable(side: Side) -> None:
 
 
 def _learned(name: str) -> World:
-    path = pathlib.Path(name)
+    path = learned.place(name)
     if not path.exists():
-        raise ValueError(f"no world {name}: expected 'exact' or the file of a learned world")
-    if LEARNED not in named.names("vrjax.world"):
-        raise ValueError(f"{name}: this version of vrjax reads no learned worlds; drive 'exact' beside 'exact'")
-    world = importlib.import_module(f"vrjax.world.{LEARNED}").load(path)
-    if not isinstance(world, World):
-        raise ValueError(f"{name}: a file of a {type(world).__name__}, expected one of a World")
-    return world
+        known = "".join(f", {name!r}" for name in learned.names())
+        raise ValueError(f"no world {name}: expected 'exact'{known} or the folder of a learned world")
+    return learned.load(path)
 
 
 def begin(worlds: Sequence[World], key: Any) -> tuple[Any, ...]:
