@@ -171,7 +171,9 @@ class WorldModel(Study):
         if strange := [name for name in self.parts if name not in names.PARTS]:
             raise ValueError(f"world_model: parts: found {strange[0]!r}, expected some of {names.PARTS}")
         if self.usual not in self.arms:
-            raise ValueError(f"world_model: steps is {self.steps}, expected the recipe's {self.trainings.recipe.spec.steps} in it")
+            raise ValueError(
+                f"world_model: steps is {self.steps}, expected the recipe's {self.trainings.recipe.spec.steps} in it"
+            )
         known = (*self.arms, names.FROZEN)
         if strange := [arm for arm in self.planned if arm not in known]:
             raise ValueError(f"world_model: planned: found {strange[0]!r}, expected some of {', '.join(known)}")

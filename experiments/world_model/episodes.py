@@ -51,6 +51,7 @@ def pushed(home: Push, key: Any, steps: int) -> tuple[push.State, Float[Array, "
 
 def futures(home: Push, state: push.State, actions: Float[Array, "t 2"], coins: Float[Array, "k t"]) -> push.State:
     """The States (k, t, ...) after each action, under each row of coins: 1 where the block slips."""
+
     def one(row):
         def step(now, at):
             coin, action = at
@@ -107,4 +108,3 @@ def reached(state: push.State, goal: Any) -> Any:
 def to(decoded: Any, goal: Any) -> Any:
     """The cost of `push`, where the goal is told and not decoded."""
     return push.cost(dict(decoded) | {"goal": jnp.broadcast_to(goal, decoded["agent"].shape)})
-

@@ -23,7 +23,7 @@ SCALES = (names.MESO, names.TASK)
 
 
 def measure(study: WorldModel, here: Bench, seed: int, trained: Trained) -> Tables:
-    """The table of a seed: `<arm> meso` (episode, 1) and `<arm> task` (episode, goal), whether each goal was reached."""
+    """The table of a seed: `<arm> meso` (episode, 1) and `<arm> task` (episode, goal): which goals were reached."""
 
     def make() -> Tables:
         w = trained.world(names.PLAIN)
@@ -94,8 +94,8 @@ def towards(
 
 
 def compared(study: WorldModel, here: Bench, seed: int, trained: Trained) -> Tables:
-    """The table of two planners at equal model calls: `<world> <method> <pair>` (layout,), whether the goal was reached,
-    and `calls` (world, pair, method) of one layout."""
+    """The table of two planners at equal model calls: `<world> <method> <pair>` (layout,), whether the goal was
+    reached, and `calls` (pair, method) of one layout."""
 
     def make() -> Tables:
         w, spec = trained.world(names.PLAIN), study.methods
@@ -137,4 +137,3 @@ def fairly(spec: Methods) -> None:
         first, second = (calls(search) for search in pair)
         if not second <= first <= 1.02 * second + 1:
             raise ValueError(f"world_model: {first} and {second} model calls, expected equal ones, CEM with no fewer")
-

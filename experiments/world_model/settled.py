@@ -2,8 +2,8 @@
 
 Frames are those after one push in the slippery world, whose block comes one way or twice as far. Beside the learned
 world stand two exact denoisers that make such an order without any model: one of the two futures that there are, with
-their odds, and one of frames of no moment in particular. Two planted sequences, in which the order is known, say whether
-the instrument tells it.
+their odds, and one of frames of no moment in particular. Two planted sequences, in which the order is known, say
+whether the instrument tells it.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Learned world models as simulators: how far can one drive them, how sure are they rightly, and what for?
 
     python -m experiments.world_model                    one small world, short: minutes on two cores
-    python -m experiments.world_model --full             eight seeds, registered claims (hours); resumes where it stopped
+    python -m experiments.world_model --full             eight seeds, registered claims (hours); resumes
     python -m experiments.world_model --full --only K ...        some of the seeds, one process a core, into one folder
     python -m experiments.world_model --judge            every claim again from the committed tables, or from a run's
 

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+
 import jax
 import numpy as np
 
@@ -23,7 +24,6 @@ from vrjax.files import kept, writing
 from vrjax.models import family
 from vrjax.train import loop, ready
 from vrjax.train.config import Optim
-from vrjax.world import learned
 from vrjax.world.learned import distill, files, train
 from vrjax.world.learned.distill import DistillConfig
 from vrjax.world.learned.train import WorldConfig

@@ -23,8 +23,8 @@ def _checked(draws, outcomes, weights) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def ranks(
-    draws: Float[np.ndarray, "n m"], outcomes: Float[np.ndarray, "n k"], weights: Float[np.ndarray, "*n k"]
-) -> Float[np.ndarray, "n m+1"]:
+    draws: Float[np.ndarray, "n m"], outcomes: Float[np.ndarray, "n k"], weights: Float[np.ndarray, "*lead k"]
+) -> Float[np.ndarray, "n ranks"]:
     """The law of an outcome's rank among the draws, 0 to m: uniform where these are independent draws of its law.
 
     The rank histogram of ensemble forecasts, and Talts et al. 2018 (arXiv 1804.06788). Ties are broken at random, here
@@ -45,7 +45,7 @@ def ranks(
     return np.einsum("nk,nkr->nr", weights / (ties + 1), inside)
 
 
-def coverage(ranked: Float[np.ndarray, "n m+1"], level: float) -> Float[np.ndarray, " n"]:
+def coverage(ranked: Float[np.ndarray, "n ranks"], level: float) -> Float[np.ndarray, " n"]:
     """The probability that an outcome lies in the central interval of the draws: between the r-th lowest and the r-th
     highest of m, which hold a fresh draw with probability `level` = 1 - 2 r / (m + 1).
 
@@ -64,7 +64,7 @@ def coverage(ranked: Float[np.ndarray, "n m+1"], level: float) -> Float[np.ndarr
 
 
 def crps(
-    draws: Float[np.ndarray, "n m"], outcomes: Float[np.ndarray, "n k"], weights: Float[np.ndarray, "*n k"]
+    draws: Float[np.ndarray, "n m"], outcomes: Float[np.ndarray, "n k"], weights: Float[np.ndarray, "*lead k"]
 ) -> Float[np.ndarray, " n"]:
     """The expected continuous ranked probability score, E|X - y| - E|X - X'| / 2, in units of the outcome.
 
@@ -78,14 +78,14 @@ def crps(
     return far - apart / 2
 
 
-def least(outcomes: Float[np.ndarray, "n k"], weights: Float[np.ndarray, "*n k"]) -> Float[np.ndarray, " n"]:
+def least(outcomes: Float[np.ndarray, "n k"], weights: Float[np.ndarray, "*lead k"]) -> Float[np.ndarray, " n"]:
     """The expected CRPS of the law itself, below which none is: E|Y - Y'| / 2."""
     _, outcomes, weights = _checked(outcomes, outcomes, weights)
     apart = np.abs(outcomes[:, :, None] - outcomes[:, None])
     return np.einsum("nk,nl,nkl->n", weights, weights, apart) / 2
 
 
-def deviation(values: Float[np.ndarray, "n k"], weights: Float[np.ndarray, "*n k"] | None = None) -> np.ndarray:
+def deviation(values: Float[np.ndarray, "n k"], weights: Float[np.ndarray, "*lead k"] | None = None) -> np.ndarray:
     """Standard deviation (n,) of each row: of a law with its weights, of draws without (unbiased in the square)."""
     values = np.asarray(values, np.float64)
     if weights is None:
