@@ -38,6 +38,7 @@ def config() -> WorldModel:
         calibration=Calibration(situations=24, draws=19, steps=3),
         settling=Settling(frames=32, steps=8, bank=128),
         planning=Planning(episodes=8, act=3, goals=1, search=Search(horizon=8, candidates=16)),
-        methods=Methods(exact=16, learned=2, act=3, steps=12, pairs=full.pairs()),
+        methods=Methods(exact=16, learned=8, act=3, steps=12, pairs=full.pairs()),
+        group=8,
         resamples=2000,
     )

@@ -19,11 +19,13 @@ from vrjax.world.learned.world import Learned
 from vrjax.world.rollouts import rollout
 
 OUTCOMES = "outcomes"
+KEPT = [0, -1]
+"""Steps of a push after which outcomes are kept."""
 
 
 def measure(study: WorldModel, here: Bench, seed: int, trained: Trained) -> Tables:
-    """The table of a seed: `<arm>` (situation, draw, step), how far the block has come; `outcomes` (situation, 2^steps,
-    step) of the exact law, and `weights` (2^steps,)."""
+    """The table of a seed: `<arm>` (situation, draw, 2), how far the block has come after the first and the last step;
+    `outcomes` (situation, 2^steps, 2) of the exact law, and `weights` (2^steps,)."""
 
     def make() -> Tables:
         slippery = trained.world(names.SLIPPERY)
@@ -59,7 +61,7 @@ def exactly(study: WorldModel, here: Bench, seed: int, w: Learned) -> Tables:
         return {OUTCOMES: came, names.EXACT: came[picked]}
 
     found = here.over(one, w, rows(study, seed), f"seed {seed}: {names.LAW}")
-    return {name: np.float32(value) for name, value in found.items()} | {"weights": weights}
+    return {name: np.float32(value)[..., KEPT] for name, value in found.items()} | {"weights": weights}
 
 
 def drawn(study: WorldModel, here: Bench, seed: int, w: Learned, arm: str) -> np.ndarray:
@@ -78,4 +80,4 @@ def drawn(study: WorldModel, here: Bench, seed: int, w: Learned, arm: str) -> np
 
         return jax.vmap(draw)(jax.random.split(drawing, spec.draws))
 
-    return np.float16(here.over(one, w, rows(study, seed), f"seed {seed}: {arm}"))
+    return np.float16(here.over(one, w, rows(study, seed), f"seed {seed}: {arm}"))[..., KEPT]

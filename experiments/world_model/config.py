@@ -114,7 +114,7 @@ class Methods:
 
     exact: int = 32
     """Layouts planned through the exact world; learned: through the learned one."""
-    learned: int = 8
+    learned: int = 16
     act: int = 2
     steps: int = 24
     pairs: tuple[tuple[Search, Search], ...] = ()

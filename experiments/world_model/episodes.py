@@ -87,9 +87,9 @@ def places(w: Learned, decoded: Any) -> Any:
     return jnp.concatenate([decoded[name].reshape(*lead, -1, 2) for name in w.spec.moving], -2)
 
 
-def goals(key: Any, count: int) -> Float[Array, "n 2"]:
+def goals(begin: Any, key: Any, count: int) -> Float[Array, "n 2"]:
     """Goals one after the other in the middle of the plane, where there is room to push from any side; each at least
-    `APART` pixels from the one before it, the first from the middle."""
+    `APART` pixels from the one before it, the first from `begin` (2,), where the block is."""
 
     def following(before, key):
         drawn = jax.random.uniform(key, (64, 2), minval=SIZE / 2 - MIDDLE, maxval=SIZE / 2 + MIDDLE)
@@ -97,7 +97,7 @@ def goals(key: Any, count: int) -> Float[Array, "n 2"]:
         chosen = drawn[jnp.argmax(jnp.minimum(far, APART))]  # the first that is far enough
         return chosen, chosen
 
-    return lax.scan(following, jnp.full(2, SIZE / 2), jax.random.split(key, count))[1]
+    return lax.scan(following, begin, jax.random.split(key, count))[1]
 
 
 def reached(state: push.State, goal: Any) -> Any:

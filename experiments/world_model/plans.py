@@ -61,7 +61,7 @@ def program(spec: Planning, goals: int, through: str | None) -> Callable[[Learne
     def one(w: Learned, row: Any) -> Any:
         layout, drawing, acting, elsewhere = jax.random.split(row["key"], 4)
         state = w.spec.home.make(layout)
-        wanted = state.goal[None] if goals == 1 else episodes.goals(drawing, goals)
+        wanted = state.goal[None] if goals == 1 else episodes.goals(state.blocks[0], drawing, goals)
         other = w.spec.home.make(elsewhere) if through == names.ELSEWHERE else None
 
         def visit(state, at):

@@ -52,7 +52,7 @@ class Scores(NamedTuple):
 
 
 def scores(law: Tables, drawn: np.ndarray, level: float, step: int = -1) -> Scores:
-    """Scores of draws (situation, draw, step) under a law; of the outcome after one step, by default the last."""
+    """Scores of draws (situation, draw, step) under a law; of the outcome after one of the kept steps, the last."""
     draws = np.asarray(drawn, np.float64)[..., step]
     outcomes, weights = np.asarray(law[OUTCOMES], np.float64)[..., step], law[WEIGHTS]
     ranked = spread.ranks(draws, outcomes, weights)
