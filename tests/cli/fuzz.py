@@ -188,6 +188,8 @@ def lines(on: Bench) -> list[list[str]]:
         ["train", str(CONFIGS / "chain_of_steps" / "smoke.py"), "--root", "."],
         ["train", str(CONFIGS / "realdpo" / "smoke.py"), "--root", "."],
         ["align", str(CONFIGS / "realdpo" / "smoke.py"), "--root", "."],
+        ["learn", str(CONFIGS / "world_model" / "push.py"), "--root", "."],
+        ["learn", str(CONFIGS / "chain_of_steps" / "smoke.py"), "--root", "."],
         ["encode", ".", "out", "--model", str(on.model), "--frames", "5", "--size", "16x32"],
         ["losers", ".", "--model", str(on.model), "--frames", "5", "--size", "16x32"],
         ["convert", str(on.model / "transformer"), "out", "--layout", "wan"],
@@ -208,7 +210,7 @@ def command_line(rng: random.Random, on: Bench) -> tuple[list[str], list[list[st
     """A line, and the options that were added to it."""
     line = list(rng.choice(lines(on)))
     flags: list[tuple[str, bool]] = [(a.option_strings[0], a.nargs == 0) for a in options(line[0])]
-    if line[0] in ("train", "align", "plan"):
+    if line[0] in ("train", "align", "learn", "plan"):
         flags += [(name, False) for name in sorted(FIELDS)]
     added = []
     for flag, bare in rng.sample(flags, min(len(flags), rng.choice((0, 1, 1, 2, 2, 3, 4)))):

@@ -20,7 +20,7 @@ SIZES: dict[str, Any] = {
 }  # fmt: skip
 WORLD = CausalConfig(**SIZES | {"text_len": 0}, action=2, chunk=1, window=3, positions="relative")
 TOLD = CausalConfig(**SIZES, action=2, chunk=2, first=1, window=5, sink=1)
-BEFORE = dataclasses.replace(WORLD, previous=True, predicts="clean")
+BEFORE = dataclasses.replace(WORLD, previous=True, predicts="change")
 FRAMES, SHORT = 5, {"steps": (1000, 500), "shift": 5.0}
 STILL = Level(jnp.float32(0), jnp.float32(0))
 
@@ -126,6 +126,13 @@ def test_a_predicted_frame_is_the_estimate():
         np.testing.assert_allclose(X - sigma * other(X, time, actions=ACTIONS).v, said, rtol=0, atol=1e-5)
 
 
+def test_a_predicted_change_joins_the_frame_before():
+    """Which is nothing before the first one."""
+    ask = lambda predicts: network(dataclasses.replace(BEFORE, predicts=predicts))(X, 500.0, actions=ACTIONS).v
+    before = np.concatenate([np.zeros_like(X[:1]), X[:-1]])
+    np.testing.assert_allclose(-0.5 * (ask("change") - ask("clean")), before, rtol=0, atol=1e-5)
+
+
 def test_a_network_begins_as_the_one_without_actions():
     """From public weights: what is added begins at zero, and has a gradient."""
     cfg = dataclasses.replace(TOLD, gate_init=None)
@@ -197,7 +204,8 @@ def test_what_does_not_fit_is_refused(cfg, call, message):
         ({"window": 2, "chunk": 3}, "window: 2 frames cannot hold"),
         ({"positions": "relative"}, "'relative' counts within a window"),
         ({"chunk": 0}, "chunk 0"),
-        ({"predicts": "noise"}, "predicts='noise', expected one of velocity, clean"),
+        ({"predicts": "noise"}, "predicts='noise', expected one of velocity, clean, change"),
+        ({"predicts": "change"}, "adds to the frame before, which needs previous=True"),
         ({"previous": True}, "previous needs chunks of one frame, found None and 3"),
     ],
 )

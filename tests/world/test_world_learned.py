@@ -241,7 +241,8 @@ def test_a_run_ends_in_a_world_and_goes_on_bit_for_bit(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "options", [{"forcing": "diffusion"}, {"spec": dataclasses.replace(SPEC, steps=1, regression=True)}]
+    "options",
+    [{"forcing": "diffusion"}, {"counts": "frame"}, {"spec": dataclasses.replace(SPEC, steps=1, regression=True)}],
 )
 def test_every_kind_of_training_lowers_its_error(w, options):
     """From the error of answering zero, which is what a network of this house begins with."""
@@ -253,6 +254,14 @@ def test_every_kind_of_training_lowers_its_error(w, options):
         state, metrics = update(state, {}, w.patches, batch, KEY)
         told.append(float(metrics["relative"]))
     assert told[0] == pytest.approx(1, abs=1e-4) and told[-1] < 0.98
+
+
+def test_what_errors_count():
+    """Of velocities all alike, of frames by the square of their level; the first frame's are nobody's."""
+    sigma = jnp.array([[0.5, 0.2, 1.0], [1.0, 0.5, 0.4]])
+    frames = np.asarray(train._weights(config(counts="frame"), sigma))
+    np.testing.assert_allclose(frames, [[0, 0.04, 1], [0, 0.25, 0.16]], rtol=1e-6)
+    np.testing.assert_array_equal(train._weights(config(), sigma), [[0, 1, 1], [0, 1, 1]])
 
 
 @pytest.mark.parametrize(

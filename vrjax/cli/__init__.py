@@ -5,7 +5,7 @@
 | `preview`, with `preview_motion` | look at a task: clips, prompts, answers; at motion files in 3-D |
 | `sample`, with `sample_films`, `sample_causal`, `sample_world`, `sample_motion` | videos, motions, all their steps |
 | `encode`, `losers` | data for training and for preferences |
-| `train`, `align` | training, and training on preferences |
+| `train`, `align`, `learn` | training; on preferences; of world models |
 | `evaluate` | solved-rate, task by task |
 | `play` | drive two worlds side by side |
 | `plan` | what a run needs of a pod |
@@ -22,13 +22,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vrjax.cli import align, claims, convert, encode, evaluate, losers, plan, play, preview, sample, train
+from vrjax.cli import align, claims, convert, encode, evaluate, learn, losers, plan, play, preview, sample, train
 from vrjax.cli.common import check, explained, fail
 
 # Heavy imports (jax, flax, orbax) happen inside the commands: `vrjax --help` answers at once.
 
 # A command is a module with NAME, SUMMARY, TEXT (its help), `add(parser)` and `run(args)`; in the order of the help.
-COMMANDS = (preview, sample, encode, train, losers, align, evaluate, play, plan, convert, claims)
+COMMANDS = (preview, sample, encode, train, losers, align, learn, evaluate, play, plan, convert, claims)
 
 DESCRIPTION = """\
 A laboratory for video reasoning: train a small video diffusion model on procedural worlds,
@@ -39,6 +39,7 @@ watch it think step by step, and measure what it solves.
   vrjax sample maze                       sample it with the shipped model; open report.html and scrub the steps
   vrjax train configs/chain_of_steps/smoke.py            every part of training, in under a minute
   vrjax train configs/chain_of_steps/worlds.py           the multi-world model; killed? run it again
+  vrjax learn configs/world_model/push.py a world model; plan through it, or play it
   vrjax eval --model runs/worlds/model    solved-rate per world, with 95 % intervals
   vrjax play drive                        drive a world by hand, beside another one; replays bit for bit
   vrjax plan configs/pods/wan_14b_lora.py what a run needs of a TPU pod, found without one

@@ -35,7 +35,8 @@ shared by all, and config.mesh spans the devices of all. Killed or preempted? Ru
 
 
 def add(sub: argparse.ArgumentParser, room: str = "train", text: str = TEXT) -> None:
-    """The arguments of a command that trains what `vrjax.<room>.loop` prepares; `text` is its help."""
+    """The arguments of a command that trains as `vrjax.<room>.loop` does, which has a `Config` and `run`; `text` is
+    its help."""
     add_config(sub)
     sub.set_defaults(room=room, text=text)
     _options(sub)
@@ -73,10 +74,10 @@ def run(args: argparse.Namespace) -> None:
     if args.overrides:
         said = {"prog": f"vrjax {args.command} {args.config}", "description": args.text}
         if asked := {"-h", "--help"} & set(args.overrides):
-            config = overridden(room.Config, config, [word for word in args.overrides if word not in asked], **said)
+            config = overridden(type(config), config, [word for word in args.overrides if word not in asked], **said)
             print(usual.text(config, said["prog"], args.text, _options))
             return
-        config = overridden(room.Config, config, args.overrides, **said)
+        config = overridden(type(config), config, args.overrides, **said)
 
     together = args.distributed or args.coordinator is not None
     reuse_host_memory()  # before anything is computed: half of a small model's time on CPU was page faults
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> None:
         except TimeoutError as error:
             _end(error, args.debug)
     try:
-        loop.run(config, root=args.root, fresh=args.fresh, prepare=room.prepare, wanting=room.wanting, log=args.log)
+        room.run(config, root=args.root, fresh=args.fresh, log=args.log)
     except loop.Stopped as stopped:
         if processes.first():
             print(stopped)

@@ -244,27 +244,35 @@ class TrainConfig:
 def load(path: str | pathlib.Path, kind: Any = TrainConfig) -> Any:
     """The config of a Python file (its `config()` function) or of a run's `config.json`, of this kind and no other.
 
+    Args:
+        path: the file.
+        kind: a class, or a tuple of several, each with fields that the others have not.
+
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file does not define what is expected; the message says what.
     """
-    path = pathlib.Path(path)
+    path, kinds = pathlib.Path(path), kind if isinstance(kind, tuple) else (kind,)
+    expected = " or ".join(one.__name__ for one in kinds)
     if path.suffix != ".json":
         config = defined(path)["config"]()
-        if type(config) is not kind:
-            raise ValueError(f"{path}: config() returned {type(config).__name__}, expected {kind.__name__}")
+        if type(config) not in kinds:
+            raise ValueError(f"{path}: config() returned {type(config).__name__}, expected {expected}")
         return config
     if not path.is_file():
         raise FileNotFoundError(f"no config file {path}")
     stored = tensors.read_json(path)
     if not isinstance(stored.get("config"), dict):
         raise ValueError(f"{path} is not a run's config.json: it has no 'config' object")
-    own = {f.name for f in fields(kind)} - {f.name for f in fields(TrainConfig)}
-    if own and not own & set(stored["config"]):
-        raise ValueError(f"{path}: holds none of {', '.join(sorted(own))}, expected a {kind.__name__}")
-    if not own and "preference" in stored["config"]:
-        raise ValueError(f"{path}: a run of preferences (vrjax align), expected a {kind.__name__}")
-    return records.from_dict(kind, stored["config"], str(path))
+    owns = {one: {f.name for f in fields(one)} - {f.name for f in fields(TrainConfig)} for one in kinds}
+    fitting = [one for one, own in owns.items() if not own or own & set(stored["config"])]
+    if not fitting:
+        names = ", ".join(sorted(set().union(*owns.values())))
+        raise ValueError(f"{path}: holds none of {names}, expected a {expected}")
+    chosen = max(fitting, key=lambda one: len(owns[one] & set(stored["config"])))
+    if not owns[chosen] and "preference" in stored["config"]:
+        raise ValueError(f"{path}: a run of preferences (vrjax align), expected a {expected}")
+    return records.from_dict(chosen, stored["config"], str(path))
 
 
 def defined(path: pathlib.Path) -> dict[str, Any]:

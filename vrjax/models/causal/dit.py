@@ -47,7 +47,8 @@ class CausalConfig(WanConfig):
             the first), which needs chunks of one frame: for worlds most of which is as it was.
         predicts: what the head predicts: "velocity", as Wan does; or "clean", the frame itself, of which the velocity
             is made: (x - frame) / sigma, where sigma = time / 1000 counts as at least `network.SIGMA_LEAST`. A narrow
-            stream then need not hand the noise through ("Back to Basics", arXiv 2511.13720).
+            stream then need not hand the noise through ("Back to Basics", arXiv 2511.13720). "change" is "clean" with
+            the frame before added to what the head says, which needs `previous`: what does not move is for nothing.
         positions: of the cache, see `cache.Memory`. "relative" has no last frame, and without a sink it is what
             training sees.
     """
@@ -76,6 +77,8 @@ class CausalConfig(WanConfig):
             raise ValueError(f"CausalConfig: action={self.action}, text_len={self.text_len}, expected 0 or more")
         if self.predicts not in network.PREDICTS:
             raise ValueError(f"CausalConfig: predicts={self.predicts!r}, expected one of {', '.join(network.PREDICTS)}")
+        if self.predicts == "change" and not self.previous:
+            raise ValueError("CausalConfig: predicts='change' adds to the frame before, which needs previous=True")
         if self.previous and {self.chunk, self.first or 1} != {1}:
             raise ValueError(f"CausalConfig: previous needs chunks of one frame, found {self.first} and {self.chunk}")
         chunks.partition(self.first or self.chunk, self.chunk, self.first)

@@ -22,7 +22,7 @@ from vrjax.models.wan.dit import Context, WanDiT
 TABLE = 1024
 """Frames of the public table of rotary positions. A later frame has none: its angles are NaN here."""
 NONE: Mapping[str, Callable] = {}
-PREDICTS = ("velocity", "clean")
+PREDICTS = ("velocity", "clean", "change")
 SIGMA_LEAST = 0.05
 """The least noise level by which a predicted frame's distance is divided."""
 
@@ -171,7 +171,11 @@ def run(
     start = len(h) - last[0] * last[1] * last[2]
     e = e[-last[0] :] if len(e) == frames else e[start:]
     v = dit.read_out(h[start:], e, last)
-    if getattr(cfg, "predicts", PREDICTS[0]) == "clean":
+    predicts = getattr(cfg, "predicts", PREDICTS[0])
+    if predicts != "velocity":
+        if predicts == "change":
+            assert previous is not None
+            v = v + jnp.asarray(previous[-last[0] :], v.dtype)
         sigma = jnp.maximum(times[-1] / 1000.0, SIGMA_LEAST)[:, None, None, None]
         v = (jnp.asarray(streams[-1][0], v.dtype) - v) / sigma
     return Prediction(v, {**out, **inside}), kept[0] if keeps else None

@@ -13,6 +13,7 @@
 | `practice` | films of the exact world in which something happens, drawn on the fly |
 | `train` | `run(config)`: a training run of a world |
 | `distill` | the same to fewer denoising steps: its own rollouts, a teacher and a critic |
+| `loop` | both behind one door, that of `vrjax learn` |
 | `measure` | how far it strays from the exact world |
 """
 

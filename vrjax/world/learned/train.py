@@ -46,6 +46,9 @@ class WorldConfig(TrainConfig):
     """Beside clean frames; or every frame at a level of its own, for half as many tokens."""
     context: float = 0.0
     """teacher: clean frames are shown with noise, at a level up to this, one a film."""
+    counts: Literal["velocity", "frame"] = "velocity"
+    """What errors are measured of: velocities, in which a frame's error counts 1 / sigma² times; or frames, at all
+    levels alike, so that what is easy at low levels does not drown what must be known at high ones."""
     patch: int = 4
     """Side of the squares of pixels that are tokens; the model's channels are their components."""
     reading: int = 2000
@@ -166,7 +169,7 @@ def body(network: states.Network) -> Callable[..., tuple[Any, dict[str, jax.Arra
 
     def error(model: Any, x0: Any, actions: Any, noise: Any, sigma: Any, beside: Any, level: Any) -> jax.Array:
         given = {"actions": actions}
-        weight = jnp.ones((len(x0), 1, 1, 1)).at[0].set(0.0)  # nothing leads to the first frame
+        weight = _weights(config, sigma)[:, None, None, None]
         count = x0[1:].size
         if config.forcing == "diffusion":
             velocity = family.of(model.cfg).velocity(model, given)
@@ -195,10 +198,17 @@ def body(network: states.Network) -> Callable[..., tuple[Any, dict[str, jax.Arra
         rows = (x0, films.actions, noise, sigma, beside, level)
         given = {"parts": config.accumulate, "decay": config.ema.decay, "ramp": config.ema.ramp}
         after, moved = update.move(loss, tx, state, rows, **given)
-        unit = jnp.mean((noise - x0)[:, 1:] ** 2)  # the loss of answering zero
+        # The loss of answering zero.
+        unit = jnp.sum(_weights(config, sigma)[..., None, None, None] * (noise - x0) ** 2) / x0[:, 1:].size
         return after, moved.metrics | {"relative": moved.loss / unit, "lr": jnp.asarray(rate(state.step), jnp.float32)}
 
     return step
+
+
+def _weights(config: WorldConfig, sigma: jax.Array) -> jax.Array:
+    """How much the errors of frames count, (*n, frames) as their levels: nothing leads to the first one."""
+    weights = jnp.square(sigma) if config.counts == "frame" else jnp.ones_like(sigma)
+    return weights.at[..., 0].set(0.0)
 
 
 def _levels(config: WorldConfig, key: jax.Array, count: int) -> jax.Array:
