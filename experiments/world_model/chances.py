@@ -61,7 +61,7 @@ def exactly(study: WorldModel, here: Bench, seed: int, w: Learned) -> Tables:
         return {OUTCOMES: came, names.EXACT: came[picked]}
 
     found = here.over(one, w, rows(study, seed), f"seed {seed}: {names.LAW}")
-    return {name: np.float32(value)[..., KEPT] for name, value in found.items()} | {"weights": weights}
+    return {name: np.asarray(value, np.float32)[..., KEPT] for name, value in found.items()} | {"weights": weights}
 
 
 def drawn(study: WorldModel, here: Bench, seed: int, w: Learned, arm: str) -> np.ndarray:
@@ -80,4 +80,5 @@ def drawn(study: WorldModel, here: Bench, seed: int, w: Learned, arm: str) -> np
 
         return jax.vmap(draw)(jax.random.split(drawing, spec.draws))
 
-    return np.float16(here.over(one, w, rows(study, seed), f"seed {seed}: {arm}"))[..., KEPT]
+    found = here.over(one, w, rows(study, seed), f"seed {seed}: {arm}")
+    return np.asarray(found, np.float16)[..., KEPT]

@@ -38,7 +38,7 @@ def measure(study: WorldModel, here: Bench, seed: int, trained: Trained) -> Tabl
         for arm, given in ((names.EXACT, (home, None)), (LEARNED, (home, w)), (STRAIGHT, (home, None))):
             run = program(study.drive, idle=arm == STRAIGHT)
             found = here.over(run, given, rows, f"seed {seed}: driving, {arm}")
-            out |= {arm: np.asarray(found["ok"], bool), f"{arm} aside": np.float32(found["aside"])}
+            out |= {arm: np.asarray(found["ok"], bool), f"{arm} aside": np.asarray(found["aside"], np.float32)}
         return out
 
     return here.part(names.part(seed, names.DRIVE), make, of={"seed": seed, "mark": int(w.mark)})

@@ -4,8 +4,6 @@ Horizon and planning are those of the plain world, calibration that of the slipp
 parts, in which the world that both go on from was measured.
 """
 
-import numpy as np
-
 from experiments.world_model import chances, names, plans, strays
 from experiments.world_model.config import WorldModel
 from experiments.world_model.training import Trained
@@ -23,7 +21,7 @@ def measure(study: WorldModel, here: Bench, seed: int, trained: Trained) -> Tabl
             w = trained.world(first)
             out |= strays.told(how, strays.strayed(study, here, seed, w, how))
             out |= plans.controlled(study, here, seed, w, how, tasks=False)
-            out[how] = np.float16(chances.drawn(study, here, seed, trained.world(second), how))
+            out[how] = chances.drawn(study, here, seed, trained.world(second), how)
         return out
 
     return here.part(names.part(seed, names.FORCING), make, of={"seed": seed, "mark": trained.mark(*plain, *slippery)})

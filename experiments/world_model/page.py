@@ -130,8 +130,9 @@ def methods(rows: Rows) -> parts.Forest:
     """Two planners at equal calls."""
     effects = []
     for row in rows:
-        for method, how in ((names.CEM, "control"), (names.BOTH, "model")):
-            effects.append(effect(f"{row['arm']}, {row['calls']:,.0f} calls: {method}", row[method], how))
+        for method in (names.CEM, names.BOTH):
+            name = f"{row['arm']}, {row['calls']:,.0f} calls: {method}"
+            effects.append(effect(name, row[method], "model" if method == names.BOTH else "control"))
     return parts.Forest("Planners at equal model calls", effects, x_label="share of layouts")
 
 

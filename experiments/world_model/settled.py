@@ -16,6 +16,7 @@ from experiments.world_model import episodes, names
 from experiments.world_model.config import WorldModel
 from experiments.world_model.training import Trained, asked
 from vrjax import flow
+from vrjax.files import pixels
 from vrjax.flow import Record
 from vrjax.reasoning.instruments import null
 from vrjax.study.tables import Bench, Tables
@@ -41,11 +42,11 @@ def measure(study: WorldModel, here: Bench, seed: int, trained: Trained) -> Tabl
         w = asked(trained.world(names.SLIPPERY), steps=spec.steps)
         rows = {"key": episodes.keys(study, seed, names.SETTLING, spec.frames)}
         found = here.over(watched(spec.bank), w, rows, f"seed {seed}: denoising steps")
-        out: Tables = {"sigma": np.float32(w.spec.grid.sigmas[:-1])}
+        out: Tables = {"sigma": np.asarray(w.spec.grid.sigmas[:-1], np.float32)}
         for arm, told in found.items():
-            out[f"{arm} where"], out[f"{arm} look"] = np.float32(told["where"]), np.float32(told["look"])
+            out |= {f"{arm} {what}": np.asarray(told[what], np.float32) for what in ("where", "look")}
             if seed == study.seeds[0]:
-                out[f"{arm} frames"] = np.uint8(np.clip(127.5 * (told["frames"][:SHOWN] + 1) + 0.5, 0, 255))
+                out[f"{arm} frames"] = pixels.to_uint8(told["frames"][:SHOWN], arm)
         return out
 
     of = {"seed": seed, "mark": trained.mark(names.SLIPPERY)}

@@ -31,7 +31,7 @@ def measure(study: WorldModel, here: Bench, seed: int, trained: Trained) -> Tabl
         for arm in study.arms:
             out |= told(arm, strayed(study, here, seed, arms(study, w, arm), arm))
         found = here.over(beside(study.horizon.steps), w, rows(study, seed), f"seed {seed}: nothing moves")
-        return out | {f"{arm} far": np.float16(far) for arm, far in found.items()}
+        return out | {f"{arm} far": np.asarray(far, np.float16) for arm, far in found.items()}
 
     of = {"seed": seed, "mark": trained.mark(names.PLAIN)}
     return here.part(names.part(seed, names.HORIZON), make, of=of)
@@ -58,7 +58,7 @@ def rows(study: WorldModel, seed: int) -> dict[str, Any]:
 
 def told(arm: str, found: dict[str, np.ndarray]) -> Tables:
     """Of one arm, as it is kept."""
-    return {f"{arm} {name}": np.float16(value) for name, value in found.items()}
+    return {f"{arm} {name}": np.asarray(value, np.float16) for name, value in found.items()}
 
 
 def strayed(study: WorldModel, here: Bench, seed: int, w: Learned, arm: str) -> dict[str, np.ndarray]:

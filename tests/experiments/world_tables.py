@@ -44,7 +44,7 @@ def far(horizon):
     """Errors (episode, step, thing) that pass a pixel after so many steps, of agent or in odd episodes block."""
     late = (np.arange(STEPS) >= horizon)[None, :, None]
     which = (np.arange(EPISODES)[:, None] % 2 == np.arange(2))[:, None]
-    return np.float16(np.where(late & which, 2.0, 0.25))
+    return np.where(late & which, 2.0, 0.25).astype(np.float16)
 
 
 def horizon_of(arm, seed):
@@ -59,13 +59,13 @@ def draws_of(arm):
     mean = WEIGHTS @ OUTCOMES
     last = mean + WIDTH[arm] * (quantiles - mean)
     first = np.full(19, 1.0)
-    return np.float32(np.tile(np.stack([first, last], -1), (5, 1, 1)))
+    return np.tile(np.stack([first, last], -1), (5, 1, 1)).astype(np.float32)
 
 
 def falling(share):
     """(frame, step) from about 1 to .1, of which the mean is exact."""
     left = np.append(share ** np.arange(4), 0.0)
-    return np.float32(0.1 + np.array([0.5, 1.0, 1.5])[:, None] * left)
+    return (0.1 + np.array([0.5, 1.0, 1.5])[:, None] * left).astype(np.float32)
 
 
 def made_up(study=STUDY):
@@ -78,7 +78,7 @@ def made_up(study=STUDY):
         outcomes = np.tile(np.stack([np.ones(4), OUTCOMES], -1), (5, 1, 1))
         law = {"outcomes": outcomes, "weights": WEIGHTS}
         kept[part(names.CALIBRATION)] = law | {arm: draws_of(arm) for arm in WIDTH if arm not in names.FURTHER}
-        settling = {"sigma": np.float32(np.linspace(1, 0.2, 5))}
+        settling = {"sigma": np.linspace(1, 0.2, 5).astype(np.float32)}
         for arm, (where, look) in LEADS.items():
             settling |= {f"{arm} where": falling(where), f"{arm} look": falling(look)}
             settling[f"{arm} frames"] = np.full((2, 5, 16, 16, 3), 100, np.uint8)

@@ -59,14 +59,15 @@ def along(w: Learned, x0: Float[Array, "steps h w c"], like: State) -> Along:
     Raises:
         ValueError: the world reads nothing.
     """
-    if w.reader is None:
+    read = w.reader
+    if read is None:
         raise ValueError("settling: the world has no reader, so nothing says where things are")
     shapes = practice.check(w.spec.home, w.spec.moving).values()
     count = sum(1 if len(shape) == 1 else shape[0] for shape in shapes)
 
     def one(latent):
         frame = jnp.clip(squares.decode(w.patches, latent), -1.0, 1.0)
-        places = (reader.read(w.reader, frame) / w.spec.scale)[:count]
+        places = (reader.read(read, frame) / w.spec.scale)[:count]
         drawn = w.spec.home.render(placed(w, like, places))
         return Along(places, jnp.sqrt(jnp.mean((frame - drawn) ** 2)), frame)
 
