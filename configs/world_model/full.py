@@ -6,9 +6,8 @@ Expected time:  about seven hours on one core, five of them trainings; `--only K
                 process a core.
 """
 
-from configs.world_model import push
 from experiments.world_model import names
-from experiments.world_model.config import Methods, Planning, Search, Trainings, WorldModel
+from experiments.world_model.config import Methods, Planning, Search, WorldModel
 
 
 def pairs() -> tuple[tuple[Search, Search], ...]:
@@ -23,7 +22,6 @@ def config() -> WorldModel:
     return WorldModel(
         name="world_model_full",
         seeds=tuple(range(8)),
-        trainings=Trainings(recipe=push.config()),
         planning=Planning(act=3, search=Search(horizon=12, candidates=24, iterations=2, elites=4)),
         methods=Methods(pairs=pairs(), act=3),
     )

@@ -4,9 +4,7 @@ Command:        python -m experiments.world_model
 Expected time:  five minutes on two cores, most of it compiling.
 """
 
-import dataclasses
-
-from configs.world_model import full, push
+from configs.world_model import full
 from experiments.world_model import names
 from experiments.world_model.config import (
     Calibration,
@@ -18,18 +16,15 @@ from experiments.world_model.config import (
     Trainings,
     WorldModel,
 )
-from vrjax.train.config import Checkpoint, Data
 
 
 def config() -> WorldModel:
     """The config of the run."""
-    recipe = push.config()
-    recipe = dataclasses.replace(recipe, steps=250, reading=500, data=Data(batch=16), checkpoint=Checkpoint(every=125))
     return WorldModel(
         name="world_model_quick",
         quick=True,
         seeds=(0,),
-        trainings=Trainings(recipe=recipe, extra=0, regressor=0),
+        trainings=Trainings(updates=250, batch=16, reading=500, extra=0, regressor=0),
         parts=(names.HORIZON, names.CALIBRATION, names.SETTLING, names.METHODS),
         steps=(1, 2),
         windows=(1,),

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.world_model import episodes, names, strays
+from experiments.world_model.asking import Worlds
 from experiments.world_model.config import WorldModel
-from experiments.world_model.training import REGRESSOR, Trained
 from vrjax.study.tables import Bench, Tables
 from vrjax.world.ladder import chance
 from vrjax.world.learned.world import Learned
@@ -23,7 +23,7 @@ KEPT = [0, -1]
 """Steps of a push after which outcomes are kept."""
 
 
-def measure(study: WorldModel, here: Bench, seed: int, trained: Trained) -> Tables:
+def measure(study: WorldModel, here: Bench, seed: int, trained: Worlds) -> Tables:
     """The table of a seed: `<arm>` (situation, draw, 2), how far the block has come after the first and the last step;
     `outcomes` (situation, 2^steps, 2) of the exact law, and `weights` (2^steps,)."""
 
@@ -33,7 +33,7 @@ def measure(study: WorldModel, here: Bench, seed: int, trained: Trained) -> Tabl
         for arm in study.arms:
             out[arm] = drawn(study, here, seed, strays.arms(study, slippery, arm), arm)
         if study.trainings.regressor:
-            out[names.REGRESSOR] = drawn(study, here, seed, trained.world(REGRESSOR), names.REGRESSOR)
+            out[names.REGRESSOR] = drawn(study, here, seed, trained.world(names.OF_REGRESSOR), names.REGRESSOR)
         return out
 
     of = {"seed": seed, "mark": trained.mark(names.SLIPPERY)}

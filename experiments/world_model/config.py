@@ -9,15 +9,20 @@ from typing import ClassVar
 
 from experiments.world_model import names
 from vrjax.study.sizes import Study
-from vrjax.world.learned.train import WorldConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trainings:
     """Of a seed's worlds."""
 
-    recipe: WorldConfig
-    """Of the plain world, whose seed is replaced."""
+    recipe: str = "push"
+    """The file of `configs/world_model` that says how a base is trained."""
+    steps: int = 2
+    """Denoising steps of a frame, where an arm says nothing else."""
+    updates: int | None = None
+    """Of a base, in the place of the recipe's; so are `batch` and `reading`."""
+    batch: int | None = None
+    reading: int | None = None
     slip: float = 0.3
     """The probability of a slip in the slippery world."""
     extra: int = 300
@@ -143,7 +148,7 @@ class WorldModel(Study):
 
     seeds: tuple[int, ...]
     """Training seeds; each has test episodes of its own."""
-    trainings: Trainings
+    trainings: Trainings = Trainings()
     parts: tuple[str, ...] = names.PARTS
     """Which of them are measured."""
     steps: tuple[int, ...] = (1, 2, 4, 8)
@@ -172,7 +177,7 @@ class WorldModel(Study):
             raise ValueError(f"world_model: parts: found {strange[0]!r}, expected some of {names.PARTS}")
         if self.usual not in self.arms:
             raise ValueError(
-                f"world_model: steps is {self.steps}, expected the recipe's {self.trainings.recipe.spec.steps} in it"
+                f"world_model: steps is {self.steps}, expected {self.trainings.steps}, the usual number, in it"
             )
         known = (*self.arms, names.FROZEN)
         if strange := [arm for arm in self.planned if arm not in known]:
@@ -181,7 +186,7 @@ class WorldModel(Study):
     @property
     def usual(self) -> str:
         """The arm that is asked as the recipe says."""
-        return names.steps(self.trainings.recipe.spec.steps)
+        return names.steps(self.trainings.steps)
 
     @property
     def arms(self) -> tuple[str, ...]:

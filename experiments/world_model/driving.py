@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.world_model import episodes, names
+from experiments.world_model.asking import Worlds
 from experiments.world_model.config import Driving, WorldModel
-from experiments.world_model.training import Trained
 from vrjax import world
 from vrjax.study.tables import Bench, Tables
 from vrjax.world import learned
@@ -26,7 +26,7 @@ NEEDED = ("ego", "route_left", "on_road", "hit_actors", "hit_static")
 """What `drive.cost` reads."""
 
 
-def measure(study: WorldModel, here: Bench, seed: int, trained: Trained) -> Tables:
+def measure(study: WorldModel, here: Bench, seed: int, trained: Worlds) -> Tables:
     """The table of a seed: by arm (episode,) whether the drive succeeded, and `<arm> aside` (episode, step) in m."""
     del trained  # of the pushing world
     w = learned.load(study.drive.worlds[study.seeds.index(seed)])

@@ -5,12 +5,12 @@ parts, in which the world that both go on from was measured.
 """
 
 from experiments.world_model import chances, names, plans, strays
+from experiments.world_model.asking import Worlds
 from experiments.world_model.config import WorldModel
-from experiments.world_model.training import Trained
 from vrjax.study.tables import Bench, Tables
 
 
-def measure(study: WorldModel, here: Bench, seed: int, trained: Trained) -> Tables:
+def measure(study: WorldModel, here: Bench, seed: int, trained: Worlds) -> Tables:
     """The table of a seed: of `longer` and `self-forced` what `strays`, `plans` and `chances` keep of an arm."""
     plain = [names.further(names.PLAIN, how) for how in names.FURTHER]
     slippery = [names.further(names.SLIPPERY, how) for how in names.FURTHER]

@@ -5,6 +5,8 @@ PLAIN, SLIPPERY = "plain", "slippery"
 LONGER, SELF_FORCED, REGRESSOR = "longer", "self-forced", "regressor"
 """What goes on from either: as before, on its own rollouts, or (of the slippery one) answering at once."""
 FURTHER = (LONGER, SELF_FORCED)
+OF_REGRESSOR = f"{SLIPPERY}, {REGRESSOR}"
+"""The training of the regressor."""
 EXACT, FROZEN, ELSEWHERE = "exact world", "nothing moves", "another layout"
 """No learned worlds: the upper row, a world in which nothing moves, the exact one that is shown another layout."""
 LAW, WITHOUT = "exact law", "without dynamics"

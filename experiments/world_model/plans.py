@@ -13,8 +13,8 @@ import numpy as np
 from jax import lax
 
 from experiments.world_model import episodes, names, strays
+from experiments.world_model.asking import Worlds
 from experiments.world_model.config import Methods, Planning, Search, WorldModel
-from experiments.world_model.training import Trained
 from vrjax import world
 from vrjax.study.tables import Bench, Tables
 from vrjax.world.learned.world import Learned
@@ -22,7 +22,7 @@ from vrjax.world.learned.world import Learned
 SCALES = (names.MESO, names.TASK)
 
 
-def measure(study: WorldModel, here: Bench, seed: int, trained: Trained) -> Tables:
+def measure(study: WorldModel, here: Bench, seed: int, trained: Worlds) -> Tables:
     """The table of a seed: `<arm> meso` (episode, 1) and `<arm> task` (episode, goal): which goals were reached."""
 
     def make() -> Tables:
@@ -93,7 +93,7 @@ def towards(
     return found.final, jax.vmap(lambda now: episodes.reached(now, state.goal))(found.states)
 
 
-def compared(study: WorldModel, here: Bench, seed: int, trained: Trained) -> Tables:
+def compared(study: WorldModel, here: Bench, seed: int, trained: Worlds) -> Tables:
     """The table of two planners at equal model calls: `<world> <method> <pair>` (layout,), whether the goal was
     reached, and `calls` (pair, method) of one layout."""
 

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.world_model import episodes, names
+from experiments.world_model.asking import Worlds, asked
 from experiments.world_model.config import WorldModel
-from experiments.world_model.training import Trained, asked
 from vrjax import flow
 from vrjax.files import pixels
 from vrjax.flow import Record
@@ -33,7 +33,7 @@ SHOWN = 3
 """Frames of which the page shows every step."""
 
 
-def measure(study: WorldModel, here: Bench, seed: int, trained: Trained) -> Tables:
+def measure(study: WorldModel, here: Bench, seed: int, trained: Worlds) -> Tables:
     """The table of a seed: `<arm> where` and `<arm> look`, both (frame, step): how far the block is from where it will
     be, and what is wrong with the look; `sigma` (step,); of the first seed `<arm> frames` of a few."""
 

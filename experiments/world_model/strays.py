@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.world_model import episodes, names
+from experiments.world_model.asking import Worlds, asked
 from experiments.world_model.config import WorldModel
-from experiments.world_model.training import Trained, asked
 from vrjax.study.tables import Bench, Tables
 from vrjax.world.learned import practice
 from vrjax.world.learned.world import Learned
@@ -21,7 +21,7 @@ from vrjax.world.rollouts import rollout
 READ = "exact world, read"
 
 
-def measure(study: WorldModel, here: Bench, seed: int, trained: Trained) -> Tables:
+def measure(study: WorldModel, here: Bench, seed: int, trained: Worlds) -> Tables:
     """The table of a seed: `<arm> far` (episode, step, K) in pixels, and `<arm> frames` (episode, step), the mean
     squared error of the pictures."""
 

@@ -37,6 +37,7 @@ from experiments.world_model import (
     strays,
     verdicts,
 )
+from experiments.world_model.asking import Worlds
 from experiments.world_model.config import WorldModel
 from experiments.world_model.training import Trained
 from vrjax.files import writing
@@ -44,7 +45,7 @@ from vrjax.report import claims as claim_files
 from vrjax.study import claims, command, registration, shares
 from vrjax.study.tables import Bench, Tables, made_of, running
 
-MEASURE: Mapping[str, Callable[[WorldModel, Bench, int, Trained], Tables]] = {
+MEASURE: Mapping[str, Callable[[WorldModel, Bench, int, Worlds], Tables]] = {
     names.HORIZON: strays.measure,
     names.CALIBRATION: chances.measure,
     names.SETTLING: settled.measure,

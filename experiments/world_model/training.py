@@ -12,10 +12,10 @@ without noise: it learns the mean frame. What goes on keeps its base's squares a
 
 import dataclasses
 import functools
+import importlib
 import json
 import pathlib
 
-import jax
 import numpy as np
 
 from experiments.world_model import names
@@ -30,7 +30,6 @@ from vrjax.world.learned.train import WorldConfig
 from vrjax.world.learned.world import Learned
 
 BASES = (names.PLAIN, names.SLIPPERY)
-REGRESSOR = names.further(names.SLIPPERY, names.REGRESSOR)
 WARMUP = 20
 
 
@@ -39,9 +38,19 @@ def folder_of(seed: int, which: str) -> str:
     return names.part(seed, which.replace(", ", "-"))
 
 
+def recipe_of(trainings: Trainings) -> WorldConfig:
+    """How a base is trained: the recipe, with what is put in the place of its numbers."""
+    found = importlib.import_module(f"configs.world_model.{trainings.recipe}").config()
+    batch = found.data if trainings.batch is None else dataclasses.replace(found.data, batch=trainings.batch)
+    spec = dataclasses.replace(found.spec, steps=trainings.steps)
+    instead = {"steps": trainings.updates, "reading": trainings.reading}
+    given = {name: value for name, value in instead.items() if value is not None}
+    return dataclasses.replace(found, data=batch, spec=spec, **given)
+
+
 def config_of(trainings: Trainings, seed: int, base: str) -> WorldConfig:
     """Of a base of a seed: the recipe, where only the seed and the odds of a slip differ."""
-    recipe = trainings.recipe
+    recipe = recipe_of(trainings)
     options = dict(recipe.spec.options) | ({"slip": trainings.slip} if base == names.SLIPPERY else {})
     spec = dataclasses.replace(recipe.spec, options=tuple(options.items()))
     return dataclasses.replace(recipe, name=folder_of(seed, base), seed=seed, spec=spec, measured=0)
@@ -64,7 +73,7 @@ def regressor(trainings: Trainings, seed: int, root: pathlib.Path) -> WorldConfi
     """The slippery world, from now on taught to answer at once."""
     begun = longer(trainings, seed, names.SLIPPERY, root)
     spec = dataclasses.replace(begun.spec, steps=1, regression=True, solver="euler")
-    name = folder_of(seed, REGRESSOR)
+    name = folder_of(seed, names.OF_REGRESSOR)
     return dataclasses.replace(begun, name=name, steps=trainings.regressor, spec=spec, context=0.0)
 
 
@@ -151,26 +160,6 @@ class Trained:
     def mark(self, *which: str) -> dict[str, int]:
         """Numbers made of the weights of worlds, for tables that are kept of them."""
         return {name: int(self.world(name).mark) for name in which}
-
-
-def asked(w: Learned, *, steps: int | None = None, window: int | None = None) -> Learned:
-    """The same weights, asked otherwise: in so many denoising steps a frame, or seeing so few frames.
-
-    A shorter window is nothing new to the network: the first frames of a film have no longer one.
-
-    Raises:
-        ValueError: a window that is longer than the one of training.
-    """
-    if steps is not None:
-        w = dataclasses.replace(w, spec=dataclasses.replace(w.spec, steps=steps))
-    if window is None:
-        return w
-    cfg = w.network.cfg
-    if cfg.window is not None and window > cfg.window:
-        raise ValueError(f"world_model: a window of {window}, expected at most {cfg.window}, that of training")
-    like = family.of(cfg).abstract(dataclasses.replace(cfg, window=window))
-    network = jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(w.network))
-    return dataclasses.replace(w, network=network)
 
 
 def curve(folder: pathlib.Path) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from world_tables import STUDY
 
-from experiments.world_model import chances, driving, episodes, names, plans, settled, strays, training
+from experiments.world_model import asking, chances, driving, episodes, names, plans, settled, strays, training
 from experiments.world_model.config import Driving, Search, Trainings
 from experiments.world_model.training import Trained
 from tests.world.world_toys import NETWORK, SPEC, untrained
@@ -132,7 +132,7 @@ def test_driving_wants_a_world_that_decodes_it(w):
 
 def test_exact_denoisers_end_in_a_frame_that_there_is(w):
     latents = jax.random.normal(KEY, (2, 4, 4, 6))
-    many = training.asked(w, steps=8)
+    many = asking.asked(w, steps=8)
     run = jax.jit(lambda key: settled.denoised(many, null.velocity(latents, jnp.array([0.7, 0.3])), key))
     x0 = np.asarray(run(KEY))
     mean = 0.7 * latents[0] + 0.3 * latents[1]
@@ -147,14 +147,14 @@ def test_a_shorter_memory_changes_nothing_before_it_is_full(w):
     frame = jax.random.uniform(KEY, (1, 16, 16, 3), minval=-1, maxval=1)
 
     def after(window):
-        less = training.asked(w, window=window)
+        less = asking.asked(w, window=window)
         return np.asarray(jax.jit(lambda v, f: v.step(v.encode(f), jnp.zeros(2), KEY).latent)(less, frame))
 
     three = after(3)
     np.testing.assert_allclose(after(2), three, atol=1e-5)
     assert np.abs(after(1) - three).max() > 1e-3
     with pytest.raises(ValueError, match="a window of 4, expected at most 3"):
-        training.asked(w, window=4)
+        asking.asked(w, window=4)
 
 
 # ------------------------------------------------------------------------------------------------------------ trainings
@@ -164,10 +164,10 @@ def test_a_shorter_memory_changes_nothing_before_it_is_full(w):
 def trained(tmp_path_factory):
     """A seed whose bases are there: untrained worlds."""
     recipe: Any = dataclasses.replace(
-        STUDY.trainings.recipe, model=NETWORK, spec=SPEC, steps=2, frames=3, data=Data(batch=2),
+        training.recipe_of(STUDY.trainings), model=NETWORK, spec=SPEC, steps=2, frames=3, data=Data(batch=2),
         checkpoint=Checkpoint(every=2), context=0.15, reading=2, dtype="float32", diverged=1e3,
     )  # fmt: skip
-    study = dataclasses.replace(STUDY, trainings=Trainings(recipe=recipe, extra=2, regressor=2))
+    study = dataclasses.replace(STUDY, trainings=Trainings(extra=2, regressor=2))
 
     def base(config, root):
         folder = root / config.name / "world"
@@ -177,12 +177,13 @@ def trained(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as other:
         other.setattr(training.train, "run", base)
+        other.setattr(training, "recipe_of", lambda trainings: recipe)
         yield Trained(study, tmp_path_factory.mktemp("worlds"), 5)
 
 
 def test_the_regressor_goes_on_from_the_slippery_world(trained):
     """Same squares and reader, other weights, no noise; read and not trained again the next time."""
-    first, found = trained.world(names.SLIPPERY), trained.world(training.REGRESSOR)
+    first, found = trained.world(names.SLIPPERY), trained.world(names.OF_REGRESSOR)
     assert dict(first.spec.options)["slip"] == 0.3 and found.spec.regression and found.spec.steps == 1
     np.testing.assert_array_equal(found.patches.basis, first.patches.basis)
     assert int(found.mark) != int(first.mark)
@@ -191,7 +192,7 @@ def test_the_regressor_goes_on_from_the_slippery_world(trained):
     assert training.curve(trained.root / "seed5-slippery-regressor").shape[0] >= 1
     about = trained.root / "seed5-slippery-regressor" / "world" / "world.json"
     written = about.stat().st_mtime_ns
-    assert Trained(trained.study, trained.root, 5).mark(training.REGRESSOR) == {training.REGRESSOR: int(found.mark)}
+    assert Trained(trained.study, trained.root, 5).mark(names.OF_REGRESSOR) == {names.OF_REGRESSOR: int(found.mark)}
     assert about.stat().st_mtime_ns == written
 
 

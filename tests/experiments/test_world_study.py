@@ -89,7 +89,7 @@ def test_some_parts_and_wrong_words(run, tmp_path, capsys):
 
 def test_what_a_study_cannot_be():
     for wrong, said in (
-        ({"steps": (1, 4)}, r"steps is \(1, 4\), expected the recipe's 2"),
+        ({"steps": (1, 4)}, r"steps is \(1, 4\), expected 2, the usual number"),
         ({"planned": ("16 steps",)}, "planned: found '16 steps'"),
         ({"parts": ("far",)}, "parts: found 'far'"),
         ({"seeds": (0, 0)}, "expected each once"),

@@ -1,6 +1,7 @@
 """Made-up tables of the world-model study, of which the answers are known: horizons, goals reached, laws, leads."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def made_up(study=STUDY):
         outcomes = np.tile(np.stack([np.ones(4), OUTCOMES], -1), (5, 1, 1))
         law = {"outcomes": outcomes, "weights": WEIGHTS}
         kept[part(names.CALIBRATION)] = law | {arm: draws_of(arm) for arm in WIDTH if arm not in names.FURTHER}
-        settling = {"sigma": np.linspace(1, 0.2, 5).astype(np.float32)}
+        settling: Any = {"sigma": np.linspace(1, 0.2, 5).astype(np.float32)}
         for arm, (where, look) in LEADS.items():
             settling |= {f"{arm} where": falling(where), f"{arm} look": falling(look)}
             settling[f"{arm} frames"] = np.full((2, 5, 16, 16, 3), 100, np.uint8)
