@@ -19,6 +19,9 @@ class Trainings:
     """The file of `configs/world_model` that says how a base is trained."""
     steps: int = 2
     """Denoising steps of a frame, where an arm says nothing else."""
+    least: float = 0.26
+    """The lowest level of the recipe's training: with more steps than the usual ones levels are shifted so far that
+    none lies below."""
     updates: int | None = None
     """Of a base, in the place of the recipe's; so are `batch` and `reading`."""
     batch: int | None = None

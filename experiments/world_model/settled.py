@@ -39,7 +39,7 @@ def measure(study: WorldModel, here: Bench, seed: int, trained: Worlds) -> Table
 
     def make() -> Tables:
         spec = study.settling
-        w = asked(trained.world(names.SLIPPERY), steps=spec.steps)
+        w = asked(trained.world(names.SLIPPERY), steps=spec.steps, least=study.trainings.least)
         rows = {"key": episodes.keys(study, seed, names.SETTLING, spec.frames)}
         found = here.over(watched(spec.bank), w, rows, f"seed {seed}: denoising steps")
         out: Tables = {"sigma": np.asarray(w.spec.grid.sigmas[:-1], np.float32)}

@@ -47,7 +47,7 @@ def arms(study: WorldModel, w: Learned, arm: str) -> Learned:
         raise ValueError(f"world_model: no arm {arm!r}, expected one of {', '.join(study.arms)}")
     for count in study.steps:
         if arm == names.steps(count):
-            return asked(w, steps=count)
+            return asked(w, steps=count, least=study.trainings.least)
     return asked(w, window=next(frames for frames in study.windows if arm == names.window(frames)))
 
 

@@ -41,6 +41,12 @@ def folder_of(seed: int, which: str) -> str:
 def recipe_of(trainings: Trainings) -> WorldConfig:
     """How a base is trained: the recipe, with what is put in the place of its numbers."""
     found = importlib.import_module(f"configs.world_model.{trainings.recipe}").config()
+    shift, low = found.objective.shift, found.objective.low
+    lowest = shift * low / (1 + (shift - 1) * low)
+    if trainings.least < lowest - 0.005:
+        raise ValueError(
+            f"world_model: least={trainings.least}, expected {lowest:.3f}, the recipe's lowest level, or more"
+        )
     batch = found.data if trainings.batch is None else dataclasses.replace(found.data, batch=trainings.batch)
     spec = dataclasses.replace(found.spec, steps=trainings.steps)
     instead = {"steps": trainings.updates, "reading": trainings.reading}

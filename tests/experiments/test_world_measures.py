@@ -14,7 +14,7 @@ from experiments.world_model import asking, chances, driving, episodes, names, p
 from experiments.world_model.config import Driving, Search, Trainings
 from experiments.world_model.training import Trained
 from tests.world.world_toys import NETWORK, SPEC, untrained
-from vrjax import world
+from vrjax import flow, world
 from vrjax.reasoning.instruments import null
 from vrjax.study.tables import Bench
 from vrjax.train.config import Checkpoint, Data
@@ -128,6 +128,18 @@ def test_driving_wants_a_world_that_decodes_it(w):
     assert told["ok"].shape == () and told["aside"].shape == (2,)
     with pytest.raises(ValueError, match="learned decodes no ego, route_left"):
         driving.check(w)
+
+
+def test_no_level_is_below_those_of_training(w):
+    """By a search over shifts; the usual two steps are left alone."""
+    for steps in (4, 8, 12):
+        levels = asking.asked(w, steps=steps, least=0.26).spec.grid.sigmas
+        assert len(levels) == steps + 1 and levels[-2] == pytest.approx(0.26)
+        less = [s for s in np.arange(1, 6, 0.01) if flow.grids.shifted(steps, s).sigmas[-2] < 0.26]
+        assert asking.shift_of(steps, 0.26) == pytest.approx(max(less) + 0.01, abs=0.011)
+    assert asking.asked(w, steps=2, least=0.26).spec == w.spec
+    with pytest.raises(ValueError, match="least=0.1, expected 0.261, the recipe's lowest level"):
+        training.recipe_of(Trainings(least=0.1))
 
 
 def test_exact_denoisers_end_in_a_frame_that_there_is(w):
