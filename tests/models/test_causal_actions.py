@@ -12,7 +12,7 @@ from flax import nnx
 
 from vrjax.flow import Level, Record
 from vrjax.models import cached, causal, family, wan
-from vrjax.models.causal import CausalConfig, CausalDiT
+from vrjax.models.causal import CausalConfig, CausalDiT, masked
 
 SIZES: dict[str, Any] = {
     "dim": 24, "ffn_dim": 32, "heads": 4, "layers": 2, "in_channels": 3, "out_channels": 3, "patch": (1, 2, 2),
@@ -103,6 +103,26 @@ def test_with_a_cache_and_without(cfg):
     alone = of.chunk(dit, calls.begin(), X[: len(first.latents)], Level(1.0, 1000.0), {"actions": ACTIONS[:1]}, **how)
     np.testing.assert_allclose(first.trajectory.v[0], alone.v, rtol=0, atol=1e-5)
     assert last.start + len(last.latents) == FRAMES
+
+
+@pytest.mark.parametrize("clean", [None, drawn(*X.shape, seed=4)])
+def test_a_mask_hides_what_chunks_do_not_see(monkeypatch, clean):
+    """Of short videos, in place of a product for each chunk; derivatives included."""
+    dit = network(dataclasses.replace(WORLD, attention="xla"))
+
+    def asked(tokens):
+        monkeypatch.setattr(masked, "SHORT", tokens)
+        error = lambda dit: jnp.sum(dit(X, 600.0, actions=ACTIONS, clean=clean).v ** 2)
+        return jax.jit(jax.value_and_grad(error))(dit)
+
+    def products():
+        return str(jax.make_jaxpr(lambda: dit(X, 600.0, actions=ACTIONS, clean=clean).v)()).count("dot_general")
+
+    (one, slopes), fewer = asked(masked.SHORT), products()
+    (other, others), more = asked(0), products()
+    assert fewer < more and one == pytest.approx(float(other), rel=1e-5)
+    for a, b in zip(jax.tree.leaves(slopes), jax.tree.leaves(others), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * max(1, np.abs(b).max()))
 
 
 def test_an_action_reaches_its_frame_and_those_behind_it():

@@ -282,9 +282,9 @@ def test_runs_that_are_refused(options, message):
 
 
 def test_the_config_of_the_pushing_world():
-    """It is a run, of a small network on frames of 16 tokens."""
+    """It is a run, of a small network on frames of four tokens."""
     made = shipped.config()
     of = family.of(made.model)
     count = sum(leaf.size for leaf in jax.tree.leaves(of.abstract(made.model)))
-    assert 2e5 < count < 4e5 and of.tokens(made.model, (made.frames, 4, 4, 24)) == 96
+    assert 7e5 < count < 9e5 and of.tokens(made.model, (made.frames, 2, 2, 96)) == 24
     assert practice.check(made.spec.home, made.spec.names) == {"agent": (2,), "blocks": (1, 2), "goal": (2,)}
