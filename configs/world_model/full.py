@@ -2,8 +2,8 @@
 (experiments/world_model/claims.json).
 
 Command:        python -m experiments.world_model --full
-Expected time:  about seven hours on one core, five of them trainings; `--only K ...` measures some of the seeds, one
-                process a core.
+Expected time:  not measured; by operations about nine hours on one core, seven of them trainings; `--only K ...`
+                measures some of the seeds, one process a core.
 """
 
 from experiments.world_model import names
