@@ -13,7 +13,7 @@ from vrjax.files import records, writing
 from vrjax.report import claims as files
 from vrjax.study import archive, command, judging, readme
 
-PAPERS = ("chain_of_steps", "realdpo", "vchain", "vimogen")
+PAPERS = ("chain_of_steps", "realdpo", "vchain", "vimogen", "world_model")
 MOST = 12e6
 ROOT = pathlib.Path(__file__).parent.parent.parent / "experiments"
 

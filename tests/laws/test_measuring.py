@@ -19,9 +19,10 @@ def chain_of_steps():
 
 INVERSE = sorted({measure.__module__ for measure in inverse.MEASURE.values()})
 OTHERS = ["experiments.realdpo.suite", "experiments.vchain.suite", "experiments.vimogen.arms"]
+WORLDS = [f"experiments.world_model.{name}" for name in ("strays", "chances", "settled", "plans", "forcing", "driving")]
 
 
-@pytest.mark.parametrize("module", [*chain_of_steps(), *OTHERS, *INVERSE])
+@pytest.mark.parametrize("module", [*chain_of_steps(), *OTHERS, *INVERSE, *WORLDS])
 def test_what_measures_imports_nothing_that_judges_or_draws(module):
     paper = module.rpartition(".")[0]
     barred = (*JUDGES, *(f"{paper}.{name}" for name in OWN))

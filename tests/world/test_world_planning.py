@@ -141,6 +141,25 @@ def test_control_plans_again():
     assert np.linalg.norm(lost.final - TARGET) > 0.35  # it always thinks that it is at the beginning
 
 
+def test_control_takes_several_actions_of_a_plan():
+    """Two plans of three actions, two of each taken: as planned by hand from where each begins."""
+    options: dict[str, Any] = {"horizon": 3, "candidates": 8, "iterations": 6, "args": (TARGET,)}
+    found = world.control(Line(), jnp.zeros(2), last, KEY, "cem", steps=4, act=2, **options)
+    state, start, thought = jnp.zeros(2), None, jax.random.split(KEY)[1]
+    for t in range(2):
+        think = jax.random.split(jax.random.fold_in(thought, t))[1]
+        made = world.plan(Line(), state, last, think, "cem", start=start, **options)
+        taken = slice(2 * t, 2 * t + 2)
+        np.testing.assert_allclose(found.inputs[taken], made.inputs[:2], atol=1e-6)
+        np.testing.assert_allclose(found.cost[taken], np.full(2, made.cost), atol=1e-6)
+        state, start = found.states[2 * t + 1], jnp.concatenate([made.inputs[2:], jnp.zeros((2, 2))])
+    np.testing.assert_allclose(found.states[:, 0], 0.5 * np.cumsum(found.inputs[:, 0]), atol=1e-6)
+    assert int(found.calls) == 2 * 6 * 8 * 3
+    for act in (0, 3, 4):
+        with pytest.raises(ValueError, match=f"act must be 1 to 3 and divide 4 steps, found {act}"):
+            world.control(Line(), jnp.zeros(2), last, KEY, "cem", steps=4, act=act, **options)
+
+
 def test_what_is_refused():
     def line(match, **wrong):
         options = {"w": Line(), "method": "cem", "horizon": 2, "candidates": 4, "iterations": 1, "cost": last} | wrong

@@ -18,6 +18,8 @@ A new exact world or planner is one file, held to the laws of `tests/laws/test_w
 | `planning` | `plan` and `control` by CEM, MPPI, gradients, and both together |
 | `ladder` | twenty checks of four generations, their controls, and the score card |
 | `play` | driving two worlds side by side, by hand, on a page of this machine |
+| `spread` | whether a world's chance is the exact one's: coverage, CRPS, ranks under an exact law |
+| `settling` | along the denoising steps of a frame: where things are, and how they look given where they are |
 """
 
 from vrjax.files import named
@@ -25,6 +27,8 @@ from vrjax.world import exact as exact
 from vrjax.world import ladder as ladder
 from vrjax.world import learned as learned
 from vrjax.world import planning as planning
+from vrjax.world import settling as settling
+from vrjax.world import spread as spread
 from vrjax.world.planning import Controlled as Controlled
 from vrjax.world.planning import Planned as Planned
 from vrjax.world.planning import control as control

@@ -1,0 +1,27 @@
+"""Eight seeds of two trained worlds and five trainings that go on, registered claims
+(experiments/world_model/claims.json).
+
+Command:        python -m experiments.world_model --full
+Expected time:  not measured; by operations about nine hours on one core, seven of them trainings; `--only K ...`
+                measures some of the seeds, one process a core.
+"""
+
+from experiments.world_model import names
+from experiments.world_model.config import Methods, Planning, Search, WorldModel
+
+
+def pairs() -> tuple[tuple[Search, Search], ...]:
+    """CEM and gradient + CEM of equal model calls: each at what did best on the exact world for so few calls."""
+    cem = Search(horizon=12, candidates=16, iterations=1, elites=3)
+    both = Search(method=names.BOTH, horizon=12, candidates=7, iterations=1, elites=1, refine=3)
+    return ((cem, both),)
+
+
+def config() -> WorldModel:
+    """The config of the run."""
+    return WorldModel(
+        name="world_model_full",
+        seeds=tuple(range(8)),
+        planning=Planning(act=3, search=Search(horizon=12, candidates=24, iterations=2, elites=4)),
+        methods=Methods(pairs=pairs(), act=3),
+    )

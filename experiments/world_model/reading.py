@@ -1,0 +1,199 @@
+"""What claims and tables are read from: numbers of a seed's kept tables, episode by episode where there are episodes.
+
+    seeds = reading.gathered(study, kept)
+    seeds[0].horizon("2 steps")                                       # (episode,) steps until a thing is too far off
+    reading.values(seeds, ["reached", ["2 steps", "meso"], ["exact world", "meso"], 0.9])       # (seed, episode, 1)
+
+Nothing here needs a model.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from experiments.world_model import names
+from experiments.world_model.config import WorldModel
+from vrjax.study.tables import Tables
+from vrjax.world import settling, spread
+from vrjax.world.ladder.checks import p2
+
+OUTCOMES, WEIGHTS = "outcomes", "weights"
+
+
+def errors(table: Tables, arm: str) -> Float[np.ndarray, "episode step"]:
+    """The distance of the thing that is farthest off."""
+    return np.asarray(table[f"{arm} far"], np.float64).max(-1)
+
+
+def horizons(table: Tables, arm: str, limit: float) -> Float[np.ndarray, " episode"]:
+    """Steps until any thing is first farther off than the limit; all of them where none ever is."""
+    return p2.horizon(errors(table, arm), limit).astype(np.float64)
+
+
+class Scores(NamedTuple):
+    """Of a world's draws in each situation.
+
+    Attributes:
+        coverage: the probability that an outcome of the exact law is in the draws' central interval.
+        crps, least: the draws' expected score, and the law's own.
+        spread, law: standard deviations of the draws and of the law.
+        ranks: (situation, draw + 1).
+    """
+
+    coverage: np.ndarray
+    crps: np.ndarray
+    least: np.ndarray
+    spread: np.ndarray
+    law: np.ndarray
+    ranks: np.ndarray
+
+
+def scores(law: Tables, drawn: np.ndarray, level: float, step: int = -1) -> Scores:
+    """Scores of draws (situation, draw, step) under a law; of the outcome after one of the kept steps, the last."""
+    draws = np.asarray(drawn, np.float64)[..., step]
+    outcomes, weights = np.asarray(law[OUTCOMES], np.float64)[..., step], law[WEIGHTS]
+    ranked = spread.ranks(draws, outcomes, weights)
+    return Scores(
+        spread.coverage(ranked, level),
+        spread.crps(draws, outcomes, weights),
+        spread.least(outcomes, weights),
+        spread.deviation(draws),
+        spread.deviation(outcomes, weights),
+        ranked,
+    )
+
+
+def leads(table: Tables, arm: str) -> Float[np.ndarray, " frame"]:
+    """By what share of the steps a frame's place is settled before its look; NaN where in the mean there was nothing to
+    settle of one of them."""
+    where, look = table[f"{arm} where"], table[f"{arm} look"]
+    if not all((one[:, 0] - one[:, -1]).mean() > 0 for one in np.asarray([where, look], np.float64)):
+        return np.full(len(where), np.nan)
+    return settling.lead(where, look)
+
+
+@dataclasses.dataclass(frozen=True)
+class Seed:
+    """What was kept of one training seed.
+
+    Attributes:
+        study: sizes of the run.
+        number: of the seed.
+        kept: all parts of the run, by name.
+    """
+
+    study: WorldModel
+    number: int
+    kept: Mapping[str, Tables]
+
+    def table(self, what: str, arm: str = "") -> Tables | None:
+        """The table of a part, or of an arm of it that goes on from the others; None where it is missing."""
+        return self.kept.get(names.part(self.number, names.FORCING if arm in names.FURTHER else what))
+
+    def has(self, what: str, *entries: str, arm: str = "") -> bool:
+        """Whether a part is there with these entries."""
+        table = self.table(what, arm)
+        return table is not None and all(entry in table for entry in entries)
+
+    def _entry(self, what: str, entry: str, arm: str) -> Any:
+        table = self.table(what, arm)
+        if table is None or entry not in table:
+            raise Missing(f"{what}: {entry}")
+        return table[entry]
+
+    # Each of these gives one number an episode (n,), or one number (1,) where only all of them have a meaning; and
+    # raises `Missing` where something was not measured.
+
+    def horizon(self, arm: str) -> np.ndarray:
+        """Steps until a thing is farther off than the limit."""
+        far = self._entry(names.HORIZON, f"{arm} far", arm)
+        return horizons({f"{arm} far": far}, arm, self.study.horizon.limit)
+
+    def reached(self, arm: str, scale: str) -> np.ndarray:
+        """The share of an episode's goals that were reached."""
+        return np.asarray(self._entry(names.PLANNING, f"{arm} {scale}", arm), np.float64).mean(1)
+
+    def solved(self, through: str, method: str, pair: int) -> np.ndarray:
+        """Whether a planner reached the goal through a world, at the model calls of a pair."""
+        return np.asarray(self._entry(names.METHODS, f"{through} {method} {pair}", ""), np.float64)
+
+    def level(self, through: str, method: str, pair: int, least: float, sign: float) -> np.ndarray:
+        """`solved` beyond a level, or with sign -1 the level beyond it."""
+        return sign * (self.solved(through, method, pair) - least)
+
+    def scores(self, arm: str, step: int = -1) -> Scores:
+        """Of an arm's chance."""
+        law = self.table(names.CALIBRATION)
+        drawn = self._entry(names.CALIBRATION, arm, arm)
+        if law is None:
+            raise Missing(names.CALIBRATION)
+        return scores(law, drawn, self.study.calibration.level, step)
+
+    def coverage(self, arm: str) -> np.ndarray:
+        """Less what it should be."""
+        return self.scores(arm).coverage - self.study.calibration.level
+
+    def miss(self, arm: str) -> np.ndarray:
+        """By how much the mean coverage misses what it should be, whichever way."""
+        return np.abs(self.coverage(arm).mean(keepdims=True))
+
+    def excess(self, arm: str) -> np.ndarray:
+        """CRPS beyond the least, as a share of the mean least."""
+        found = self.scores(arm)
+        return (found.crps - found.least) / found.least.mean()
+
+    def spread(self, arm: str) -> np.ndarray:
+        """Mean standard deviation of the draws over that of the law."""
+        found = self.scores(arm)
+        return found.spread.mean(keepdims=True) / found.law.mean()
+
+    def lead(self, arm: str) -> np.ndarray:
+        """See `leads`."""
+        every = {f"{arm} {what}": self._entry(names.SETTLING, f"{arm} {what}", "") for what in ("where", "look")}
+        return leads(every, arm)
+
+    def unsettled(self, arm: str) -> np.ndarray:
+        """Pixels by which the first step has the block elsewhere than the last."""
+        return np.asarray(self._entry(names.SETTLING, f"{arm} where", ""), np.float64)[:, 0]
+
+
+class Missing(KeyError):
+    """Something that was not measured."""
+
+
+NUMBERS = ("horizon", "reached", "solved", "level", "coverage", "miss", "excess", "spread", "lead", "unsettled")
+"""Methods of `Seed` that claims and tables read numbers by."""
+
+
+def number(seed: Seed, asked: Sequence[Any]) -> np.ndarray:
+    """What is asked for, as claims say it: `[name, arguments]`, or `[name, arguments, arguments, share]`: one less a
+    share of another (1 where it is left out), episode by episode.
+
+    Raises:
+        Missing: it was not measured. ValueError: no such number.
+    """
+    name, first, *rest = asked
+    if name not in NUMBERS:
+        raise ValueError(f"{name!r}: no number of this study, expected one of {', '.join(NUMBERS)}")
+    read: Callable[..., np.ndarray] = getattr(seed, name)
+    found = read(*first)
+    if not rest:
+        return found
+    other, share = rest[0], float(rest[1]) if len(rest) > 1 else 1.0
+    return found - share * read(*other)
+
+
+def values(seeds: Sequence[Seed], asked: Sequence[Any]) -> Float[np.ndarray, "seed n 1"] | None:
+    """`number` of all seeds; None where one of them lacks it."""
+    try:
+        return np.stack([number(seed, asked) for seed in seeds])[..., None]
+    except Missing:
+        return None
+
+
+def gathered(study: WorldModel, kept: Mapping[str, Tables]) -> list[Seed]:
+    """All seeds."""
+    return [Seed(study, number, kept) for number in study.seeds]
