@@ -23,7 +23,7 @@ def call(*argv):
     ("argv", "line"),
     [
         (["psh"], "unknown world 'psh', did you mean 'push'? expected one of drive, grid, push, a folder of a learned"),
-        (["push", "--only", "F1", "F7"], "--only: unknown check 'F7', did you mean 'F1'? expected one of F1, F2"),
+        (["push", "--only", "F1", "F7"], "--only: unknown check 'F7', expected one of F1, F2"),
         (["push", "--control", "frosen"], "--control: unknown control 'frosen', did you mean 'frozen'?"),
         (["push", "--steps", 2], "--steps: push is exact and denoises nothing"),
         (["push", "--slip", 2], "push: slip must be a probability in [0, 1], found 2.0"),
@@ -31,7 +31,7 @@ def call(*argv):
         (["push", "--seed", -1], "--seed: found -1, expected 0 to 2**31 - 1"),
         (["worlds:mase"], "unknown task 'mase', did you mean 'maze'?"),
         (["worlds:maze_goals"], "films: clips of maze_goals have"),
-        (["nowhere:maze"], "no model nowhere"),
+        (["nowhere:maze"], "nowhere: no such folder"),
         (["."], "no learned world .: expected a folder with world.json"),
     ],
 )

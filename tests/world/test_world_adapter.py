@@ -233,14 +233,12 @@ def test_what_is_refused(w, pipe, tmp_path):
     line("adapter: unknown input 'action', expected one of instruction", lambda: w.step(state, np.zeros(2), KEY))
     line(r"instruction must have shape \(16, 8\)", lambda: w.step(state, Instruction(np.zeros(3)), KEY))
     line("adapter: found a ndarray, expected a State", lambda: w.step(frame, w.parse(PROMPT), KEY))
-    line("an instruction is one text, found a int", lambda: w.parse(3))
     line("prompt has 17 words", lambda: w.parse("a " * 17))
     plain = adapter.wrap(pipe, frames=5, size=(40, 40), steps=1)
     line("since no reader was given", lambda: plain.decode(plain.encode(frame)))
     line("cannot begin by itself", lambda: plain.make(KEY))
     line("frames=1, expected at least 2", lambda: adapter.wrap(pipe, frames=1, size=(40, 40)))
     line("frames_a_step is 4, that of films 8", lambda: adapter.wrap(pipe, home=w.home, frames=5, size=(40, 40)))
-    line("adapter: found a dict, expected a pipeline", lambda: adapter.wrap({}))  # pyright: ignore[reportArgumentType]
     line("clips of maze_goals have . right answers", lambda: adapter.of_task(pipe, "maze_goals", clips=2))
     line("clips=0, expected at least 1", lambda: adapter.of_task(pipe, "maze", clips=0))
     line(

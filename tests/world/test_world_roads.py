@@ -171,7 +171,7 @@ def test_arcs_are_added_up():
 
 def test_an_odometer_reads_how_far_one_has_come(films, taught):
     squares, rows = taught
-    found = odometry.fit(KEY, rows.latents, rows.poses, updates=400, batch=64)
+    found = odometry.fit(KEY, rows.latents, rows.poses, updates=1500, batch=64)
     held = library.held(films, KEPT)
     latents = patches.encode(squares, library.pixels(jnp.asarray(held.frames)))
     read = jax.jit(jax.vmap(jax.vmap(functools.partial(odometry.read, found))))(latents[:, :-1], latents[:, 1:])
@@ -203,7 +203,7 @@ def test_how_far_a_road_strays(films, taught):
 
 def test_a_run_ends_in_a_road_that_one_drives_beside_the_exact_one(tmp_path):
     config = train.WorldConfig(
-        name="tiny", model=CFG, spec=SPEC, films=KEPT, steps=3, frames=3, reading=2, measured=0,
+        name="tiny", model=CFG, spec=SPEC, films=KEPT, steps=3, frames=3, reading=2, measured=0, counts="frame",
         data=Data(batch=2), optim=Optim(lr=1e-2, warmup=1), checkpoint=Checkpoint(every=2), dtype="float32",
     )  # fmt: skip
     w: Any = train.run(config, root=tmp_path)

@@ -13,7 +13,7 @@ its denoising steps took the frame for. W, A, S, D or arrows drive, space brakes
 
 Worlds are `exact`, the driving world whose rules are known, or a learned one: `drive`, which comes with the package, or
 the folder of yours. One of the two is exact, and both begin from its scene; the other is `drive` by default. How far a
-learned car has come is read off what it sees.
+learned car has come is read off what it sees. The shipped world follows the exact one for about a second.
 
 A drive is kept in a folder: what was pressed, tick by tick, and digests of all states and frames. --replay drives it
 again from that and compares bit for bit; exit status 1 where anything differs.
