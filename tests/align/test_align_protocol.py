@@ -26,7 +26,7 @@ def test_documented_commands_run(path, monkeypatch):
     words = shlex.split(command[1])
     assert words[:2] == ["align", path.relative_to(ROOT).as_posix()]
     seen = []
-    monkeypatch.setattr(loop, "run", lambda config, **options: seen.append((config, options)))
+    monkeypatch.setattr(loop, "run", lambda config, **options: seen.append((config, options)) or {})
     monkeypatch.setattr(sys.modules["vrjax.parallel.mesh"], "reuse_host_memory", lambda: None)
     monkeypatch.chdir(ROOT)
     cli.main([*words, "--preference.beta", "250"])

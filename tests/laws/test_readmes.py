@@ -52,7 +52,8 @@ def test_a_command_parses_as_it_stands(page, line, monkeypatch):
         args, rest = cli._parse(cli.build(), words[1:])
         if (config := str(getattr(args, "config", "CONFIG"))) != "CONFIG":
             kind = importlib.import_module(f"vrjax.{args.room}.loop").Config
-            common.overridden(kind, configs.load(ROOT / config, kind), rest)
+            found = configs.load(ROOT / config, kind)
+            common.overridden(type(found), found, rest)
         return
     package, argv = words[2], words[3:]
     if package.startswith("vrjax"):

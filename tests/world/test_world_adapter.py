@@ -247,7 +247,7 @@ def test_what_is_refused(w, pipe, tmp_path):
     )
     mute = adapter.wrap_function(lambda parts, p, rows, key: p[None], frame=(2, 2, 3), rows=(1,))
     line("this world reads no text, found 'go'", lambda: mute.parse("go"))
-    line("a function has no trajectory", lambda: mute.denoise(mute.encode(frame[:2, :2]), mute.parse, KEY))  # pyright: ignore[reportArgumentType]
+    line("a function has no trajectory", lambda: mute.denoise(mute.encode(frame[:2, :2]), Instruction(np.ones(1)), KEY))
     line("a step of adapter yields 1 frames, one of films 8", lambda: ladder.run(mute, KEY, truth=w.home))
     with_clip = pipeline.open(tiny_wan.build(tmp_path / "clip", "i2v", clip=True))
     line("looks at its picture through CLIP too", lambda: adapter.wrap(with_clip))
