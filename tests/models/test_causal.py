@@ -179,12 +179,13 @@ def test_a_window_of_all_frames_is_no_window(dit):
     text, noise, joins = inputs(6)
     how = {"chunk": 2, "renoise": joins, **SHORT}
     whole = causal.rollout(dit, text, noise, **how)
-    np.testing.assert_allclose(causal.rollout(dit, text, noise, window=6, **how).latents, whole.latents, atol=1e-6)
+    # Other slots are another program; latents of size 5 round by 5e-7, and not alike on all processors.
+    np.testing.assert_allclose(causal.rollout(dit, text, noise, window=6, **how).latents, whole.latents, atol=1e-5)
     # Until a frame leaves, its place within the window is its number.
     relative = causal.rollout(dit, text, noise, window=6, positions="relative", **how)
     np.testing.assert_allclose(relative.latents, whole.latents, atol=1e-5)
     narrow = causal.rollout(dit, text, noise, window=4, **how).latents
-    np.testing.assert_allclose(narrow[:4], whole.latents[:4], atol=1e-6)
+    np.testing.assert_allclose(narrow[:4], whole.latents[:4], atol=1e-5)
     assert np.abs(narrow[4:] - whole.latents[4:]).max() > 1e-3
 
 
