@@ -88,7 +88,7 @@ def watched(bank: int):
 def denoised(w: Learned, velocity: Any, key: Any) -> Any:
     """Clean estimates (step, h, w, c) of an exact denoiser, from the noise that the learned world begins with."""
     noise = jax.random.split(key)[0]
-    side = round((len(w.patches.mean) / 3) ** 0.5)
+    side = squares.side(w.patches)
     shape = (w.frame[0] // side, w.frame[1] // side, w.patches.basis.shape[1])
     start = jax.random.normal(noise, (1, *shape))[0]
     return flow.sample(velocity, start, w.spec.grid, record=Record(fields=("x0",))).x0

@@ -58,18 +58,23 @@ def fit(frames: Float[np.ndarray, "n H W 3"], size: int, channels: int) -> tuple
     return Patches(*(jnp.asarray(part, jnp.float32) for part in (mean, basis, scale))), share
 
 
+def side(patches: Patches) -> int:
+    """Pixels along a square."""
+    return round((len(patches.mean) / 3) ** 0.5)
+
+
 def _squares(frames, size: int):
     return rearrange(frames, "... (h p) (w q) c -> ... h w (p q c)", p=size, q=size)
 
 
 def encode(patches: Patches, frames: Float[Array, "*n H W 3"]) -> Float[Array, "*n h w c"]:
     """Latents of frames."""
-    size = round((len(patches.mean) / 3) ** 0.5)
+    size = side(patches)
     return (_squares(frames, size) - patches.mean) @ patches.basis / patches.scale
 
 
 def decode(patches: Patches, latent: Float[Array, "*n h w c"]) -> Float[Array, "*n H W 3"]:
     """Frames of latents, not clipped."""
-    size = round((len(patches.mean) / 3) ** 0.5)
+    size = side(patches)
     rows = latent * patches.scale @ patches.basis.T + patches.mean
     return rearrange(rows, "... h w (p q c) -> ... (h p) (w q) c", p=size, q=size)

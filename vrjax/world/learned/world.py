@@ -187,7 +187,7 @@ class Learned(World):
     def _begun(self) -> Any:
         """Nothing seen: shapes are those of one window, however many frames there will be."""
         cfg, (height, width, _) = self.network.cfg, self.frame
-        side = round((len(self.patches.mean) / 3) ** 0.5)
+        side = squares.side(self.patches)
         latent = (max(cfg.window or 1, 1), height // side, width // side, self.patches.basis.shape[1])
         return cached.of(cfg).begin(self.network, {}, latent)
 
