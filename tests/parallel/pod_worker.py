@@ -1,5 +1,8 @@
 """`vrjax` as a process of its own, which at step POD_KILL kills itself (-9), at step POD_STOP asks itself to stop.
 
+Checkpoints are written beside the steps, so that which one is the newest at a kill is chance: before it ends itself,
+the process waits until the last one begun is whole on disk.
+
 It is also the config file that this process trains, on the mesh POD_MESH. Where there are POD_PAIRS, the processes that
 have trained align as well, in POD_PAIRS's own folder.
 """
@@ -8,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 
 import tiny
 
@@ -18,6 +22,7 @@ from vrjax.train.config import Data
 
 plain = loop.Loop._look
 ENDS = {"POD_KILL": signal.SIGKILL, "POD_STOP": signal.SIGTERM}
+PATIENCE = 300  # seconds
 
 
 def config():
@@ -31,6 +36,10 @@ def look(self, step, *args):
     plain(self, step, *args)
     for name, number in ENDS.items():
         if os.environ.get(name) == str(step):
+            begun = step - 1 - (step - 1) % self.config.checkpoint.every
+            whole, deadline = self.checkpoints.folder / str(begun), time.monotonic() + PATIENCE
+            while begun and not whole.is_dir() and time.monotonic() < deadline:
+                time.sleep(0.05)
             os.kill(os.getpid(), number)
 
 
