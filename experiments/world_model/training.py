@@ -11,7 +11,6 @@ without noise: it learns the mean frame. What goes on keeps its base's squares a
 """
 
 import dataclasses
-import functools
 import importlib
 import json
 import pathlib
@@ -20,9 +19,6 @@ import numpy as np
 
 from experiments.world_model import names
 from experiments.world_model.config import Trainings, WorldModel
-from vrjax.files import kept, writing
-from vrjax.models import family
-from vrjax.train import loop, ready
 from vrjax.train.config import Optim
 from vrjax.world.learned import distill, files, train
 from vrjax.world.learned.distill import DistillConfig
@@ -78,7 +74,7 @@ def longer(trainings: Trainings, seed: int, base: str, root: pathlib.Path) -> Wo
 def regressor(trainings: Trainings, seed: int, root: pathlib.Path) -> WorldConfig:
     """The slippery world, from now on taught to answer at once."""
     begun = longer(trainings, seed, names.SLIPPERY, root)
-    spec = dataclasses.replace(begun.spec, steps=1, regression=True, solver="euler")
+    spec = dataclasses.replace(begun.spec, steps=1, regression=True, solver="euler", context=0.0)
     name = folder_of(seed, names.OF_REGRESSOR)
     return dataclasses.replace(begun, name=name, steps=trainings.regressor, spec=spec, context=0.0)
 
@@ -109,20 +105,6 @@ def self_forced(trainings: Trainings, seed: int, base: str, root: pathlib.Path) 
 def fresh(seed: int) -> int:
     """The seed of films that no base has seen."""
     return 1_000_000 + seed
-
-
-def further(config: WorldConfig, base: Learned, root: pathlib.Path) -> Learned:
-    """Trains what goes on from `base`, whose squares and reader it keeps; in `root/<name>/world`."""
-    folder = root / config.name
-    prepare = functools.partial(train.prepare, patches=base.patches)
-    loop.run(config, root=root, prepare=prepare, wanting=ready.start)
-    there, model = folder / "world", kept.fingerprint(folder / "model")
-    if (there / files.ABOUT).exists() and files.about(there)["about"].get("model") == model:
-        return files.load(there)
-    network = family.of(config.model).load(folder / "model")
-    w = files.assembled(network, base.patches, base.reader, config.spec)
-    files.save(w, there, {"model": model, "config": writing.to_dict(config)}, replace=True)
-    return files.load(there)
 
 
 @dataclasses.dataclass
@@ -156,12 +138,12 @@ class Trained:
             raise ValueError(f"world_model: no training is called {which!r}")
         if not how:
             return train.run(config_of(trainings, self.seed, base), root=self.root)
-        begun = self.world(base)
+        self.world(base)
         if how == names.SELF_FORCED:
             return distill.run(self_forced(trainings, self.seed, base, self.root), root=self.root)
         if how == names.REGRESSOR:
-            return further(regressor(trainings, self.seed, self.root), begun, self.root)
-        return further(longer(trainings, self.seed, base, self.root), begun, self.root)
+            return train.run(regressor(trainings, self.seed, self.root), root=self.root)
+        return train.run(longer(trainings, self.seed, base, self.root), root=self.root)
 
     def mark(self, *which: str) -> dict[str, int]:
         """Numbers made of the weights of worlds, for tables that are kept of them."""

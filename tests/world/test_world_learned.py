@@ -140,6 +140,32 @@ def test_frames_before_are_remembered(w):
         np.testing.assert_array_equal(w.decode(state)[name], place)
 
 
+def test_frames_are_remembered_under_noise(w):
+    """The memory holds the frame made noisy, at the level that it is said to have; what is shown is the frame."""
+    noisy = untrained(spec=dataclasses.replace(SPEC, context=0.3))
+    frames = np.random.default_rng(2).uniform(-1, 1, (2, 16, 16, 3)).astype(np.float32)
+    state = noisy.encode(frames, KEY)
+    context, memory = w.network.context(ahead=True), causal.Memory(2, 3, 0, "relative")
+    cache = causal.cache.empty(w.network, memory, 4, 4)
+
+    def after(cache, latent, action, key):
+        dim = 0.7 * latent + 0.3 * jax.random.normal(key, latent.shape)
+        return causal.cache.after(w.network, cache, memory, dim[None], 300.0, context, actions=action[None])
+
+    latents = patches.encode(w.patches, jnp.asarray(frames))
+    for latent, key in zip(latents, jax.random.split(KEY, 2), strict=True):
+        cache = after(cache, latent, np.zeros(2, np.float32), key)
+    chex.assert_trees_all_close(state.memory.cache, cache, atol=1e-5)
+    np.testing.assert_array_equal(state.latent, latents[-1])
+    stepped, plain = noisy.step(state, ACTIONS[0], KEY), w.step(state, ACTIONS[0], KEY)
+    np.testing.assert_array_equal(stepped.latent, plain.latent)
+    cache = after(cache, stepped.latent, ACTIONS[0], jax.random.fold_in(KEY, learned.world.BESIDE))
+    chex.assert_trees_all_close(stepped.memory.cache, cache, atol=1e-5)
+    assert np.abs(stepped.memory.cache.keys - plain.memory.cache.keys).max() > 1e-2
+    with pytest.raises(ValueError, match=r"learned: context=1.0, expected a level in \[0, 1\)"):
+        dataclasses.replace(SPEC, context=1.0)
+
+
 def test_a_regression_knows_no_chance(w, begun):
     step = jax.jit(lambda w, state, key: w.step(state, ACTIONS[0], key).latent)
     keys = jax.random.split(KEY)
@@ -215,6 +241,32 @@ def config(**options):
     return train.WorldConfig(**made | options)
 
 
+def test_a_run_goes_on_behind_its_own_frames_from_a_learned_world(w, tmp_path):
+    """It keeps the squares and the reader of the world that it starts from, whatever its own seed."""
+    learned.save(w, tmp_path / "world")
+    own: dict[str, Any] = {"start": str(tmp_path / "world" / "network"), "seed": 9, "forcing": "self", "steps": 2}
+    further: Any = train.run(config(counts="frame", **own), root=tmp_path)
+    chex.assert_trees_all_equal((further.patches, further.reader), (w.patches, w.reader))
+    rows = [json.loads(line) for line in (tmp_path / "tiny" / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == 2 and all(row["grad_norm"] > 0 for row in rows) and int(further.mark) != int(w.mark)
+    with pytest.raises(ValueError, match="self-forcing compares frames, found counts='velocity'"):
+        config(**own)
+
+
+def test_what_a_network_rolls_out_is_compared_with_the_film(w):
+    """One that answers that nothing changes is as far off, in every step, as the film has come from its first frame."""
+    made = config(
+        model=dataclasses.replace(NETWORK, previous=True, predicts="change"), forcing="self", counts="frame",
+    )  # fmt: skip
+    network, state, _ = states.make(made, parallel.run_mesh({}))
+    batch = {"seed": np.zeros(2, np.uint32), "number": np.arange(2, dtype=np.uint32)}
+    _, metrics = jax.jit(train.body(network))(state, {}, w.patches, batch, KEY)
+    x0, _ = jax.vmap(lambda n: train.seen(SPEC, 3, w.patches, None, 0, n))(batch["number"])
+    wanted = np.mean(np.square(x0[:, :1] - x0[:, 1:]))
+    np.testing.assert_allclose(metrics["loss"], wanted, rtol=1e-4)
+    np.testing.assert_allclose(metrics["relative"], wanted / np.mean(np.square(x0[:, 1:])), rtol=1e-4)
+
+
 def test_a_run_ends_in_a_world_and_goes_on_bit_for_bit(tmp_path, monkeypatch):
     w = train.run(config(context=0.2), root=tmp_path / "whole")
     rows = [json.loads(line) for line in (tmp_path / "whole" / "tiny" / "metrics.jsonl").read_text().splitlines()]
@@ -270,6 +322,7 @@ def test_what_errors_count():
         ({"frames": 2}, "frames=2, expected 2 or more and at least the model's window"),
         ({"context": 0.5, "forcing": "diffusion"}, "context=0.5, expected a level"),
         ({"reading": 0}, "what is measured must be read"),
+        ({"spec": dataclasses.replace(SPEC, context=0.2)}, "spec.context=0.2, but frames are shown with noise up to 0"),
         ({"spec": dataclasses.replace(SPEC, moving=(), still=())}, "spec names nothing"),
         ({"data": Data(cache="clips")}, "a world's films are drawn"),
         ({"spec": dataclasses.replace(SPEC, moving=("agent", "moon"))}, "push: 'moon' is no place"),

@@ -17,7 +17,7 @@ from vrjax.models import family
 from vrjax.train.config import Checkpoint, Data, Optim
 from vrjax.world import exact, learned, play
 from vrjax.world.exact import Exact
-from vrjax.world.learned import library, odometry, patches, strays, train
+from vrjax.world.learned import distill, library, odometry, patches, strays, train
 
 KEY = jax.random.key(3)
 KEPT = library.Library(films=32, frames=7, held=16)
@@ -232,6 +232,15 @@ def test_a_run_ends_in_a_road_that_one_drives_beside_the_exact_one(tmp_path):
     np.testing.assert_allclose(steps[-1].astype(int), tick.shown[0].frame, atol=1)
     with pytest.raises(ValueError, match="expected them as long as a stretch, and no places in spec"):
         dataclasses.replace(config, frames=8)
+    few = distill.DistillConfig(
+        name="few", model=CFG, world=str(tmp_path / "tiny" / "world"), films=KEPT, steps=1, frames=3, critic_steps=1,
+        measured=0, data=Data(batch=2), dtype="float32",
+    )  # fmt: skip
+    student: Any = distill.run(few, root=tmp_path)  # of the same films, and it still knows how far it has come
+    assert len(list((tmp_path / "films").glob("*"))) == 2 and student.spec.solver == "renoise"
+    np.testing.assert_array_equal(student.odometer.mixed, w.odometer.mixed)
+    with pytest.raises(ValueError, match="films=None, expected what the world was trained on"):
+        distill.run(dataclasses.replace(few, name="other", films=None), root=tmp_path)
 
 
 def test_the_shipped_road_says_how_far_it_strays():

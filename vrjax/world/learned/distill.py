@@ -19,7 +19,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
 
@@ -31,7 +30,7 @@ from vrjax.train import loop, objectives, optim, ready, update
 from vrjax.train import state as states
 from vrjax.train import step as steps
 from vrjax.train.config import Objective, Optim, TrainConfig, Validate
-from vrjax.world.learned import files, measure, train
+from vrjax.world.learned import files, library, train
 from vrjax.world.learned import patches as squares
 from vrjax.world.learned.world import CLEAN, Learned, Spec
 
@@ -54,6 +53,8 @@ class DistillConfig(TrainConfig):
     """Steps of the critic in one update."""
     critic_lr: float = 1e-3
     """Its learning rate (Adam, constant behind the warm-up)."""
+    films: library.Library | None = None
+    """Films that are drawn once, as in the world's own training: with its seed, the same ones."""
     measured: int = 64
     """Episodes by which the world is measured in the end; 0: none."""
     optim: Optim = Optim(kind="adamw", lr=3e-4, b1=0.0, b2=0.99, warmup=10)
@@ -76,7 +77,9 @@ class DistillConfig(TrainConfig):
 
     def asked(self, spec: Spec) -> Spec:
         """How the student is asked, where the world was asked as `spec` says."""
-        return dataclasses.replace(spec, steps=self.few, shift=self.shift, solver="renoise", regression=False)
+        return dataclasses.replace(
+            spec, steps=self.few, shift=self.shift, solver="renoise", regression=False, context=0.0
+        )
 
 
 @jax.tree_util.register_dataclass
@@ -100,18 +103,23 @@ def run(
     teacher = world.network if config.teacher is None else family.of(config.model).load(config.teacher)
     if (chunks := cached.of(teacher.cfg).chunks(teacher.cfg, config.frames))[0] != 1:
         raise ValueError(f"config {config.name!r}: a teacher of chunks {chunks}, expected the first to be one frame")
-    beside = functools.partial(prepare, world=world, teacher=teacher)
+    films = train.drawn(config.films, world.spec, config.seed, root)
+    if (films is None) != (world.odometer is None):
+        raise ValueError(
+            f"config {config.name!r}: films={config.films}, expected what the world was trained on: films "
+            "of a world with an odometer, none of one that reads places"
+        )
+    learned_from = None if films is None else library.taught(films, config.films, world.patches)
+    beside = functools.partial(prepare, world=world, teacher=teacher, films=learned_from)
     loop.run(config, root=root, fresh=fresh, prepare=beside, wanting=ready.start, log=log)
     there, model = folder / "world", kept.fingerprint(folder / "model")
     if (there / files.ABOUT).exists() and files.about(there)["about"].get("model") == model:
         return files.load(there)
     network = family.of(config.model).load(folder / "model")
-    w = files.assembled(network, world.patches, world.reader, config.asked(world.spec))
+    w = files.assembled(network, world.patches, world.reader, config.asked(world.spec), world.odometer)
     told: dict[str, Any] = {"model": model, "config": writing.to_dict(config)}
     if config.measured:
-        key = states.run_key(config, train.MEASURED)
-        found = measure.drift(w, key, episodes=config.measured, steps=2 * config.frames)
-        told["drift"] = {name: np.round(np.asarray(value), 4).tolist() for name, value in found._asdict().items()}
+        told |= train.measured(config, w, films)
     files.save(w, there, told, replace=True)
     return files.load(there)
 
@@ -122,8 +130,9 @@ def critic_of(config: DistillConfig) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate, b1=0.0, b2=0.99))
 
 
-def prepare(made: loop.Made, *, world: Learned, teacher: Any) -> loop.Parts:
-    """The parts of a run: see `vrjax.train.loop.Parts`. The critic starts as the teacher."""
+def prepare(made: loop.Made, *, world: Learned, teacher: Any, films: library.Taught | None = None) -> loop.Parts:
+    """The parts of a run: see `vrjax.train.loop.Parts`. The critic starts as the teacher; `films`: what stretches are
+    cut from."""
     config: Any = made.network.config
     whole, rows = made.shardings.step, states.batch_sharding(config, made.mesh)
     tx, like = critic_of(config), {f.name: getattr(made.state, f.name) for f in dataclasses.fields(states.State)}
@@ -135,11 +144,12 @@ def prepare(made: loop.Made, *, world: Learned, teacher: Any) -> loop.Parts:
     moved = jax.jit(
         body(made.network, world.spec),
         donate_argnums=0,
-        in_shardings=(shardings, whole, whole, rows, whole),
+        in_shardings=(shardings, whole, whole, rows, whole, whole),
         out_shardings=(shardings, whole),
     )
     data = batches.pipeline(motions.Numbers(config.seed), batch=config.data.batch, rows=made.rows)
-    return loop.Parts(state, lambda state, _, batch, key: moved(state, world.patches, teacher, batch, key), data)
+    films, given = jax.device_put(films, whole), (world.patches, teacher)
+    return loop.Parts(state, lambda state, _, batch, key: moved(state, *given, batch, key, films), data)
 
 
 def scored(network: Any, actions: Any, film: Any) -> Callable[[Any, Any], Any]:
@@ -153,7 +163,7 @@ def scored(network: Any, actions: Any, film: Any) -> Callable[[Any, Any], Any]:
 
 
 def body(network: states.Network, spec: Spec) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:
-    """The update as a pure function `(state, patches, teacher, batch, key) -> (state, metrics)`.
+    """The update as a pure function `(state, patches, teacher, batch, key, films=None) -> (state, metrics)`.
 
     Metrics are those of any training, of the student; `relative` is the critic's error over that of answering zero, and
     `away` the mean distance of the student's films from the teacher's estimates of them.
@@ -170,10 +180,11 @@ def body(network: states.Network, spec: Spec) -> Callable[..., tuple[Any, dict[s
         level = objectives.level_of(sigma)
         return objectives.fake_error(scored(critic, actions, film), film[1:], noise, level)
 
-    def step(state: State, patches: squares.Patches, teacher: Any, batch: Any, key: Any):
+    def step(state: State, patches: squares.Patches, teacher: Any, batch: Any, key: Any, films: Any = None):
         tx, rate = optim.of(config.optim, config.steps)
-        films = each(functools.partial(train.drawn, spec, config.frames))(batch["seed"], batch["number"])
-        x0, count = squares.encode(patches, films.frames), len(films.frames)
+        look = functools.partial(train.seen, spec, config.frames, patches, films)
+        x0, actions = each(look)(batch["seed"], batch["number"])
+        count = len(x0)
         keys = jax.random.split(jax.random.fold_in(key, state.step), 4)
         noise = jax.random.normal(keys[0], x0[:, 1:].shape)
         at = jax.random.randint(keys[1], (), 0, config.few)
@@ -181,14 +192,14 @@ def body(network: states.Network, spec: Spec) -> Callable[..., tuple[Any, dict[s
         level = lambda key: steps.levels(config.objective, key, count)
 
         def made(params: Any) -> Any:
-            return each(functools.partial(roll, params), (0, 0, 0, 0, None))(x0, films.actions, noise, chance, at)
+            return each(functools.partial(roll, params), (0, 0, 0, 0, None))(x0, actions, noise, chance, at)
 
         shown = lax.stop_gradient(made(state.params))
 
         def learn(carry: Any, key: Any) -> tuple[Any, Any]:
             critic, moments = carry
             fresh, of_level = jax.random.split(key)
-            rows = shown, films.actions, jax.random.normal(fresh, noise.shape), level(of_level)
+            rows = shown, actions, jax.random.normal(fresh, noise.shape), level(of_level)
             loss = lambda critic: jnp.mean(each(functools.partial(criticised, critic))(*rows))
             value, slope = jax.value_and_grad(loss)(critic)
             change, moments = tx_critic.update(slope, moments)
@@ -204,7 +215,7 @@ def body(network: states.Network, spec: Spec) -> Callable[..., tuple[Any, dict[s
             return objectives.dmd(real, fake, film[1:], noise, objectives.level_of(sigma))
 
         def loss(params: Any) -> tuple[jax.Array, None]:
-            return jnp.mean(each(moved_by)(made(params), shown, films.actions, fresh, sigma)), None
+            return jnp.mean(each(moved_by)(made(params), shown, actions, fresh, sigma)), None
 
         given = {"decay": config.ema.decay, "ramp": config.ema.ramp}
         after, moved = update.move(loss, tx, state, (), **given)

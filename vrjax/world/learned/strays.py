@@ -72,7 +72,8 @@ def _measured(w: Learned, films: library.Films, keys: Any, *, shown: int, steps:
         film, key = row
         frames, last = library.pixels(film.frames[: shown + steps]), shown - 1
         seen = {"frames": frames[:shown], "actions": film.actions[:shown], "ego": film.poses[last]}
-        _, told = rollout(w, w.encode(seen), film.actions[shown : shown + steps], key, record=("decoded", "frames"))
+        begun, done = w.encode(seen, key), film.actions[shown : shown + steps]
+        _, told = rollout(w, begun, done, key, record=("decoded", "frames"))
         truth, there = frames[shown:], film.poses[shown : shown + steps]
         latents = squares.encode(w.patches, frames[last:])
         read = jax.vmap(partial(odometry.read, odometer))(latents[:-1], latents[1:])

@@ -42,8 +42,11 @@ class WorldConfig(TrainConfig):
     """The exact world, and how the learned one will be asked."""
     frames: int = 8
     """Of a film."""
-    forcing: Literal["teacher", "diffusion"] = "teacher"
-    """Beside clean frames; or every frame at a level of its own, for half as many tokens."""
+    forcing: Literal["teacher", "diffusion", "self"] = "teacher"
+    """Beside clean frames; every frame at a level of its own, for half as many tokens; or as the world will be asked,
+    behind frames that the network made itself, for a training that goes on from one of the others (`start`). Those are
+    compared with the film's after each number of denoising steps in turn of chance, so the film must follow from what
+    is known: a network that is taught so of what is left to chance learns its mean."""
     context: float = 0.0
     """teacher: clean frames are shown with noise, at a level up to this, one a film."""
     counts: Literal["velocity", "frame"] = "velocity"
@@ -69,6 +72,12 @@ class WorldConfig(TrainConfig):
             raise ValueError(f"{where}: frames={self.frames}, expected 2 or more and at least the model's window")
         if not 0.0 <= self.context < 1.0 or (self.context and self.forcing == "diffusion"):
             raise ValueError(f"{where}: context={self.context}, expected a level in [0, 1), 0 with diffusion forcing")
+        if self.forcing == "self" and self.counts != "frame":
+            raise ValueError(f"{where}: self-forcing compares frames, found counts={self.counts!r}, expected 'frame'")
+        if self.spec.context > self.context:
+            raise ValueError(
+                f"{where}: spec.context={self.spec.context}, but frames are shown with noise up to {self.context}"
+            )
         if self.spec.regression and (self.forcing != "teacher" or self.context):
             raise ValueError(f"{where}: a regression is taught beside clean frames, found forcing={self.forcing!r}")
         if min(self.reading, self.measured) < 0 or (self.measured and not self.reading):
@@ -97,18 +106,16 @@ def run(
 ) -> Learned:
     """Trains a world in `root/<name>` to its end, and keeps it in `root/<name>/world`.
 
-    Called again after a kill it goes on from the last checkpoint; called when it is done it reads the world.
+    Called again after a kill it goes on from the last checkpoint; called when it is done it reads the world. Where
+    `config.start` is the network of a learned world, what that one knows of pixels is kept: its squares, which are what
+    the network's latents mean, and what reads places or the way.
 
     Args and raises as `vrjax.train.loop.run`.
     """
     folder = pathlib.Path(root) / config.name
-    films = held = learned_from = None
-    if config.films is not None:
-        films = library.drawn(config.spec, config.films, config.seed, pathlib.Path(root) / "films", KEPT)
-        held = library.held(films, config.films)
-    patches, share = fitted(config, films)
-    if films is not None and config.films is not None:
-        learned_from = library.taught(films, config.films, patches)
+    films, begun = drawn(config.films, config.spec, config.seed, root), _begun(config)
+    patches, share = fitted(config, films) if begun is None else (begun.patches, None)
+    learned_from = None if films is None else library.taught(films, config.films, patches)
     loop.run(
         config,
         root=root,
@@ -123,7 +130,9 @@ def run(
     network = family.of(config.model).load(folder / "model")
     read, odometer = None, None
     told: dict[str, Any] = {"model": model, "variance": share, "config": writing.to_dict(config)}
-    if learned_from is not None and config.reading:
+    if begun is not None:
+        read, odometer = begun.reader, begun.odometer
+    elif learned_from is not None and config.reading:
         odometer = odometry.fit(states.run_key(config, READING), *learned_from[::2], updates=config.reading)
     elif config.reading:
         draw = functools.partial(_still, config.spec)
@@ -131,15 +140,32 @@ def run(
         read, error = reader.fit(states.run_key(config, READING), draw, count, updates=config.reading)
         told["reading"] = float(error)
     w = files.assembled(network, patches, read, config.spec, odometer)
-    if config.measured and held is not None:
-        found = strays.measured(w, held, states.run_key(config, MEASURED))
-        told["strays"] = {name: np.round(np.asarray(value), 4).tolist() for name, value in found._asdict().items()}
-    elif config.measured:
-        key = states.run_key(config, MEASURED)
-        found = measure.drift(w, key, episodes=config.measured, steps=2 * config.frames)
-        told["drift"] = {name: np.round(np.asarray(value), 4).tolist() for name, value in found._asdict().items()}
+    if config.measured:
+        told |= measured(config, w, films)
     files.save(w, there, told, replace=True)
     return files.load(there)
+
+
+def _begun(config: WorldConfig) -> Learned | None:
+    """The learned world whose network the run starts from, if it does."""
+    if config.start is None or not (pathlib.Path(config.start).parent / files.ABOUT).is_file():
+        return None
+    return files.load(pathlib.Path(config.start).parent)
+
+
+def drawn(given: library.Library | None, spec: Spec, seed: int, root: str | pathlib.Path) -> library.Films | None:
+    """The films that runs of a seed in `root` share, drawn or read; None where none are kept."""
+    return None if given is None else library.drawn(spec, given, seed, pathlib.Path(root) / "films", KEPT)
+
+
+def measured(config: Any, w: Learned, films: library.Films | None) -> dict[str, dict[str, list]]:
+    """How far a world strays at the end of its run, for its file: over films that were held back, or fresh ones."""
+    key = states.run_key(config, MEASURED)
+    if films is not None:
+        name, found = "strays", strays.measured(w, library.held(films, config.films), key)
+    else:
+        name, found = "drift", measure.drift(w, key, episodes=config.measured, steps=2 * config.frames)
+    return {name: {part: np.round(np.asarray(value), 4).tolist() for part, value in found._asdict().items()}}
 
 
 def fitted(config: WorldConfig, films: library.Films | None = None) -> tuple[squares.Patches, float]:
@@ -174,13 +200,16 @@ def prepare(made: loop.Made, *, patches: squares.Patches, films: library.Taught 
     return loop.Parts(made.state, lambda state, base, batch, key: moved(state, base, patches, batch, key, films), data)
 
 
-def drawn(spec: Spec, frames: int, seed: Any, number: Any) -> practice.Film:
-    """The film of a number in a run of a seed; both may be traced."""
-    return practice.film(spec.home, spec.names, _key(seed, number), frames)
-
-
-def _key(seed: Any, number: Any) -> Any:
-    return jax.random.fold_in(jax.random.fold_in(draws.key(seed), FILMS), number)
+def seen(
+    spec: Spec, frames: int, patches: squares.Patches, films: library.Taught | None, seed: Any, number: Any
+) -> tuple[Any, Any]:
+    """Latents (frames, h, w, c) and actions of a number in a run of a seed: of a film of its own, or of a stretch of
+    those that are kept. All but `spec` and `frames` may be traced."""
+    key = jax.random.fold_in(jax.random.fold_in(draws.key(seed), FILMS), number)
+    if films is not None:
+        return library.stretch(films, frames, key)
+    film = practice.film(spec.home, spec.names, key, frames)
+    return squares.encode(patches, film.frames), film.actions
 
 
 def body(network: states.Network) -> Callable[..., tuple[Any, dict[str, jax.Array]]]:
@@ -191,6 +220,12 @@ def body(network: states.Network) -> Callable[..., tuple[Any, dict[str, jax.Arra
     """
     config: Any = network.config
     spec = config.spec
+
+    def rolled(at: Any, model: Any, x0: Any, actions: Any, noise: Any, key: Any) -> jax.Array:
+        calls = cached.calls(model, {"actions": actions}, x0.shape)
+        how: dict[str, Any] = {"given": x0[:1], "step": at, "context_sigma": spec.context}
+        made = objectives.self_forcing(calls, noise[1:], spec.grid, key, **how).latents
+        return jnp.mean(jnp.square(made[1:] - x0[1:]))
 
     def error(model: Any, x0: Any, actions: Any, noise: Any, sigma: Any, beside: Any, level: Any) -> jax.Array:
         given = {"actions": actions}
@@ -203,33 +238,30 @@ def body(network: states.Network) -> Callable[..., tuple[Any, dict[str, jax.Arra
         shown = {"clean_noise": beside, "clean_sigma": level} if config.context else {}
         return objectives.teacher_forcing(calls, x0, noise, sigma, **shown, weight=weight, total=count)
 
-    def seen(patches: squares.Patches, films: library.Taught | None, seed: Any, number: Any) -> tuple[Any, Any]:
-        if films is not None:
-            return library.stretch(films, config.frames, _key(seed, number))
-        film = drawn(spec, config.frames, seed, number)
-        return squares.encode(patches, film.frames), film.actions
-
     def step(state: Any, base: Any, patches: squares.Patches, batch: Any, key: Any, films: Any = None):
         tx, rate = optim.of(config.optim, config.steps)
-        look = functools.partial(seen, patches, films)
+        look = functools.partial(seen, spec, config.frames, patches, films)
         x0, actions = parallel.batch(network.layout, look)(batch["seed"], batch["number"])
         keys = jax.random.split(jax.random.fold_in(key, state.step), 4)
-        noise, beside = jax.random.normal(keys[0], x0.shape), jax.random.normal(keys[1], x0.shape)
-        level = config.context * jax.random.uniform(keys[2], (len(x0),))
-        sigma = _levels(config, keys[3], len(x0))
-        if spec.regression:
-            noise = jnp.zeros_like(noise)
+        noise = jax.random.normal(keys[0], x0.shape) * (not spec.regression)
+        if config.forcing == "self":
+            turn, chance = keys[1:3]
+            of = functools.partial(rolled, jax.random.randint(turn, (), 0, spec.steps))
+            rows = (x0, actions, noise, jax.random.split(chance, len(x0)))
+            zero = jnp.sum(x0[:, 1:] ** 2)
+        else:
+            sigma = _levels(config, keys[3], len(x0))
+            level = config.context * jax.random.uniform(keys[2], (len(x0),))
+            of, rows = error, (x0, actions, noise, sigma, jax.random.normal(keys[1], x0.shape), level)
+            zero = jnp.sum(_weights(config, sigma)[..., None, None, None] * (noise - x0) ** 2)
 
         def loss(params: Any, *rows: Any) -> tuple[jax.Array, None]:
-            model = network.build(params, base)
-            one = functools.partial(error, model)
+            one = functools.partial(of, network.build(params, base))
             return jnp.mean(parallel.batch(network.layout, one)(*rows)), None
 
-        rows = (x0, actions, noise, sigma, beside, level)
         given = {"parts": config.accumulate, "decay": config.ema.decay, "ramp": config.ema.ramp}
         after, moved = update.move(loss, tx, state, rows, **given)
-        # The loss of answering zero.
-        unit = jnp.sum(_weights(config, sigma)[..., None, None, None] * (noise - x0) ** 2) / x0[:, 1:].size
+        unit = zero / x0[:, 1:].size  # the loss of answering zero
         return after, moved.metrics | {"relative": moved.loss / unit, "lr": jnp.asarray(rate(state.step), jnp.float32)}
 
     return step

@@ -20,8 +20,9 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Key
 
 from vrjax import flow
-from vrjax.flow import Grid, Level, Record, Trajectory, grids, words
+from vrjax.flow import Grid, Level, Record, Trajectory, draws, grids, words
 from vrjax.models import cached, family
+from vrjax.train.objectives import level_of, noisy
 from vrjax.world import exact
 from vrjax.world.exact import Exact
 from vrjax.world.learned import odometry, practice, reader
@@ -29,6 +30,8 @@ from vrjax.world.learned import patches as squares
 from vrjax.world.protocol import Decoded, World
 
 CLEAN = Level(jnp.float32(0.0), jnp.float32(0.0))
+BESIDE = 2
+"""What is folded into a step's key for the noise of the memory; the denoising splits it in two."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,8 @@ class Spec:
         shift: of their levels.
         solver: "euler", or "renoise" of a network that was distilled to few steps.
         regression: the network was trained to answer at once, without noise: a control that knows no chance.
+        context: level of the noise under which frames are remembered, and said to be: what is wrong in them is not
+            built upon as if it were seen. The training's `context` is the highest level that the network knows.
     """
 
     world: str = "push"
@@ -55,8 +60,11 @@ class Spec:
     shift: float = 1.0
     solver: Literal["euler", "renoise"] = "euler"
     regression: bool = False
+    context: float = 0.0
 
     def __post_init__(self):
+        if not 0.0 <= self.context < 1.0:
+            raise ValueError(f"learned: context={self.context}, expected a level in [0, 1)")
         if self.steps < 1 or (self.regression and self.steps != 1):
             expected = "1: a regression answers at once" if self.regression else "at least 1"
             raise ValueError(f"learned: steps={self.steps}, expected {expected}")
@@ -156,7 +164,7 @@ class Learned(World):
             observation: frames (f, H, W, 3) in [-1, 1], or one (H, W, 3); or a mapping of `frames` and the `actions`
                 (f, a) that led to each (zeros of the first), without which all count as zeros; and, of a world with an
                 odometer, `ego`: x, y, yaw and v in the last of them, from where it counts, else from zeros.
-            key: not used: nothing is left to chance.
+            key: of the noise under which frames are remembered; None: of seed 0. Without such noise it is not read.
 
         Raises:
             ValueError: shapes that are not this world's.
@@ -171,13 +179,10 @@ class Learned(World):
         actions = jnp.asarray(told.get("actions", jnp.zeros((len(frames), *size))), jnp.float32)
         if actions.shape != (len(frames), *size):
             raise ValueError(f"learned: actions must have shape {(len(frames), *size)}, found {actions.shape}")
-        latents, of = squares.encode(self.patches, frames), cached.of(self.network.cfg)
-
-        def show(memory, row):
-            latent, action = row
-            return of.after(self.network, memory, latent[None], CLEAN, {"actions": action[None]}), None
-
-        memory, _ = jax.lax.scan(show, self._begun(), (latents, actions))
+        latents = squares.encode(self.patches, frames)
+        keys = jax.random.split(draws.key(0) if key is None else key, len(frames))
+        show = lambda memory, row: (self._remembered(memory, *row), None)
+        memory, _ = jax.lax.scan(show, self._begun(), (latents, actions, keys))
         places = self._read(latents[-1])
         still = {name: places[name] for name in self.spec.still} if places else {}
         pose = None if self.odometer is None else jnp.asarray(told.get("ego", np.zeros(4)), jnp.float32)[:4]
@@ -191,12 +196,21 @@ class Learned(World):
         latent = (max(cfg.window or 1, 1), height // side, width // side, self.patches.basis.shape[1])
         return cached.of(cfg).begin(self.network, {}, latent)
 
+    def _remembered(self, memory: Any, latent: Array, action: Array, key: Array) -> Any:
+        """The memory after a frame (h, w, c), as `spec.context` has it."""
+        sigma, level = self.spec.context, CLEAN
+        if sigma:
+            latent = noisy(latent, jax.random.normal(key, latent.shape, latent.dtype), sigma)
+            level = level_of(sigma)
+        of = cached.of(self.network.cfg)
+        return of.after(self.network, memory, latent[None], level, {"actions": action[None]})
+
     def make(self, key: Key[Array, ""]) -> State:
         """What the exact world begins with, seen once."""
         home = self.spec.home
         begun = home.make(key)
         seen = {"frames": home.render(begun)}
-        return self.encode(seen if self.odometer is None else {**seen, "ego": begun.ego})
+        return self.encode(seen if self.odometer is None else {**seen, "ego": begun.ego}, key)
 
     # --------------------------------------------------------------------------------------------------------- step
 
@@ -218,12 +232,12 @@ class Learned(World):
     def _step(self, state, inputs, key):
         self._check(state)
         found = self.denoise(state, inputs, key, Record(fields=("x0",)))
-        made, of = found.final, cached.of(self.network.cfg)
-        memory = of.after(self.network, state.memory, made, CLEAN, {"actions": inputs[None]})
-        after = state._replace(memory=memory, latent=made[0], steps=found.x0[:, 0])
+        (made,) = found.final
+        memory = self._remembered(state.memory, made, inputs, jax.random.fold_in(key, BESIDE))
+        after = state._replace(memory=memory, latent=made, steps=found.x0[:, 0])
         if self.odometer is None:
             return after
-        way = odometry.read(self.odometer, state.latent, made[0])
+        way = odometry.read(self.odometer, state.latent, made)
         return after._replace(pose=odometry.moved(state.pose, way, getattr(self.spec.home, "dt", 1.0)))
 
     def _check(self, state: Any) -> None:
