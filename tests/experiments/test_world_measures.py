@@ -181,7 +181,11 @@ def trained(tmp_path_factory):
     )  # fmt: skip
     study = dataclasses.replace(STUDY, trainings=Trainings(extra=2, regressor=2))
 
+    plain = training.train.run
+
     def base(config, root):
+        if config.start is not None:
+            return plain(config, root=root)
         folder = root / config.name / "world"
         if not folder.exists():
             learned.save(untrained(spec=config.spec), folder)

@@ -245,7 +245,7 @@ def test_a_run_goes_on_behind_its_own_frames_from_a_learned_world(w, tmp_path):
     """It keeps the squares and the reader of the world that it starts from, whatever its own seed."""
     learned.save(w, tmp_path / "world")
     own: dict[str, Any] = {"start": str(tmp_path / "world" / "network"), "seed": 9, "forcing": "self", "steps": 2}
-    further: Any = train.run(config(counts="frame", **own), root=tmp_path)
+    further: Any = train.run(config(counts="frame", diverged=1e3, **own), root=tmp_path)
     chex.assert_trees_all_equal((further.patches, further.reader), (w.patches, w.reader))
     rows = [json.loads(line) for line in (tmp_path / "tiny" / "metrics.jsonl").read_text().splitlines()]
     assert len(rows) == 2 and all(row["grad_norm"] > 0 for row in rows) and int(further.mark) != int(w.mark)
