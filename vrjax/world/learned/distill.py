@@ -109,7 +109,7 @@ def run(
             f"config {config.name!r}: films={config.films}, expected what the world was trained on: films "
             "of a world with an odometer, none of one that reads places"
         )
-    learned_from = None if films is None else library.taught(films, config.films, world.patches)
+    learned_from = train.taught(films, config.films, world.patches)
     beside = functools.partial(prepare, world=world, teacher=teacher, films=learned_from)
     loop.run(config, root=root, fresh=fresh, prepare=beside, wanting=ready.start, log=log)
     there, model = folder / "world", kept.fingerprint(folder / "model")

@@ -115,7 +115,7 @@ def run(
     folder = pathlib.Path(root) / config.name
     films, begun = drawn(config.films, config.spec, config.seed, root), _begun(config)
     patches, share = fitted(config, films) if begun is None else (begun.patches, None)
-    learned_from = None if films is None else library.taught(films, config.films, patches)
+    learned_from = taught(films, config.films, patches)
     loop.run(
         config,
         root=root,
@@ -156,6 +156,13 @@ def _begun(config: WorldConfig) -> Learned | None:
 def drawn(given: library.Library | None, spec: Spec, seed: int, root: str | pathlib.Path) -> library.Films | None:
     """The films that runs of a seed in `root` share, drawn or read; None where none are kept."""
     return None if given is None else library.drawn(spec, given, seed, pathlib.Path(root) / "films", KEPT)
+
+
+def taught(
+    films: library.Films | None, given: library.Library | None, patches: squares.Patches
+) -> library.Taught | None:
+    """What a network is trained on of kept films; None where none are kept."""
+    return None if films is None or given is None else library.taught(films, given, patches)
 
 
 def measured(config: Any, w: Learned, films: library.Films | None) -> dict[str, dict[str, list]]:
