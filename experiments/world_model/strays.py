@@ -69,7 +69,7 @@ def strayed(study: WorldModel, here: Bench, seed: int, w: Learned, arm: str) -> 
 def film(w: Learned, key: Any, steps: int) -> tuple[practice.Film, Any]:
     """What is done and seen in the exact world, and the key of the learned world's chance."""
     acted, chance = jax.random.split(key)
-    return practice.film(w.spec.home, w.spec.names, acted, steps + 1), chance
+    return practice.film(w.spec.home, w.spec.names, acted, steps + 1, shoved=w.spec.moving[1:]), chance
 
 
 def through(steps: int):

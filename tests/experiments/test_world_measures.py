@@ -36,7 +36,7 @@ def test_how_far_a_world_strays_by_a_loop(w):
     """Film, actions, chance and distances of one episode, step by step."""
     found = jax.jit(strays.through(3))(w, {"key": KEY})
     acted, run = jax.random.split(KEY)
-    film = jax.jit(lambda key: practice.film(w.spec.home, w.spec.names, key, 4))(acted)
+    film = jax.jit(lambda key: practice.film(w.spec.home, w.spec.names, key, 4, shoved=("blocks",)))(acted)
     film = jax.tree.map(np.asarray, film)
     state = jax.jit(w.encode)(film.frames[0])
     step = jax.jit(lambda s, a, k: (after := w.step(s, a, k), w.decode(after)))

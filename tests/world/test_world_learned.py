@@ -82,7 +82,8 @@ def test_films_show_what_was_done():
     """Row t of the actions led to frame t: where nothing is in the way the agent moved by just that; blocks are met."""
     home: Any = exact.get("push", blocks=1, walls=0)
     names = ("agent", "blocks", "goal")
-    films = jax.jit(jax.vmap(lambda key: practice.film(home, names, key, 6)))(jax.random.split(KEY, 64))
+    filmed = lambda shoved: jax.jit(jax.vmap(lambda key: practice.film(home, names, key, 6, shoved=shoved)))
+    films, shoves = (filmed(shoved)(jax.random.split(KEY, 64)) for shoved in ((), ("blocks",)))
     assert films.frames.shape == (64, 6, 16, 16, 3) and films.places.shape == (64, 6, 3, 2)
     assert not np.asarray(films.actions)[:, 0].any()
     moved = np.diff(films.places[:, :, 0], axis=1)
@@ -95,10 +96,21 @@ def test_films_show_what_was_done():
     centre = np.floor(films.places[:, :, 0]).astype(int)
     alone = films.frames[np.arange(64)[:, None], np.arange(6), centre[..., 1], centre[..., 0]]
     assert np.mean(np.asarray(alone)[..., 1] > 0.2) > 0.9
+    assert (np.abs(np.diff(shoves.places[:, :, 1], axis=1)).max(-1) > 0.05).mean() > 1.4 * pushed.mean()
     blind = jax.jit(lambda key: practice.film(home, (), key, 4))(KEY)  # an agent that only wanders
     assert blind.places.shape == (4, 0, 2) and np.ptp(blind.actions[1:], axis=0).min() > 0
     with pytest.raises(ValueError, match="push: 'told' is no place, expected some of agent, blocks, goal"):
         practice.check(home, ("agent", "told"))
+    with pytest.raises(ValueError, match=r"push: shoved=\('goal',\), expected the first of \('blocks', 'goal'\)"):
+        practice.film(home, names, KEY, 2, shoved=("goal",))
+
+
+def test_a_shove_begins_behind_the_thing():
+    """Along +x: from behind straight on, past the thing's place; from elsewhere first to the place behind it."""
+    purpose = practice._Purpose(1, jnp.array([0.5, 0.0]), jnp.array([9.0, 0.4]), True)
+    np.testing.assert_allclose(practice._shove(jnp.array([4.0, 1.0]), purpose), [5.0, 1.2])  # a little aside
+    for away in ([-4.0, 1.0], [0.0, 3.0]):
+        np.testing.assert_allclose(practice._shove(jnp.array(away), purpose), [away[0] - practice.BEHIND, away[1]])
 
 
 # --------------------------------------------------------------------------------------------------------------- steps
@@ -284,7 +296,7 @@ def test_a_run_ends_in_a_world_and_goes_on_bit_for_bit(tmp_path, monkeypatch):
     chex.assert_trees_all_equal(again.patches, w.patches)
     # What it is measured against is the exact world.
     keys = jax.random.split(states.run_key(config(), train.MEASURED), 2)
-    film = lambda key: practice.film(SPEC.home, SPEC.names, jax.random.split(key)[0], 7)
+    film = lambda key: practice.film(SPEC.home, SPEC.names, jax.random.split(key)[0], 7, shoved=("blocks",))
     seen = jax.jit(jax.vmap(film))(keys)
     wanted = np.linalg.norm(seen.places[:, :1, :2] - seen.places[:, 1:, :2], axis=-1).mean(0)
     np.testing.assert_allclose(told["drift"]["frozen"], wanted, atol=1e-4)

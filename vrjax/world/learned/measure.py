@@ -44,7 +44,7 @@ def drift(w: Learned, key: Key[Array, ""], *, episodes: int, steps: int) -> Drif
 
     def one(key):
         seen, chance = jax.random.split(key)
-        film = practice.film(home, spec.names, seen, steps + 1)
+        film = practice.film(home, spec.names, seen, steps + 1, shoved=spec.moving[1:])
         begun = w.encode(film.frames[0], chance)
         _, told = rollout(w, begun, film.actions[1:], chance, record=("decoded", "frames"))
         found = jnp.concatenate([told.decoded[name].reshape(steps, -1, 2) for name in spec.moving], 1)

@@ -1,8 +1,11 @@
 """What a learned world learns from: films of an exact one in which something happens, drawn on the fly.
 
 An agent that acts at random rarely meets anything. Here it holds to one purpose for a few steps and then takes up
-another: to go somewhere, to go at one of the things that there are (a little beside it, now and then), or to do as
-chance will. It has been about for a while when a film begins.
+another: to go somewhere, to go at one of the things that there are (a little beside it, now and then), to shove one of
+them towards some place, or to do as chance will. It has been about for a while when a film begins.
+
+Who plans shoves, in most of what is planned: a network that has seen things met in passing alone is wrong about the
+step in which one moves by as much as it moves.
 """
 
 from typing import Any, NamedTuple
@@ -22,6 +25,11 @@ HOLD = 0.25
 """Probability that the purpose changes in a step."""
 BESIDE, TREMBLE = 0.7, 0.15
 """Standard deviations: of how far beside a thing the agent goes, and of each action, in units of the action."""
+SHOVES = 0.6
+"""Probability that a purpose is to shove a thing."""
+BEHIND, ALIGNED = 3.5, 0.85
+"""A shove begins so far behind the thing, in units of the action, and goes at it once the cosine between the way to the
+thing and its own way is so large."""
 
 
 class Film(NamedTuple):
@@ -70,30 +78,52 @@ class _Purpose(NamedTuple):
     which: Any  # 0: a way, 1 ... K - 1: a thing, K (at least 1): none
     way: Any
     beside: Any
+    shoves: Any  # whether the thing is shoved, along `way`; otherwise the agent goes at it
 
 
-def _drawn(home: Exact, count: int, key: Array) -> _Purpose:
-    keys, space = jax.random.split(key, 3), home.inputs["action"]
+def _drawn(home: Exact, count: int, moved: int, key: Array) -> _Purpose:
+    """Of `count` things of which the first `moved` can be, the agent among them."""
+    keys, space = jax.random.split(key, 4), home.inputs["action"]
     way = jax.random.uniform(keys[1], space.shape, minval=space.low, maxval=space.high)
-    return _Purpose(
-        jax.random.randint(keys[0], (), 0, max(count, 1) + 1), way, BESIDE * jax.random.normal(keys[2], (2,))
-    )
+    which = jax.random.randint(keys[0], (), 0, max(count, 1) + 1)
+    shoves = jax.random.bernoulli(keys[3], SHOVES) & (moved > 1)
+    which = jnp.where(shoves, 1 + which % max(moved - 1, 1), which)
+    return _Purpose(which, way, BESIDE * jax.random.normal(keys[2], (2,)), shoves)
 
 
-def _act(home: Exact, names: tuple[str, ...], state: State, purpose: _Purpose, key: Array) -> tuple[_Purpose, Array]:
+def _shove(away: Array, purpose: _Purpose) -> Array:
+    """Where the agent goes, seen from it, to shove a thing that lies `away` along the purpose's way."""
+    unit = lambda a: a / jnp.maximum(jnp.linalg.norm(a), 1e-3)
+    way = unit(purpose.way)
+    ready = unit(away) @ way > ALIGNED
+    return jnp.where(ready, away + way + 0.5 * purpose.beside * way[::-1] * jnp.array([-1, 1]), away - BEHIND * way)
+
+
+def _act(
+    home: Exact, names: tuple[str, ...], moved: int, state: State, purpose: _Purpose, key: Array
+) -> tuple[_Purpose, Array]:
     """The purpose from here on, and the next action; the first thing named is the agent."""
     keys, space, places = jax.random.split(key, 4), home.inputs["action"], places_of(home, names, state)
-    fresh, turn = _drawn(home, len(places), keys[0]), jax.random.bernoulli(keys[1], HOLD)
+    fresh, turn = _drawn(home, len(places), moved, keys[0]), jax.random.bernoulli(keys[1], HOLD)
     purpose = jax.tree.map(lambda new, old: jnp.where(turn, new, old), fresh, purpose)
     count, thing = max(len(places), 1), purpose.way
     if len(places):
-        thing = places[jnp.clip(purpose.which, 0, count - 1)] + purpose.beside - places[0]
+        away = places[jnp.clip(purpose.which, 0, count - 1)] - places[0]
+        thing = jnp.where(purpose.shoves, _shove(away, purpose), away + purpose.beside)
     chance = jax.random.uniform(keys[2], space.shape, minval=space.low, maxval=space.high)
     aim = jnp.where(purpose.which == 0, purpose.way, jnp.where(purpose.which == count, chance, thing))
     return purpose, jnp.clip(aim + TREMBLE * jax.random.normal(keys[3], space.shape), space.low, space.high)
 
 
-def film(home: Exact, names: tuple[str, ...], key: Key[Array, ""], frames: int, *, burn: int = BURN) -> Film:
+def film(
+    home: Exact,
+    names: tuple[str, ...],
+    key: Key[Array, ""],
+    frames: int,
+    *,
+    shoved: tuple[str, ...] = (),
+    burn: int = BURN,
+) -> Film:
     """A film of an exact world.
 
     Args:
@@ -101,18 +131,25 @@ def film(home: Exact, names: tuple[str, ...], key: Key[Array, ""], frames: int, 
         names: of the things whose places are told, the agent first; of none, the agent only wanders.
         key: of where it begins, what is done, and all chance.
         frames: of the film.
+        shoved: those of the names, the first ones behind the agent's, that can be shoved.
         burn: steps before it.
+
+    Raises:
+        ValueError: things to be shoved that are not named first, behind the agent.
     """
+    if shoved != names[1 : 1 + len(shoved)]:
+        raise ValueError(f"{home.name}: shoved={shoved}, expected the first of {names[1:]}, which follow the agent")
     begin, first, later = jax.random.split(key, 3)
     state = home.make(begin)
+    moved = len(places_of(home, names[: 1 + len(shoved)], state)) if shoved else 0
 
     def one(carry, key):
         state, purpose = carry
         think, chance = jax.random.split(key)
-        purpose, action = _act(home, names, state, purpose, think)
+        purpose, action = _act(home, names, moved, state, purpose, think)
         return (home.step(state, action, chance), purpose), action
 
-    carry = (state, _drawn(home, len(places_of(home, names, state)), first))
+    carry = (state, _drawn(home, len(places_of(home, names, state)), moved, first))
     before, during = jax.random.split(later)
     carry, _ = lax.scan(one, carry, jax.random.split(before, burn))
 

@@ -215,7 +215,7 @@ def seen(
     key = jax.random.fold_in(jax.random.fold_in(draws.key(seed), FILMS), number)
     if films is not None:
         return library.stretch(films, frames, key)
-    film = practice.film(spec.home, spec.names, key, frames)
+    film = practice.film(spec.home, spec.names, key, frames, shoved=spec.moving[1:])
     return squares.encode(patches, film.frames), film.actions
 
 
