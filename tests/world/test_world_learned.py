@@ -346,6 +346,22 @@ def test_runs_that_are_refused(options, message):
         config(**options)
 
 
+def test_the_shipped_pushing_world_says_how_far_it_strays():
+    """What `world.json` says, the README says; it is a good deal nearer than what is held still, and small."""
+    assert learned.names("push") == ("push",) and set(learned.names()) >= {"drive", "push"}
+    told, folder = learned.files.about("push"), learned.place("push")
+    own, found = (folder / "README.md").read_text(), told["about"]["drift"]
+    cfg = shipped.config().model
+    count = sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(family.of(cfg).abstract(cfg)))
+    assert f"{count:,} weights" in own and "vrjax learn configs/world_model/push.py" in own
+    for step in (1, 2, 6, 12):
+        (agent, block), (at, there) = found["learned"][step - 1], found["frozen"][step - 1]
+        frames = f"{found['frames'][step - 1]:.4f} | {found['frozen_frames'][step - 1]:.4f}"
+        assert f"| {step} | {agent:.3f} | {at:.3f} | {block:.3f} | {there:.3f} | {frames} |" in own
+        assert agent < 0.2 * at and block < 0.2 * there
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 2.5e6
+
+
 def test_the_config_of_the_pushing_world():
     """It is a run, of a small network on frames of four tokens."""
     made = shipped.config()

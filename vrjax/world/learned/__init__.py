@@ -1,6 +1,6 @@
 """Learned worlds behind the protocol: a causal network that denoises the next frame, its cache being the State.
 
-    w = learned.load("runs/push/world")                     # or of a name in learned.names(), shipped: "drive"
+    w = learned.load("runs/push/world")                     # or of a name in learned.names(), shipped: "drive", "push"
     state = w.make(key)                                     # what the exact world begins with, seen once
     found = world.plan(w, state, push.cost, key, "cem", horizon=12, candidates=64, iterations=4)
 

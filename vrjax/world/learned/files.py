@@ -105,9 +105,10 @@ def halve(folder: str | os.PathLike, to: str | os.PathLike) -> None:
         writing.json(scratch / ABOUT, told)
 
 
-def names() -> tuple[str, ...]:
-    """The worlds that come with the package, sorted."""
-    return tuple(sorted(path.parent.name for path in SHIPPED.glob(f"*/{ABOUT}")))
+def names(of: str | None = None) -> tuple[str, ...]:
+    """The worlds that come with the package, sorted; those that were learned `of` an exact world alone."""
+    folders = sorted(file.parent for file in SHIPPED.glob(f"*/{ABOUT}"))
+    return tuple(path.name for path in folders if of is None or about(path)["spec"]["world"] == of)
 
 
 def place(name: str | os.PathLike) -> pathlib.Path:

@@ -88,7 +88,7 @@ def drivable(side: Side) -> None:
 def _learned(name: str) -> World:
     path = learned.place(name)
     if not path.exists():
-        known = "".join(f", {name!r}" for name in learned.names())
+        known = "".join(f", {name!r}" for name in learned.names("drive"))
         raise ValueError(f"no world {name}: expected 'exact'{known} or the folder of a learned world")
     return learned.load(path)
 
