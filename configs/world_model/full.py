@@ -2,8 +2,8 @@
 (experiments/world_model/claims.json).
 
 Command:        python -m experiments.world_model --full
-Expected time:  not measured; by operations about nine hours on one core, seven of them trainings; `--only K ...`
-                measures some of the seeds, one process a core.
+Expected time:  not measured; by the rate of its recipe ten hours of one core for the bases alone, 36 minutes each;
+                `--only K ...` measures some of the seeds, one process a core.
 """
 
 from experiments.world_model import names
@@ -22,6 +22,6 @@ def config() -> WorldModel:
     return WorldModel(
         name="world_model_full",
         seeds=tuple(range(8)),
-        planning=Planning(act=3, search=Search(horizon=12, candidates=24, iterations=2, elites=4)),
+        planning=Planning(act=1, search=Search(horizon=8, candidates=32, iterations=3, elites=4)),
         methods=Methods(pairs=pairs(), act=3),
     )

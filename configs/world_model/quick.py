@@ -1,7 +1,7 @@
 """One seed of one small world, trained for a minute: it shows, it does not prove.
 
 Command:        python -m experiments.world_model
-Expected time:  five minutes on two cores, most of it compiling.
+Expected time:  12.6 minutes on one core that other jobs shared, two of them training; on two quiet cores not measured
 """
 
 from configs.world_model import full
