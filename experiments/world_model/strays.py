@@ -1,7 +1,7 @@
 """How far a world strays from the exact one when the same things are done in both, step by step and episode by episode.
 
-Episodes are films as in training: the agent goes to places and at the block. Beside the arms stand a world in which
-nothing moves, and the exact world read by the same reader, below whose error none can be.
+Episodes are films as in training: the agent goes to places, at the block, and shoves it. Beside the arms stand a world
+in which nothing moves, and the exact world read by the same reader, below whose error none can be.
 """
 
 from typing import Any

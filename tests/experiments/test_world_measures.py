@@ -176,7 +176,7 @@ def test_a_shorter_memory_changes_nothing_before_it_is_full(w):
 def trained(tmp_path_factory):
     """A seed whose bases are there: untrained worlds."""
     recipe: Any = dataclasses.replace(
-        training.recipe_of(STUDY.trainings), model=NETWORK, spec=SPEC, steps=2, frames=3, data=Data(batch=2),
+        training.recipe_of(STUDY.trainings), model=NETWORK, spec=SPEC, patch=4, steps=2, frames=3, data=Data(batch=2),
         checkpoint=Checkpoint(every=2), context=0.15, reading=2, dtype="float32", diverged=1e3,
     )  # fmt: skip
     study = dataclasses.replace(STUDY, trainings=Trainings(extra=2, regressor=2))

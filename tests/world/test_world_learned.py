@@ -263,6 +263,8 @@ def test_a_run_goes_on_behind_its_own_frames_from_a_learned_world(w, tmp_path):
     assert len(rows) == 2 and all(row["grad_norm"] > 0 for row in rows) and int(further.mark) != int(w.mark)
     with pytest.raises(ValueError, match="self-forcing compares frames, found counts='velocity'"):
         config(**own)
+    with pytest.raises(ValueError, match="starts from a world of push: .*squares of 4, expected .*squares of 8"):
+        train.run(config(counts="frame", patch=8, **own), root=tmp_path / "other")
 
 
 def test_what_a_network_rolls_out_is_compared_with_the_film(w):

@@ -45,8 +45,8 @@ class WorldConfig(TrainConfig):
     forcing: Literal["teacher", "diffusion", "self"] = "teacher"
     """Beside clean frames; every frame at a level of its own, for half as many tokens; or as the world will be asked,
     behind frames that the network made itself, for a training that goes on from one of the others (`start`). Those are
-    compared with the film's after each number of denoising steps in turn of chance, so the film must follow from what
-    is known: a network that is taught so of what is left to chance learns its mean."""
+    compared with the film's after a number of denoising steps that is drawn (noise joins anew between steps, whatever
+    `spec.solver` is), so the film must follow from what is known: of what is left to chance the mean is learned."""
     context: float = 0.0
     """teacher: clean frames are shown with noise, at a level up to this, one a film."""
     counts: Literal["velocity", "frame"] = "velocity"
@@ -110,7 +110,7 @@ def run(
     `config.start` is the network of a learned world, what that one knows of pixels is kept: its squares, which are what
     the network's latents mean, and what reads places or the way.
 
-    Args and raises as `vrjax.train.loop.run`.
+    Args and raises as `vrjax.train.loop.run`; also ValueError for a start in a world of other things or squares.
     """
     folder = pathlib.Path(root) / config.name
     films, begun = drawn(config.films, config.spec, config.seed, root), _begun(config)
@@ -130,7 +130,7 @@ def run(
     network = family.of(config.model).load(folder / "model")
     read, odometer = None, None
     told: dict[str, Any] = {"model": model, "variance": share, "config": writing.to_dict(config)}
-    if begun is not None:
+    if begun is not None and (begun.reader, begun.odometer) != (None, None):
         read, odometer = begun.reader, begun.odometer
     elif learned_from is not None and config.reading:
         odometer = odometry.fit(states.run_key(config, READING), *learned_from[::2], updates=config.reading)
@@ -150,7 +150,12 @@ def _begun(config: WorldConfig) -> Learned | None:
     """The learned world whose network the run starts from, if it does."""
     if config.start is None or not (pathlib.Path(config.start).parent / files.ABOUT).is_file():
         return None
-    return files.load(pathlib.Path(config.start).parent)
+    begun = files.load(pathlib.Path(config.start).parent)
+    told = lambda spec, side: f"{spec.world}: {spec.moving}, {spec.still}, scale {spec.scale}, squares of {side}"
+    found, wanted = told(begun.spec, squares.side(begun.patches)), told(config.spec, config.patch)
+    if found != wanted:
+        raise ValueError(f"config {config.name!r}: starts from a world of {found}, expected {wanted}")
+    return begun
 
 
 def drawn(given: library.Library | None, spec: Spec, seed: int, root: str | pathlib.Path) -> library.Films | None:
