@@ -154,7 +154,7 @@ class WorldModel(Study):
     trainings: Trainings = Trainings()
     parts: tuple[str, ...] = names.PARTS
     """Which of them are measured."""
-    steps: tuple[int, ...] = (1, 2, 4, 8)
+    steps: tuple[int, ...] = (1, 2, 4, 16)
     """Denoising steps of a frame; the recipe's own number is what the other arms take."""
     windows: tuple[int, ...] = (1, 2)
     """Frames that are seen, fewer than the recipe's."""

@@ -21,6 +21,8 @@ from vrjax.world import settling, spread
 from vrjax.world.ladder.checks import p2
 
 OUTCOMES, WEIGHTS = "outcomes", "weights"
+FIRST = 6
+"""Steps of a rollout within which a student is compared with its teacher: as long as the films of training."""
 
 
 def errors(table: Tables, arm: str) -> Float[np.ndarray, "episode step"]:
@@ -112,6 +114,11 @@ class Seed:
         far = self._entry(names.HORIZON, f"{arm} far", arm)
         return horizons({f"{arm} far": far}, arm, self.study.horizon.limit)
 
+    def off(self, arm: str) -> np.ndarray:
+        """Pixels by which the thing that is farthest off is, a mean over the first `FIRST` steps."""
+        far = self._entry(names.HORIZON, f"{arm} far", arm)
+        return errors({f"{arm} far": far}, arm)[:, :FIRST].mean(1)
+
     def reached(self, arm: str, scale: str) -> np.ndarray:
         """The share of an episode's goals that were reached."""
         return np.asarray(self._entry(names.PLANNING, f"{arm} {scale}", arm), np.float64).mean(1)
@@ -164,7 +171,7 @@ class Missing(KeyError):
     """Something that was not measured."""
 
 
-NUMBERS = ("horizon", "reached", "solved", "level", "coverage", "miss", "excess", "spread", "lead", "unsettled")
+NUMBERS = ("horizon", "off", "reached", "solved", "level", "coverage", "miss", "excess", "spread", "lead", "unsettled")
 """Methods of `Seed` that claims and tables read numbers by."""
 
 

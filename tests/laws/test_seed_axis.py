@@ -1,6 +1,7 @@
 """The signature move: an edit that takes `lax.pmean(h, "seed")` gives the same numbers through every front door."""
 
 import functools
+import pathlib
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from vrjax import cli, parallel, tasks
 from vrjax.align import rollouts
 from vrjax.align.config import Rollout
 from vrjax.flow import Record, grids, sample
-from vrjax.models import pipeline, wan
+from vrjax.models import causal, pipeline, wan
 from vrjax.models.embedded import conditions
 from vrjax.models.pipeline import recorder
 from vrjax.parallel import Layout, over_seeds
@@ -110,6 +111,32 @@ def test_the_mean_couples(scene):
 @pytest.mark.parametrize(("how", "name"), [("map", "one"), ("pmap", "one"), ("mesh", "seed-data")])
 def test_over_seeds(how, name, scene):
     np.testing.assert_allclose(scene.mapped(how, name), scene.coupled, atol=1e-5)
+
+
+CAUSAL_MODEL = pathlib.Path(__file__).parents[1] / "models" / "fixtures" / "causal"
+CAUSAL = []  # the coupled rollouts of vmap
+
+
+@pytest.mark.parametrize(("how", "name"), [("vmap", "one"), ("map", "one"), ("pmap", "one"), ("mesh", "seed-data")])
+def test_causal_rollouts(how, name):
+    """Chunk by chunk, from a cache: every seed its own noise, coupled in every denoising step."""
+    dit = causal.load_dit(CAUSAL_MODEL)
+    text = np.random.default_rng(0).normal(size=(9, 20)).astype(np.float32)
+    noise = np.random.default_rng(1).normal(size=(4, 2, 4, 4, 16)).astype(np.float32)
+
+    def think(key, dit, noise):
+        row = lax.axis_index("seed")
+        found = causal.rollout(dit, text, noise[row], key=key, edits=EDITS, chunk=1, window=2, steps=(1000, 500))
+        return found.latents
+
+    keys = jax.random.split(jax.random.key(0), len(noise))
+    mesh = mesh_of(name) if how == "mesh" else None
+    found = np.asarray(over_seeds(think, keys, how, args=(dit, noise), mesh=mesh))
+    if how == "vmap":
+        alone = causal.rollout(dit, text, noise[0], key=keys[0], chunk=1, window=2, steps=(1000, 500)).latents
+        assert np.abs(found[0] - alone).max() > 1e-2
+        CAUSAL.append(found)
+    np.testing.assert_allclose(found, CAUSAL[0], rtol=0, atol=1e-5 * np.abs(found).max())
 
 
 @pytest.mark.parametrize("name", MESHES)

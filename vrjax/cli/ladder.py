@@ -15,7 +15,8 @@ tested": the exact world itself had too little to compare with. Thresholds are s
 
 WORLD is
   push, grid, drive    an exact world, held against itself: it shows that its checks can be passed
-  FOLDER               a learned world, as vrjax.world.learned.save writes it, held against the one it was learned from
+  FOLDER, learned:NAME a learned world, as vrjax.world.learned.save writes it, or a shipped one (learned:push,
+                       learned:drive), held against the one it was learned from
   MODEL:TASK           an embedded model (a shipped one's name, or a folder) through the adapter, held against the exact
                        films of a task: a step is a whole clip, things are done by its prompt, frames are read block by
                        block. Public weights have no exact world: see vrjax.world.adapter.wrap
@@ -31,18 +32,20 @@ The folder holds card.json (every number with its threshold), card.md and card.p
 examples:
   vrjax ladder push                                an exact world: all that can be asked of it is passed
   vrjax ladder push --control frozen               and what a frozen frame still passes
-  vrjax ladder runs/world-push/world --full        a learned world, at the survey's sizes
+  vrjax ladder learned:push                        the shipped learned one
+  vrjax ladder runs/world-push/world --full        one of your own, at the survey's sizes
   vrjax ladder runs/world-push/world --steps 1     the same with one denoising step a frame
   vrjax ladder worlds:maze                         the shipped maze model, a film a step
   vrjax ladder worlds:maze --control retrieval --only F1 I6
 """
 SIZES = {"runs": "rollouts of a check", "frames": "steps that are timed", "coins": "rollouts of rare events"}
+SHIPPED = "learned:"
 _MADE = ("card.json", "card.md", "card.png")
 
 
 def add(sub: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    sub.add_argument("world", metavar="WORLD", help="push, grid, drive, a learned world's folder, or MODEL:TASK")
+    sub.add_argument("world", metavar="WORLD", help="push, grid, drive, a folder, learned:NAME, or MODEL:TASK")
     sub.add_argument("--control", metavar="NAME", help="a world with one thing wrong in its place")
     sub.add_argument("--only", nargs="+", metavar="CHECK", help="some checks (all twenty, which a generation needs)")
     sub.add_argument("--full", action="store_true", help="the survey's sizes (quick ones)")
@@ -108,6 +111,10 @@ def opened(world: str, steps: int | None, slip: float | None) -> tuple[Any, Any,
     from vrjax.world import adapter, exact, learned
 
     path = pathlib.Path(world)
+    if world.startswith(SHIPPED):
+        if (name := world.removeprefix(SHIPPED)) not in learned.names():
+            raise FileNotFoundError(named.unknown("learned world", name, learned.names()))
+        path = learned.place(name)
     if slip is not None and world not in ("push", "grid"):
         raise ValueError(f"--slip: {world} has no coin of that name, push and grid do")
     if world in exact.names():
