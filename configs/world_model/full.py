@@ -7,13 +7,14 @@ Expected time:  not measured; by the rate of its recipe ten hours of one core fo
 """
 
 from experiments.world_model import names
-from experiments.world_model.config import Methods, Planning, Search, WorldModel
+from experiments.world_model.config import Methods, Planning, Search, Trainings, WorldModel
 
 
 def pairs() -> tuple[tuple[Search, Search], ...]:
-    """CEM and gradient + CEM of equal model calls: each at what did best on the exact world for so few calls."""
-    cem = Search(horizon=12, candidates=16, iterations=1, elites=3)
-    both = Search(method=names.BOTH, horizon=12, candidates=7, iterations=1, elites=1, refine=3)
+    """CEM and gradient + CEM of equal model calls: each at what did best on the exact world for so few calls, whose
+    horizons differ (`tuning.md`)."""
+    cem = Search(horizon=4, candidates=15, iterations=2, elites=3)
+    both = Search(method=names.BOTH, horizon=6, candidates=2, iterations=1, elites=1, refine=6, rate=0.2)
     return ((cem, both),)
 
 
@@ -22,6 +23,7 @@ def config() -> WorldModel:
     return WorldModel(
         name="world_model_full",
         seeds=tuple(range(8)),
-        planning=Planning(act=1, search=Search(horizon=8, candidates=32, iterations=3, elites=4)),
+        trainings=Trainings(updates=4000, slippery=2000),
+        planning=Planning(act=1, search=Search(horizon=6, candidates=32, iterations=2, elites=4)),
         methods=Methods(pairs=pairs(), act=3),
     )

@@ -23,7 +23,9 @@ class Trainings:
     """The lowest level of the recipe's training: with more steps than the usual ones levels are shifted so far that
     none lies below."""
     updates: int | None = None
-    """Of a base, in the place of the recipe's; so are `batch` and `reading`."""
+    """Of the plain base, in the place of the recipe's; so are `batch` and `reading`, of both."""
+    slippery: int | None = None
+    """Of the slippery base; None: as many as of the plain one."""
     batch: int | None = None
     reading: int | None = None
     slip: float = 0.3
@@ -158,7 +160,7 @@ class WorldModel(Study):
     """Denoising steps of a frame; the recipe's own number is what the other arms take."""
     windows: tuple[int, ...] = (1, 2)
     """Frames that are seen, fewer than the recipe's."""
-    planned: tuple[str, ...] = (names.steps(1), names.steps(2), names.steps(4), names.window(1))
+    planned: tuple[str, ...] = (names.steps(1), names.steps(2), names.window(1))
     """Arms through which is planned."""
     horizon: Horizon = Horizon()
     calibration: Calibration = Calibration()

@@ -26,6 +26,8 @@ REACH = AGENT + HALF + ROUND
 """From the agent's centre to the block's when they touch."""
 PACE = 0.8
 """Of a push, in units of the action."""
+BEHIND = 0.5
+"""What a pixel of the agent counts in the cost of a plan, in pixels of the block."""
 APART = 2.5
 """Pixels from one goal to the next, at least."""
 WAYS = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]], np.float32)
@@ -107,4 +109,4 @@ def reached(state: push.State, goal: Any) -> Any:
 
 def to(decoded: Any, goal: Any) -> Any:
     """The cost of `push`, where the goal is told and not decoded."""
-    return push.cost(dict(decoded) | {"goal": jnp.broadcast_to(goal, decoded["agent"].shape)})
+    return push.cost(dict(decoded) | {"goal": jnp.broadcast_to(goal, decoded["agent"].shape)}, BEHIND)

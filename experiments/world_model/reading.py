@@ -157,6 +157,14 @@ class Seed:
         found = self.scores(arm)
         return found.spread.mean(keepdims=True) / found.law.mean()
 
+    def moved(self, what: str, arm: str, before: str) -> np.ndarray:
+        """By how much a number of each episode is another one than before, whichever way: what a training does at all.
+
+        Args:
+            what: a number of one an episode. arm: what went on. before: what it went on from.
+        """
+        return np.abs(getattr(self, what)(arm) - getattr(self, what)(before))
+
     def lead(self, arm: str) -> np.ndarray:
         """See `leads`."""
         every = {f"{arm} {what}": self._entry(names.SETTLING, f"{arm} {what}", "") for what in ("where", "look")}
@@ -171,7 +179,10 @@ class Missing(KeyError):
     """Something that was not measured."""
 
 
-NUMBERS = ("horizon", "off", "reached", "solved", "level", "coverage", "miss", "excess", "spread", "lead", "unsettled")
+NUMBERS = (
+    *("horizon", "off", "reached", "solved", "level", "coverage", "miss", "excess", "spread", "moved", "lead"),
+    "unsettled",
+)
 """Methods of `Seed` that claims and tables read numbers by."""
 
 

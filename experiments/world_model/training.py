@@ -19,6 +19,7 @@ import numpy as np
 
 from experiments.world_model import names
 from experiments.world_model.config import Trainings, WorldModel
+from vrjax.files import writing
 from vrjax.train.config import Optim
 from vrjax.world.learned import distill, files, train
 from vrjax.world.learned.distill import DistillConfig
@@ -27,6 +28,7 @@ from vrjax.world.learned.world import Learned
 
 BASES = (names.PLAIN, names.SLIPPERY)
 WARMUP = 20
+MARKS = "marks"
 
 
 def folder_of(seed: int, which: str) -> str:
@@ -51,11 +53,13 @@ def recipe_of(trainings: Trainings) -> WorldConfig:
 
 
 def config_of(trainings: Trainings, seed: int, base: str) -> WorldConfig:
-    """Of a base of a seed: the recipe, where only the seed and the odds of a slip differ."""
+    """Of a base of a seed: the recipe, where only the seed, the odds of a slip and how long it is trained differ."""
     recipe = recipe_of(trainings)
     options = dict(recipe.spec.options) | ({"slip": trainings.slip} if base == names.SLIPPERY else {})
     spec = dataclasses.replace(recipe.spec, options=tuple(options.items()))
-    return dataclasses.replace(recipe, name=folder_of(seed, base), seed=seed, spec=spec, measured=0)
+    shorter = trainings.slippery if base == names.SLIPPERY else None
+    steps = recipe.steps if shorter is None else shorter
+    return dataclasses.replace(recipe, name=folder_of(seed, base), seed=seed, spec=spec, steps=steps, measured=0)
 
 
 def longer(trainings: Trainings, seed: int, base: str, root: pathlib.Path) -> WorldConfig:
@@ -146,8 +150,20 @@ class Trained:
         return train.run(longer(trainings, self.seed, base, self.root), root=self.root)
 
     def mark(self, *which: str) -> dict[str, int]:
-        """Numbers made of the weights of worlds, for tables that are kept of them."""
-        return {name: int(self.world(name).mark) for name in which}
+        """Numbers made of the weights of worlds, for tables that are kept of them. They are kept too, one file a seed:
+        tables that were measured elsewhere are brought here with it, and no world is trained again for them."""
+        return {name: self._mark(name) for name in which}
+
+    def _mark(self, which: str) -> int:
+        file = self.root / f"{names.part(self.seed, MARKS)}.json"
+        told = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+        here = self.root / folder_of(self.seed, which) / "world" / files.ABOUT
+        if which not in told or here.is_file():
+            found = int(self.world(which).mark)
+            if told.get(which) != found:
+                writing.json(file, told | {which: found})
+            return found
+        return told[which]
 
 
 def curve(folder: pathlib.Path) -> np.ndarray:

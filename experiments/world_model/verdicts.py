@@ -23,6 +23,7 @@ from vrjax.study.registration import Registration
 from vrjax.study.tables import Tables
 
 USUAL = "{usual}"
+MOVED = "self-forced world: steps by which an episode's horizon moved"
 CHECKS: Mapping[str, Sequence[Any]] = {
     "plain world: steps of horizon beyond a world in which nothing moves": ["horizon", [USUAL], [names.FROZEN]],
     "exact world: goals reached": ["reached", [names.EXACT, names.MESO]],
@@ -31,6 +32,11 @@ CHECKS: Mapping[str, Sequence[Any]] = {
     "exact world: coverage less .90": ["coverage", [names.EXACT]],
     "slippery world: spread over that of the law": ["spread", [USUAL]],
     "regressor: spread over that of the law": ["spread", [names.REGRESSOR]],
+    MOVED: ["moved", ["horizon", names.SELF_FORCED, USUAL]],
+    "self-forced slippery world: by how much a situation's coverage moved": [
+        "moved",
+        ["coverage", names.SELF_FORCED, USUAL],
+    ],
     "planted, where first: lead": ["lead", [names.WHERE_FIRST]],
     "planted, look first: lead": ["lead", [names.LOOK_FIRST]],
     "slippery world: pixels that are unsettled at first": ["unsettled", [names.SLIPPERY]],

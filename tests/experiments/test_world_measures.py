@@ -197,7 +197,7 @@ def trained(tmp_path_factory):
         yield Trained(study, tmp_path_factory.mktemp("worlds"), 5)
 
 
-def test_the_regressor_goes_on_from_the_slippery_world(trained):
+def test_the_regressor_goes_on_from_the_slippery_world(trained, tmp_path):
     """Same squares and reader, other weights, no noise; read and not trained again the next time."""
     first, found = trained.world(names.SLIPPERY), trained.world(names.OF_REGRESSOR)
     assert dict(first.spec.options)["slip"] == 0.3 and found.spec.regression and found.spec.steps == 1
@@ -208,8 +208,15 @@ def test_the_regressor_goes_on_from_the_slippery_world(trained):
     assert training.curve(trained.root / "seed5-slippery-regressor").shape[0] >= 1
     about = trained.root / "seed5-slippery-regressor" / "world" / "world.json"
     written = about.stat().st_mtime_ns
-    assert Trained(trained.study, trained.root, 5).mark(names.OF_REGRESSOR) == {names.OF_REGRESSOR: int(found.mark)}
+    marks = {names.OF_REGRESSOR: int(found.mark)}
+    assert Trained(trained.study, trained.root, 5).mark(names.OF_REGRESSOR) == marks
     assert about.stat().st_mtime_ns == written
+    # Where the world is not, its number says of what tables are that were brought from elsewhere.
+    elsewhere = tmp_path / "worlds"
+    elsewhere.mkdir()
+    (elsewhere / "seed5-marks.json").write_bytes((trained.root / "seed5-marks.json").read_bytes())
+    assert Trained(trained.study, elsewhere, 5).mark(names.OF_REGRESSOR) == marks
+    assert [path.name for path in elsewhere.iterdir()] == ["seed5-marks.json"]
 
 
 def test_what_goes_on_is_told_apart(trained):
@@ -219,6 +226,8 @@ def test_what_goes_on_is_told_apart(trained):
     assert (more.steps, more.seed, more.name) == (2, forced.seed, "seed5-plain-longer")
     assert forced.few == SPEC.steps and forced.start == more.start and forced.steps == more.steps
     assert "slip" not in dict(more.spec.options)
+    shorter = dataclasses.replace(trainings, slippery=1)
+    assert [training.config_of(shorter, 5, base).steps for base in training.BASES] == [2, 1]
     for strange in ("plain, forever", "icy"):
         with pytest.raises(ValueError, match="no training is called"):
             trained.world(strange)

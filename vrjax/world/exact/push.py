@@ -279,20 +279,21 @@ def example() -> Push:
     return push(slip=0.3)
 
 
-def cost(decoded: Decoded) -> Float[Array, ""]:
+def cost(decoded: Decoded, agent: float = 0.1) -> Float[Array, ""]:
     """For `plan`: how far the red block is from its place, and the agent from where it can push it, mean over time.
 
     Args:
         decoded: of a rollout, with a leading axis of time.
+        agent: what a pixel of the agent counts, in pixels of the block. More of it leads round the block where a world
+            is off about the block by a tenth of a pixel, which else says more than where the agent is.
 
     Returns:
-        In pixels. The last step weighs as much as all before it; the agent's part is a tenth and vanishes as the block
-        arrives.
+        In pixels. The last step weighs as much as all before it; the agent's part vanishes as the block arrives.
     """
     lack = decoded["goal"] - decoded["blocks"][:, 0]
     left = jnp.sqrt(jnp.sum(lack**2, -1) + 1e-6)
     reach = AGENT + HALF + ROUND
     behind = decoded["blocks"][:, 0] - reach * lack / left[:, None]
     away = jnp.sqrt(jnp.sum((decoded["agent"] - behind) ** 2, -1) + 1e-6)
-    told = left + 0.1 * away * jnp.minimum(left, 1.0)
+    told = left + agent * away * jnp.minimum(left, 1.0)
     return 0.5 * (jnp.mean(told) + told[-1])
