@@ -25,7 +25,7 @@ STUDY = dataclasses.replace(
     drive=Driving(worlds=("one", "two"), episodes=2, steps=2),
     resamples=200,
 )
-HORIZONS = {"1 step": 1, "2 steps": 3, "4 steps": 4, "8 steps": 4, "window 1": 2, "window 2": 3}
+HORIZONS = {"1 step": 1, "2 steps": 3, "4 steps": 4, "16 steps": 4, "window 1": 2, "window 2": 3}
 HORIZONS |= {"nothing moves": 0, "exact world, read": STEPS, "longer": 3, "self-forced": 5}
 """Steps; the even seeds' are one more, up to all there are."""
 REACHED = {"exact world": 4, "another layout": 0, "1 step": 2, "2 steps": 4, "4 steps": 3, "window 1": 3}
@@ -33,7 +33,7 @@ REACHED |= {"longer": 2, "self-forced": 3}
 """Episodes, of four; of a task as many goals of each episode, of three, as there are."""
 WEIGHTS = np.array([0.49, 0.21, 0.21, 0.09])
 OUTCOMES = np.array([1.0, 2.0, 2.5, 4.0])
-WIDTH = {"1 step": 0.5, "2 steps": 1.0, "4 steps": 1.0, "8 steps": 1.0, "window 1": 0.8, "window 2": 1.0}
+WIDTH = {"1 step": 0.5, "2 steps": 1.0, "4 steps": 1.0, "16 steps": 1.0, "window 1": 0.8, "window 2": 1.0}
 WIDTH |= {"exact world": 1.0, "regressor": 0.0, "longer": 1.0, "self-forced": 0.3}
 """Of draws about their mean, over those that are quantiles of the law."""
 LEADS = {"slippery": (0.2, 0.6), "exact law": (0.5, 0.5), "without dynamics": (0.5, 0.6)}
