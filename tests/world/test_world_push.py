@@ -193,6 +193,20 @@ def test_success_is_within_half_a_pixel():
         assert bool(W.success(STATE._replace(blocks=STATE.goal[None] + jnp.array([0.0, gap])))) is reached
 
 
+@pytest.mark.parametrize("weight", [0.1, 0.5])
+def test_the_cost_by_hand(weight):
+    """Two steps: the block 5 and 0.5 pixels from its place; the agent 2 pixels beside where it can push, then 4."""
+    decoded = {
+        "goal": np.array([[11.0, 8.0], [11.0, 8.0]]),
+        "blocks": np.array([[[6.0, 8.0]], [[11.0, 7.5]]]),
+        "agent": np.array([[6.0 - 2.5, 10.0], [15.0, 7.5 - 2.5]]),
+    }
+    first, second = 5 + weight * 2, 0.5 + weight * 4 * 0.5
+    expected = 0.5 * ((first + second) / 2 + second)
+    assert float(push.cost(decoded, weight)) == pytest.approx(expected, rel=1e-5)
+    assert float(push.cost(decoded)) == pytest.approx(float(push.cost(decoded, 0.1)))
+
+
 def test_gradients_are_difference_quotients_of_the_reference():
     """Of the block's last place, for every number of three actions that begin within the cushion."""
     actions = np.array([[0.8, 0.1], [0.7, -0.2], [0.6, 0.1]])
