@@ -166,6 +166,30 @@ def test_control_takes_the_shortest_way():
     assert int(found.calls) == n * 3 * 128 * 3
 
 
+def test_what_is_usual_is_the_shortest_way():
+    """As many steps as are left, by the search's count; at the goal one stays."""
+    states, tables, _ = layouts()
+
+    @jax.jit
+    def walked(state):
+        step = lambda s, _: (after := W.step(s, W.usual(s), KEY), W.success(after))
+        return jax.lax.scan(step, state, length=STEPS)
+
+    final, there = jax.vmap(walked)(states)
+    count = np.argmax(np.asarray(there), 1) + 1
+    first = tables[np.arange(LAYOUTS), 0, states.agent[:, 1], states.agent[:, 0]]
+    np.testing.assert_array_equal(count, first)
+    assert np.all(np.asarray(there)[:, -1]) and np.all(np.asarray(final.held))
+
+
+def test_where_the_key_is_seen():
+    state = jax.jit(W.make)(KEY)
+    np.testing.assert_array_equal(W.decode(state)["item"], state.key)
+    np.testing.assert_array_equal(W.decode(state._replace(held=jnp.array(True)))["item"], state.agent)
+    again = W.encode(W.decode(state))
+    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(state), strict=True))
+
+
 def test_pictures_show_what_is_there():
     """Each cell its own glyph; small pictures are means of large ones."""
     state = jax.tree.map(jnp.asarray, row(0))

@@ -105,6 +105,19 @@ def test_films_show_what_was_done():
         practice.film(home, names, KEY, 2, shoved=("goal",))
 
 
+def test_films_of_a_world_with_an_end_are_of_all_that_leads_there():
+    """The grid: the key is taken in some films and held from the start in others, doors are gone through."""
+    home, names = exact.get("grid"), ("agent", "item", "door", "goal")
+    shot = jax.jit(jax.vmap(lambda key: practice.film(home, names, key, 4, shoved=("item",))))
+    places = np.asarray(shot(jax.random.split(KEY, 64)).places)
+    at = lambda thing: np.all(places[:, :, 0] == places[:, :, thing], -1)
+    held = at(1)
+    assert 0.3 < held[:, 0].mean() < 0.9 and np.all(held[:, 1:] >= held[:, :-1])
+    assert 0.02 < (held[:, -1] & ~held[:, 0]).mean() < 0.5
+    assert at(2).any() and at(3)[:, 0].mean() < 0.5
+    assert np.abs(np.diff(places[:, :, 0], axis=1)).sum(-1).max() == 1
+
+
 def test_a_shove_begins_behind_the_thing():
     """Along +x: from behind straight on, past the thing's place; from elsewhere first to the place behind it."""
     purpose = practice._Purpose(1, jnp.array([0.5, 0.0]), jnp.array([9.0, 0.4]), True)

@@ -159,6 +159,18 @@ class Grid(Exact):
     def success(self, state):
         return jnp.all(state.agent == state.goal)
 
+    def _follows(self, state):
+        """item (2,) int32: where the key is seen, in its cell or, once it is held, with whoever holds it."""
+        return {"item": jnp.where(state.held, state.agent, state.key)}
+
+    def usual(self, state):
+        """A step of a shortest way to the goal: by the key, if it is not held, and through the door."""
+        left = steps_left(state)
+        to = state.agent + jnp.array(MOVES, jnp.int32)[1:]
+        held = state.held | jnp.all(to == state.key, -1)
+        best = jnp.argmin(left[held.astype(jnp.int32), to[:, 1], to[:, 0]])
+        return jnp.where(self.success(state), 0.0, jnp.array(MOVES, jnp.float32)[1:][best])
+
     def _step(self, state, inputs, key):
         how = kind(inputs)
         if how == "trajectory":

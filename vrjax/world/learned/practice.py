@@ -2,12 +2,14 @@
 
 An agent that acts at random rarely meets anything. Here it holds to one purpose for a few steps and then takes up
 another: to go somewhere, to go at one of the things that there are (a little beside it, now and then), to shove one of
-them towards some place, or to do as chance will. It has been about for a while when a film begins.
+them towards some place, to do what is usual in the world, or to do as chance will. It has been about for a while when a
+film begins.
 
 Who plans shoves, in most of what is planned: a network that has seen things met in passing alone is wrong about the
 step in which one moves by as much as it moves.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +28,7 @@ HOLD = 0.25
 BESIDE, TREMBLE = 0.7, 0.15
 """Standard deviations: of how far beside a thing the agent goes, and of each action, in units of the action."""
 SHOVES = 0.6
-"""Probability that a purpose is to shove a thing."""
+"""Probability that a purpose is to shove a thing, or what is usual."""
 BEHIND, ALIGNED = 3.5, 0.85
 """A shove begins so far behind the thing, in units of the action, and goes at it once the cosine between the way to the
 thing and its own way is so large."""
@@ -78,15 +80,15 @@ class _Purpose(NamedTuple):
     which: Any  # 0: a way, 1 ... K - 1: a thing, K (at least 1): none
     way: Any
     beside: Any
-    shoves: Any  # whether the thing is shoved, along `way`; otherwise the agent goes at it
+    shoves: Any  # whether the thing is shoved, along `way`, or what is usual done; otherwise the agent goes at it
 
 
-def _drawn(home: Exact, count: int, moved: int, key: Array) -> _Purpose:
-    """Of `count` things of which the first `moved` can be, the agent among them."""
+def _drawn(home: Exact, count: int, moved: int, key: Array, usual: bool = False) -> _Purpose:
+    """Of `count` things of which the first `moved` can be, the agent among them; `usual`: what is usual may be one."""
     keys, space = jax.random.split(key, 4), home.inputs["action"]
     way = jax.random.uniform(keys[1], space.shape, minval=space.low, maxval=space.high)
     which = jax.random.randint(keys[0], (), 0, max(count, 1) + 1)
-    shoves = jax.random.bernoulli(keys[3], SHOVES) & (moved > 1)
+    shoves = jax.random.bernoulli(keys[3], SHOVES) & (moved > 1 or usual)
     which = jnp.where(shoves, 1 + which % max(moved - 1, 1), which)
     return _Purpose(which, way, BESIDE * jax.random.normal(keys[2], (2,)), shoves)
 
@@ -100,16 +102,17 @@ def _shove(away: Array, purpose: _Purpose) -> Array:
 
 
 def _act(
-    home: Exact, names: tuple[str, ...], moved: int, state: State, purpose: _Purpose, key: Array
+    home: Exact, names: tuple[str, ...], moved: int, state: State, purpose: _Purpose, key: Array, usual: bool
 ) -> tuple[_Purpose, Array]:
     """The purpose from here on, and the next action; the first thing named is the agent."""
     keys, space, places = jax.random.split(key, 4), home.inputs["action"], places_of(home, names, state)
-    fresh, turn = _drawn(home, len(places), moved, keys[0]), jax.random.bernoulli(keys[1], HOLD)
+    fresh, turn = _drawn(home, len(places), moved, keys[0], usual), jax.random.bernoulli(keys[1], HOLD)
     purpose = jax.tree.map(lambda new, old: jnp.where(turn, new, old), fresh, purpose)
     count, thing = max(len(places), 1), purpose.way
     if len(places):
         away = places[jnp.clip(purpose.which, 0, count - 1)] - places[0]
-        thing = jnp.where(purpose.shoves, _shove(away, purpose), away + purpose.beside)
+        other = home.usual(state) if usual else _shove(away, purpose)
+        thing = jnp.where(purpose.shoves, other, away + purpose.beside)
     chance = jax.random.uniform(keys[2], space.shape, minval=space.low, maxval=space.high)
     aim = jnp.where(purpose.which == 0, purpose.way, jnp.where(purpose.which == count, chance, thing))
     return purpose, jnp.clip(aim + TREMBLE * jax.random.normal(keys[3], space.shape), space.low, space.high)
@@ -124,7 +127,7 @@ def film(
     shoved: tuple[str, ...] = (),
     burn: int = BURN,
 ) -> Film:
-    """A film of an exact world.
+    """A film of an exact world. Where one knows what is usual in it (`Exact.usual`), that is done in place of shoves.
 
     Args:
         home: the world, whose actions are ways to go in the plane of its places.
@@ -132,7 +135,7 @@ def film(
         key: of where it begins, what is done, and all chance.
         frames: of the film.
         shoved: those of the names, the first ones behind the agent's, that can be shoved.
-        burn: steps before it.
+        burn: steps before it; where something is usual, up to so many.
 
     Raises:
         ValueError: things to be shoved that are not named first, behind the agent.
@@ -141,17 +144,23 @@ def film(
         raise ValueError(f"{home.name}: shoved={shoved}, expected the first of {names[1:]}, which follow the agent")
     begin, first, later = jax.random.split(key, 3)
     state = home.make(begin)
-    moved = len(places_of(home, names[: 1 + len(shoved)], state)) if shoved else 0
+    usual = home.usual(state) is not None
+    moved = len(places_of(home, names[: 1 + len(shoved)], state)) if shoved and not usual else 0
 
     def one(carry, key):
         state, purpose = carry
         think, chance = jax.random.split(key)
-        purpose, action = _act(home, names, moved, state, purpose, think)
+        purpose, action = _act(home, names, moved, state, purpose, think, usual)
         return (home.step(state, action, chance), purpose), action
 
-    carry = (state, _drawn(home, len(places_of(home, names, state)), moved, first))
+    carry = (state, _drawn(home, len(places_of(home, names, state)), moved, first, usual))
     before, during = jax.random.split(later)
-    carry, _ = lax.scan(one, carry, jax.random.split(before, burn))
+    if not usual:
+        carry, _ = lax.scan(one, carry, jax.random.split(before, burn))
+    else:  # where there is an end to things, films are of all that leads there
+        late = jax.random.randint(jax.random.fold_in(begin, 1), (), 0, burn + 1)
+        wait = lambda carry, at: (jax.tree.map(partial(jnp.where, at[0] < late), one(carry, at[1])[0], carry), None)
+        carry, _ = lax.scan(wait, carry, (jnp.arange(burn), jax.random.split(before, burn)))
 
     def shown(carry, key):
         carry, action = one(carry, key)
