@@ -102,16 +102,17 @@ def _shove(away: Array, purpose: _Purpose) -> Array:
 
 
 def _act(
-    home: Exact, names: tuple[str, ...], moved: int, state: State, purpose: _Purpose, key: Array, usual: bool
+    home: Exact, names: tuple[str, ...], moved: int, state: State, purpose: _Purpose, key: Array
 ) -> tuple[_Purpose, Array]:
     """The purpose from here on, and the next action; the first thing named is the agent."""
     keys, space, places = jax.random.split(key, 4), home.inputs["action"], places_of(home, names, state)
-    fresh, turn = _drawn(home, len(places), moved, keys[0], usual), jax.random.bernoulli(keys[1], HOLD)
+    usual, turn = home.usual(state), jax.random.bernoulli(keys[1], HOLD)
+    fresh = _drawn(home, len(places), moved, keys[0], usual is not None)
     purpose = jax.tree.map(lambda new, old: jnp.where(turn, new, old), fresh, purpose)
     count, thing = max(len(places), 1), purpose.way
     if len(places):
         away = places[jnp.clip(purpose.which, 0, count - 1)] - places[0]
-        other = home.usual(state) if usual else _shove(away, purpose)
+        other = _shove(away, purpose) if usual is None else usual
         thing = jnp.where(purpose.shoves, other, away + purpose.beside)
     chance = jax.random.uniform(keys[2], space.shape, minval=space.low, maxval=space.high)
     aim = jnp.where(purpose.which == 0, purpose.way, jnp.where(purpose.which == count, chance, thing))
@@ -150,7 +151,7 @@ def film(
     def one(carry, key):
         state, purpose = carry
         think, chance = jax.random.split(key)
-        purpose, action = _act(home, names, moved, state, purpose, think, usual)
+        purpose, action = _act(home, names, moved, state, purpose, think)
         return (home.step(state, action, chance), purpose), action
 
     carry = (state, _drawn(home, len(places_of(home, names, state)), moved, first, usual))
