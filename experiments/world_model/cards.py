@@ -3,6 +3,7 @@
     python -m experiments.world_model.cards runs/ladder-*              # from the folders that `vrjax ladder` wrote
     python -m experiments.world_model.cards runs/ladder-* --write      # into ladder.md and cards.json beside this file
     python -m experiments.world_model.cards                            # the committed ones again
+    python -m experiments.world_model.cards --conditions               # the survey's table of conditions, computed
 
 One of the checks (P1) is a time: cards are made one after the other, and nothing else runs beside them.
 """
@@ -18,7 +19,9 @@ from vrjax.files import writing
 from vrjax.report.tables import markdown
 
 HOME = pathlib.Path(__file__).parent
-KEPT, PAGE = HOME / "cards.json", HOME / "ladder.md"
+KEPT, PAGE, CONDITIONS = HOME / "cards.json", HOME / "ladder.md", HOME / "conditions.md"
+FIELDS = ("asked", "control", "truth", "quick", "generation", "rows")
+"""What is kept of a card, beside the denoising steps of a world that has them."""
 MARKS = {"passed": "✓", "failed": "✗", "not applicable": "", "not tested": "?"}
 LEGEND = """\
 ✓ passed, ✗ failed; empty: the world lacks what is asked; ?: the exact world itself had too little to
@@ -38,8 +41,7 @@ def read(folders: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
             raise FileNotFoundError(f"{folder}: no card.json; `vrjax ladder WORLD --out {folder}` writes one")
         try:
             card = json.loads(path.read_text("utf-8"))
-            out.append({name: card[name] for name in ("world", "control", "truth", "steps", "quick") if name in card})
-            out[-1] |= {"generation": card["generation"], "rows": card["rows"]}
+            out.append({name: card[name] for name in FIELDS} | {"steps": card.get("steps")})
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: no score card ({error})") from None
     return out
@@ -49,7 +51,8 @@ def called(card: Mapping[str, Any]) -> str:
     """What stands in front of a row."""
     steps = card.get("steps")
     told = f", {steps} denoising step{'s' * (steps > 1)}" if steps else ""
-    return f"{card['control'] or card['world']}{told}" + (", quick sizes" if card["quick"] else "")
+    of = f" of {card['asked']}" if card["control"] else card["asked"]
+    return f"{card['control'] or ''}{of}{told}" + (", quick sizes" if card["quick"] else "")
 
 
 def table(cards: Sequence[Mapping[str, Any]]) -> str:
@@ -72,6 +75,20 @@ def page(cards: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def conditions() -> str:
+    """The survey's table, computed on MiniDrive, as a page."""
+    import jax
+
+    from vrjax.world import exact, ladder
+
+    rows = ladder.conditions.table(exact.get("drive"), jax.random.key(0))
+    head = """# Conditions: in time (T), independent of content (R), spatial (S)
+
+The survey's table 1 asserts three marks for each condition; here each is a number of MiniDrive and a threshold
+(`vrjax.world.ladder.conditions`). `python -m experiments.world_model.cards --conditions` computes them."""
+    return f"{head}\n\n{ladder.conditions.show(rows)}\n"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
     parser = argparse.ArgumentParser(
@@ -80,8 +97,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folders", nargs="*", type=pathlib.Path, metavar="FOLDER", help="of `vrjax ladder`")
-    parser.add_argument("--write", action="store_true", help="write ladder.md and cards.json, which are committed")
+    parser.add_argument("--conditions", action="store_true", help="compute the survey's table (a minute), no cards")
+    parser.add_argument("--write", action="store_true", help="write what is printed into the files that are committed")
     given = parser.parse_args(argv)
+    if given.conditions:
+        told = conditions()
+        if given.write:
+            writing.text(CONDITIONS, told)
+        print(told)
+        return 0
     try:
         cards = read(given.folders) if given.folders else json.loads(KEPT.read_text("utf-8"))
         told = page(cards)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.world.world_toys import untrained
 from vrjax import cli
+from vrjax.cli import ladder
 from vrjax.report import ladders
 from vrjax.world import learned
 
@@ -32,6 +33,7 @@ def call(*argv):
         (["worlds:mase"], "unknown task 'mase', did you mean 'maze'?"),
         (["worlds:maze_goals"], "films: clips of maze_goals have"),
         (["nowhere:maze"], "nowhere: no such folder"),
+        (["learned:psh"], "unknown learned world 'psh', did you mean 'push'? expected one of drive, push"),
         (["."], "no learned world .: expected a folder with world.json"),
     ],
 )
@@ -53,7 +55,7 @@ def test_a_learned_world_leaves_a_card(tmp_path, capsys, monkeypatch):
     assert "I4  not applicable  novel camera" in shown and "P1  " in shown and "learned against push (quick)" in shown
     out = tmp_path / "runs" / "ladder-world"
     card = json.loads((out / "card.json").read_text())
-    assert card["steps"] == 1 and card["sizes"]["runs"] == 4 and card["generation"] == 0
+    assert card["asked"] == "world" and card["steps"] == 1 and card["sizes"]["runs"] == 4 and card["generation"] == 0
     assert [row["verdict"] for row in card["rows"]][0] == "not applicable"
     assert "| I4 | 2 | novel camera | not applicable |" in (out / "card.md").read_text()
     assert (out / "card.png").read_bytes().startswith(b"\x89PNG")
@@ -63,6 +65,11 @@ def test_a_learned_world_leaves_a_card(tmp_path, capsys, monkeypatch):
     assert "I6  failed" in capsys.readouterr().out  # of one step of denoising
     assert call("worlds:maze", "--control", "frozen", "--only", "I6", "--runs", 8, "--out", tmp_path / "frozen") == 0
     assert "I6  failed" in capsys.readouterr().out
+
+
+def test_a_shipped_learned_world_by_its_name():
+    w, truth, about = ladder.opened("learned:push", 1, None)
+    assert (w.spec.world, w.spec.steps, truth.name, about["steps"]) == ("push", 1, "push", 1)
 
 
 def test_the_figure_has_a_cell_a_check():

@@ -12,14 +12,14 @@ def card(world, verdicts, **more):
         {"name": name, "generation": 1, "title": "asks", "verdict": verdict, "why": f"{name} is 3 (at most 2)"}
         for name, verdict in verdicts.items()
     ]
-    return {"world": world, "control": None, "truth": "push", "quick": True, "generation": 0, "rows": rows} | more
+    return {"asked": world, "control": None, "truth": "push", "quick": True, "generation": 0, "rows": rows} | more
 
 
 @pytest.fixture()
 def folders(tmp_path):
     found = [
         card("push", {"F1": "passed", "I1": "passed"}, generation=1),
-        card("learned push", {"F1": "failed", "I1": "not applicable"}, steps=1, quick=False),
+        card("learned:push", {"F1": "failed", "I1": "not applicable"}, steps=1, quick=False),
         card("push", {"F1": "passed", "I1": "not tested"}, control="frozen"),
     ]
     for i, one in enumerate(found):
@@ -35,8 +35,8 @@ def test_a_row_a_world_and_a_column_a_check(folders, capsys):
     assert rows[0] == ["world", "held against", "generation", "F1", "I1"]
     assert rows[2:] == [
         ["push, quick sizes", "push", "1", "✓", "✓"],
-        ["learned push, 1 denoising step", "push", "0", "✗", ""],
-        ["frozen, quick sizes", "push", "0", "✓", "?"],
+        ["learned:push, 1 denoising step", "push", "0", "✗", ""],
+        ["frozen of push, quick sizes", "push", "0", "✓", "?"],
     ]
     assert "  - F1 asks: F1 is 3 (at most 2)" in lines
 
@@ -51,7 +51,7 @@ def test_it_is_written_and_read_again(folders, capsys, tmp_path, monkeypatch):
 
 
 def test_what_holds_no_card_is_refused_in_one_line(folders, capsys, tmp_path):
-    (folders[0] / "card.json").write_text('{"world": 1')
+    (folders[0] / "card.json").write_text('{"asked": 1')
     assert cards.main([str(folders[0])]) == 2 and cards.main([str(tmp_path)]) == 2
     torn, none = capsys.readouterr().err.splitlines()
     assert torn.startswith(f"world_model: {folders[0]}/card.json: no score card (")

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
             f"{row.name}  {row.verdict:14}  {row.title} ({row.seconds:.0f} s): {row.why}", flush=True
         )
         card = ladder.run(w, jax.random.key(args.seed), truth=truth, only=args.only, sizes=sizes, told=tell)
-        writing.json(out / "card.json", config | card.to_dict())
+        writing.json(out / "card.json", config | card.to_dict() | {"asked": args.world})
         rows = [(row.name, str(row.generation), row.title, row.verdict, row.why) for row in card.rows]
         heads = ("check", "generation", "asks for", "verdict", "why")
         writing.text(out / "card.md", tables.markdown(heads, rows, repr(card)))

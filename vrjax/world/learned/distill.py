@@ -24,7 +24,6 @@ from jax import lax
 
 from vrjax import parallel
 from vrjax.data import batches, motions
-from vrjax.files import kept, writing
 from vrjax.models import cached, family
 from vrjax.train import loop, objectives, optim, ready, update
 from vrjax.train import state as states
@@ -99,7 +98,7 @@ def run(
     Args and raises as `vrjax.train.loop.run`; also FileNotFoundError and ValueError for a world or teacher that cannot
     be read, is not of this model, or whose chunks do not begin with the given frame.
     """
-    folder, world = pathlib.Path(root) / config.name, files.load(config.world)
+    world = files.load(config.world)
     teacher = world.network if config.teacher is None else family.of(config.model).load(config.teacher)
     if (chunks := cached.of(teacher.cfg).chunks(teacher.cfg, config.frames))[0] != 1:
         raise ValueError(f"config {config.name!r}: a teacher of chunks {chunks}, expected the first to be one frame")
@@ -112,16 +111,10 @@ def run(
     learned_from = train.taught(films, config.films, world.patches)
     beside = functools.partial(prepare, world=world, teacher=teacher, films=learned_from)
     loop.run(config, root=root, fresh=fresh, prepare=beside, wanting=ready.start, log=log)
-    there, model = folder / "world", kept.fingerprint(folder / "model")
-    if (there / files.ABOUT).exists() and files.about(there)["about"].get("model") == model:
-        return files.load(there)
-    network = family.of(config.model).load(folder / "model")
-    w = files.assembled(network, world.patches, world.reader, config.asked(world.spec), world.odometer)
-    told: dict[str, Any] = {"model": model, "config": writing.to_dict(config)}
-    if config.measured:
-        told |= train.measured(config, w, films)
-    files.save(w, there, told, replace=True)
-    return files.load(there)
+    made = lambda network: files.assembled(
+        network, world.patches, world.reader, config.asked(world.spec), world.odometer
+    )
+    return train.finished(config, root, films, made, {})
 
 
 def critic_of(config: DistillConfig) -> optax.GradientTransformation:

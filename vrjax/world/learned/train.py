@@ -11,7 +11,7 @@ places is trained, and the world is measured against the exact one.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -112,7 +112,6 @@ def run(
 
     Args and raises as `vrjax.train.loop.run`; also ValueError for a start in a world of other things or squares.
     """
-    folder = pathlib.Path(root) / config.name
     films, begun = drawn(config.films, config.spec, config.seed, root), _begun(config)
     patches, share = fitted(config, films) if begun is None else (begun.patches, None)
     learned_from = taught(films, config.films, patches)
@@ -124,25 +123,47 @@ def run(
         wanting=ready.start,
         log=log,
     )
+    told: dict[str, Any] = {"variance": share}
+
+    def made(network: Any) -> Learned:
+        read, odometer = None, None
+        if begun is not None and (begun.reader, begun.odometer) != (None, None):
+            read, odometer = begun.reader, begun.odometer
+        elif learned_from is not None and config.reading:
+            odometer = odometry.fit(states.run_key(config, READING), *learned_from[::2], updates=config.reading)
+        elif config.reading:
+            draw = functools.partial(_still, config.spec)
+            count = len(jax.eval_shape(lambda: draw(draws.key(0)))[1])
+            read, error = reader.fit(states.run_key(config, READING), draw, count, updates=config.reading)
+            told["reading"] = float(error)
+        return files.assembled(network, patches, read, config.spec, odometer)
+
+    return finished(config, root, films, made, told)
+
+
+def finished(
+    config: Any,
+    root: str | pathlib.Path,
+    films: library.Films | None,
+    make: Callable[[Any], Learned],
+    told: Mapping[str, Any],
+) -> Learned:
+    """The world of a run whose updates are done: read where it is kept already; otherwise made, measured and saved.
+
+    Args:
+        config, root: of the run. films: those of its library, by which it is measured.
+        make: the world of the trained network.
+        told: what its file says beside the config, once it is made.
+    """
+    folder = pathlib.Path(root) / config.name
     there, model = folder / "world", kept.fingerprint(folder / "model")
     if (there / files.ABOUT).exists() and files.about(there)["about"].get("model") == model:
         return files.load(there)
-    network = family.of(config.model).load(folder / "model")
-    read, odometer = None, None
-    told: dict[str, Any] = {"model": model, "variance": share, "config": writing.to_dict(config)}
-    if begun is not None and (begun.reader, begun.odometer) != (None, None):
-        read, odometer = begun.reader, begun.odometer
-    elif learned_from is not None and config.reading:
-        odometer = odometry.fit(states.run_key(config, READING), *learned_from[::2], updates=config.reading)
-    elif config.reading:
-        draw = functools.partial(_still, config.spec)
-        count = len(jax.eval_shape(lambda: draw(draws.key(0)))[1])
-        read, error = reader.fit(states.run_key(config, READING), draw, count, updates=config.reading)
-        told["reading"] = float(error)
-    w = files.assembled(network, patches, read, config.spec, odometer)
+    w = make(family.of(config.model).load(folder / "model"))
+    about = {"model": model, **told, "config": writing.to_dict(config)}
     if config.measured:
-        told |= measured(config, w, films)
-    files.save(w, there, told, replace=True)
+        about |= measured(config, w, films)
+    files.save(w, there, about, replace=True)
     return files.load(there)
 
 
