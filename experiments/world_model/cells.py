@@ -10,30 +10,22 @@ flag: by the key, through the door. Beside a learned world stand the exact one, 
 layout, with that one's map.
 """
 
-import argparse
-import pathlib
 import sys
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.world_model import names
+from experiments.world_model import beside, names
 from experiments.world_model.config import Search
 from vrjax import world
-from vrjax.files import writing
-from vrjax.report.tables import markdown
-from vrjax.world import learned
 from vrjax.world.exact import grid
 from vrjax.world.learned.world import Learned
 
-PAGE = pathlib.Path(__file__).parent / "cells.md"
 SEARCH = Search(horizon=3, candidates=32, iterations=2, elites=4)
 STEPS = {names.MESO: 12, names.TASK: 32}
 """Actions; no layout needs more than 10 to the key, and hardly one 25 to the flag."""
-KEY = 4242
 HELD = 0.5
 """Cells between agent and key, either way, below which the key is held."""
 
@@ -87,42 +79,17 @@ def measured(w: Learned, layouts: int, key: Any) -> dict[str, dict[str, float]]:
     return out
 
 
-def page(found: Mapping[str, Mapping[str, Mapping[str, float]]], layouts: int) -> str:
-    """All worlds as markdown."""
-    rows = [
-        [name, arm, *(f"{shares[scale]:.2f}" for scale in STEPS)]
-        for name, arms in found.items()
-        for arm, shares in arms.items()
-    ]
-    head = f"Shares of {layouts} layouts; {SEARCH.candidates} candidates, {SEARCH.iterations} iterations, "
-    head += f"horizon {SEARCH.horizon}, a plan for every step."
-    heads = ("trained in", "planned through", "meso: the key is fetched", "task: the flag is reached")
-    return f"# Planning in the key-and-door grid\n\n{head}\n\n{markdown(heads, rows).rstrip()}\n"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status (2 for a mistake in what was asked)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.world_model.cells",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("worlds", nargs="+", metavar="WORLD", help="a learned world's folder, or a shipped one's name")
-    parser.add_argument("--layouts", type=int, default=64, help="how many (64)")
-    parser.add_argument("--key", type=int, default=KEY, help=f"of layouts and chance ({KEY})")
-    parser.add_argument("--write", action="store_true", help="write cells.md, which is committed")
-    given = parser.parse_args(argv)
-    try:
-        found = {name: measured(learned.load(name), given.layouts, jax.random.key(given.key)) for name in given.worlds}
-    except (ValueError, OSError) as error:
-        print(f"world_model: {error}", file=sys.stderr)
-        return 2
-    told = page(found, given.layouts)
-    if given.write:
-        writing.text(PAGE, told)
-    print(told)
-    return 0
-
+SAYS = beside.Beside(
+    name="cells",
+    text=__doc__,
+    title="Planning in the key-and-door grid",
+    said="Shares of {count} layouts; "
+    f"{SEARCH.candidates} candidates, {SEARCH.iterations} iterations, horizon {SEARCH.horizon}, a plan for every step.",
+    columns={names.MESO: "meso: the key is fetched", names.TASK: "task: the flag is reached"},
+    measure=measured,
+    count=64,
+    key=4242,
+)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(beside.main(SAYS))

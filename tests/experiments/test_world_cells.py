@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.world_model import cells, names
+from experiments.world_model import beside, cells, names, roads
 from tests.world.world_toys import SPEC, untrained
 from vrjax.world import exact
 from vrjax.world.exact import grid
@@ -45,12 +45,17 @@ def test_the_exact_world_gets_there_and_who_sees_another_layout_does_not():
 
 
 def test_a_row_a_world():
-    told = cells.page({"here": {names.EXACT: {names.MESO: 1.0, names.TASK: 0.75}}}, 6)
+    told = beside.page(cells.SAYS, {"here": {names.EXACT: {names.MESO: 1.0, names.TASK: 0.75}}}, 6)
     assert "| here | exact world | 1.00 | 0.75 |" in told and "Shares of 6 layouts" in told
 
 
 def test_other_worlds_are_refused(capsys):
     with pytest.raises(ValueError, match="expected agent and item of grid"):
         cells.measured(untrained(spec=SPEC), 2, KEY)
-    assert cells.main(["/nowhere"]) == 2
-    assert capsys.readouterr().err.startswith("world_model: no learned world /nowhere")
+    for says in (cells.SAYS, roads.SAYS):
+        assert beside.main(says, ["/nowhere"]) == 2 and beside.main(says, ["push", "--count", "0"]) == 2
+        first, second = capsys.readouterr().err.splitlines()
+        assert first.startswith("world_model: no learned world /nowhere")
+        assert second == "world_model: --count: found 0, expected at least 1"
+    assert beside.main(roads.SAYS, ["push"]) == 2
+    assert "expected one that was learned from drive" in capsys.readouterr().err
