@@ -126,7 +126,11 @@ def calibration(study: WorldModel, seeds: Sequence[Seed]) -> Rows:
             continue
         level = study.calibration.level
         first = np.mean([seed.scores(arm, 0).coverage.mean() for seed in seeds])
-        row: Row = {"arm": arm, "coverage": estimate(study, found + level, (0, 1)), "first": float(first)}
+        row: Row = {
+            "arm": arm,
+            "coverage": estimate(study, np.clip(found + level, 0, 1), (0, 1)),
+            "first": float(first),
+        }
         row["excess"] = estimate(study, reading.values(seeds, ["excess", [arm]]))
         row["spread"] = float(np.mean([seed.spread(arm) for seed in seeds]))
         row["ranks"] = np.mean([seed.scores(arm).ranks.mean(0) for seed in seeds], 0).tolist()

@@ -120,10 +120,23 @@ def test_films_of_a_world_with_an_end_are_of_all_that_leads_there():
 
 def test_a_shove_begins_behind_the_thing():
     """Along +x: from behind straight on, past the thing's place; from elsewhere first to the place behind it."""
-    purpose = practice._Purpose(1, jnp.array([0.5, 0.0]), jnp.array([9.0, 0.4]), True)
-    np.testing.assert_allclose(practice._shove(jnp.array([4.0, 1.0]), purpose), [5.0, 1.2])  # a little aside
+    way, beside = jnp.array([0.5, 0.0]), jnp.array([9.0, 0.4])
+    np.testing.assert_allclose(practice._shove(jnp.array([4.0, 1.0]), way, beside), [5.0, 1.2])  # a little aside
     for away in ([-4.0, 1.0], [0.0, 3.0]):
-        np.testing.assert_allclose(practice._shove(jnp.array(away), purpose), [away[0] - practice.BEHIND, away[1]])
+        found = practice._shove(jnp.array(away), way, beside)
+        np.testing.assert_allclose(found, [away[0] - practice.BEHIND, away[1]])
+
+
+def test_things_are_shoved_to_the_midst_as_well_as_to_the_edge():
+    """What ends at an edge cannot be shoved from there: films begin before that, and things are shoved to all sides."""
+    home: Any = exact.get("push", blocks=1, walls=0)
+    shot = jax.jit(jax.vmap(lambda key: practice.film(home, ("agent", "blocks"), key, 6, shoved=("blocks",))))
+    blocks = np.asarray(shot(jax.random.split(KEY, 128)).places)[:, :, 1]
+    moved = np.diff(blocks, axis=1)
+    pushed = np.linalg.norm(moved, axis=-1) > 0.1
+    midst = np.all(np.abs(blocks[:, :-1] - 8) < 4, -1)
+    inward = np.sum((8 - blocks[:, :-1]) * moved, -1) > 0
+    assert midst.mean() > 0.45 and (pushed & midst).mean() > 0.2 and (pushed & midst & inward).mean() > 0.05
 
 
 # --------------------------------------------------------------------------------------------------------------- steps

@@ -22,13 +22,15 @@ from vrjax.world.exact import Exact
 from vrjax.world.protocol import State
 
 BURN = 12
-"""Steps before a film begins."""
+"""Steps before a film begins, up to so many."""
 HOLD = 0.25
 """Probability that the purpose changes in a step."""
 BESIDE, TREMBLE = 0.7, 0.15
 """Standard deviations: of how far beside a thing the agent goes, and of each action, in units of the action."""
 SHOVES = 0.6
 """Probability that a purpose is to shove a thing, or what is usual."""
+MIDST = 0.25
+"""Share of the plane, from each edge, that no thing is shoved towards: what is at an edge cannot be shoved from it."""
 BEHIND, ALIGNED = 3.5, 0.85
 """A shove begins so far behind the thing, in units of the action, and goes at it once the cosine between the way to the
 thing and its own way is so large."""
@@ -79,26 +81,31 @@ def check(home: Exact, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
 class _Purpose(NamedTuple):
     which: Any  # 0: a way, 1 ... K - 1: a thing, K (at least 1): none
     way: Any
+    to: Any  # a place of the plane
     beside: Any
-    shoves: Any  # whether the thing is shoved, along `way`, or what is usual done; otherwise the agent goes at it
+    shoves: Any  # whether the thing is shoved towards `to`, or what is usual done; otherwise the agent goes at it
 
 
 def _drawn(home: Exact, count: int, moved: int, key: Array, usual: bool = False) -> _Purpose:
     """Of `count` things of which the first `moved` can be, the agent among them; `usual`: what is usual may be one."""
-    keys, space = jax.random.split(key, 4), home.inputs["action"]
+    keys, space, plane = jax.random.split(key, 5), home.inputs["action"], home.inputs.get("trajectory")
     way = jax.random.uniform(keys[1], space.shape, minval=space.low, maxval=space.high)
+    to = jnp.zeros(2)
+    if plane is not None:
+        edge = MIDST * (plane.high - plane.low)
+        to = jax.random.uniform(keys[4], plane.shape, minval=plane.low + edge, maxval=plane.high - edge)
     which = jax.random.randint(keys[0], (), 0, max(count, 1) + 1)
     shoves = jax.random.bernoulli(keys[3], SHOVES) & (moved > 1 or usual)
     which = jnp.where(shoves, 1 + which % max(moved - 1, 1), which)
-    return _Purpose(which, way, BESIDE * jax.random.normal(keys[2], (2,)), shoves)
+    return _Purpose(which, way, to, BESIDE * jax.random.normal(keys[2], (2,)), shoves)
 
 
-def _shove(away: Array, purpose: _Purpose) -> Array:
-    """Where the agent goes, seen from it, to shove a thing that lies `away` along the purpose's way."""
+def _shove(away: Array, way: Array, beside: Array) -> Array:
+    """Where the agent goes, seen from it, to shove a thing that lies `away` along a way, a little aside."""
     unit = lambda a: a / jnp.maximum(jnp.linalg.norm(a), 1e-3)
-    way = unit(purpose.way)
+    way = unit(way)
     ready = unit(away) @ way > ALIGNED
-    return jnp.where(ready, away + way + 0.5 * purpose.beside * way[::-1] * jnp.array([-1, 1]), away - BEHIND * way)
+    return jnp.where(ready, away + way + 0.5 * beside * way[::-1] * jnp.array([-1, 1]), away - BEHIND * way)
 
 
 def _act(
@@ -111,8 +118,9 @@ def _act(
     purpose = jax.tree.map(lambda new, old: jnp.where(turn, new, old), fresh, purpose)
     count, thing = max(len(places), 1), purpose.way
     if len(places):
-        away = places[jnp.clip(purpose.which, 0, count - 1)] - places[0]
-        other = _shove(away, purpose) if usual is None else usual
+        there = places[jnp.clip(purpose.which, 0, count - 1)]
+        away = there - places[0]
+        other = _shove(away, purpose.to - there, purpose.beside) if usual is None else usual
         thing = jnp.where(purpose.shoves, other, away + purpose.beside)
     chance = jax.random.uniform(keys[2], space.shape, minval=space.low, maxval=space.high)
     aim = jnp.where(purpose.which == 0, purpose.way, jnp.where(purpose.which == count, chance, thing))
@@ -136,7 +144,7 @@ def film(
         key: of where it begins, what is done, and all chance.
         frames: of the film.
         shoved: those of the names, the first ones behind the agent's, that can be shoved.
-        burn: steps before it; where something is usual, up to so many.
+        burn: steps before it, up to so many.
 
     Raises:
         ValueError: things to be shoved that are not named first, behind the agent.
@@ -156,12 +164,10 @@ def film(
 
     carry = (state, _drawn(home, len(places_of(home, names, state)), moved, first, usual))
     before, during = jax.random.split(later)
-    if not usual:
-        carry, _ = lax.scan(one, carry, jax.random.split(before, burn))
-    else:  # where there is an end to things, films are of all that leads there
-        late = jax.random.randint(jax.random.fold_in(begin, 1), (), 0, burn + 1)
-        wait = lambda carry, at: (jax.tree.map(partial(jnp.where, at[0] < late), one(carry, at[1])[0], carry), None)
-        carry, _ = lax.scan(wait, carry, (jnp.arange(burn), jax.random.split(before, burn)))
+    # Up to so many: what is shoved ends at a border, what is usual at its goal, and films are of all that leads there.
+    late = jax.random.randint(jax.random.fold_in(begin, 1), (), 0, burn + 1)
+    wait = lambda carry, at: (jax.tree.map(partial(jnp.where, at[0] < late), one(carry, at[1])[0], carry), None)
+    carry, _ = lax.scan(wait, carry, (jnp.arange(burn), jax.random.split(before, burn)))
 
     def shown(carry, key):
         carry, action = one(carry, key)
