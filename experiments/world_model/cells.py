@@ -11,6 +11,7 @@ layout, with that one's map.
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -91,5 +92,11 @@ SAYS = beside.Beside(
     key=4242,
 )
 
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line, see `beside.main`."""
+    return beside.main(SAYS, argv)
+
+
 if __name__ == "__main__":
-    sys.exit(beside.main(SAYS))
+    sys.exit(main())

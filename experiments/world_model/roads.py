@@ -8,6 +8,7 @@ in the exact world; ten steps of 0.1 s. See `driving`.
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -51,5 +52,11 @@ SAYS = beside.Beside(
     key=4243,
 )
 
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line, see `beside.main`."""
+    return beside.main(SAYS, argv)
+
+
 if __name__ == "__main__":
-    sys.exit(beside.main(SAYS))
+    sys.exit(main())
