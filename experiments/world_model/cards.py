@@ -79,14 +79,15 @@ def conditions() -> str:
     """The survey's table, computed on MiniDrive, as a page."""
     import jax
 
-    from vrjax.world import exact, ladder
+    from vrjax.world import exact
+    from vrjax.world.ladder import conditions as computed
 
-    rows = ladder.conditions.table(exact.get("drive"), jax.random.key(0))
+    rows = computed.table(exact.get("drive"), jax.random.key(0))
     head = """# Conditions: in time (T), independent of content (R), spatial (S)
 
 The survey's table 1 asserts three marks for each condition; here each is a number of MiniDrive and a threshold
 (`vrjax.world.ladder.conditions`). `python -m experiments.world_model.cards --conditions` computes them."""
-    return f"{head}\n\n{ladder.conditions.show(rows)}\n"
+    return f"{head}\n\n{computed.show(rows)}\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
