@@ -1,6 +1,6 @@
 """What is measured beside the study, without claims: worlds trained elsewhere, a table of shares, one command.
 
-A module says what it measures in a `Beside` and has a `main(argv)` that calls `beside.main(SAYS, argv)`.
+A module says what it measures in a `Beside` and has `main = functools.partial(beside.main, SAYS)`.
 """
 
 import argparse

@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         told = page(cards)
         if given.write:
             writing.json(KEPT, cards)
-            writing.text(PAGE, page(cards))
+            writing.text(PAGE, told)
     except (ValueError, OSError) as error:
         print(f"world_model: {error}", file=sys.stderr)
         return 2

@@ -7,8 +7,8 @@ A planner sees what the front camera shows before every plan, plans a second ahe
 in the exact world; ten steps of 0.1 s. See `driving`.
 """
 
+import functools
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -51,12 +51,7 @@ SAYS = beside.Beside(
     count=50,
     key=4243,
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line, see `beside.main`."""
-    return beside.main(SAYS, argv)
-
+main = functools.partial(beside.main, SAYS)
 
 if __name__ == "__main__":
     sys.exit(main())
