@@ -114,29 +114,42 @@ def test_over_seeds(how, name, scene):
 
 
 CAUSAL_MODEL = pathlib.Path(__file__).parents[1] / "models" / "fixtures" / "causal"
-CAUSAL = []  # the coupled rollouts of vmap
+CAUSAL_STEPS = {"chunk": 1, "window": 2, "steps": (1000, 500)}
 
 
-@pytest.mark.parametrize(("how", "name"), [("vmap", "one"), ("map", "one"), ("pmap", "one"), ("mesh", "seed-data")])
-def test_causal_rollouts(how, name):
-    """Chunk by chunk, from a cache: every seed its own noise, coupled in every denoising step."""
-    dit = causal.load_dit(CAUSAL_MODEL)
-    text = np.random.default_rng(0).normal(size=(9, 20)).astype(np.float32)
-    noise = np.random.default_rng(1).normal(size=(4, 2, 4, 4, 16)).astype(np.float32)
+class Rolled:
+    """Causal rollouts of four seeds, chunk by chunk from a cache, each of its own noise."""
 
-    def think(key, dit, noise):
-        row = lax.axis_index("seed")
-        found = causal.rollout(dit, text, noise[row], key=key, edits=EDITS, chunk=1, window=2, steps=(1000, 500))
-        return found.latents
+    def __init__(self):
+        self.dit = causal.load_dit(CAUSAL_MODEL)
+        self.text = np.random.default_rng(0).normal(size=(9, 20)).astype(np.float32)
+        self.noise = np.random.default_rng(1).normal(size=(4, 2, 4, 4, 16)).astype(np.float32)
+        self.keys = jax.random.split(jax.random.key(0), len(self.noise))
+        self.coupled = self.through("vmap", "one")
 
-    keys = jax.random.split(jax.random.key(0), len(noise))
-    mesh = mesh_of(name) if how == "mesh" else None
-    found = np.asarray(over_seeds(think, keys, how, args=(dit, noise), mesh=mesh))
-    if how == "vmap":
-        alone = causal.rollout(dit, text, noise[0], key=keys[0], chunk=1, window=2, steps=(1000, 500)).latents
-        assert np.abs(found[0] - alone).max() > 1e-2
-        CAUSAL.append(found)
-    np.testing.assert_allclose(found, CAUSAL[0], rtol=0, atol=1e-5 * np.abs(found).max())
+    def think(self, key, dit, noise):
+        own = noise[lax.axis_index("seed")]
+        return causal.rollout(dit, self.text, own, key=key, edits=EDITS, **CAUSAL_STEPS).latents
+
+    def through(self, how, name):
+        mesh = mesh_of(name) if how == "mesh" else None
+        return np.asarray(over_seeds(self.think, self.keys, how, args=(self.dit, self.noise), mesh=mesh))
+
+
+@pytest.fixture(scope="module")
+def rolled():
+    return Rolled()
+
+
+def test_causal_rollouts_are_coupled_in_every_step(rolled):
+    alone = causal.rollout(rolled.dit, rolled.text, rolled.noise[0], key=rolled.keys[0], **CAUSAL_STEPS).latents
+    assert np.abs(rolled.coupled[0] - alone).max() > 1e-2
+
+
+@pytest.mark.parametrize(("how", "name"), [("map", "one"), ("pmap", "one"), ("mesh", "seed-data")])
+def test_causal_rollouts(how, name, rolled):
+    tolerance = 1e-5 * np.abs(rolled.coupled).max()
+    np.testing.assert_allclose(rolled.through(how, name), rolled.coupled, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", MESHES)
