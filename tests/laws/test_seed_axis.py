@@ -37,9 +37,6 @@ MESHES = {
 }
 
 
-EVALUATED = []  # the videos of one device
-
-
 def mesh_of(name):
     axes = MESHES[name]
     return parallel.mesh(axes, devices=jax.devices()[: int(np.prod(list(axes.values())))]) if axes else None
@@ -177,30 +174,40 @@ def test_rollouts(name, scene):
     np.testing.assert_allclose(scene.rolled_out(name), scene.coupled, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["one", "seed-data", "seed-context-tensor"])
-def test_evaluation_during_training(name):
-    """Four seeds of each clip, whose layer is averaged within the clip."""
+def evaluated(name):
+    """Two clips, and what an evaluation on a mesh makes of four seeds of each, whose layer is averaged in a clip."""
     clips = [tasks.get("maze").make(i, "test") for i in range(2)]
     layout = None if name == "one" else Layout.of(mesh_of(name), parallel.as_rules({}))
     dit = tiny.dit() if layout is None else wan.shard(tiny.dit(), layout.mesh)
     options = {"steps": STEPS, "group": 2, "layout": layout, "edits": EDITS}
-    found = Evaluator(lambda dit: dit, dit.cfg, **options).videos(dit, clips, seeds=SEEDS)
-    if name == "one":
-        rows = [conditions.example(clip, text_len=dit.cfg.text_len, text_dim=dit.cfg.text_dim) for clip in clips]
-        grid = grids.shifted(STEPS, shift=3.0)
+    return clips, Evaluator(lambda dit: dit, dit.cfg, **options).videos(dit, clips, seeds=SEEDS)
 
-        def one(x, row):
-            velocity = dit.velocity(row["text"], row["image"], edits=EDITS)
-            return sample(velocity, x, grid, record=Record(steps=())).final
 
-        for clip, row, video in zip(clips, rows, found, strict=True):
-            noise = np.stack([conditions.clip_noise(clip, row["latent"].shape, seed) for seed in SEEDS])
-            final = jax.jit(jax.vmap(functools.partial(one, row=row), axis_name="seed"))(noise)
-            np.testing.assert_allclose(video[..., ::4, ::4, :], final, atol=1e-5 * np.abs(final).max())
-        EVALUATED.extend(found)
-    else:
-        for video, expected in zip(found, EVALUATED, strict=True):
-            np.testing.assert_allclose(video, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+@pytest.fixture(scope="module")
+def on_one_device():
+    return evaluated("one")
+
+
+def test_evaluation_during_training(on_one_device):
+    dit = tiny.dit()
+    clips, found = on_one_device
+    rows = [conditions.example(clip, text_len=dit.cfg.text_len, text_dim=dit.cfg.text_dim) for clip in clips]
+    grid = grids.shifted(STEPS, shift=3.0)
+
+    def one(x, row):
+        velocity = dit.velocity(row["text"], row["image"], edits=EDITS)
+        return sample(velocity, x, grid, record=Record(steps=())).final
+
+    for clip, row, video in zip(clips, rows, found, strict=True):
+        noise = np.stack([conditions.clip_noise(clip, row["latent"].shape, seed) for seed in SEEDS])
+        final = jax.jit(jax.vmap(functools.partial(one, row=row), axis_name="seed"))(noise)
+        np.testing.assert_allclose(video[..., ::4, ::4, :], final, atol=1e-5 * np.abs(final).max())
+
+
+@pytest.mark.parametrize("name", ["seed-data", "seed-context-tensor"])
+def test_evaluation_during_training_on_a_mesh(name, on_one_device):
+    for video, expected in zip(evaluated(name)[1], on_one_device[1], strict=True):
+        np.testing.assert_allclose(video, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 def test_seeds_that_edits_couple_are_whole_groups(scene, tmp_path):
