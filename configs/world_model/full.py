@@ -22,8 +22,8 @@ def config() -> WorldModel:
     """The config of the run."""
     return WorldModel(
         name="world_model_full",
-        seeds=tuple(range(8)),
-        trainings=Trainings(updates=4000, slippery=2000),
+        seeds=tuple(range(8, 16)),
+        trainings=Trainings(updates=2000),
         planning=Planning(act=1, search=Search(horizon=6, candidates=32, iterations=2, elites=4)),
         methods=Methods(pairs=pairs(), act=3),
     )

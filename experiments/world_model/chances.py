@@ -1,9 +1,10 @@
-"""Whether a learned world's chance is that of the exact one: pushes whose block may slip at every step.
+"""Whether a learned world's chance is that of the exact one: pushes in which the agent may stay at every step.
 
 The exact law comes by enumeration: each of the 2^n rows of coins is forced, so nothing is drawn that a world is then
 compared with. An outcome is how far the block has come along the push, read off frames in the same way for all.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ import numpy as np
 
 from experiments.world_model import episodes, names, strays
 from experiments.world_model.asking import Worlds
-from experiments.world_model.config import WorldModel
+from experiments.world_model.config import Calibration, WorldModel
 from vrjax.study.tables import Bench, Tables
 from vrjax.world.ladder import chance
 from vrjax.world.learned.world import Learned
@@ -47,8 +48,13 @@ def rows(study: WorldModel, seed: int) -> dict[str, Any]:
 
 def exactly(study: WorldModel, here: Bench, seed: int, w: Learned) -> Tables:
     """The law, and draws of the exact world itself."""
-    spec, slip = study.calibration, study.trainings.slip
-    coins, weights = chance.rows(spec.steps, slip)
+    coins, weights = chance.rows(study.calibration.steps, study.trainings.stay)
+    found = here.over(lawful(study.calibration, coins, weights), w, rows(study, seed), f"seed {seed}: {names.LAW}")
+    return {name: np.asarray(value, np.float32)[..., KEPT] for name, value in found.items()} | {"weights": weights}
+
+
+def lawful(spec: Calibration, coins: np.ndarray, weights: np.ndarray) -> Callable[[Learned, Any], dict[str, Any]]:
+    """The program `(w, row) -> {outcomes (k, t), exact world (draw, t)}` of the exact world, rows of coins forced."""
 
     def one(w: Learned, row: Any) -> dict[str, Any]:
         situation, drawing = jax.random.split(row["key"])
@@ -60,13 +66,17 @@ def exactly(study: WorldModel, here: Bench, seed: int, w: Learned) -> Tables:
         picked = jax.random.categorical(drawing, jnp.log(jnp.asarray(weights)), shape=(spec.draws,))
         return {OUTCOMES: came, names.EXACT: came[picked]}
 
-    found = here.over(one, w, rows(study, seed), f"seed {seed}: {names.LAW}")
-    return {name: np.asarray(value, np.float32)[..., KEPT] for name, value in found.items()} | {"weights": weights}
+    return one
 
 
 def drawn(study: WorldModel, here: Bench, seed: int, w: Learned, arm: str) -> np.ndarray:
     """Draws of a learned world, float16."""
-    spec = study.calibration
+    found = here.over(dreamt(study.calibration), w, rows(study, seed), f"seed {seed}: {arm}")
+    return np.asarray(found, np.float16)[..., KEPT]
+
+
+def dreamt(spec: Calibration) -> Callable[[Learned, Any], Any]:
+    """The program `(w, row) -> (draw, t)`: how far the block comes in a learned world, each time by other chance."""
 
     def one(w: Learned, row: Any) -> Any:
         situation, drawing = jax.random.split(row["key"])
@@ -80,5 +90,4 @@ def drawn(study: WorldModel, here: Bench, seed: int, w: Learned, arm: str) -> np
 
         return jax.vmap(draw)(jax.random.split(drawing, spec.draws))
 
-    found = here.over(one, w, rows(study, seed), f"seed {seed}: {arm}")
-    return np.asarray(found, np.float16)[..., KEPT]
+    return one

@@ -28,8 +28,8 @@ class Trainings:
     """Of the slippery base; None: as many as of the plain one."""
     batch: int | None = None
     reading: int | None = None
-    slip: float = 0.3
-    """The probability of a slip in the slippery world."""
+    stay: float = 0.5
+    """The probability that the agent stays in a step of the slippery world, whatever it does."""
     extra: int = 300
     """Updates of each training that goes on; 0: there is none."""
     lr: float = 3e-4
@@ -41,8 +41,8 @@ class Trainings:
     """Updates of the regressor, which begins as the slippery world."""
 
     def __post_init__(self):
-        if not 0 < self.slip < 1 or not min(self.lr, self.forced_lr) > 0:
-            raise ValueError(f"world_model: slip={self.slip}, lr={self.lr}, expected a probability and rates above 0")
+        if not 0 < self.stay < 1 or not min(self.lr, self.forced_lr) > 0:
+            raise ValueError(f"world_model: stay={self.stay}, lr={self.lr}, expected a probability and rates above 0")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,14 +57,17 @@ class Horizon:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Of pushes whose block may slip."""
+    """Of pushes in which the agent may stay."""
 
     situations: int = 64
     draws: int = 39
     """Of each situation; the central 90 % leave out two at either end."""
-    steps: int = 4
+    steps: int = 3
     """Of a push: all 2^steps rows of coins are enumerated."""
     level: float = 0.9
+    blur: float = 0.2
+    """Pixels, the standard deviation of what is added alike to draws and to what happens before coverage is counted:
+    whether an outcome that is exact to a tenth of a pixel is the other one is no question then."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,20 +135,6 @@ class Methods:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Driving:
-    """Of learned MiniDrive worlds: descriptive."""
-
-    MAY_BE_EMPTY: ClassVar[tuple[str, ...]] = ("worlds",)
-
-    worlds: tuple[str, ...] = ()
-    """Folders of them, one a seed, as `learned.load` reads them; none: nothing is measured."""
-    episodes: int = 50
-    steps: int = 10
-    """Of 0.1 s: the micro scale."""
-    search: Search = Search(horizon=10)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class WorldModel(Study):
     """What is measured, and how much."""
 
@@ -167,7 +156,6 @@ class WorldModel(Study):
     settling: Settling = Settling()
     planning: Planning = Planning()
     methods: Methods = Methods()
-    drive: Driving = Driving()
     resamples: int = 10_000
     group: int = 16
     """Episodes in one call of a compiled program."""

@@ -1,4 +1,4 @@
-"""What is acted in: keys of episodes, pushes whose block may slip, goals one after the other, and one pair of glasses.
+"""What is acted in: keys of episodes, pushes in which the agent may stay, goals in turn, and one pair of glasses.
 
 All that is read off frames, of learned worlds and of the exact one, is read by the same reader off frames that went
 through the same squares: what a reader misses is then no difference between worlds.
@@ -24,7 +24,7 @@ from vrjax.world.learned.world import Learned
 
 REACH = AGENT + HALF + ROUND
 """From the agent's centre to the block's when they touch."""
-PACE = 0.8
+PACE = 1.0
 """Of a push, in units of the action."""
 BEHIND = 0.5
 """What a pixel of the agent counts in the cost of a plan, in pixels of the block."""
@@ -52,12 +52,12 @@ def pushed(home: Push, key: Any, steps: int) -> tuple[push.State, Float[Array, "
 
 
 def futures(home: Push, state: push.State, actions: Float[Array, "t 2"], coins: Float[Array, "k t"]) -> push.State:
-    """The States (k, t, ...) after each action, under each row of coins: 1 where the block slips."""
+    """The States (k, t, ...) after each action, under each row of coins: 1 where the agent stays."""
 
     def one(row):
         def step(now, at):
             coin, action = at
-            now = dataclasses.replace(home, slip=coin).step(now, action, jax.random.key(0))
+            now = dataclasses.replace(home, stay=coin).step(now, action, jax.random.key(0))
             return now, now
 
         return lax.scan(step, state, (row, actions))[1]

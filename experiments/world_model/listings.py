@@ -1,4 +1,4 @@
-"""Tables of the README and of the page, from what was kept: horizon, planning, chance, settling, planners, driving.
+"""Tables of the README and of the page, from what was kept: horizon, planning, chance, settling, planners.
 
 Rows are dicts of numbers, so that a picture can be drawn of them; `told` makes text of them. An arm that was not
 measured is left out, and so is a table without arms.
@@ -71,11 +71,6 @@ METHODS: Columns = {
     "CEM [95 %]": _over(names.CEM),
     "gradient + CEM [95 %]": _over(names.BOTH),
     "difference [95 %]": _over("difference", "+.3f"),
-}
-DRIVE: Columns = {
-    "planned through": _text("arm"),
-    "success [95 %]": _over("ok"),
-    "m beside the middle": _number("aside"),
 }
 
 
@@ -181,24 +176,12 @@ def methods(study: WorldModel, seeds: Sequence[Seed]) -> Rows:
     return out
 
 
-def drive(study: WorldModel, seeds: Sequence[Seed]) -> Rows:
-    """MiniDrive: of the seeds that have a world."""
-    tables = [table for seed in seeds if (table := seed.table(names.DRIVE)) is not None]
-    out = []
-    for arm in [name for name in (tables[0] if tables else {}) if not name.endswith(" aside")]:
-        ok = np.stack([np.asarray(table[arm], np.float64) for table in tables])[..., None]
-        aside = float(np.mean([table[f"{arm} aside"].mean() for table in tables]))
-        out.append({"arm": arm, "ok": estimate(study, ok, (0, 1)), "aside": aside})
-    return out
-
-
 TABLES: Mapping[str, tuple[Columns, Callable[[WorldModel, Sequence[Seed]], Rows]]] = {
     "horizon": (HORIZON, horizon),
     "planning": (PLANNING, planning),
     "calibration": (CALIBRATION, calibration),
     "settling": (SETTLING, settling),
     "methods": (METHODS, methods),
-    "drive": (DRIVE, drive),
 }
 
 

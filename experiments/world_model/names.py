@@ -1,7 +1,8 @@
 """Arms of the world-model study and the parts of its run by name. What judges imports this, and no model."""
 
 PLAIN, SLIPPERY = "plain", "slippery"
-"""Teacher-forced worlds: of the pushing world in which nothing is left to chance, and of the one with slips."""
+"""Teacher-forced worlds: of the pushing world in which nothing is left to chance, and of the one whose floor is so
+slippery that the agent often stays where it is."""
 LONGER, SELF_FORCED, REGRESSOR = "longer", "self-forced", "regressor"
 """What goes on from either: as before, on its own rollouts, or (of the slippery one) answering at once."""
 FURTHER = (LONGER, SELF_FORCED)
@@ -12,16 +13,15 @@ EXACT, FROZEN, ELSEWHERE = "exact world", "nothing moves", "another layout"
 LAW, WITHOUT = "exact law", "without dynamics"
 """Exact denoisers: of the futures that there are, and of frames of no moment in particular."""
 WHERE_FIRST, LOOK_FIRST = "planted: where first", "planted: look first"
-HORIZON, CALIBRATION, SETTLING, METHODS, PLANNING, FORCING, DRIVE = (
+HORIZON, CALIBRATION, SETTLING, METHODS, PLANNING, FORCING = (
     "horizon",
     "calibration",
     "settling",
     "methods",
     "planning",
     "forcing",
-    "drive",
 )
-PARTS = (HORIZON, CALIBRATION, SETTLING, METHODS, PLANNING, FORCING, DRIVE)
+PARTS = (HORIZON, CALIBRATION, SETTLING, METHODS, PLANNING, FORCING)
 """In the order in which they are measured; the last fall away first where time is short."""
 MESO, TASK = "meso", "task"
 CEM, BOTH = "cem", "gradient+cem"

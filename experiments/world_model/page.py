@@ -23,8 +23,9 @@ The world that the films are of is known exactly, so everything that the network
 have happened.
 
 Four questions. How many steps until it strays? Can one plan through it, and then act in the true world? Where the true
-world leaves something to chance (a block that may slip and go twice as far), is its chance the same? And along the
-denoising steps of one frame: is it settled first where things are, and then how they look?"""
+world leaves something to chance (on a floor so slippery that the agent often stays where it is, and the block with it),
+is its chance the same? And along the denoising steps of one frame: is it settled first where things are, and then how
+they look?"""
 
 NOTES = (
     "Intervals (95 %) have training seeds as their unit, each with test episodes of its own: at either end the outer "
@@ -61,7 +62,6 @@ TITLES = {
         "The area between what is left to settle of the look and of the place: above 0 the place comes first.",
     ),
     "methods": ("Two planners at equal model calls", "Layouts whose block came to its goal."),
-    "drive": ("MiniDrive, within a second", "Descriptive: two worlds, no claim."),
 }
 
 
@@ -169,7 +169,7 @@ def cases(table: Tables) -> list[parts.Case]:
     for i in range(len(table[f"{arms[0]} frames"]) if arms else 0):
         x0 = np.stack([common.enlarged(table[f"{arm} frames"][i], 8) for arm in arms])[:, :, None]
         name = f"push {i + 1}"
-        out.append(parts.Case(name, "push straight on; the block may slip", x0, sigma=table["sigma"], seeds=arms))
+        out.append(parts.Case(name, "push straight on; the agent may stay", x0, sigma=table["sigma"], seeds=arms))
     return out
 
 

@@ -1,11 +1,13 @@
 """Pilots of the world-model study, the numbers of tuning.md: their layouts enter no claim.
 
     python -m experiments.world_model.pilots contact push runs/other/world         # how far off a block that is shoved
+    python -m experiments.world_model.pilots chance runs/slippery/world --denoise 4      # of a push, agent may stay
     python -m experiments.world_model.pilots plans push --search horizon=6 candidates=32 iterations=2 elites=4
     python -m experiments.world_model.pilots plans --search horizon=4 candidates=15 iterations=2 elites=3 --act 3
 
 `contact` asks worlds (folders, or names of shipped ones) in the steps in which a planner through the exact world moves
-the block: how many pixels the block is off after one step, and after six in which it came half a pixel or more. `plans`
+the block: how many pixels the block is off after one step, and after six in which it came half a pixel or more.
+`chance` draws pushes in which the agent may stay and compares them with the law, after each of three steps. `plans`
 acts by plans through a learned world, or through the exact one where none is named, and says in how many layouts the
 block came to its goal, and in how many within two thirds of the steps.
 """
@@ -20,11 +22,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from experiments.world_model import episodes, names, plans
+from experiments.world_model import chances, episodes, names, plans, reading
 from experiments.world_model.asking import asked
-from experiments.world_model.config import Search
+from experiments.world_model.config import Calibration, Search
 from vrjax import world
 from vrjax.world import exact, learned
+from vrjax.world.ladder import chance
 from vrjax.world.learned.world import Learned
 
 KEY = 777
@@ -86,6 +89,30 @@ def reached(w: Learned | None, search: Search, key: Any, *, layouts: int, steps:
     return np.asarray(jax.jit(jax.vmap(one, (None, 0)))(w, jax.random.split(key, layouts)))
 
 
+def chances_of(w: Learned, key: Any, *, count: int) -> list[dict[str, float]]:
+    """After each step of a push in which the agent may stay, what claims are about, means over `count` situations.
+
+    Raises:
+        ValueError: a world that was learned from one without chance.
+    """
+    spec, stay = Calibration(situations=count), float(getattr(w.spec.home, "stay", 0.0))
+    if not 0 < stay < 1:
+        raise ValueError(f"chance: {w.name} was learned from a world whose agent stays with probability {stay:g}")
+    coins, weights = chance.rows(spec.steps, stay)
+    keys = jax.random.split(key, count)
+    each = lambda run: jax.jit(lambda w, keys: lax.map(lambda key: run(w, {"key": key}), keys))(w, keys)
+    law = {**each(chances.lawful(spec, coins, weights)), reading.WEIGHTS: weights}
+    drawn = np.asarray(each(chances.dreamt(spec)))
+    out = []
+    for step in range(spec.steps):
+        found = reading.scores(law, drawn, spec, step)
+        told = {"bias": np.abs(found.bias), "coverage": found.coverage, "spread over the law's": found.spread}
+        row = {name: float(value.mean()) for name, value in told.items()}
+        row["spread over the law's"] /= float(found.law.mean())
+        out.append(row | {"CRPS over the least": float(found.crps.mean() / found.least.mean())})
+    return out
+
+
 class _Exact:
     """What a plan through the exact world asks of a learned one: which world that is."""
 
@@ -117,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=("contact", "plans"))
+    parser.add_argument("what", choices=("contact", "chance", "plans"))
     parser.add_argument("worlds", nargs="*", metavar="WORLD", help="a learned world's folder, or a shipped one's name")
     parser.add_argument("--steps", type=int, default=24, help="of an episode (24)")
     parser.add_argument("--layouts", type=int, default=16, help="how many (16)")
@@ -135,6 +162,11 @@ def main(argv: Sequence[str] | None = None) -> int:
                 assert w is not None
                 near, far = contact(w, key, count=given.layouts, steps=given.steps)
                 print(f"{name}: block {near:.3f} pixels off after 1 step, {far:.3f} after {FAR}", flush=True)
+                continue
+            if given.what == "chance":
+                assert w is not None
+                for step, row in enumerate(chances_of(w, key, count=given.layouts), 1):
+                    print(f"{name}, step {step}: {', '.join(f'{k} {v:.3f}' for k, v in row.items())}", flush=True)
                 continue
             found = reached(w, search, key, layouts=given.layouts, steps=given.steps, act=given.act).mean(0)
             told = f"{search}, {plans.calls(search)} model calls a plan"

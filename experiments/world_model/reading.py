@@ -13,14 +13,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from scipy import stats
 
 from experiments.world_model import names
-from experiments.world_model.config import WorldModel
+from experiments.world_model.config import Calibration, WorldModel
 from vrjax.study.tables import Tables
 from vrjax.world import settling, spread
 from vrjax.world.ladder.checks import p2
 
 OUTCOMES, WEIGHTS = "outcomes", "weights"
+QUANTILES = 64
 FIRST = 6
 """Steps of a rollout within which a student is compared with its teacher: as long as the films of training."""
 
@@ -39,12 +41,14 @@ class Scores(NamedTuple):
     """Of a world's draws in each situation.
 
     Attributes:
-        coverage: the probability that an outcome of the exact law is in the draws' central interval.
+        bias: of the draws' mean, less the law's.
+        coverage: the probability that an outcome of the exact law is in the draws' central interval, both blurred.
         crps, least: the draws' expected score, and the law's own.
         spread, law: standard deviations of the draws and of the law.
-        ranks: (situation, draw + 1).
+        ranks: (situation, draw + 1), of what is blurred.
     """
 
+    bias: np.ndarray
     coverage: np.ndarray
     crps: np.ndarray
     least: np.ndarray
@@ -53,13 +57,28 @@ class Scores(NamedTuple):
     ranks: np.ndarray
 
 
-def scores(law: Tables, drawn: np.ndarray, level: float, step: int = -1) -> Scores:
+def blurred(
+    draws: np.ndarray, outcomes: np.ndarray, weights: np.ndarray, width: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws (n, m) and a law, outcomes (n, k) of weights (k,), as one sees them whose measure has a normal error of
+    `width`: of a draw it is drawn, of an outcome all of it is taken, at `QUANTILES` of equal weight. Draws of the law
+    stay draws of the law."""
+    if width == 0:
+        return draws, outcomes, weights
+    error = width * np.random.default_rng(seed).standard_normal(draws.shape)
+    at = width * stats.norm.ppf((np.arange(QUANTILES) + 0.5) / QUANTILES)
+    seen = (outcomes[..., None] + at).reshape(len(outcomes), -1)
+    return draws + error, seen, np.repeat(weights, QUANTILES) / QUANTILES
+
+
+def scores(law: Tables, drawn: np.ndarray, spec: Calibration, step: int = -1, seed: int = 0) -> Scores:
     """Scores of draws (situation, draw, step) under a law; of the outcome after one of the kept steps, the last."""
     draws = np.asarray(drawn, np.float64)[..., step]
-    outcomes, weights = np.asarray(law[OUTCOMES], np.float64)[..., step], law[WEIGHTS]
-    ranked = spread.ranks(draws, outcomes, weights)
+    outcomes, weights = np.asarray(law[OUTCOMES], np.float64)[..., step], np.asarray(law[WEIGHTS], np.float64)
+    ranked = spread.ranks(*blurred(draws, outcomes, weights, spec.blur, seed))
     return Scores(
-        spread.coverage(ranked, level),
+        draws.mean(1) - outcomes @ weights,
+        spread.coverage(ranked, spec.level),
         spread.crps(draws, outcomes, weights),
         spread.least(outcomes, weights),
         spread.deviation(draws),
@@ -137,11 +156,15 @@ class Seed:
         drawn = self._entry(names.CALIBRATION, arm, arm)
         if law is None:
             raise Missing(names.CALIBRATION)
-        return scores(law, drawn, self.study.calibration.level, step)
+        return scores(law, drawn, self.study.calibration, step, self.number)
 
     def coverage(self, arm: str) -> np.ndarray:
         """Less what it should be."""
         return self.scores(arm).coverage - self.study.calibration.level
+
+    def bias(self, arm: str) -> np.ndarray:
+        """Pixels by which the mean of a situation's draws is off that of the law, whichever way."""
+        return np.abs(self.scores(arm).bias)
 
     def miss(self, arm: str) -> np.ndarray:
         """By how much the mean coverage misses what it should be, whichever way."""
@@ -180,8 +203,8 @@ class Missing(KeyError):
 
 
 NUMBERS = (
-    *("horizon", "off", "reached", "solved", "level", "coverage", "miss", "excess", "spread", "moved", "lead"),
-    "unsettled",
+    *("horizon", "off", "reached", "solved", "level", "coverage", "bias", "miss", "excess", "spread", "moved"),
+    *("lead", "unsettled"),
 )
 """Methods of `Seed` that claims and tables read numbers by."""
 

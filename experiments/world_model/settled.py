@@ -1,6 +1,6 @@
 """What the denoising steps of one frame settle first: where the block is, or how the frame looks given where it is.
 
-Frames are those after one push in the slippery world, whose block comes one way or twice as far. Beside the learned
+Frames are those after one push in the slippery world, in which agent and block come on or stay. Beside the learned
 world stand two exact denoisers that make such an order without any model: one of the two futures that there are, with
 their odds, and one of frames of no moment in particular. Two planted sequences, in which the order is known, say
 whether the instrument tells it.
@@ -65,7 +65,7 @@ def watched(bank: int):
         other = jax.vmap(home.make)(jax.random.split(drawing, bank))
         any_time = jax.vmap(lambda o: state._replace(agent=o.agent, blocks=o.blocks))(other)
         show = lambda states: squares.encode(w.patches, jax.vmap(home.render)(states))
-        odds = jnp.stack([1 - home.slip, home.slip])
+        odds = jnp.stack([1 - home.stay, home.stay])
         begun = w.encode(home.render(state))
         learned = w.denoise(begun, actions[0], acting, Record(fields=("x0",))).x0[:, 0]
         latents = {

@@ -8,8 +8,8 @@
 Block-causal networks that remember frames learn a world in which an agent pushes a block, from films; what they answer
 is compared with the exact world, in which the same is done. With fewer denoising steps a frame, with a shorter memory,
 with self- or teacher-forcing: how many steps until they stray, does planning through them work, is their chance that of
-a block that may slip? Further: does a planner with gradients beat one without at equal model calls, and do the first
-denoising steps of a frame settle where things are and the last ones how they look?
+a floor on which the agent may stay? Further: does a planner with gradients beat one without at equal model calls, and
+do the first denoising steps of a frame settle where things are and the last ones how they look?
 
 A *seed* is a training of its own, with test episodes of its own.
 
@@ -27,7 +27,6 @@ from rich.console import Console
 
 from experiments.world_model import (
     chances,
-    driving,
     forcing,
     listings,
     names,
@@ -52,7 +51,6 @@ MEASURE: Mapping[str, Callable[[WorldModel, Bench, int, Worlds], Tables]] = {
     names.METHODS: plans.compared,
     names.PLANNING: plans.measure,
     names.FORCING: forcing.measure,
-    names.DRIVE: driving.measure,
 }
 """Parts in the order in which they are measured; the last fall away first where time is short."""
 WORLDS = "worlds"
@@ -82,7 +80,7 @@ def run(
     with running(root / study.name, made_of(study), **how) as here:
         worlds = {seed: Trained(study, here.folder / WORLDS, seed) for seed in mine.seeds}
         kept: dict[str, Tables] = {}
-        for name, seed in mine.walk(console, skip=lambda name, seed: not measured(study, name, seed)):
+        for name, seed in mine.walk(console, skip=lambda name, seed: not measured(study, name)):
             kept[names.part(seed, name)] = MEASURE[name](study, here, seed, worlds[seed])
         if mine.some:
             console.print(mine.told(here.folder))
@@ -92,12 +90,9 @@ def run(
         claims.tell(console, [*rows, *claims.missing(asked, rows)])
 
 
-def measured(study: WorldModel, name: str, seed: int) -> bool:
-    """Whether a part is measured of a seed: forcing where there are trainings that go on, driving of as many seeds as
-    there are worlds."""
-    if name == names.FORCING:
-        return study.trainings.extra > 0
-    return name != names.DRIVE or study.seeds.index(seed) < len(study.drive.worlds)
+def measured(study: WorldModel, name: str) -> bool:
+    """Whether a part is measured: forcing where there are trainings that go on."""
+    return name != names.FORCING or study.trainings.extra > 0
 
 
 def write(

@@ -53,9 +53,9 @@ def recipe_of(trainings: Trainings) -> WorldConfig:
 
 
 def config_of(trainings: Trainings, seed: int, base: str) -> WorldConfig:
-    """Of a base of a seed: the recipe, where only the seed, the odds of a slip and how long it is trained differ."""
+    """Of a base of a seed: the recipe, where only the seed, the odds of staying and how long it is trained differ."""
     recipe = recipe_of(trainings)
-    options = dict(recipe.spec.options) | ({"slip": trainings.slip} if base == names.SLIPPERY else {})
+    options = dict(recipe.spec.options) | ({"stay": trainings.stay} if base == names.SLIPPERY else {})
     spec = dataclasses.replace(recipe.spec, options=tuple(options.items()))
     shorter = trainings.slippery if base == names.SLIPPERY else None
     steps = recipe.steps if shorter is None else shorter

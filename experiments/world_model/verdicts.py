@@ -23,6 +23,7 @@ from vrjax.study.registration import Registration
 from vrjax.study.tables import Tables
 
 USUAL = "{usual}"
+BIAS = "slippery world: pixels by which the mean of a situation's draws is off the law's"
 MOVED = "self-forced world: steps by which an episode's horizon moved"
 CHECKS: Mapping[str, Sequence[Any]] = {
     "plain world: steps of horizon beyond a world in which nothing moves": ["horizon", [USUAL], [names.FROZEN]],
@@ -30,6 +31,7 @@ CHECKS: Mapping[str, Sequence[Any]] = {
     "exact world: goals reached in the task": ["reached", [names.EXACT, names.TASK]],
     "another layout: goals reached": ["reached", [names.ELSEWHERE, names.MESO]],
     "exact world: coverage less .90": ["coverage", [names.EXACT]],
+    BIAS: ["bias", [USUAL]],
     "slippery world: spread over that of the law": ["spread", [USUAL]],
     "regressor: spread over that of the law": ["spread", [names.REGRESSOR]],
     MOVED: ["moved", ["horizon", names.SELF_FORCED, USUAL]],

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from world_tables import STUDY
 
-from experiments.world_model import asking, chances, driving, episodes, names, plans, settled, strays, training
-from experiments.world_model.config import Driving, Search, Trainings
+from experiments.world_model import asking, chances, episodes, names, plans, roads, settled, strays, training
+from experiments.world_model.config import Search, Trainings
 from experiments.world_model.training import Trained
 from tests.world.world_toys import NETWORK, SPEC, untrained
 from vrjax import flow, world
@@ -51,28 +51,32 @@ def test_how_far_a_world_strays_by_a_loop(w):
     assert {name: value.shape for name, value in beside.items()} == {names.FROZEN: (3, 2), strays.READ: (3, 2)}
 
 
-def slid(coins):
-    """How far the block comes when it is pushed straight on, by one dimension of the file's rules."""
+def pushed(coins):
+    """How far the block comes when it is pushed straight on, by one dimension of the rules.
+
+    At a coin of 1 nothing moves.
+    """
     agent, block, told = -episodes.REACH, 0.0, []
     for coin in coins:
         for _ in range(push.HALVES):
             before = push.AGENT + push.HALF + push.ROUND - (block - agent)
-            agent += episodes.PACE / push.HALVES
+            pace = 0.0 if coin else episodes.PACE / push.HALVES
+            agent += pace
             over = [np.maximum(x + 2 * push.WIDTH, 0) ** 2 / (4 * push.WIDTH) if x <= 0 else x + push.WIDTH
-                    for x in (before, before + episodes.PACE / push.HALVES)]  # fmt: skip
-            block += (1 + coin) * max(over[1] - over[0], 0)
+                    for x in (before, before + pace)]  # fmt: skip
+            block += max(over[1] - over[0], 0)
         told.append(block)
     return told
 
 
 def test_a_push_has_the_law_of_its_coins():
-    home: Any = push.push(blocks=1, walls=0, slip=0.3)
+    home: Any = push.push(blocks=1, walls=0, stay=0.3)
     coins, weights = chance.rows(3, 0.3)
     keys = jax.random.split(KEY, 4)
     state, actions, way = jax.jit(jax.vmap(lambda key: episodes.pushed(home, key, 3)))(keys)
     states = jax.jit(jax.vmap(functools.partial(episodes.futures, home), (0, 0, None)))(state, actions, coins)
     came = np.einsum("nktd,nd->nkt", states.blocks[..., 0, :] - state.blocks[:, None, None, 0], way)
-    expected = np.array([slid(row) for row in coins])
+    expected = np.array([pushed(row) for row in coins])
     for one in came:
         np.testing.assert_allclose(one, expected, atol=2e-3)
     for probability, row in zip(weights, coins, strict=True):
@@ -123,11 +127,11 @@ def test_calls_are_those_that_plans_count():
 
 def test_driving_wants_a_world_that_decodes_it(w):
     """Its program traces on a small exact world; the learned pushing world says nothing of a car."""
-    home, spec = drive.example(), Driving(steps=2, search=Search(horizon=2, candidates=4, iterations=1, elites=2))
-    told = jax.eval_shape(driving.program(spec), (home, None), {"key": KEY})
+    home, spec = drive.example(), roads.Driving(steps=2, search=Search(horizon=2, candidates=4, iterations=1, elites=2))
+    told = jax.eval_shape(roads.program(spec), (home, None), KEY)
     assert told["ok"].shape == () and told["aside"].shape == (2,)
     with pytest.raises(ValueError, match="learned decodes no ego, route_left"):
-        driving.check(w)
+        roads.check(w)
 
 
 def test_no_level_is_below_those_of_training(w):
@@ -200,7 +204,7 @@ def trained(tmp_path_factory):
 def test_the_regressor_goes_on_from_the_slippery_world(trained, tmp_path):
     """Same squares and reader, other weights, no noise; read and not trained again the next time."""
     first, found = trained.world(names.SLIPPERY), trained.world(names.OF_REGRESSOR)
-    assert dict(first.spec.options)["slip"] == 0.3 and found.spec.regression and found.spec.steps == 1
+    assert dict(first.spec.options)["stay"] == 0.5 and found.spec.regression and found.spec.steps == 1
     np.testing.assert_array_equal(found.patches.basis, first.patches.basis)
     assert int(found.mark) != int(first.mark)
     step = jax.jit(lambda key: found.step(found.make(KEY), jnp.zeros(2), key).latent)
@@ -225,7 +229,7 @@ def test_what_goes_on_is_told_apart(trained):
     forced = training.self_forced(trainings, 5, names.PLAIN, root)
     assert (more.steps, more.seed, more.name) == (2, forced.seed, "seed5-plain-longer")
     assert forced.few == SPEC.steps and forced.start == more.start and forced.steps == more.steps
-    assert "slip" not in dict(more.spec.options)
+    assert "stay" not in dict(more.spec.options)
     shorter = dataclasses.replace(trainings, slippery=1)
     assert [training.config_of(shorter, 5, base).steps for base in training.BASES] == [2, 1]
     for strange in ("plain, forever", "icy"):
@@ -241,5 +245,5 @@ def test_tables_are_kept_by_the_weights_they_are_of(trained, tmp_path):
         trained.study, calibration=dataclasses.replace(STUDY.calibration, situations=2, draws=3, steps=1)
     )
     law = chances.exactly(small, here, 5, slippery)
-    assert law["outcomes"].shape == (2, 2, 2) and law["weights"] == pytest.approx([0.7, 0.3])
+    assert law["outcomes"].shape == (2, 2, 2) and law["weights"] == pytest.approx([0.5, 0.5])
     assert np.isin(law[names.EXACT], law["outcomes"]).all()

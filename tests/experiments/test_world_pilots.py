@@ -1,12 +1,14 @@
 """Pilots: a world that is the exact one is off by nothing; words of a search."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from experiments.world_model import names, pilots
 from experiments.world_model.config import Search
-from tests.world.world_toys import untrained
+from tests.world.world_toys import SPEC, untrained
 
 KEY = jax.random.key(1)
 
@@ -15,6 +17,15 @@ def test_how_far_off_a_shoved_block_is():
     """An untrained world is off by more than a trained one, and by less than the plane is wide."""
     near, far = pilots.contact(untrained(), KEY, count=4, steps=16)
     assert 0.5 < near < 16 and 0.5 < far < 16
+
+
+def test_chance_of_a_push():
+    """An untrained world is off the law; one without chance has none."""
+    slippery = dataclasses.replace(SPEC, options=(*SPEC.options, ("stay", 0.5)))
+    first, *_, last = pilots.chances_of(untrained(spec=slippery), KEY, count=2)
+    assert set(first) == set(last) and first["bias"] > 0.1 and 0 <= last["coverage"] <= 1
+    with pytest.raises(ValueError, match="agent stays with probability 0"):
+        pilots.chances_of(untrained(), KEY, count=2)
 
 
 def test_plans_through_the_exact_world(capsys):

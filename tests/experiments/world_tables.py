@@ -7,9 +7,9 @@ import numpy as np
 
 from configs.world_model import full
 from experiments.world_model import names
-from experiments.world_model.config import Calibration, Driving, Horizon, Methods, Planning, Search, Settling
+from experiments.world_model.config import Calibration, Horizon, Methods, Planning, Search, Settling
 
-EPISODES, STEPS = 4, 6
+EPISODES, STEPS, BLUR = 4, 6, 0.2
 SEARCH = (
     Search(candidates=16, iterations=1),
     Search(method=names.BOTH, candidates=7, iterations=1, elites=1, refine=3),
@@ -17,12 +17,12 @@ SEARCH = (
 STUDY = dataclasses.replace(
     full.config(),
     name="made_up",
+    seeds=tuple(range(8)),
     horizon=Horizon(episodes=EPISODES, steps=STEPS),
-    calibration=Calibration(situations=5, draws=19, steps=2),
+    calibration=Calibration(situations=5, draws=19, steps=2, blur=BLUR),
     settling=Settling(frames=3, steps=5, bank=2),
     planning=Planning(episodes=EPISODES, act=3, goals=3),
     methods=Methods(exact=EPISODES, learned=EPISODES, pairs=(SEARCH,)),
-    drive=Driving(worlds=("one", "two"), episodes=2, steps=2),
     resamples=200,
 )
 HORIZONS = {"1 step": 1, "2 steps": 3, "4 steps": 4, "16 steps": 4, "window 1": 2, "window 2": 3}
@@ -100,9 +100,4 @@ def made_up(study=STUDY):
             if arm in (names.EXACT, names.ELSEWHERE, study.usual):
                 planning[f"{arm} task"] = np.tile(np.arange(3) < min(count, 2), (EPISODES, 1))
         kept[part(names.PLANNING)], kept[part(names.FORCING)] = planning, forcing
-        if seed < 2:
-            ok = {"exact world": [True, True], "learned world": [True, False], "no action": [False, False]}
-            kept[part(names.DRIVE)] = {arm: np.array(found) for arm, found in ok.items()} | {
-                f"{arm} aside": np.full((2, 2), 0.5, np.float32) for arm in ok
-            }
     return kept

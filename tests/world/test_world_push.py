@@ -126,6 +126,30 @@ def test_the_rules():
     assert touched > 300 and both > 10  # there was contact, also between blocks
 
 
+def test_an_agent_stays_as_often_as_it_is_said():
+    """Each step is one of the world in which it never stays, under the action or under none, whichever the action is;
+    the coin says nothing of slips."""
+    never, often = (exact.get("push", slip=0.5, stay=p) for p in (0.0, 0.3))
+    touching = never.make(KEY)
+    touching = touching._replace(agent=touching.blocks[0] - jnp.array([2.5, 0.0]))
+    keys = jax.random.split(KEY, 2000)
+    over = lambda w: jax.jit(jax.vmap(lambda action, key: w.step(touching, action, key), (None, 0)))
+    flat = lambda state: np.concatenate([np.asarray(a).reshape(len(keys), -1) for a in state], 1)
+    right, up = jnp.array([1.0, 0.0]), jnp.array([0.0, -0.7])
+    none = flat(over(never)(jnp.zeros(2), keys))
+    stayed = {}
+    for name, action in (("right", right), ("up", up)):
+        found, goes = flat(over(often)(action, keys)), flat(over(never)(action, keys))
+        stayed[name] = (found == none).all(1)
+        np.testing.assert_array_equal(found, np.where(stayed[name][:, None], none, goes))
+    np.testing.assert_array_equal(stayed["right"], stayed["up"])
+    assert stayed["up"].mean() == pytest.approx(0.3, abs=0.04)
+    slipped = np.asarray(over(never)(right, keys).blocks)[:, 0, 0] > float(touching.blocks[0, 0]) + 1.2
+    assert abs(np.corrcoef(slipped, stayed["up"])[0, 1]) < 0.08
+    with pytest.raises(ValueError, match=r"stay must be a probability in \[0, 1\], found 1.5"):
+        exact.get("push", stay=1.5)
+
+
 def test_nothing_overlaps_and_what_is_not_touched_stays():
     before, _, _, after = chased()
     depths = [worst_of(after.agent[i], after.blocks[i], after.walls[i]) for i in range(RUNS * STEPS)]

@@ -15,7 +15,8 @@ never overlap, and the push is once differentiable. Blocks that overlap share it
 yield holds the agent. A half-step after which two bodies would still overlap by more than `TOLERANCE` does not happen.
 
 **Chance**: with probability `slip` a block is slippery in a step and moves twice as far as it is pushed. One coin per
-block and step, from the step's key alone: with equal keys and other actions the same coins fall.
+block and step, from the step's key alone: with equal keys and other actions the same coins fall. With probability
+`stay` the agent stays in a step, whatever it does, by a coin of its own.
 """
 
 import dataclasses
@@ -72,9 +73,10 @@ def cushion(overlap: Float[Array, "*n"]) -> Float[Array, "*n"]:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Push(Exact):
-    """The world, see the file. `slip` is a leaf: worlds of other odds share one program."""
+    """The world, see the file. `slip` and `stay` are leaves: worlds of other odds share one program."""
 
     slip: Any
+    stay: Any
     blocks: int = dataclasses.field(metadata=dict(static=True))
     walls: int = dataclasses.field(metadata=dict(static=True))
 
@@ -129,7 +131,8 @@ class Push(Exact):
         else:
             action = inputs
         push = 1.0 + jax.random.bernoulli(key, self.slip, (self.blocks,))
-        move = jnp.clip(action, -1, 1) * (SPEED / HALVES)
+        stays = jax.random.bernoulli(jax.random.fold_in(key, 1), self.stay)
+        move = jnp.where(stays, 0.0, jnp.clip(action, -1, 1) * (SPEED / HALVES))
         after, _ = lax.scan(lambda now, _: (self._part(now, move, push), None), state, None, length=HALVES)
         return self._advance(state, after, inputs) if how == "instruction" else after
 
@@ -257,13 +260,14 @@ def overlap_of(state: State) -> Float[Array, ""]:
     return jnp.max(jnp.concatenate([depth.ravel() for depth in depths]))
 
 
-def push(*, blocks: int = 2, walls: int = 1, slip: Real = 0.0) -> Push:
+def push(*, blocks: int = 2, walls: int = 1, slip: Real = 0.0, stay: Real = 0.0) -> Push:
     """The world of this file.
 
     Args:
         blocks: 1 to 3; red (which has the goal), blue, yellow.
         walls: 0 to 2 short ones within the plane, whose edge is walled anyway.
         slip: the probability that a block slips in a step.
+        stay: the probability that the agent stays in a step.
 
     Raises:
         ValueError: numbers outside these ranges.
@@ -271,7 +275,7 @@ def push(*, blocks: int = 2, walls: int = 1, slip: Real = 0.0) -> Push:
     for name, value, low, high in (("blocks", blocks, 1, len(COLOURS)), ("walls", walls, 0, 2)):
         if not isinstance(value, int) or not low <= value <= high:
             raise ValueError(f"push: {name} must be {low} to {high}, found {value!r}")
-    return Push(probability("push", "slip", slip), blocks, walls)
+    return Push(probability("push", "slip", slip), probability("push", "stay", stay), blocks, walls)
 
 
 def example() -> Push:
