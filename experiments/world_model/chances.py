@@ -1,7 +1,7 @@
-"""Whether a learned world's chance is that of the exact one: pushes in which the agent may stay at every step.
+"""Whether a learned world's chance is that of the exact one: walks in which the agent may stay at every step.
 
 The exact law comes by enumeration: each of the 2^n rows of coins is forced, so nothing is drawn that a world is then
-compared with. An outcome is how far the block has come along the push, read off frames in the same way for all.
+compared with. An outcome is how far the agent has come on its way, read off frames in the same way for all.
 """
 
 from collections.abc import Callable
@@ -21,18 +21,18 @@ from vrjax.world.rollouts import rollout
 
 OUTCOMES = "outcomes"
 KEPT = [0, -1]
-"""Steps of a push after which outcomes are kept."""
+"""Steps of a walk after which outcomes are kept."""
 
 
 def measure(study: WorldModel, here: Bench, seed: int, trained: Worlds) -> Tables:
-    """The table of a seed: `<arm>` (situation, draw, 2), how far the block has come after the first and the last step;
+    """The table of a seed: `<arm>` (situation, draw, 2), how far the agent has come after the first and the last step;
     `outcomes` (situation, 2^steps, 2) of the exact law, and `weights` (2^steps,)."""
 
     def make() -> Tables:
         slippery = trained.world(names.SLIPPERY)
         out = dict(exactly(study, here, seed, slippery))
         for arm in study.arms:
-            out[arm] = drawn(study, here, seed, strays.arms(study, slippery, arm), arm)
+            out[arm] = drawn(study, here, seed, strays.arms(study, slippery, arm, names.SLIPPERY), arm)
         if study.trainings.regressor:
             out[names.REGRESSOR] = drawn(study, here, seed, trained.world(names.OF_REGRESSOR), names.REGRESSOR)
         return out
@@ -59,10 +59,10 @@ def lawful(spec: Calibration, coins: np.ndarray, weights: np.ndarray) -> Callabl
     def one(w: Learned, row: Any) -> dict[str, Any]:
         situation, drawing = jax.random.split(row["key"])
         home: Any = w.spec.home
-        state, actions, way = episodes.pushed(home, situation, spec.steps)
+        state, actions, way = episodes.walked(home, situation, spec.steps)
         states = episodes.futures(home, state, actions, jnp.asarray(coins))
-        begun = episodes.seen(w, state)[names.BLOCK]
-        came = jax.vmap(jax.vmap(lambda now: (episodes.seen(w, now)[names.BLOCK] - begun) @ way))(states)
+        begun = episodes.seen(w, state)[names.AGENT]
+        came = jax.vmap(jax.vmap(lambda now: (episodes.seen(w, now)[names.AGENT] - begun) @ way))(states)
         picked = jax.random.categorical(drawing, jnp.log(jnp.asarray(weights)), shape=(spec.draws,))
         return {OUTCOMES: came, names.EXACT: came[picked]}
 
@@ -76,17 +76,17 @@ def drawn(study: WorldModel, here: Bench, seed: int, w: Learned, arm: str) -> np
 
 
 def dreamt(spec: Calibration) -> Callable[[Learned, Any], Any]:
-    """The program `(w, row) -> (draw, t)`: how far the block comes in a learned world, each time by other chance."""
+    """The program `(w, row) -> (draw, t)`: how far the agent comes in a learned world, each time by other chance."""
 
     def one(w: Learned, row: Any) -> Any:
         situation, drawing = jax.random.split(row["key"])
         home: Any = w.spec.home
-        state, actions, way = episodes.pushed(home, situation, spec.steps)
-        begun, start = episodes.seen(w, state)[names.BLOCK], w.encode(home.render(state))
+        state, actions, way = episodes.walked(home, situation, spec.steps)
+        begun, start = episodes.seen(w, state)[names.AGENT], w.encode(home.render(state))
 
         def draw(key):
             told = rollout(w, start, actions, key)[1].decoded
-            return (episodes.places(w, told)[:, names.BLOCK] - begun) @ way
+            return (episodes.places(w, told)[:, names.AGENT] - begun) @ way
 
         return jax.vmap(draw)(jax.random.split(drawing, spec.draws))
 

@@ -15,15 +15,15 @@ from vrjax.study.sizes import Study
 class Trainings:
     """Of a seed's worlds."""
 
-    recipe: str = "push"
-    """The file of `configs/world_model` that says how a base is trained."""
+    recipes: tuple[str, str] = ("push", "slippery")
+    """Files of `configs/world_model` that say how the plain and the slippery base are trained."""
     steps: int = 2
     """Denoising steps of a frame, where an arm says nothing else."""
-    least: float = 0.26
-    """The lowest level of the recipe's training: with more steps than the usual ones levels are shifted so far that
-    none lies below."""
+    lowest: tuple[float, float] = (0.26, 0.2)
+    """The lowest level of either training: with more steps than the usual ones levels are shifted so far that none lies
+    below."""
     updates: int | None = None
-    """Of the plain base, in the place of the recipe's; so are `batch` and `reading`, of both."""
+    """Of the plain base, in the place of its recipe's; so are `batch` and `reading`, of both."""
     slippery: int | None = None
     """Of the slippery base; None: as many as of the plain one."""
     batch: int | None = None
@@ -39,6 +39,11 @@ class Trainings:
     critic_steps: int = 3
     regressor: int = 600
     """Updates of the regressor, which begins as the slippery world."""
+
+    def of(self, base: str) -> tuple[str, float]:
+        """The recipe of a base and the lowest level of its training."""
+        which = int(base == names.SLIPPERY)
+        return self.recipes[which], self.lowest[which]
 
     def __post_init__(self):
         if not 0 < self.stay < 1 or not min(self.lr, self.forced_lr) > 0:
@@ -57,13 +62,13 @@ class Horizon:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Of pushes in which the agent may stay."""
+    """Of walks in which the agent may stay."""
 
     situations: int = 64
     draws: int = 39
     """Of each situation; the central 90 % leave out two at either end."""
     steps: int = 3
-    """Of a push: all 2^steps rows of coins are enumerated."""
+    """Of a walk: all 2^steps rows of coins are enumerated."""
     level: float = 0.9
     blur: float = 0.2
     """Pixels, the standard deviation of what is added alike to draws and to what happens before coverage is counted:

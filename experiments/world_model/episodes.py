@@ -1,4 +1,4 @@
-"""What is acted in: keys of episodes, pushes in which the agent may stay, goals in turn, and one pair of glasses.
+"""What is acted in: keys of episodes, walks in which the agent may stay, goals in turn, and one pair of glasses.
 
 All that is read off frames, of learned worlds and of the exact one, is read by the same reader off frames that went
 through the same squares: what a reader misses is then no difference between worlds.
@@ -17,15 +17,17 @@ from experiments.world_model import names
 from experiments.world_model.config import WorldModel
 from vrjax.flow import draws
 from vrjax.world.exact import push
-from vrjax.world.exact.push import AGENT, HALF, MIDDLE, NEAR, ROUND, SIZE, Push
+from vrjax.world.exact.push import AGENT, BORDER, HALF, MIDDLE, NEAR, ROUND, SIZE, Push
 from vrjax.world.learned import patches as squares
 from vrjax.world.learned import practice, reader
 from vrjax.world.learned.world import Learned
 
-REACH = AGENT + HALF + ROUND
-"""From the agent's centre to the block's when they touch."""
 PACE = 1.0
-"""Of a push, in units of the action."""
+"""Of a walk, in units of the action."""
+LAYOUTS = 16
+"""Of which one is chosen for a walk."""
+ROOM, CLEAR = AGENT + 2**0.5 * HALF + ROUND, 0.5
+"""Pixels from the agent's centre to that of a block that it cannot touch, whichever way; and those beyond."""
 BEHIND = 0.5
 """What a pixel of the agent counts in the cost of a plan, in pixels of the block."""
 APART = 2.5
@@ -41,14 +43,20 @@ def keys(study: WorldModel, seed: int, what: str, count: int) -> Key[Array, " n"
     return jax.vmap(lambda n: jax.random.fold_in(key, n))(jnp.arange(count, dtype=jnp.uint32))
 
 
-def pushed(home: Push, key: Any, steps: int) -> tuple[push.State, Float[Array, "t 2"], Float[Array, "2"]]:
-    """A layout in which the agent touches the block, actions that push it straight on, and the unit vector of their
-    way: that of the four on which most room is left."""
-    state = home.make(key)
-    block = state.blocks[0]
-    ways = jnp.asarray(WAYS)
-    way = ways[jnp.argmax(ways @ (SIZE / 2 - block))]
-    return state._replace(agent=block - REACH * way), jnp.broadcast_to(PACE * way, (steps, 2)), way
+def walked(home: Push, key: Any, steps: int) -> tuple[push.State, Float[Array, "t 2"], Float[Array, "2"]]:
+    """A layout from which the agent can walk on straight, actions that do, and the unit vector of their way.
+
+    The first of `LAYOUTS` and of the four ways on which nothing is within `CLEAR` pixels of its path.
+    """
+    states = jax.vmap(home.make)(jax.random.split(key, LAYOUTS))
+    ways, far = jnp.asarray(WAYS), PACE * jnp.arange(steps + 1)
+    path = states.agent[:, None, None] + far[:, None] * ways[:, None]  # (layout, way, step, 2)
+    border = SIZE / 2 - BORDER - AGENT - jnp.abs(path - SIZE / 2).max(-1)
+    gaps = jnp.linalg.norm(path[..., None, :] - states.blocks[:, None, None], axis=-1).min(-1) - ROOM
+    clear = jnp.minimum(jnp.minimum(border, gaps).min(-1), CLEAR)
+    layout, which = jnp.unravel_index(jnp.argmax(clear), clear.shape)
+    way = ways[which]
+    return jax.tree.map(lambda a: a[layout], states), jnp.broadcast_to(PACE * way, (steps, 2)), way
 
 
 def futures(home: Push, state: push.State, actions: Float[Array, "t 2"], coins: Float[Array, "k t"]) -> push.State:

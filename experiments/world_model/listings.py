@@ -61,7 +61,7 @@ CALIBRATION: Columns = {
 SETTLING: Columns = {
     "denoiser": _text("arm"),
     "lead of the place, share of steps [95 %]": _over("lead", "+.3f"),
-    "block off at first, pixels": _number("unsettled"),
+    "agent off at first, pixels": _number("unsettled"),
     "steps until half of the place is settled": _number("half place", ".1f"),
     "of the look": _number("half look", ".1f"),
 }

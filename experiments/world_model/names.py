@@ -25,8 +25,8 @@ PARTS = (HORIZON, CALIBRATION, SETTLING, METHODS, PLANNING, FORCING)
 """In the order in which they are measured; the last fall away first where time is short."""
 MESO, TASK = "meso", "task"
 CEM, BOTH = "cem", "gradient+cem"
-BLOCK = 1
-"""The place of the block among what moves; the agent's is 0."""
+AGENT, BLOCK = 0, 1
+"""Their places among what moves."""
 
 
 def steps(count: int) -> str:

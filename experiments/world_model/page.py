@@ -23,7 +23,7 @@ The world that the films are of is known exactly, so everything that the network
 have happened.
 
 Four questions. How many steps until it strays? Can one plan through it, and then act in the true world? Where the true
-world leaves something to chance (on a floor so slippery that the agent often stays where it is, and the block with it),
+world leaves something to chance (on a floor so slippery that the agent often stays where it is),
 is its chance the same? And along the denoising steps of one frame: is it settled first where things are, and then how
 they look?"""
 
@@ -34,7 +34,7 @@ NOTES = (
     "in the row of the exact world.",
     "Planners see the exact world's frame before each plan and act in the exact world; what they plan through is the "
     "learned one. Model calls count a gradient step three times.",
-    "The law of a push is enumerated, not drawn: every row of coins with its probability.",
+    "The law of a walk is enumerated, not drawn: every row of coins with its probability.",
     "One world, 16 x 16 pixels, one recipe of training: nothing here says how answers depend on these.",
 )
 LEDES = {
@@ -42,7 +42,7 @@ LEDES = {
     "along the denoising steps of one frame.",
     "forests": "Shares with 95 % intervals. Orange: controls.",
 }
-LOOK = """One push of the slippery world, as each denoiser's clean estimate has it after every step. The two exact
+LOOK = """One step of the slippery world, as each denoiser's clean estimate has it after every step. The two exact
 denoisers and the planted sequences show what the measure would say without any model."""
 TITLES = {
     "horizon": (
@@ -168,8 +168,8 @@ def cases(table: Tables) -> list[parts.Case]:
     out = []
     for i in range(len(table[f"{arms[0]} frames"]) if arms else 0):
         x0 = np.stack([common.enlarged(table[f"{arm} frames"][i], 8) for arm in arms])[:, :, None]
-        name = f"push {i + 1}"
-        out.append(parts.Case(name, "push straight on; the agent may stay", x0, sigma=table["sigma"], seeds=arms))
+        name = f"step {i + 1}"
+        out.append(parts.Case(name, "a step straight on; the agent may stay", x0, sigma=table["sigma"], seeds=arms))
     return out
 
 
@@ -198,7 +198,7 @@ def write(
         title="Learned world models as simulators",
         subtitle="How far, how sure, and what for?",
         intro=INTRO,
-        scrubbers=[parts.Scrubber(seen, "Watch a frame come about", LOOK, "The denoisers, for one push")]
+        scrubbers=[parts.Scrubber(seen, "Watch a frame come about", LOOK, "The denoisers, for one step")]
         if seen
         else [],
         ledes=LEDES,

@@ -1,13 +1,13 @@
 """Pilots of the world-model study, the numbers of tuning.md: their layouts enter no claim.
 
     python -m experiments.world_model.pilots contact push runs/other/world         # how far off a block that is shoved
-    python -m experiments.world_model.pilots chance runs/slippery/world --denoise 4      # of a push, agent may stay
+    python -m experiments.world_model.pilots chance runs/slippery/world --denoise 4      # of walks, agent may stay
     python -m experiments.world_model.pilots plans push --search horizon=6 candidates=32 iterations=2 elites=4
     python -m experiments.world_model.pilots plans --search horizon=4 candidates=15 iterations=2 elites=3 --act 3
 
 `contact` asks worlds (folders, or names of shipped ones) in the steps in which a planner through the exact world moves
 the block: how many pixels the block is off after one step, and after six in which it came half a pixel or more.
-`chance` draws pushes in which the agent may stay and compares them with the law, after each of three steps. `plans`
+`chance` draws walks in which the agent may stay and compares them with the law, after each of three steps. `plans`
 acts by plans through a learned world, or through the exact one where none is named, and says in how many layouts the
 block came to its goal, and in how many within two thirds of the steps.
 """
@@ -90,7 +90,7 @@ def reached(w: Learned | None, search: Search, key: Any, *, layouts: int, steps:
 
 
 def chances_of(w: Learned, key: Any, *, count: int) -> list[dict[str, float]]:
-    """After each step of a push in which the agent may stay, what claims are about, means over `count` situations.
+    """After each step of a walk in which the agent may stay, what claims are about, means over `count` situations.
 
     Raises:
         ValueError: a world that was learned from one without chance.
@@ -150,6 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--layouts", type=int, default=16, help="how many (16)")
     parser.add_argument("--key", type=int, default=KEY, help=f"of layouts and chance ({KEY})")
     parser.add_argument("--denoise", type=int, metavar="N", help="denoising steps of a frame (those of the world)")
+    parser.add_argument("--least", type=float, default=0.26, help="the lowest level that it learned (0.26)")
     parser.add_argument("--search", nargs="+", default=[], metavar="FIELD=VALUE", help="of plans: of config.Search")
     parser.add_argument("--act", type=int, default=1, help="actions of each plan that are taken (1)")
     given = parser.parse_args(argv)
@@ -157,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         search = searched(given.search)
         for name in given.worlds or ([None] if given.what == "plans" else []):
-            w = None if name is None else asked(learned.load(name), steps=given.denoise, least=0.26)
+            w = None if name is None else asked(learned.load(name), steps=given.denoise, least=given.least)
             if given.what == "contact":
                 assert w is not None
                 near, far = contact(w, key, count=given.layouts, steps=given.steps)

@@ -1,6 +1,6 @@
-"""What the denoising steps of one frame settle first: where the block is, or how the frame looks given where it is.
+"""What the denoising steps of one frame settle first: where the agent is, or how the frame looks given where it is.
 
-Frames are those after one push in the slippery world, in which agent and block come on or stay. Beside the learned
+Frames are those after one step in the slippery world, in which the agent comes on or stays. Beside the learned
 world stand two exact denoisers that make such an order without any model: one of the two futures that there are, with
 their odds, and one of frames of no moment in particular. Two planted sequences, in which the order is known, say
 whether the instrument tells it.
@@ -26,7 +26,7 @@ from vrjax.world.learned.world import Learned
 
 ARMS = (names.SLIPPERY, names.LAW, names.WITHOUT, names.WHERE_FIRST, names.LOOK_FIRST)
 OFF = 1.0
-"""Pixels by which the block of a planted sequence is off at first."""
+"""Pixels by which the agent of a planted sequence is off at first."""
 FAST = 0.3
 """Of what comes first in a planted sequence, the share that is left by each step."""
 SHOWN = 3
@@ -34,12 +34,12 @@ SHOWN = 3
 
 
 def measure(study: WorldModel, here: Bench, seed: int, trained: Worlds) -> Tables:
-    """The table of a seed: `<arm> where` and `<arm> look`, both (frame, step): how far the block is from where it will
+    """The table of a seed: `<arm> where` and `<arm> look`, both (frame, step): how far the agent is from where it will
     be, and what is wrong with the look; `sigma` (step,); of the first seed `<arm> frames` of a few."""
 
     def make() -> Tables:
         spec = study.settling
-        w = asked(trained.world(names.SLIPPERY), steps=spec.steps, least=study.trainings.least)
+        w = asked(trained.world(names.SLIPPERY), steps=spec.steps, least=study.trainings.of(names.SLIPPERY)[1])
         rows = {"key": episodes.keys(study, seed, names.SETTLING, spec.frames)}
         found = here.over(watched(spec.bank), w, rows, f"seed {seed}: denoising steps")
         out: Tables = {"sigma": np.asarray(w.spec.grid.sigmas[:-1], np.float32)}
@@ -59,7 +59,7 @@ def watched(bank: int):
     def one(w: Learned, row: Any) -> dict[str, dict[str, Any]]:
         situation, acting, drawing = jax.random.split(row["key"], 3)
         home: Any = w.spec.home
-        state, actions, _ = episodes.pushed(home, situation, 1)
+        state, actions, _ = episodes.walked(home, situation, 1)
         two = jax.tree.map(lambda a: a[:, 0], episodes.futures(home, state, actions, jnp.array([[0.0], [1.0]])))
         # What does not move is as it is here; agent and block are anywhere.
         other = jax.vmap(home.make)(jax.random.split(drawing, bank))
@@ -78,8 +78,8 @@ def watched(bank: int):
         out = {}
         for arm, x0 in latents.items():
             told = settling.along(w, x0, state)
-            block = told.places[:, names.BLOCK]
-            out[arm] = {"where": jnp.linalg.norm(block - block[-1], axis=-1), "look": told.look, "frames": told.frames}
+            agent = told.places[:, names.AGENT]
+            out[arm] = {"where": jnp.linalg.norm(agent - agent[-1], axis=-1), "look": told.look, "frames": told.frames}
         return out
 
     return one
@@ -96,12 +96,12 @@ def denoised(w: Learned, velocity: Any, key: Any) -> Any:
 
 def planted(w: Learned, state: Any, steps: int) -> dict[str, Any]:
     """Two sequences that end in the same frame. What is settled first falls by `FAST` a step, the other in a line: the
-    block is off by `OFF` at first, and the frame has no contrast."""
+    agent is off by `OFF` at first, and the frame has no contrast."""
     fast = FAST ** jnp.arange(steps) * (1 - jnp.arange(steps) / (steps - 1))
     slow = 1 - jnp.arange(steps) / (steps - 1)
 
     def one(off: Any, pale: Any) -> Any:
-        moved = state._replace(blocks=state.blocks + OFF * off * jnp.array([1.0, 0.0]))
+        moved = state._replace(agent=state.agent + OFF * off * jnp.array([1.0, 0.0]))
         frame = w.spec.home.render(moved)
         return squares.encode(w.patches, frame + pale * (frame.mean((0, 1)) - frame))
 

@@ -37,8 +37,8 @@ def measure(study: WorldModel, here: Bench, seed: int, trained: Worlds) -> Table
     return here.part(names.part(seed, names.HORIZON), make, of=of)
 
 
-def arms(study: WorldModel, w: Learned, arm: str) -> Learned:
-    """A world asked as an arm of the study says.
+def arms(study: WorldModel, w: Learned, arm: str, base: str = names.PLAIN) -> Learned:
+    """A world of a base asked as an arm of the study says.
 
     Raises:
         ValueError: there is no such arm.
@@ -47,7 +47,7 @@ def arms(study: WorldModel, w: Learned, arm: str) -> Learned:
         raise ValueError(f"world_model: no arm {arm!r}, expected one of {', '.join(study.arms)}")
     for count in study.steps:
         if arm == names.steps(count):
-            return asked(w, steps=count, least=study.trainings.least)
+            return asked(w, steps=count, least=study.trainings.of(base)[1])
     return asked(w, window=next(frames for frames in study.windows if arm == names.window(frames)))
 
 

@@ -4,8 +4,8 @@
     w = trained.world(names.PLAIN)                           # trained on the first call, read ever after
     w = trained.world(names.further(names.PLAIN, names.SELF_FORCED))
 
-Two worlds are trained from nothing by the recipe: `plain` and `slippery`. From each of them two trainings of equally
-many updates go on: `longer` as before (teacher forcing), and `self-forced` on its own rollouts, by distribution
+Two worlds are trained from nothing, each by its recipe: `plain` and `slippery`. From each of them two trainings of
+equally many updates go on: `longer` as before (teacher forcing), and `self-forced` on its own rollouts, by distribution
 matching with the world itself as the teacher; they see the same films. The regressor goes on from the slippery world
 without noise: it learns the mean frame. What goes on keeps its base's squares and reader.
 """
@@ -36,15 +36,14 @@ def folder_of(seed: int, which: str) -> str:
     return names.part(seed, which.replace(", ", "-"))
 
 
-def recipe_of(trainings: Trainings) -> WorldConfig:
-    """How a base is trained: the recipe, with what is put in the place of its numbers."""
-    found = importlib.import_module(f"configs.world_model.{trainings.recipe}").config()
+def recipe_of(trainings: Trainings, base: str) -> WorldConfig:
+    """How a base is trained: its recipe, with what is put in the place of numbers there."""
+    name, least = trainings.of(base)
+    found = importlib.import_module(f"configs.world_model.{name}").config()
     shift, low = found.objective.shift, found.objective.low
     lowest = shift * low / (1 + (shift - 1) * low)
-    if trainings.least < lowest - 0.005:
-        raise ValueError(
-            f"world_model: least={trainings.least}, expected {lowest:.3f}, the recipe's lowest level, or more"
-        )
+    if least < lowest - 0.005:
+        raise ValueError(f"world_model: lowest={least} of {base}, expected {lowest:.3f}, its recipe's, or more")
     batch = found.data if trainings.batch is None else dataclasses.replace(found.data, batch=trainings.batch)
     spec = dataclasses.replace(found.spec, steps=trainings.steps)
     instead = {"steps": trainings.updates, "reading": trainings.reading}
@@ -53,8 +52,8 @@ def recipe_of(trainings: Trainings) -> WorldConfig:
 
 
 def config_of(trainings: Trainings, seed: int, base: str) -> WorldConfig:
-    """Of a base of a seed: the recipe, where only the seed, the odds of staying and how long it is trained differ."""
-    recipe = recipe_of(trainings)
+    """Of a base of a seed: its recipe, with another seed, these odds of staying, and for so long."""
+    recipe = recipe_of(trainings, base)
     options = dict(recipe.spec.options) | ({"stay": trainings.stay} if base == names.SLIPPERY else {})
     spec = dataclasses.replace(recipe.spec, options=tuple(options.items()))
     shorter = trainings.slippery if base == names.SLIPPERY else None

@@ -51,38 +51,20 @@ def test_how_far_a_world_strays_by_a_loop(w):
     assert {name: value.shape for name, value in beside.items()} == {names.FROZEN: (3, 2), strays.READ: (3, 2)}
 
 
-def pushed(coins):
-    """How far the block comes when it is pushed straight on, by one dimension of the rules.
-
-    At a coin of 1 nothing moves.
-    """
-    agent, block, told = -episodes.REACH, 0.0, []
-    for coin in coins:
-        for _ in range(push.HALVES):
-            before = push.AGENT + push.HALF + push.ROUND - (block - agent)
-            pace = 0.0 if coin else episodes.PACE / push.HALVES
-            agent += pace
-            over = [np.maximum(x + 2 * push.WIDTH, 0) ** 2 / (4 * push.WIDTH) if x <= 0 else x + push.WIDTH
-                    for x in (before, before + pace)]  # fmt: skip
-            block += max(over[1] - over[0], 0)
-        told.append(block)
-    return told
-
-
-def test_a_push_has_the_law_of_its_coins():
+def test_a_walk_has_the_law_of_its_coins():
+    """The agent comes a pixel for each coin that says go, whichever the others are, and touches nothing."""
     home: Any = push.push(blocks=1, walls=0, stay=0.3)
     coins, weights = chance.rows(3, 0.3)
-    keys = jax.random.split(KEY, 4)
-    state, actions, way = jax.jit(jax.vmap(lambda key: episodes.pushed(home, key, 3)))(keys)
+    keys = jax.random.split(KEY, 32)
+    state, actions, way = jax.jit(jax.vmap(lambda key: episodes.walked(home, key, 3)))(keys)
     states = jax.jit(jax.vmap(functools.partial(episodes.futures, home), (0, 0, None)))(state, actions, coins)
-    came = np.einsum("nktd,nd->nkt", states.blocks[..., 0, :] - state.blocks[:, None, None, 0], way)
-    expected = np.array([pushed(row) for row in coins])
-    for one in came:
-        np.testing.assert_allclose(one, expected, atol=2e-3)
+    moved = states.agent - state.agent[:, None, None]
+    came = np.einsum("nktd,nd->nkt", moved, way)
+    np.testing.assert_allclose(came, np.broadcast_to(np.cumsum(1 - coins, 1), came.shape), atol=1e-5)
+    np.testing.assert_array_equal(states.blocks, np.broadcast_to(state.blocks[:, None, None], states.blocks.shape))
+    assert {tuple(one) for one in np.abs(way).tolist()} == {(1, 0), (0, 1)}  # along either axis
     for probability, row in zip(weights, coins, strict=True):
         assert probability == pytest.approx(0.3 ** row.sum() * 0.7 ** (3 - row.sum()))
-    inside = np.abs(np.asarray(states.blocks) - push.SIZE / 2).max()
-    assert inside < push.SIZE / 2 - push.BORDER - push.HALF - push.ROUND  # no wall ends a push
 
 
 def test_goals_follow_each_other_with_room():
@@ -142,8 +124,8 @@ def test_no_level_is_below_those_of_training(w):
         less = [s for s in np.arange(1, 6, 0.01) if flow.grids.shifted(steps, s).sigmas[-2] < 0.26]
         assert asking.shift_of(steps, 0.26) == pytest.approx(max(less) + 0.01, abs=0.011)
     assert asking.asked(w, steps=2, least=0.26).spec == w.spec
-    with pytest.raises(ValueError, match="least=0.1, expected 0.258, the recipe's lowest level"):
-        training.recipe_of(Trainings(least=0.1))
+    with pytest.raises(ValueError, match="lowest=0.1 of slippery, expected 0.200, its recipe's"):
+        training.recipe_of(Trainings(lowest=(0.26, 0.1)), names.SLIPPERY)
 
 
 def test_exact_denoisers_end_in_a_frame_that_there_is(w):
@@ -180,8 +162,8 @@ def test_a_shorter_memory_changes_nothing_before_it_is_full(w):
 def trained(tmp_path_factory):
     """A seed whose bases are there: untrained worlds."""
     recipe: Any = dataclasses.replace(
-        training.recipe_of(STUDY.trainings), model=NETWORK, spec=SPEC, patch=4, steps=2, frames=3, data=Data(batch=2),
-        checkpoint=Checkpoint(every=2), context=0.15, reading=2, dtype="float32", diverged=1e3,
+        training.recipe_of(STUDY.trainings, names.PLAIN), model=NETWORK, spec=SPEC, patch=4, steps=2, frames=3,
+        data=Data(batch=2), checkpoint=Checkpoint(every=2), context=0.15, reading=2, dtype="float32", diverged=1e3,
     )  # fmt: skip
     study = dataclasses.replace(STUDY, trainings=Trainings(extra=2, regressor=2))
 
@@ -197,7 +179,7 @@ def trained(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as other:
         other.setattr(training.train, "run", base)
-        other.setattr(training, "recipe_of", lambda trainings: recipe)
+        other.setattr(training, "recipe_of", lambda trainings, base: recipe)
         yield Trained(study, tmp_path_factory.mktemp("worlds"), 5)
 
 

@@ -19,7 +19,7 @@ def test_how_far_off_a_shoved_block_is():
     assert 0.5 < near < 16 and 0.5 < far < 16
 
 
-def test_chance_of_a_push():
+def test_chance_of_a_walk():
     """An untrained world is off the law; one without chance has none."""
     slippery = dataclasses.replace(SPEC, options=(*SPEC.options, ("stay", 0.5)))
     first, *_, last = pilots.chances_of(untrained(spec=slippery), KEY, count=2)
