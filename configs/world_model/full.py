@@ -2,8 +2,8 @@
 (experiments/world_model/claims.json).
 
 Command:        python -m experiments.world_model --full
-Expected time:  not measured; by the rate of its recipe ten hours of one core for the bases alone, 36 minutes each;
-                `--only K ...` measures some of the seeds, one process a core.
+Expected time:  by pilots three quarters of an hour of one core a seed; `--only K ...` measures some of the seeds, one
+                process a core.
 """
 
 from experiments.world_model import names
@@ -23,7 +23,7 @@ def config() -> WorldModel:
     return WorldModel(
         name="world_model_full",
         seeds=tuple(range(8, 16)),
-        trainings=Trainings(updates=2000),
-        planning=Planning(act=1, search=Search(horizon=6, candidates=32, iterations=2, elites=4)),
+        trainings=Trainings(updates=2000, slippery=3000, extra=200, forced_lr=2e-4, regressor=400),
+        planning=Planning(act=1, goals=2, search=Search(horizon=6, candidates=32, iterations=2, elites=4)),
         methods=Methods(pairs=pairs(), act=3),
     )

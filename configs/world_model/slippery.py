@@ -19,4 +19,4 @@ def config() -> WorldConfig:
     plain = push.config()
     spec = dataclasses.replace(plain.spec, options=(*plain.spec.options, ("stay", 0.5)), shift=1.0)
     levels = dataclasses.replace(plain.objective, shift=1.0, low=0.2)
-    return dataclasses.replace(plain, name="world-slippery", steps=2000, spec=spec, objective=levels)
+    return dataclasses.replace(plain, name="world-slippery", steps=3000, spec=spec, objective=levels)

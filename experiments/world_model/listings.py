@@ -56,7 +56,7 @@ CALIBRATION: Columns = {
     "coverage of 90 % [95 %]": _over("coverage"),
     "CRPS over the least, less 1 [95 %]": _over("excess"),
     "spread over the law's": _number("spread"),
-    "coverage after one step": _number("first"),
+    "coverage after all steps": _number("last"),
 }
 SETTLING: Columns = {
     "denoiser": _text("arm"),
@@ -120,11 +120,11 @@ def calibration(study: WorldModel, seeds: Sequence[Seed]) -> Rows:
         if found is None:
             continue
         level = study.calibration.level
-        first = np.mean([seed.scores(arm, 0).coverage.mean() for seed in seeds])
+        last = np.mean([seed.scores(arm, -1).coverage.mean() for seed in seeds])
         row: Row = {
             "arm": arm,
             "coverage": estimate(study, np.clip(found + level, 0, 1), (0, 1)),
-            "first": float(first),
+            "last": float(last),
         }
         row["excess"] = estimate(study, reading.values(seeds, ["excess", [arm]]))
         row["spread"] = float(np.mean([seed.spread(arm) for seed in seeds]))

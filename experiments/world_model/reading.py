@@ -71,8 +71,8 @@ def blurred(
     return draws + error, seen, np.repeat(weights, QUANTILES) / QUANTILES
 
 
-def scores(law: Tables, drawn: np.ndarray, spec: Calibration, step: int = -1, seed: int = 0) -> Scores:
-    """Scores of draws (situation, draw, step) under a law; of the outcome after one of the kept steps, the last."""
+def scores(law: Tables, drawn: np.ndarray, spec: Calibration, step: int = 0, seed: int = 0) -> Scores:
+    """Scores of draws (situation, draw, step) under a law; of the outcome after one of the kept steps, the first."""
     draws = np.asarray(drawn, np.float64)[..., step]
     outcomes, weights = np.asarray(law[OUTCOMES], np.float64)[..., step], np.asarray(law[WEIGHTS], np.float64)
     ranked = spread.ranks(*blurred(draws, outcomes, weights, spec.blur, seed))
@@ -150,8 +150,8 @@ class Seed:
         """`solved` beyond a level, or with sign -1 the level beyond it."""
         return sign * (self.solved(through, method, pair) - least)
 
-    def scores(self, arm: str, step: int = -1) -> Scores:
-        """Of an arm's chance."""
+    def scores(self, arm: str, step: int = 0) -> Scores:
+        """Of an arm's chance after one of the kept steps, the first."""
         law = self.table(names.CALIBRATION)
         drawn = self._entry(names.CALIBRATION, arm, arm)
         if law is None:

@@ -177,7 +177,7 @@ def covered(arm):
     """The share of the law in the 18 inner gaps of 19 draws, both blurred, by drawing all of it at random."""
     rng, count = np.random.default_rng(0), 40_000
     drawn = rng.choice(OUTCOMES, (count, 1), p=WEIGHTS) + BLUR * rng.standard_normal((count, 1))
-    seen = draws_of(arm)[0, :, -1] + BLUR * rng.standard_normal((count, 19))
+    seen = draws_of(arm)[0, :, 0] + BLUR * rng.standard_normal((count, 19))
     rank = (seen < drawn).sum(1)
     return np.mean((rank >= 1) & (rank <= 18))
 

@@ -54,13 +54,12 @@ def horizon_of(arm, seed):
 
 
 def draws_of(arm):
-    """Draws (situation, draw, step): quantiles of the law after the last step, drawn together. Nothing is left to
-    chance after one step."""
+    """Draws (situation, draw, step): quantiles of the law after the first step, drawn together; twice as far after the
+    last."""
     quantiles = np.repeat(OUTCOMES, [10, 4, 4, 1])  # nearly .49, .21, .21, .09 of 19
     mean = WEIGHTS @ OUTCOMES
-    last = mean + WIDTH[arm] * (quantiles - mean)
-    first = np.full(19, 1.0)
-    return np.tile(np.stack([first, last], -1), (5, 1, 1)).astype(np.float32)
+    first = mean + WIDTH[arm] * (quantiles - mean)
+    return np.tile(np.stack([first, 2 * first], -1), (5, 1, 1)).astype(np.float32)
 
 
 def falling(share):
@@ -76,7 +75,7 @@ def made_up(study=STUDY):
         part = lambda what, seed=seed: names.part(seed, what)
         first = [arm for arm in HORIZONS if arm not in names.FURTHER]
         kept[part(names.HORIZON)] = {f"{arm} far": far(horizon_of(arm, seed)) for arm in first}
-        outcomes = np.tile(np.stack([np.ones(4), OUTCOMES], -1), (5, 1, 1))
+        outcomes = np.tile(np.stack([OUTCOMES, 2 * OUTCOMES], -1), (5, 1, 1))
         law = {"outcomes": outcomes, "weights": WEIGHTS}
         kept[part(names.CALIBRATION)] = law | {arm: draws_of(arm) for arm in WIDTH if arm not in names.FURTHER}
         settling: Any = {"sigma": np.linspace(1, 0.2, 5).astype(np.float32)}
