@@ -165,11 +165,17 @@ def test_a_vehicle_has_its_own_colour_and_the_road_its_lines():
 
 
 def test_a_batch_of_worlds_is_each_of_them():
-    """And without `after` nothing moves."""
-    batch = few(4)
+    """Of an odd number, and of a batch of batches; without `after` nothing moves."""
+    batch = few(3)
     many = jax.jit(jax.vmap(drive.render, (0, None)))(batch, six())
-    for i in (0, 3):
+    nested = jax.tree.map(lambda a: jnp.stack([a, a[::-1]]), batch)
+    twice = jax.jit(jax.vmap(jax.vmap(lambda state: drive.render(state, six()).rgb)))(nested)
+    for i in (0, 2):
         one = VIEWS(at(batch, i), six(), at(batch, i))
         for name in ("rgb", "depth", "instance", "semantic"):
             np.testing.assert_array_equal(getattr(many, name)[i], getattr(one, name), err_msg=name)
-    assert many.flow.shape == (4, 6, HEIGHT, WIDTH, 2) and (np.asarray(many.flow) == 0).all()
+        np.testing.assert_array_equal(twice[0, i], one.rgb)
+        np.testing.assert_array_equal(twice[1, 2 - i], one.rgb)
+    alone = jax.eval_shape(jax.vmap(lambda state: drive.render(state, six())), jax.tree.map(lambda a: a[:1], batch))
+    assert alone.rgb.shape == (1, 6, HEIGHT, WIDTH, 3)
+    assert many.flow.shape == (3, 6, HEIGHT, WIDTH, 2) and (np.asarray(many.flow) == 0).all()
