@@ -1,9 +1,11 @@
 """What every benchmark of `vrjax.bench` must do. A new one is one file, and one row here: how to make a small one."""
 
 import types
+from collections.abc import Callable
 
 import pytest
 
+from tests.bench.test_babyvision import folder
 from tests.bench.test_humanml3d import small_folder
 from tests.bench.test_mbench import small_list
 from tests.bench.test_vbvr_kit import tree
@@ -36,11 +38,20 @@ def scores_of_humanml3d(items):
     return {humanml3d.TRUTH: make(0.9), "mine": make(0.3)}
 
 
+def scores_of_babyvision(items):
+    """One row that is right every second time, one that never is."""
+    from vrjax.bench import babyvision
+
+    make = lambda each: [babyvision.Score(i.task_id, i.type, i.subtype, n % each == 0) for n, i in enumerate(items)]
+    return {"mine": make(2), "other": make(3)}
+
+
 # name -> (makes a small benchmark in a folder, scores of its items)
-ROWS = {
+ROWS: dict[str, tuple[Callable, Callable]] = {
     "vbvr": (tree, scores_of_vbvr),
     "mbench": (small_list, scores_of_mbench),
     "humanml3d": (small_folder, scores_of_humanml3d),
+    "babyvision": (folder, scores_of_babyvision),
 }
 
 

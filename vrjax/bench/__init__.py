@@ -4,6 +4,7 @@
 | --- | --- | --- |
 | vbvr | VBVR-Bench | the public kit, as a subprocess |
 | mbench | MBench, of generated motions | five metrics of joints, exactly; answers of yours for the rest |
+| babyvision | BabyVision and BabyVision-Gen | answers compared exactly, or a judging model of yours |
 | humanml3d | HumanML3D's protocol of text to motion | features of your evaluator, or of a small one that ships |
 
 `get` finds a benchmark by its file's name, so nothing is registered; a file answers `Benchmark`, and

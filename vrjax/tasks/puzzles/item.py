@@ -89,7 +89,7 @@ class Item:
     Attributes:
         task_id: its number. type, subtype: of the taxonomy, in the canonical spelling.
         source: its picture, pixels or a file; `image` is its pixels.
-        question: as a reader is asked. kind: whether one chooses or writes.
+        question: as a reader is asked. kind: whether one chooses, writes or draws.
         options: of a choice, by their order; empty otherwise.
         answer: the letter of the right option, or what is to be written.
         reasoning: how one comes to it.
@@ -104,7 +104,7 @@ class Item:
     subtype: str
     source: np.ndarray | pathlib.Path
     question: str
-    kind: Literal["choice", "blank"]
+    kind: Literal["choice", "blank", "drawn"]
     options: tuple[str, ...]
     answer: str
     reasoning: str = ""
