@@ -14,6 +14,8 @@ After arXiv 2601.06521 and its public code, whose slips are kept behind `compat=
 | answers | prompts, extraction, the exact judge, judging models |
 | results | scores and result files of the track that answers, the summary |
 | generated | generated pictures, their evaluation and summary in the track that draws |
+| decoding | what was marked in a picture, read exactly, and what of it stayed |
+| planted | drawn answers of which it is known whether they are right, and how they are judged |
 """
 
 from vrjax.bench.babyvision.answers import asked as asked

@@ -49,6 +49,9 @@ def canonical(subtype: str) -> str:
     return found
 
 
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+
 class Circle(NamedTuple):
     """To be circled. Attributes: boxes (n, 4): all that could be, in the unit square; right: which of them are."""
 
@@ -66,10 +69,12 @@ class Route(NamedTuple):
 
 
 class Glyphs(NamedTuple):
-    """To be written. Attributes: slots (n, 4): boxes in the unit square; texts: what belongs into each."""
+    """To be written. Attributes: slots (n, 4): boxes in the unit square; texts: what belongs into each; alphabet: the
+    letters that there are, of which no two are taken for each other where that can be helped."""
 
     slots: Float[np.ndarray, "n 4"]
     texts: tuple[str, ...]
+    alphabet: str = ALPHABET
 
 
 class Marks(NamedTuple):
