@@ -26,6 +26,7 @@ by that name, so nothing is registered. What is not a file of this folder is not
 | core | clips, the block raster, splits, and the class `Task` |
 | discs | paths of discs in a box under exact physics, and their exact judge |
 | chains | causal chains of elements drawn as sprites, with metrics of their own |
+| puzzles | 22 basic visual skills, a picture and a question each, with exact answers |
 """
 
 import dataclasses

@@ -20,7 +20,7 @@ from jaxtyping import Float, UInt8
 from scipy import ndimage
 
 from vrjax.tasks.puzzles.canvas import MARKERS, Canvas
-from vrjax.tasks.puzzles.item import ALPHABET, Annotation, Circle, Glyphs, Item, Marks, Route
+from vrjax.tasks.puzzles.item import DIGITS, Annotation, Circle, Glyphs, Item, Marks, Route
 
 COLOURS = {**MARKERS, "bright red": (255, 0, 0), "bright green": (0, 200, 0), "bright blue": (0, 60, 255)}
 """What is taken for a marker."""
@@ -35,7 +35,7 @@ CHROMA = np.array([[-0.168736, 0.5], [-0.331264, -0.418688], [0.5, -0.081312]], 
 """From red, green and blue to the two chroma channels of JPEG (ITU-T T.871)."""
 SPECK = 0.0012
 """Share of the picture below which a mark is noise."""
-STRAY = 0.2
+STRAY = 0.12
 """Share of the marks that may belong to nothing."""
 CLOSE = 0.03
 """In units of the picture: gaps of a circle that are closed, and how far a line may be from where it should."""
@@ -170,47 +170,59 @@ def _pixels(box: Any, shape: tuple[int, int]) -> tuple[slice, slice]:
     )
 
 
-ROUND, REACH = 0.7, 2.1
-"""A box is circled by a mark that is seen from its middle in so many of `ANGLES` directions, and lies within so many of
-its half sides."""
+ROUND, NEAR, REACH, EDGE = 0.7, 0.5, 1.75, 1.3
+"""A box is circled by marks that are seen from its middle in so many of `ANGLES` directions and lie between so many of
+its longer half sides; directions do not count in which the picture ends before so many."""
 ANGLES = 20
 
 
 def _circled(annotation: Circle, mask: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
     """Boxes that a mark goes round, gaps and neighbours aside; else the box in which a tick, a cross or a dot lies.
 
-    What lies within reach of a circled box belongs to it, the rest of the same mark to nothing.
+    What lies round a circled box belongs to it, the rest of the same mark to nothing.
     """
-    found, used = set(), np.zeros_like(mask)
+    found: set[int] = set()
+    used = np.zeros_like(mask)
     height, width = mask.shape
     rows, columns = np.mgrid[:height, :width] + 0.5
     corners = np.asarray(annotation.boxes) * [width, height, width, height]
     middle, half = (corners[:, :2] + corners[:, 2:]) / 2, (corners[:, 2:] - corners[:, :2]) / 2
-    across = [(columns - x) / w for (x, _), (w, _) in zip(middle, half, strict=True)]
-    down = [(rows - y) / h for (_, y), (_, h) in zip(middle, half, strict=True)]
+    across = [(columns - x) / w for (x, _), w in zip(middle, half.max(1), strict=True)]
+    down = [(rows - y) / w for (_, y), w in zip(middle, half.max(1), strict=True)]
+    turns = 2 * np.pi * (np.arange(ANGLES) + 0.5) / ANGLES - np.pi
+    at = middle[:, None] + EDGE * half.max(1)[:, None, None] * np.stack([np.cos(turns), np.sin(turns)], -1)
+    inside = ((at > 0) & (at < [width, height])).all(-1)
+    # Of all marks together: an arc may lie in pieces, and one mark go round several boxes that touch.
+    around = np.array([_round(*one, mask) for one in zip(across, down, inside, strict=True)])
+    for i in np.flatnonzero(around >= max(ROUND, 0.8 * around.max(initial=0.0))).tolist():
+        found.add(i)
+        used |= mask & _ring(across[i], down[i])
     for part in _parts(mask):
-        around = np.array([_round(x[part], y[part]) for x, y in zip(across, down, strict=True)])
-        if around.max() >= ROUND:
-            # One mark may go round several boxes that touch.
-            which = [int(i) for i in np.flatnonzero(around >= max(ROUND, 0.85 * around.max()))]
-        else:
-            inside = [np.maximum(np.abs(x[part]), np.abs(y[part])) <= 1 for x, y in zip(across, down, strict=True)]
-            shares = np.mean(inside, axis=1)
-            which = [int(np.argmax(shares))] if shares.max() >= 0.6 else []
-        for i in which:
-            found.add(i)
-            used |= part & (np.hypot(across[i], down[i]) <= REACH)
+        if (part & used).any():
+            continue
+        within = np.abs([(columns - x)[part] / w for (x, _), (w, _) in zip(middle, half, strict=True)]) <= 1
+        within &= np.abs([(rows - y)[part] / h for (_, y), (_, h) in zip(middle, half, strict=True)]) <= 1
+        shares = within.mean(1)
+        if shares.max() >= 0.6:
+            found.add(int(np.argmax(shares)))
+            used |= part
     return tuple(sorted(found)), used
 
 
-def _round(x: np.ndarray, y: np.ndarray) -> float:
-    """In what share of directions marks lie, near a box about whose middle they are, in its half sides."""
+def _ring(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     far = np.hypot(x, y)
-    near = (far > 0.55) & (far < REACH)
+    return (far > NEAR) & (far < REACH)
+
+
+def _round(x: np.ndarray, y: np.ndarray, inside: np.ndarray, part: np.ndarray) -> float:
+    """In what share of the directions that stay in the picture a mark lies, seen from a box at (0, 0)."""
+    near = part & _ring(x, y)
     if not near.any():
         return 0.0
     at = np.floor((np.arctan2(y[near], x[near]) / (2 * np.pi) + 0.5) * ANGLES).astype(int) % ANGLES
-    return len(np.unique(at)) / ANGLES
+    seen = np.zeros(ANGLES, bool)
+    seen[at] = True
+    return float((seen & inside).sum() / max(inside.sum(), 1))
 
 
 def _dotted(annotation: Marks, mask: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
@@ -273,80 +285,71 @@ def _lines(edges: list[tuple[int, int]], nodes: np.ndarray, least: float) -> tup
 
 
 SIDE = 24
-
-
-INKED = 0.6
-"""How far a pixel of a glyph went at least: a blurred line is not made a broad one."""
+HEIGHTS = (0.09, 0.12, 0.16, 0.24)
+"""Of letters in pictures of 64 pixels, of which shapes are known; larger ones look like the last."""
+WIDTH = 0.2
+"""What counts that a text is wider or narrower for its height, against how well its shape correlates."""
 
 
 def _written(annotation: Glyphs, mask: np.ndarray, strength: np.ndarray) -> tuple[tuple[str | None, ...], np.ndarray]:
-    """The nearest text of each slot, letter by letter from left to right."""
+    """The text of each slot whose shape is nearest, as a whole: a letter, or of digits up to two."""
     out, used = [], np.zeros_like(mask)
     for box in annotation.slots:
         window = _pixels(box, mask.shape)
-        part = mask[window]
-        used[window] |= part
-        inked = strength[window] >= INKED
-        out.append(_read(inked if inked.any() else part, annotation.alphabet) if part.any() else None)
+        used[window] |= mask[window]
+        out.append(_read(strength[window], annotation.alphabet) if mask[window].any() else None)
     return tuple(out), used
 
 
-def _read(part: np.ndarray, alphabet: str) -> str | None:
-    """Letters from left to right; parts that lie one above the other are one letter."""
-    labels, count = _labelled(np.asarray(part.any(0)))
-    letters = []
-    for i in range(1, count + 1):
-        piece = part[:, labels == i]
-        rows = np.flatnonzero(piece.any(1))
-        letters.append(_nearest(piece[rows[0] : rows[-1] + 1], alphabet))
-    return "".join(letters) if letters else None
-
-
-def _nearest(piece: np.ndarray, alphabet: str) -> str:
-    """The letter that looks most like it: shape in a square, and how wide it is for its height."""
-    seen, wide = _squared(piece.astype(np.float32)), np.log(piece.shape[1] / piece.shape[0])
+def _read(inked: np.ndarray, alphabet: str) -> str:
+    seen, wide = _shape(inked)
+    known = templates(alphabet)
     best = {
-        letter: max(_alike(seen, shape) - 0.15 * abs(wide - width) for shape, width in templates()[letter])
-        for letter in alphabet
+        text: max(_alike(seen, shape) - WIDTH * abs(wide - width) for shape, width in shapes)
+        for text, shapes in known.items()
     }
-    return max(best, key=lambda letter: best[letter])
+    return max(best, key=lambda text: best[text])
 
 
 def _alike(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    return float((a * b).sum() / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-6))
+    return float((a * b).sum())
 
 
-def _squared(piece: np.ndarray) -> Float[np.ndarray, "s s"]:
+def _shape(inked: np.ndarray) -> tuple[Float[np.ndarray, "s s"], float]:
+    """A text by how far each pixel is inked: what its bounds hold, in a square, of norm 1 about 0; and how wide it is
+    for its height, as a logarithm."""
     from PIL import Image
 
-    return np.asarray(Image.fromarray(piece).resize((SIDE, SIDE), Image.Resampling.BOX), np.float32)
+    there = inked > 0.5 * inked.max()
+    rows, columns = np.flatnonzero(there.any(1)), np.flatnonzero(there.any(0))
+    piece = inked[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
+    square = np.asarray(Image.fromarray(piece).resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
+    square = square - square.mean()
+    return square / max(float(np.linalg.norm(square)), 1e-6), float(np.log(piece.shape[1] / piece.shape[0]))
 
 
 @functools.cache
-def templates() -> dict[str, list[tuple[np.ndarray, float]]]:
-    """Shapes of letters in the puzzles' own font, at several heights, and in Matplotlib's: each with its width."""
+def templates(alphabet: str) -> dict[str, list[tuple[np.ndarray, float]]]:
+    """Shapes of all texts, in the puzzles' own font at several heights and between pixels, and in Matplotlib's."""
     import matplotlib
     from PIL import Image, ImageDraw, ImageFont
 
     folder = pathlib.Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     fonts = [ImageFont.truetype(str(folder / f"{name}.ttf"), 40) for name in ("DejaVuSans", "DejaVuSans-Bold")]
-    out: dict[str, list[tuple[np.ndarray, float]]] = {letter: [] for letter in ALPHABET}
-    for letter, shapes in out.items():
+    texts = [*alphabet, *(a + b for a in alphabet for b in alphabet if a != "0")] if alphabet == DIGITS else [*alphabet]
+    shifts = [(x / 128, y / 128) for x in (0, 1) for y in (0, 1)]
+    out: dict[str, list[tuple[np.ndarray, float]]] = {}
+    for text in texts:
         pictures = []
-        for size, height in ((64, 0.1), (64, 0.16), (256, 0.1)):
-            canvas = Canvas(size)
-            canvas.text((0.5, 0.5), letter, height, "black")
+        for height, (x, y) in itertools.product(HEIGHTS, shifts):
+            canvas = Canvas(64)
+            canvas.text((0.5 + x, 0.5 + y), text, height, (0, 0, 0))
             pictures.append(canvas.pixels()[..., 0])
         for font in fonts:
-            image = Image.new("L", (80, 80), 255)
-            ImageDraw.Draw(image).text((40, 40), letter, fill=0, font=font, anchor="mm")
+            image = Image.new("L", (120, 80), 255)
+            ImageDraw.Draw(image).text((60, 40), text, fill=0, font=font, anchor="mm")
             pictures.append(np.asarray(image))
-        for picture in pictures:
-            seen = picture < 0.5 * (255.0 + picture.min())
-            rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
-            piece = seen[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            shapes.append((_squared(piece.astype(np.float32)), np.log(piece.shape[1] / piece.shape[0])))
+        out[text] = [_shape(1 - picture / np.float32(255)) for picture in pictures]
     return out
 
 

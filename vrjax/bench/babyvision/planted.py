@@ -19,6 +19,7 @@ from PIL import Image
 from vrjax.bench.babyvision import decoding
 from vrjax.tasks.puzzles.canvas import Canvas
 from vrjax.tasks.puzzles.item import Annotation, Circle, Item, Marks, Route
+from vrjax.tasks.puzzles.making import ROUND
 
 RIGHT: Mapping[str, bool] = {
     "plain": True,
@@ -91,7 +92,7 @@ def draw(image: np.ndarray, annotation: Annotation, style: Style) -> np.ndarray:
     if isinstance(annotation, Circle):
         for which in annotation.right:
             x0, y0, x1, y1 = annotation.boxes[which]
-            radius = 0.41 * float(np.hypot(x1 - x0, y1 - y0)) * style.scale
+            radius = ROUND * max(x1 - x0, y1 - y0) * style.scale
             x, y = style.shaken(((x0 + x1) / 2, (y0 + y1) / 2), 0.05 * radius)
             begin = 0.0 if style.rng is None else style.rng.uniform(0, 2 * np.pi)
             turn = begin + np.linspace(0, 2 * np.pi - style.gap, 48)

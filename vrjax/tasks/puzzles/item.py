@@ -49,7 +49,8 @@ def canonical(subtype: str) -> str:
     return found
 
 
-ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+DIGITS = "0123456789"
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ" + DIGITS
 
 
 class Circle(NamedTuple):

@@ -30,6 +30,8 @@ ROW, LETTERS = (0.68, 0.92), 0.96
 FIRST_ID = 1_000_000
 """Numbers of generated items begin here."""
 RED = "red"
+ROUND = 0.55
+"""Radius of a circle that is drawn round a box, in its longer sides."""
 
 
 class Puzzle(NamedTuple):
@@ -143,7 +145,7 @@ def annotated(pixels: np.ndarray, annotation: Annotation, colour: str = RED) -> 
     if isinstance(annotation, Circle):
         for which in annotation.right:
             x0, y0, x1, y1 = annotation.boxes[which]
-            radius = 0.5 * float(np.hypot(x1 - x0, y1 - y0)) * 0.82
+            radius = ROUND * max(x1 - x0, y1 - y0)
             canvas.disc(((x0 + x1) / 2, (y0 + y1) / 2), radius, None, colour, width)
     elif isinstance(annotation, Route):
         canvas.line([annotation.nodes[i] for i in annotation.path], colour, width)
