@@ -17,6 +17,7 @@
 | `bodies` | sampled motions: the viewer's record of rows, `.npy` and BVH of them |
 | `skeletons` | bodies: the floor, the feet on it, the view, still pictures |
 | `sheet` | clips of a task as a picture |
+| `puzzle_sheet` | puzzles as a picture: a row a subtype, every difficulty with its answer |
 | `tables` | tables of text that may be hostile |
 | `notebook` | what a notebook shows of all this |
 """
