@@ -5,7 +5,7 @@ A camera's rays meet the boxes that it may see, one box after another. A candida
 table of pixels by boxes in memory. Everything about a hit is then computed once, from the winner.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.custom_batching
@@ -17,8 +17,6 @@ from vrjax.drive.boxes import Scene, scene
 from vrjax.drive.cameras import CENTRE, NEAREST, Cameras
 from vrjax.drive.state import POLE, ROAD, SKY, State
 
-TOGETHER = 2
-"""Worlds of a batch that a CPU draws at once: two cores are busier with two of them than with one."""
 MISS = 0x7FFFFFFF
 """Later than every hit."""
 
@@ -65,38 +63,9 @@ def render(state: State, cameras: Cameras, after: State | None = None) -> Views:
             actor moves with it, the sky turns as something infinitely far away. Flow is NaN where the point is then at
             or behind the camera's plane, or on an actor that has left. Without `after` nothing moves, and flow is 0.
     """
-    return (_in_turn if jax.default_backend() == "cpu" else _drawn)(state, cameras, after)
-
-
-@jax.custom_batching.custom_vmap
-def _in_turn(state: State, cameras: Cameras, after: State | None) -> Views:
-    """`_drawn`, of a batch a few at a time: what they need stays in the cache, which 64 at once would not."""
-    return _drawn(state, cameras, after)
-
-
-@_in_turn.def_vmap
-def _in_turn_batched(size: int, batched: Any, *given: Any) -> tuple[Views, Views]:
-    leaves, tree = jax.tree.flatten(given)
-    many = jax.tree.leaves(batched)
-    fixed = [None if of_each else leaf for leaf, of_each in zip(leaves, many, strict=True)]
-
-    @jax.custom_batching.sequential_vmap  # of a batch of batches each in its turn
-    def some(rows: list[Array], fixed: list[Any]) -> Views:
-        def one(rows: list[Array]) -> Views:
-            row = iter(rows)
-            return _drawn(*jax.tree.unflatten(tree, [next(row) if leaf is None else leaf for leaf in fixed]))
-
-        return jax.vmap(one)(rows)
-
-    rows = [leaf for leaf, of_each in zip(leaves, many, strict=True) if of_each]
-    groups, left = divmod(size, TOGETHER)
-    parts = [some([leaf[size - left :] for leaf in rows], fixed)] if left else []
-    if groups:
-        grouped = [leaf[: size - left].reshape(groups, TOGETHER, *leaf.shape[1:]) for leaf in rows]
-        found = jax.lax.map(lambda group: some(group, fixed), grouped)
-        parts.insert(0, jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found))
-    views = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    return views, jax.tree.map(lambda _: True, views)
+    # A batch on a CPU is drawn world by world: what a world needs stays in the cache, which 64 at once would not.
+    draw = jax.custom_batching.sequential_vmap(_drawn) if jax.default_backend() == "cpu" else _drawn
+    return draw(state, cameras, after)
 
 
 def _drawn(state: State, cameras: Cameras, after: State | None) -> Views:

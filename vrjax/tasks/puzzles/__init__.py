@@ -11,6 +11,7 @@ one file:
 | --- | --- |
 | NAME | the canonical subtype, see `item.SUBTYPES` |
 | CHANCE | how often who guesses is right |
+| FEW | if True, there are so few puzzles that splits are told apart by content |
 | puzzle | `puzzle(rng, difficulty) -> making.Puzzle`, or None where what was drawn is no puzzle |
 | solve | `solve(state) -> answers`: all that are right, from `Puzzle.state` alone, by trying everything |
 

@@ -10,6 +10,7 @@ from vrjax.tasks.puzzles.item import DIGITS, Glyphs
 from vrjax.tasks.puzzles.making import Puzzle
 
 NAME = "Count 3D blocks"
+FEW = True
 CHANCE = 0.13
 """At difficulty 1: no number of blocks is more frequent."""
 SIDES, TALLEST = ((3, 3), (4, 3), (4, 4)), (2, 3, 4)

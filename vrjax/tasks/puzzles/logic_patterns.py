@@ -14,6 +14,7 @@ from vrjax.tasks.puzzles.canvas import Canvas
 from vrjax.tasks.puzzles.making import Puzzle, found, one_of
 
 NAME = "Logic Patterns"
+FEW = True
 CHANCE = 0.25
 SHAPES = ("disc", "square", "triangle", "plus")
 COLOURS = ("blue", "orange", "purple", "black", "yellow")

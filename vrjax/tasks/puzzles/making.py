@@ -6,6 +6,7 @@ A subtype's file says how one of its puzzles looks and what is right (`Puzzle`),
 solved by trying everything (`solve`). A puzzle with another number of solutions than one is drawn again.
 """
 
+import json
 import types
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -72,11 +73,17 @@ def drawn(module: types.ModuleType, split: str, difficulty: int, index: int) -> 
     """
     for attempt in range(TRIES):
         puzzle = module.puzzle(generator(module.NAME, split, difficulty, index, attempt), difficulty)
-        if puzzle is None:
+        if puzzle is None or (getattr(module, "FEW", False) and split_of(puzzle.state) != split):
             continue
         if list(module.solve(puzzle.state)) == ([0] if puzzle.options else [puzzle.answer]):
             return puzzle, attempt
     raise RuntimeError(f"{module.NAME}: none of {TRIES} puzzles has a single solution ({split}, {difficulty}, {index})")
+
+
+def split_of(state: Mapping[str, Any]) -> str:
+    """The split that a puzzle belongs to by its content: of subtypes whose puzzles are few, the same one may be drawn
+    for several indices, and must not be in two splits."""
+    return SPLITS[zlib.crc32(json.dumps(state, sort_keys=True).encode()) % len(SPLITS)]
 
 
 def item(module: types.ModuleType, index: int, *, split: str, difficulty: int, size: int) -> Item:

@@ -14,6 +14,7 @@ from vrjax.tasks.puzzles.canvas import Canvas, Place
 from vrjax.tasks.puzzles.making import Puzzle, found, one_of
 
 NAME = "Paper Folding"
+FEW = True
 CHANCE = 0.25
 CELLS, FOLDS, HOLES = (4, 6, 6), (1, 2, 3), ((1, 2), (1, 2), (2, 3))
 """Cells along a side, folds, and how many holes may be punched, by difficulty."""

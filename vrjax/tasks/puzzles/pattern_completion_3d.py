@@ -12,6 +12,7 @@ from vrjax.tasks.puzzles._shapes_blocks import Cell, Shape, Shown
 from vrjax.tasks.puzzles.making import Puzzle, found, one_of
 
 NAME = "3D Pattern Completion"
+FEW = True
 CHANCE = 0.25
 BOXES: tuple[Cell, ...] = ((3, 3, 2), (3, 3, 3), (3, 3, 3))
 PIECES = (4, 4, 5)

@@ -8,28 +8,29 @@ from vrjax.tasks.puzzles.canvas import Canvas
 from vrjax.tasks.puzzles.making import Puzzle, found
 
 NAME = "Rotation Patterns"
+FEW = True
 CHANCE = 0.25
 SEGMENTS = 8
 SHOWN = 3
-COLOURS = ("white", "blue", "orange", "yellow", "purple")
+COLOURS = ("white", "blue", "orange", "yellow", "purple", "teal")
 """Of segments; the first is empty."""
 
 
 def puzzle(rng: np.random.Generator, difficulty: int) -> Puzzle | None:
-    """Rings of 8 segments, of which 2 to 4 are coloured; `difficulty` says how many, and how far it turns."""
+    """Rings of 8 segments, of which 3 to 5 are coloured; `difficulty` says how many, and how far it turns."""
     ring = np.zeros(SEGMENTS, int)
-    where = rng.choice(SEGMENTS, difficulty + 1, replace=False)
-    ring[where] = 1 + rng.permutation(len(COLOURS) - 1)[: difficulty + 1]
+    where = rng.choice(SEGMENTS, difficulty + 2, replace=False)
+    ring[where] = rng.integers(1, len(COLOURS), difficulty + 2)
     turn = int(rng.choice([-1, 1] if difficulty == 1 else [-3, -2, -1, 1, 2, 3]))
     shown = [np.roll(ring, turn * i).tolist() for i in range(SHOWN)]
+    # Two changes, each made or not: two colours swapped, and turned once too often. So any option is as like the others
+    # as every other one.
     right = np.roll(ring, turn * SHOWN)
-    # Wrong by how far, by the sense of the turn, and by a colour.
-    wrong = [np.roll(right, turn), np.roll(ring, -turn), right.copy()]
-    one, two = rng.choice(where, 2, replace=False)
+    one, two = (rng.choice(where, 2, replace=False) + turn * SHOWN) % SEGMENTS
     swapped = right.copy()
-    swapped[[(one + turn * SHOWN) % SEGMENTS, (two + turn * SHOWN) % SEGMENTS]] = ring[[two, one]]
-    wrong[2] = swapped
-    options = [right.tolist(), *(one.tolist() for one in wrong)]
+    swapped[[one, two]] = right[[two, one]]
+    more = int(rng.choice([-turn, turn]))
+    options = [one.tolist() for ring in (right, swapped) for one in (ring, np.roll(ring, more))]
     if len({tuple(one) for one in options}) < len(options):
         return None
     state = {"shown": shown, "options": options}

@@ -9,6 +9,7 @@ from vrjax.tasks.puzzles.canvas import Canvas
 from vrjax.tasks.puzzles.making import Puzzle, found, one_of
 
 NAME = "3D Views"
+FEW = True
 CHANCE = 0.25
 SIDES, TALLEST = (3, 3, 4), (3, 4, 4)
 """Columns along a side and blocks in a column, by difficulty."""
