@@ -2,8 +2,8 @@
 (experiments/world_model/claims.json).
 
 Command:        python -m experiments.world_model --full
-Expected time:  by pilots three quarters of an hour of one core a seed; `--only K ...` measures some of the seeds, one
-                process a core.
+Expected time:  75 minutes of one core a seed, whose neighbour did another and which other work disturbed;
+                `--only K ...` measures some of the seeds, one process a core.
 """
 
 from experiments.world_model import names
