@@ -19,7 +19,7 @@ def chain_of_steps():
 
 INVERSE = sorted({measure.__module__ for measure in inverse.MEASURE.values()})
 OTHERS = ["experiments.realdpo.suite", "experiments.vchain.suite", "experiments.vimogen.arms"]
-WORLDS = [f"experiments.world_model.{name}" for name in ("strays", "chances", "settled", "plans", "forcing", "driving")]
+WORLDS = [f"experiments.world_model.{name}" for name in ("strays", "chances", "settled", "plans", "forcing")]
 
 
 @pytest.mark.parametrize("module", [*chain_of_steps(), *OTHERS, *INVERSE, *WORLDS])

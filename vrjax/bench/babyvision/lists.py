@@ -95,11 +95,11 @@ def _item(root: pathlib.Path, row: Any, where: str) -> Item:
         task_id=number,
         type=kind,
         subtype=subtype,
-        source=picture(root, row["image"], f"{where}, image"),
+        image=picture(root, row["image"], f"{where}, image"),
         question=text("question") if not draws or "question" in row else "",
         reasoning=text("coT") if "coT" in row else "",
         prompt=text("generationPrompt") if draws else "",
-        drawn=drawn,
+        answer_image=drawn,
         **answered,
     )
 

@@ -4,10 +4,9 @@ Taxonomy, counts and spellings are BabyVision's (arXiv 2601.06521, Figure 5 and 
 repository): 4 types, 22 subtypes.
 """
 
-import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -88,36 +87,48 @@ class Marks(NamedTuple):
 Annotation = Circle | Route | Glyphs | Marks
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Item:
     """One question about a picture.
 
-    Attributes:
-        task_id: its number. type, subtype: of the taxonomy, in the canonical spelling.
-        source: its picture, pixels or a file; `image` is its pixels.
-        question: as a reader is asked. kind: whether one chooses, writes or draws.
+    Args:
+        task_id: its number.
+        type, subtype: of the taxonomy, in the canonical spelling.
+        image: its picture, pixels (h, w, 3) of 8 bits or a file, which is read when `image` is first asked for.
+        question: as a reader is asked.
+        kind: whether one chooses, writes or draws.
         options: of a choice, by their order; empty otherwise.
         answer: the letter of the right option, or what is to be written.
         reasoning: how one comes to it.
         prompt: what who draws the answer is asked for.
         annotation: what is to be drawn, where that is known.
-        drawn: the picture with the answer in it, pixels or a file; `answer_image` is its pixels.
+        answer_image: the picture with the answer in it, pixels or a file.
         state: of a generated item, what it was drawn from, in JSON's types.
+
+    Attributes are called so as well; `source` and `drawn` are both pictures as they were given. Items are equal whose
+    words and pictures are; compared are files by their paths.
     """
 
-    task_id: int
-    type: str
-    subtype: str
-    source: np.ndarray | pathlib.Path
-    question: str
-    kind: Literal["choice", "blank", "drawn"]
-    options: tuple[str, ...]
-    answer: str
-    reasoning: str = ""
-    prompt: str = ""
-    annotation: Annotation | None = None
-    drawn: np.ndarray | pathlib.Path | None = None
-    state: Mapping[str, Any] | None = None
+    def __init__(
+        self,
+        task_id: int,
+        type: str,
+        subtype: str,
+        image: np.ndarray | pathlib.Path,
+        question: str,
+        kind: Literal["choice", "blank", "drawn"],
+        options: Sequence[str],
+        answer: str,
+        *,
+        reasoning: str = "",
+        prompt: str = "",
+        annotation: Annotation | None = None,
+        answer_image: np.ndarray | pathlib.Path | None = None,
+        state: Mapping[str, Any] | None = None,
+    ):
+        self.task_id, self.type, self.subtype, self.source = task_id, type, subtype, image
+        self.question, self.kind, self.options, self.answer = question, kind, tuple(options), answer
+        self.reasoning, self.prompt, self.annotation = reasoning, prompt, annotation
+        self.drawn, self.state = answer_image, state
 
     @functools.cached_property
     def image(self) -> UInt8[np.ndarray, "h w 3"]:

@@ -117,7 +117,7 @@ def item(module: types.ModuleType, index: int, *, split: str, difficulty: int, s
         task_id=FIRST_ID + index,
         type=TYPE_OF[module.NAME],
         subtype=module.NAME,
-        source=pixels,
+        image=pixels,
         question=puzzle.question,
         kind="choice" if puzzle.options else "blank",
         options=tuple(letters),
@@ -125,7 +125,7 @@ def item(module: types.ModuleType, index: int, *, split: str, difficulty: int, s
         reasoning=puzzle.reasoning,
         prompt=puzzle.prompt,
         annotation=annotation,
-        drawn=None if annotation is None else annotated(pixels, annotation),
+        answer_image=None if annotation is None else annotated(pixels, annotation),
         state=state,
     )
 

@@ -1,0 +1,1 @@
+"""BabyVision: basic visual skills, procedurally. See README.md."""
