@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from vrjax.bench import babyvision
-from vrjax.bench.babyvision import decoding, generated, planted
+from vrjax.bench.babyvision import generated, planted
 from vrjax.tasks import puzzles
+from vrjax.tasks.puzzles import decoding
 from vrjax.tasks.puzzles.canvas import Canvas
 
 SEEDS, SIGNS = 6, "ACEHLPTX478"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from vrjax import tasks
 from vrjax.models.embedded import conditions
 from vrjax.tasks import core
+from vrjax.tasks.puzzles import drawing
 
 # name -> (out-of-distribution splits, fingerprint of the clips 0 ... 4 of every split)
 WORLDS = {
@@ -35,7 +36,7 @@ def frozen(video, f):
 
 
 def test_every_world_is_in_the_table():
-    assert set(tasks.names()) == set(WORLDS)
+    assert set(tasks.names()) == {*WORLDS, *drawing.names()}
 
 
 @each_world
@@ -92,7 +93,7 @@ def the_law(task, clips=24):
 
 @pytest.mark.parametrize("name", tasks.names())
 def test_the_law(name):
-    the_law(tasks.get(name))
+    the_law(tasks.get(name), clips=8 if name in drawing.names() else 24)
 
 
 @each_world

@@ -423,3 +423,37 @@ def test_attention_choice_reaches_the_model(inputs, monkeypatch):
     monkeypatch.setattr(attention, "_plain", lambda *a: seen.append(1) or plain(*a))
     build(dataclasses.replace(SMALL, attention="xla"))(*inputs)
     assert seen
+
+
+# ------------------------------------------------------------------------------------------------- what the head says
+
+
+@pytest.mark.parametrize("predicts", ["clean", "change"])
+@pytest.mark.parametrize(
+    "levels", [0.8, 0.01, (0.8, 0.3), tuple(np.linspace(0.2, 0.9, 8))], ids=["one", "least", "frame", "token"]
+)
+def test_a_network_that_says_the_latent_means_the_way_to_it(predicts, levels):
+    """x - sigma v is what the head says, at any level but the least; a change is added to the picture given."""
+    more = dataclasses.replace(SMALL, in_channels=5)
+    said, other = build(more), build(dataclasses.replace(more, predicts=predicts))
+    x, image = (jax.random.normal(jax.random.key(n), (*GRID, c)) for n, c in ((1, 2), (2, 3)))
+    time, text = 1000 * jnp.asarray(levels, jnp.float32), jnp.ones((1, 5))
+    sigma = np.maximum(np.asarray(levels), 0.05)
+    sigma = sigma if sigma.ndim == 0 else sigma[:, None, None, None] if len(sigma) == 2 else spread_over_tokens(sigma)
+    expected = said(x, time, text, image=image).v + (image[..., 1:] if predicts == "change" else 0)
+    np.testing.assert_allclose(x - sigma * other(x, time, text, image=image).v, expected, atol=2e-5)
+
+
+def spread_over_tokens(sigma):
+    """One level a token of 1 x 2 x 2 places, in their order."""
+    return sigma.reshape(2, 2, 2).repeat(2, 1).repeat(2, 2)[..., None]
+
+
+def test_what_cannot_be_said_is_refused():
+    with pytest.raises(ValueError, match="WanConfig: predicts='noise', expected one of velocity, clean, change"):
+        dataclasses.replace(SMALL, predicts="noise")
+    with pytest.raises(ValueError, match="adds to the picture that is given"):
+        dataclasses.replace(SMALL, predicts="change")
+    dit = build(dataclasses.replace(SMALL, in_channels=4, predicts="change"))
+    with pytest.raises(ValueError, match="image: found none, expected the picture"):
+        dit(jnp.ones((*GRID, 4)), 500.0, jnp.ones((1, 5)))

@@ -51,6 +51,13 @@ def test_levels_are_weighted_as_published():
     assert abs(float(jnp.max(objectives.level_weight(sigma, 5.0))) - 2.0764) < 5e-5
 
 
+def test_weighted_clean_all_levels_err_alike():
+    """Errors of the velocity, so weighted, are those of the clean example, up to one number."""
+    sigma, schedule = np.array([0.1, 0.4, 0.9]), public_weights()[0]
+    weight = np.asarray(objectives.level_weight(sigma, 5.0, "clean"))
+    np.testing.assert_allclose(weight, sigma**2 / np.mean(schedule**2), rtol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def batch():
     """Padded examples of two sources: one is told by text less often and, then, teaches the first channels alone."""

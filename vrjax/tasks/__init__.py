@@ -5,8 +5,8 @@
     task.score(clip, video)                   # 1.0 for a right answer with every frame right; see `Task`
     task.solved(clip, video)                  # right answer in the decisive frames (mostly the last): what is counted
 
-Every clip has 9 frames of 40 x 40 pixels, drawn in blocks of 4 x 4 pixels (48 x 48 in the `large` splits; the entrant's
-have 32 x 32).
+Every clip but those of puzzles has 9 frames of 40 x 40 pixels, drawn in blocks of 4 x 4 pixels (48 x 48 in the `large`
+splits; the entrant's have 32 x 32).
 
 | task | question | also held out (out of distribution) | layouts up to symmetry | chance |
 | --- | --- | --- | --- | --- |
@@ -17,6 +17,7 @@ have 32 x 32).
 | ball | where a bouncing ball goes | fast, large | 1,245 (11,696 turned; x places x colours) | 1 in 7 candidates |
 | entrant | what goes out as it came in, its look unstated | - | about 1,000 (x 12 looks) | all looks are right |
 | pick | the object that the prompt names | many, large | > 50,000 | 1 in 3.4 objects |
+| draw_... | 22 puzzles, the answer drawn into the picture (2 frames, 64 x 64) | harder, hardest | by file | by file |
 
 (Layouts: estimated from repeats among 6,000 draws.) A new task is one file, named as its class's `name`; `get` finds it
 by that name, so nothing is registered. What is not a file of this folder is not listed:
@@ -42,6 +43,7 @@ from vrjax.tasks.maze import Maze
 from vrjax.tasks.maze_goals import MazeGoals
 from vrjax.tasks.occluder import Occluder
 from vrjax.tasks.pick import Pick
+from vrjax.tasks.puzzles import drawing
 from vrjax.tasks.tictactoe import TicTacToe
 
 __all__ = [
@@ -63,7 +65,8 @@ __all__ = [
 
 def names() -> tuple[str, ...]:
     """The names of all tasks."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name != "core"))
+    files = [m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name != "core"]
+    return tuple(sorted([*files, *drawing.names()]))
 
 
 def get(name: str, **options: Any) -> Task:
@@ -78,8 +81,11 @@ def get(name: str, **options: Any) -> Task:
     """
     if name not in names():
         raise ValueError(named.unknown("task", name, names()))
-    inside = vars(importlib.import_module(f"{__name__}.{name}")).values()
-    (kind,) = (c for c in inside if isinstance(c, type) and issubclass(c, Task) and c.name == name)
+    if name in drawing.names():
+        kind = drawing.kind(name)
+    else:
+        inside = vars(importlib.import_module(f"{__name__}.{name}")).values()
+        (kind,) = (c for c in inside if isinstance(c, type) and issubclass(c, Task) and c.name == name)
     known = [f.name for f in dataclasses.fields(kind)]
     for option in options:
         if option not in known:

@@ -247,6 +247,10 @@ class Task(ABC):
 
     # ---- what follows from it
 
+    def belongs(self, layout: Layout, split: str) -> bool:
+        """Whether a layout is one of train, val or test."""
+        return fold(self.key(layout)) == split
+
     paint = staticmethod(paint)  # of a film's raster; a task of other pictures has its own, and its own `_blocks`
 
     def make(self, seed: SupportsIndex, split: str = "train") -> Clip:
@@ -266,7 +270,7 @@ class Task(ABC):
         home = split if split in ("train", "val") else "test"
         for _ in range(20_000):
             layout = self.draw(rng, split)
-            if layout is not None and fold(self.key(layout)) == home:
+            if layout is not None and self.belongs(layout, home):
                 break
         else:
             raise ValueError(f"{self.name}: found no layout for split {split!r} with these options: {self}")

@@ -51,8 +51,9 @@ class Objective:
     """How often each other condition (a first frame) is replaced by zeros."""
     channel_weights: tuple[tuple[int, float], ...] = ()
     """Pairs (channel, weight): from this channel on, errors count so much; 1 before the first. ViMoGen: (258, 3)."""
-    weighting: Literal["none", "bsmntw"] = "none"
-    """How errors count by noise level: all alike, or in a bell around the middle (ViMoGen); mean 1 over the levels."""
+    weighting: Literal["none", "bsmntw", "clean"] = "none"
+    """How errors count by noise level: those of the velocity all alike, in a bell around the middle (ViMoGen), or as
+    those of the clean example (of networks that predict it); mean 1 over the levels."""
 
 
 @dataclass(frozen=True, kw_only=True)

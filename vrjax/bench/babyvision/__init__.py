@@ -6,6 +6,8 @@
     babyvision.summary(["model_results_run_1.json", ...])        # mean over runs, by type and subtype
     babyvision.make("Maze", 3)                                   # an item of our own, see vrjax.tasks.puzzles
 
+Drawn answers are read by `vrjax.tasks.puzzles.decoding`, whose `judge` serves `generated.evaluate`.
+
 After arXiv 2601.06521 and its public code, whose slips are kept behind `compat="official"`.
 
 | file | what is in it |
@@ -14,7 +16,6 @@ After arXiv 2601.06521 and its public code, whose slips are kept behind `compat=
 | answers | prompts, extraction, the exact judge, judging models |
 | results | scores and result files of the track that answers, the summary |
 | generated | generated pictures, their evaluation and summary in the track that draws |
-| decoding | what was marked in a picture, read exactly, and what of it stayed |
 | planted | drawn answers of which it is known whether they are right, and how they are judged |
 """
 

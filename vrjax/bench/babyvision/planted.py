@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vrjax.bench.babyvision import decoding
+from vrjax.tasks.puzzles import decoding
 from vrjax.tasks.puzzles.canvas import Canvas
 from vrjax.tasks.puzzles.item import Annotation, Circle, Item, Marks, Route
 from vrjax.tasks.puzzles.making import ROUND

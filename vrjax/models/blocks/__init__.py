@@ -8,6 +8,7 @@
 | `layers` | linear layers, norms, rotary positions, attention with its projections, and a `Block` |
 | `conditioned` | what is made of text and time before the blocks; guidance in one pass |
 | `stack` | runs equal blocks: scanned or unrolled, recomputed by policy, with taps and edits inside |
+| `parameterization` | what a head says, velocity or latent, and the velocity that is made of it |
 | `sites` | the named sites of a stack, and what taps and edits do there |
 | `axes` | logical axis names of parameters, for the rules that place them on a mesh |
 """

@@ -45,15 +45,13 @@ class CausalConfig(WanConfig):
         sink: frames at the beginning that are always seen.
         previous: every frame's tokens are also told those of the frame before it, as it is remembered (zeros before
             the first), which needs chunks of one frame: for worlds most of which is as it was.
-        predicts: what the head predicts: "velocity", as Wan does; or "clean", the frame itself, of which the velocity
-            is made: (x - frame) / sigma, where sigma = time / 1000 counts as at least `network.SIGMA_LEAST`. A narrow
-            stream then need not hand the noise through ("Back to Basics", arXiv 2511.13720). "change" is "clean" with
-            the frame before added to what the head says, which needs `previous`: what does not move is for nothing.
+        predicts: as of `WanConfig`; "change" is added to the frame before, which needs `previous`.
         positions: of the cache, see `cache.Memory`. "relative" has no last frame, and without a sink it is what
             training sees.
     """
 
     family: ClassVar[str] = "causal"
+    BEFORE: ClassVar[str] = "the frame before, which needs previous=True"
     FRAMES: ClassVar[tuple[str, ...]] = ("actions",)
 
     action: int = 0
@@ -63,7 +61,11 @@ class CausalConfig(WanConfig):
     sink: int = 0
     positions: str = "absolute"
     previous: bool = False
-    predicts: str = "velocity"
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is something that a change can be added to: the frame before."""
+        return self.previous
 
     def __post_init__(self):
         super().__post_init__()
@@ -75,10 +77,6 @@ class CausalConfig(WanConfig):
             )
         if min(self.action, self.text_len) < 0:
             raise ValueError(f"CausalConfig: action={self.action}, text_len={self.text_len}, expected 0 or more")
-        if self.predicts not in network.PREDICTS:
-            raise ValueError(f"CausalConfig: predicts={self.predicts!r}, expected one of {', '.join(network.PREDICTS)}")
-        if self.predicts == "change" and not self.previous:
-            raise ValueError("CausalConfig: predicts='change' adds to the frame before, which needs previous=True")
         if self.previous and {self.chunk, self.first or 1} != {1}:
             raise ValueError(f"CausalConfig: previous needs chunks of one frame, found {self.first} and {self.chunk}")
         chunks.partition(self.first or self.chunk, self.chunk, self.first)

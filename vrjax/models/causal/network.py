@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from vrjax.flow import Prediction
-from vrjax.models.blocks import sequence, stack
+from vrjax.models.blocks import parameterization, sequence, stack
 from vrjax.models.blocks.layers import PARTS, rotary_angles
 from vrjax.models.blocks.sites import Sites
 from vrjax.models.wan.dit import Context, WanDiT
@@ -22,9 +22,6 @@ from vrjax.models.wan.dit import Context, WanDiT
 TABLE = 1024
 """Frames of the public table of rotary positions. A later frame has none: its angles are NaN here."""
 NONE: Mapping[str, Callable] = {}
-PREDICTS = ("velocity", "clean", "change")
-SIGMA_LEAST = 0.05
-"""The least noise level by which a predicted frame's distance is divided."""
 
 
 def grid_of(dit: WanDiT, x: Any) -> tuple[int, int, int]:
@@ -171,13 +168,8 @@ def run(
     start = len(h) - last[0] * last[1] * last[2]
     e = e[-last[0] :] if len(e) == frames else e[start:]
     v = dit.read_out(h[start:], e, last)
-    predicts = getattr(cfg, "predicts", PREDICTS[0])
-    if predicts != "velocity":
-        if predicts == "change":
-            assert previous is not None
-            v = v + jnp.asarray(previous[-last[0] :], v.dtype)
-        sigma = jnp.maximum(times[-1] / 1000.0, SIGMA_LEAST)[:, None, None, None]
-        v = (jnp.asarray(streams[-1][0], v.dtype) - v) / sigma
+    sigma, before = (times[-1] / 1000.0)[:, None, None, None], None if previous is None else previous[-last[0] :]
+    v = parameterization.velocity(cfg.predicts, v, streams[-1][0], sigma, before)
     return Prediction(v, {**out, **inside}), kept[0] if keeps else None
 
 

@@ -3,11 +3,10 @@
 import dataclasses
 from typing import ClassVar
 
-from vrjax.models.blocks import stack
+from vrjax.models.blocks import parameterization, stack
 
 MODES = ("text", "motion", "mixed")
-PREDICTS = ("velocity", "clean")
-SIGMA_LEAST = 0.05  # the least noise level by which a predicted motion's distance is divided
+PREDICTS = parameterization.PREDICTS[:2]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +30,8 @@ class MotionConfig:
         qk_norm: RMS norm of queries and keys over all heads jointly.
         cross_norm: affine layer norm before either cross-attention.
         predicts: what the heads predict: "velocity", as ViMoGen does; or "clean", the motion itself, of which the
-            velocity is made: (x - motion) / sigma, where sigma = time / 1000 counts as at least `SIGMA_LEAST`. A
-            residual stream that is narrower than `channels` cannot hand through the noise that is part of a velocity
-            ("Back to Basics", arXiv 2511.13720).
+            velocity is made, see `blocks.parameterization`. A residual stream that is narrower than `channels` cannot
+            hand through the noise that is part of a velocity.
         mode: of a call that names none, and of what goes through the family's protocol (`MotionDiT.__call__`).
         dtype, param_dtype, attention, sequence, remat, unroll, gate_init: see `vrjax.models.wan.WanConfig`.
     """

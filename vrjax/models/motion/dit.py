@@ -25,12 +25,12 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from vrjax.flow import Prediction, Velocity, words
-from vrjax.models.blocks import conditioned, stack
+from vrjax.models.blocks import conditioned, parameterization, stack
 from vrjax.models.blocks.conditioned import Conditioned
 from vrjax.models.blocks.layers import PARTS, Block, Linear
 from vrjax.models.blocks.sites import Sites
 from vrjax.models.motion.blocks import Attended, Head, MotionBlock, positions
-from vrjax.models.motion.config import SIGMA_LEAST, MotionConfig, check_mode
+from vrjax.models.motion.config import MotionConfig, check_mode
 from vrjax.models.motion.report import Report
 from vrjax.parallel.layout import Layout, place
 
@@ -227,9 +227,7 @@ class MotionDiT(Conditioned):
             rows = list(zip(context.blocks, pairs, strict=True))
         h, inside = stack.run(block, h, rows, sites, unroll=cfg.unroll, remat=cfg.remat)
         found = self._head(h, e).astype(jnp.float32)
-        if cfg.predicts == "clean":
-            sigma = jnp.maximum(jnp.asarray(time, jnp.float32) / 1000.0, SIGMA_LEAST)
-            found = (x.astype(jnp.float32) - found) / sigma[..., None]
+        found = parameterization.velocity(cfg.predicts, found, x, (jnp.asarray(time, jnp.float32) / 1000.0)[..., None])
         return Prediction(place(layout, found, "tokens", None), out | inside)
 
     def _head(self, h: Array, e: Array) -> Array:

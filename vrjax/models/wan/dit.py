@@ -22,7 +22,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from vrjax.flow import Prediction, words
-from vrjax.models.blocks import stack
+from vrjax.models.blocks import parameterization, stack
 from vrjax.models.blocks.conditioned import Conditioned, guided
 from vrjax.models.blocks.layers import PARTS, Block, LayerNorm, Linear, layer_norm, rotary_angles, spread
 from vrjax.models.blocks.sites import Sites
@@ -66,6 +66,9 @@ class WanConfig:
         gate_init: None initialises like Wan's public code. A number initialises the gates of the block modulation
             to it (1.0 switches all residual branches on from the start) and every linear layer by Xavier's rule, for
             small models trained from scratch. The output projection starts at zero either way.
+        predicts: what the head says: "velocity", as Wan's does; "clean", the latent itself; or "change", what has to be
+            added to the latent of the picture that is given, the last channels of `image`: see
+            `blocks.parameterization`.
     """
 
     family: ClassVar[str] = "wan"
@@ -73,6 +76,7 @@ class WanConfig:
     # The modulation of all blocks comes out of one shared matrix: Muon updates it as well.
     MUON: ClassVar[tuple[str, ...]] = (*TARGETS, r"(^|\.)time_projection\.kernel$")
     GUIDED: ClassVar[tuple[str, ...]] = ("text",)
+    BEFORE: ClassVar[str] = "the picture that is given, which needs as many channels of image as of velocity"
 
     dim: int = 1536
     ffn_dim: int = 8960
@@ -97,6 +101,7 @@ class WanConfig:
     remat: str = "none"
     unroll: bool = False
     gate_init: float | None = None
+    predicts: str = parameterization.PREDICTS[0]
 
     def __post_init__(self):
         if self.dim % self.heads or (self.dim // self.heads) % 2:
@@ -113,6 +118,16 @@ class WanConfig:
             raise ValueError(f"WanConfig: unknown remat {self.remat!r}, expected one of {sorted(stack.REMAT)}")
         if self.image_positions is not None and self.image_dim is None:
             raise ValueError("WanConfig: image_positions needs image_dim")
+        if self.predicts not in parameterization.PREDICTS:
+            known = ", ".join(parameterization.PREDICTS)
+            raise ValueError(f"{type(self).__name__}: predicts={self.predicts!r}, expected one of {known}")
+        if self.predicts == "change" and not self.changes:
+            raise ValueError(f"{type(self).__name__}: predicts='change' adds to {self.BEFORE}")
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is something that a change can be added to: the picture that is given."""
+        return self.in_channels >= 2 * self.out_channels
 
     @property
     def head_dim(self) -> int:
@@ -243,7 +258,7 @@ class WanDiT(Conditioned):
         return Context((rows, pictures), pairs, blocks)
 
     def _run(self, x, time, context: Context, channels, taps, edits) -> Prediction:
-        cfg = self.cfg
+        cfg, noisy = self.cfg, x
         x, grid = self._check(x, channels)
         sites = Sites(taps, edits, cfg.layers, PARTS)
         out: dict[str, Any] = {}
@@ -252,7 +267,25 @@ class WanDiT(Conditioned):
         groups = np.repeat(np.arange(grid[0]), grid[1] * grid[2]) if cfg.causal else None
         rest = (rotary_angles(grid, cfg.head_dim), groups, self.layout)
         h, inside = self._stack(h, time6, context, rest, sites)
-        return Prediction(self.read_out(h, e, grid), {**out, **inside})
+        v = self.read_out(h, e, grid)
+        if cfg.predicts != parameterization.PREDICTS[0]:
+            v = parameterization.velocity(cfg.predicts, v, noisy, self._sigma(time, grid), self._given(channels))
+        return Prediction(v, {**out, **inside})
+
+    def _sigma(self, time: Any, grid: tuple[int, int, int]) -> Array:
+        """The noise level of every latent frame, or of every place, (t, h, w, 1) or what broadcasts to it."""
+        sigma, (p, q, r) = jnp.asarray(time, jnp.float32) / 1000.0, self.cfg.patch
+        if sigma.ndim == 0:
+            return sigma
+        if len(sigma) != grid[0]:  # one a token
+            return sigma.reshape(grid).repeat(p, 0).repeat(q, 1).repeat(r, 2)[..., None]
+        return sigma.repeat(p)[:, None, None, None]
+
+    def _given(self, channels: Any) -> Any:
+        """The latent of the picture that is given."""
+        if channels is None and self.cfg.predicts == "change":
+            raise ValueError("image: found none, expected the picture to which this network adds a change")
+        return None if channels is None else channels[..., -self.cfg.out_channels :]
 
     def patches(self, x: Array) -> Array:
         """Embedded patches (tokens, dim) of a latent (t, h, w, c), in (t, h, w) row-major order."""

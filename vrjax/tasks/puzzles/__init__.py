@@ -15,6 +15,9 @@ one file:
 | puzzle | `puzzle(rng, difficulty) -> making.Puzzle`, or None where what was drawn is no puzzle |
 | solve | `solve(state) -> answers`: all that are right, from `Puzzle.state` alone, by trying everything |
 
+Beside these are `canvas`, `item` and `making`, of which items are made; `decoding`, which reads drawn answers; and
+`drawing`, which makes tasks of puzzles: `tasks.get("draw_maze")`.
+
 Of a choice `solve` says which of `state["options"]` are right, and the right one is the first of them: positions are
 drawn elsewhere. `tests/laws/test_puzzles.py` holds every file to it.
 """
@@ -44,13 +47,23 @@ __all__ = [
     "make",
     "subtypes",
 ]
-COMMON = ("canvas", "item", "making")
+COMMON = ("canvas", "decoding", "drawing", "item", "making")
 """Files of the room that are no subtype."""
+
+
+def files() -> tuple[str, ...]:
+    """The names of the subtypes' files."""
+    return tuple(name for name in named.names(__name__) if name not in COMMON)
+
+
+def named_so(file: str) -> str:
+    """The subtype of a file."""
+    return str(named.module(__name__, file, "puzzle").NAME)
 
 
 @functools.cache
 def _files() -> dict[str, types.ModuleType]:
-    found = [named.module(__name__, name, "puzzle") for name in named.names(__name__) if name not in COMMON]
+    found = [named.module(__name__, name, "puzzle") for name in files()]
     return {module.NAME: module for module in found}
 
 

@@ -14,19 +14,22 @@ from jaxtyping import Array, Float, Shaped
 from vrjax.train.objectives.levels import shift_sigma
 
 LEVELS = 1000  # of the schedule over which the weights of levels have mean 1
-WEIGHTINGS = ("none", "bsmntw")
+WEIGHTINGS = ("none", "bsmntw", "clean")
 
 
-def level_weight(sigma: Any, shift: Any = 1.0) -> Float[Array, "..."]:
-    """The weight "bsmntw" of noise levels: a bell around sigma 0.5, 0 at its ends, e^(-2 (sigma - 0.5)²) - e^(-0.5).
+def level_weight(sigma: Any, shift: Any = 1.0, weighting: str = "bsmntw") -> Float[Array, "..."]:
+    """The weight of noise levels.
 
-    Scaled to mean 1 over the 1000 levels of the schedule with this shift.
+    "bsmntw": a bell around sigma 0.5, 0 at its ends, e^(-2 (sigma - 0.5)²) - e^(-0.5). "clean": sigma², by which errors
+    of the velocity are those of the clean example, at every level alike. Both are scaled to mean 1 over the 1000 levels
+    of the schedule with this shift.
 
     Args:
         sigma: noise levels, 0 to 1, after the shift.
         shift: of the schedule.
+        weighting: which.
     """
-    bell = lambda level: jnp.exp(-2.0 * (level - 0.5) ** 2) - np.exp(-0.5)
+    bell = jnp.square if weighting == "clean" else lambda level: jnp.exp(-2.0 * (level - 0.5) ** 2) - np.exp(-0.5)
     schedule = shift_sigma(jnp.asarray(np.linspace(1.0, 0.0, LEVELS + 1)[:-1], jnp.float32), shift)
     return bell(jnp.asarray(sigma, jnp.float32)) / jnp.mean(bell(schedule))
 
@@ -67,7 +70,7 @@ def example_weights(
         mask: 1 where an example counts and 0 where it is padded: the first axes of `latent`, at least the batch.
         channel_mask: 1 for the channels of an example that count, 0 for others.
         channels: see `channel_weights`.
-        weighting: "none", or "bsmntw" (`level_weight`).
+        weighting: "none", or one of `level_weight`.
         shift: of the noise levels.
 
     Raises:
@@ -86,6 +89,6 @@ def example_weights(
     weight = weight / jnp.mean(weight)  # of the whole batch, so that accumulation and sharding change nothing
     if channels:
         weight = weight * channel_weights(channels, latent.shape[-1])
-    if weighting == "bsmntw":
-        weight = weight * ranked(level_weight(sigma, shift))
+    if weighting != "none":
+        weight = weight * ranked(level_weight(sigma, shift, weighting))
     return weight
