@@ -14,6 +14,7 @@ from vrjax.report.figures import Shown
 
 DPI = 100
 GAP, MARGIN, TITLE, HEAD, REST = 8, 28, 70, 44, 16  # pixels: between frames, round all, and lines of text
+WIDE = 640  # pixels, at least, so that prompts can be read beside few frames
 PAPER, INK, SOFT, FRAME = "#fbfaf7", "#22262b", "#767d86", "#c9c6bd"
 GOOD, HALF, BAD = "#1e7d46", "#a86a00", "#b3322b"
 
@@ -51,7 +52,8 @@ def contact_sheet(
     frames, height, width, _ = clips[0].video.shape
     strip = frames * scale * width + (frames - 1) * GAP
     tall = HEAD + scale * height
-    total = (2 * MARGIN + strip, TITLE + MARGIN + len(clips) * (tall + REST))
+    wide = max(strip, WIDE)
+    total = (2 * MARGIN + wide, TITLE + MARGIN + len(clips) * (tall + REST))
     sheet = np.empty((total[1], total[0], 3), np.float32)
     sheet[:] = [int(PAPER[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     pen = _Pen(total)
@@ -68,10 +70,10 @@ def contact_sheet(
     top = TITLE
     for clip in clips:
         score = world.score(clip, clip.video)
-        room = strip * 0.72
+        room = wide * 0.72
         pen.write(MARGIN, top + 4, _fit(clip.prompt, room / 8.4), size=10.5, weight="bold")
         pen.write(MARGIN, top + 22, f"seed {clip.meta['seed']}", size=8, colour=SOFT)
-        pen.write(total[0] - MARGIN, top + 5, _fit(clip.answer, (strip - room) / 7.5), size=9.5, ha="right")
+        pen.write(total[0] - MARGIN, top + 5, _fit(clip.answer, (wide - room) / 7.5), size=9.5, ha="right")
         pen.write(total[0] - MARGIN, top + 22, f"score {score:.2f}", size=8, colour=_shade(score), ha="right")
         _lay(sheet, clip.video, top + HEAD, scale)
         top += tall + REST

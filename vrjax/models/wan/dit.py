@@ -269,23 +269,10 @@ class WanDiT(Conditioned):
         h, inside = self._stack(h, time6, context, rest, sites)
         v = self.read_out(h, e, grid)
         if cfg.predicts != parameterization.PREDICTS[0]:
-            v = parameterization.velocity(cfg.predicts, v, noisy, self._sigma(time, grid), self._given(channels))
+            given = None if channels is None else channels[..., -cfg.out_channels :]
+            sigma = parameterization.spread(time, grid, cfg.patch)
+            v = parameterization.velocity(cfg.predicts, v, noisy, sigma, given)
         return Prediction(v, {**out, **inside})
-
-    def _sigma(self, time: Any, grid: tuple[int, int, int]) -> Array:
-        """The noise level of every latent frame, or of every place, (t, h, w, 1) or what broadcasts to it."""
-        sigma, (p, q, r) = jnp.asarray(time, jnp.float32) / 1000.0, self.cfg.patch
-        if sigma.ndim == 0:
-            return sigma
-        if len(sigma) != grid[0]:  # one a token
-            return sigma.reshape(grid).repeat(p, 0).repeat(q, 1).repeat(r, 2)[..., None]
-        return sigma.repeat(p)[:, None, None, None]
-
-    def _given(self, channels: Any) -> Any:
-        """The latent of the picture that is given."""
-        if channels is None and self.cfg.predicts == "change":
-            raise ValueError("image: found none, expected the picture to which this network adds a change")
-        return None if channels is None else channels[..., -self.cfg.out_channels :]
 
     def patches(self, x: Array) -> Array:
         """Embedded patches (tokens, dim) of a latent (t, h, w, c), in (t, h, w) row-major order."""
