@@ -107,7 +107,7 @@ def test_files_that_are_wrong(tmp_path):
     with pytest.raises(ValueError, match=r"a.png: cannot be read as a picture"):
         _ = babyvision.read(root)[0].image
     for missing in (tmp_path / "none", tmp_path):
-        with pytest.raises(FileNotFoundError, match=r"no such folder|no meta_data.jsonl"):
+        with pytest.raises(FileNotFoundError, match=r"no such folder|neither meta_data.jsonl"):
             babyvision.read(missing)
 
 
@@ -117,6 +117,54 @@ def test_a_picture_that_unpacks_to_far_more(tmp_path):
     Image.new("1", (40_000, 10_000)).save(root / "images" / "a.png")
     with pytest.raises(ValueError, match=r"a.png: cannot be read as a picture .*bomb"):
         _ = babyvision.read(root)[0].image
+
+
+def parquet(root, rows, **columns):
+    """The hub's copy of a folder: its rows, pictures in them as the hub's library has them."""
+    import pyarrow
+    from pyarrow import parquet as files
+
+    held = lambda name: {"bytes": (root / name).read_bytes(), "path": pathlib.PurePath(name).name}
+    packed = [{**row, **{name: held(row[name]) for name in ("image", "answerImage") if name in row}} for row in rows]
+    table = pyarrow.Table.from_pylist([row | columns for row in packed])
+    files.write_table(table, root / "train-00000-of-00001.parquet")
+    return root / "train-00000-of-00001.parquet"
+
+
+@pytest.mark.parametrize("rows", [ROWS, GEN], ids=["answers", "draws"])
+def test_the_hub_has_the_same_items(tmp_path, rows):
+    """In a file, in a folder and in its `data`; columns that a row lacks are empty there."""
+    rows = [{**row, "choiceAns": str(row["choiceAns"])} if "choiceAns" in row else row for row in rows]
+    root = folder(tmp_path, rows)
+    mine = babyvision.read(root)
+    file = parquet(root, rows)
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    (tmp_path / "hub" / "data" / file.name).write_bytes(file.read_bytes())
+    (root / "meta_data.jsonl").unlink()
+    for place in (file, root, tmp_path / "hub"):
+        for item, other in zip(mine, babyvision.read(place), strict=True):
+            for name in ("task_id", "subtype", "kind", "question", "options", "answer", "reasoning", "prompt"):
+                assert getattr(item, name) == getattr(other, name), name
+            np.testing.assert_array_equal(item.image, other.image)
+            assert (item.answer_image is None) == (other.answer_image is None)
+    assert babyvision.read(file)[0] == babyvision.read(file)[0] != mine[0]
+
+
+def test_a_copy_that_is_torn_or_lacks_something(tmp_path):
+    root = folder(tmp_path, ROWS[:1])
+    file = parquet(root, ROWS[:1], subtype="Tasting")
+    with pytest.raises(ValueError, match=r"parquet, row 1, item 445: unknown subtype 'Tasting'"):
+        babyvision.read(file)
+    file = parquet(root, [{**ROWS[0], "image": "images/a.png"}])
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match="cannot be read as parquet"):
+        babyvision.read(file)
+    (root / "images" / "a.png").write_bytes(b"no picture at all")
+    with pytest.raises(ValueError, match=r"item 445: a picture"):
+        _ = babyvision.read(parquet(root, ROWS[:1]))[0].image
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        babyvision.read(root / "other.parquet")
 
 
 def test_generated_items_come_back(tmp_path):

@@ -13,6 +13,7 @@ After arXiv 2601.06521 and its public code, whose slips are kept behind `compat=
 | file | what is in it |
 | --- | --- |
 | lists | the folders of both tracks |
+| hub | their copies on the hub: parquet |
 | answers | prompts, extraction, the exact judge, judging models |
 | results | scores and result files of the track that answers, the summary |
 | generated | generated pictures, their evaluation and summary in the track that draws |

@@ -1,4 +1,5 @@
-"""BabyVision's folders: `meta_data.jsonl` with pictures beside it, of the track that answers and of the one that draws.
+"""BabyVision's folders: `meta_data.jsonl` with pictures beside it, of the track that answers and of the one that draws;
+or the hub's copies of both.
 
 Layouts after the repository UniPat-AI/BabyVision (7f92fd4) and its two archives. Nothing outside of a folder is read,
 whatever its rows say.
@@ -7,9 +8,10 @@ whatever its rows say.
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from vrjax.bench.babyvision import hub
 from vrjax.files import given, pixels, writing
 from vrjax.tasks.puzzles.item import TYPE_OF, Item, canonical
 
@@ -29,41 +31,54 @@ def read(folder: str | os.PathLike) -> list[Item]:
     `answer_image`. Subtypes are read in any spelling.
 
     Args:
-        folder: that has `meta_data.jsonl`, or the folder of an archive's.
+        folder: that has `meta_data.jsonl`, or the folder of an archive's; or one of the hub's, or its parquet file
+            (with the extra `babyvision`).
 
     Raises:
-        FileNotFoundError: no such folder, no `meta_data.jsonl` in it, a picture that is not there.
-        ValueError: a torn line, a field that is missing or wrong, a number that comes twice, a picture's path that
-            leads out of the folder; the line names item and field.
+        FileNotFoundError: no such folder, neither `meta_data.jsonl` nor parquet in it, a picture that is not there.
+        ValueError: a torn line or file, a field that is missing or wrong, a number that comes twice, a picture's path
+            that leads out of the folder; the line names item and field.
+        ImportError: parquet, and pyarrow is not installed.
     """
-    root = _root(pathlib.Path(folder))
+    root, copies = _root(pathlib.Path(folder))
     items: list[Item] = []
-    seen: dict[int, int] = {}
-    for at, line in enumerate(given.text(root / META).replace("\r\n", "\n").split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{root / META}, line {at}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{where}: not JSON ({error}); an unfinished download?") from None
+    seen: dict[int, str] = {}
+    for where, row in (pair for copy in copies for pair in hub.rows(copy)) if copies else _lines(root / META):
         item = _item(root, row, where)
         if item.task_id in seen:
-            raise ValueError(f"{where}: taskId {item.task_id} stands in line {seen[item.task_id]} already")
-        seen[item.task_id] = at
+            raise ValueError(f"{where}: taskId {item.task_id} stands in {seen[item.task_id]} already")
+        seen[item.task_id] = where.removeprefix(f"{root / META}, ")
         items.append(item)
     if not items:
-        raise ValueError(f"{root / META}: no items")
+        raise ValueError(f"{copies[0] if copies else root / META}: no items")
     return items
 
 
-def _root(folder: pathlib.Path) -> pathlib.Path:
-    if not folder.is_dir():
+def _lines(path: pathlib.Path) -> Iterator[tuple[str, Any]]:
+    """Where each line stands, and what it says."""
+    for at, line in enumerate(given.text(path).replace("\r\n", "\n").split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {at}"
+        try:
+            yield where, json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{where}: not JSON ({error}); an unfinished download?") from None
+
+
+def _root(folder: pathlib.Path) -> tuple[pathlib.Path, list[pathlib.Path]]:
+    """The folder of the lines, or the parquet files in the place of them."""
+    copies = hub.files(folder)
+    if not folder.is_dir() and not copies:
         raise FileNotFoundError(f"{folder}: no such folder")
     for root in (folder, *(folder / name for name in INSIDE)):
         if (root / META).is_file():
-            return root
-    raise FileNotFoundError(f"{folder}: no {META} in it, expected a folder of BabyVision or BabyVision-Gen")
+            return root, []
+    if not copies:
+        raise FileNotFoundError(
+            f"{folder}: neither {META} nor parquet in it, expected a folder of BabyVision or BabyVision-Gen"
+        )
+    return folder, copies
 
 
 def _item(root: pathlib.Path, row: Any, where: str) -> Item:
@@ -138,13 +153,15 @@ def letter(place: int) -> str:
     return chr(ord("A") + place)
 
 
-def picture(root: pathlib.Path, name: Any, where: str) -> pathlib.Path:
-    """The path of a picture that a row names, within its folder.
+def picture(root: pathlib.Path, name: Any, where: str) -> pathlib.Path | bytes:
+    """The path of a picture that a row names, within its folder; or the file's bytes, where the row has those.
 
     Raises:
         FileNotFoundError: none there. ValueError: no name of a picture, or one that leads out of the folder, also by
             a link.
     """
+    if isinstance(name, bytes):
+        return name
     if not isinstance(name, str) or pathlib.PurePosixPath(name).suffix.lower() not in SUFFIXES:
         raise ValueError(f"{where}: {name!r:.80}, expected the path of a {', '.join(SUFFIXES)}")
     path = root / name

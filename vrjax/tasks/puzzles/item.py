@@ -93,7 +93,8 @@ class Item:
     Args:
         task_id: its number.
         type, subtype: of the taxonomy, in the canonical spelling.
-        image: its picture, pixels (h, w, 3) of 8 bits or a file, which is read when `image` is first asked for.
+        image: its picture, pixels (h, w, 3) of 8 bits or a file (its path, or its bytes), which is read when `image` is
+            first asked for.
         question: as a reader is asked.
         kind: whether one chooses, writes or draws.
         options: of a choice, by their order; empty otherwise.
@@ -105,7 +106,7 @@ class Item:
         state: of a generated item, what it was drawn from, in JSON's types.
 
     Attributes are called so as well; `source` and `drawn` are both pictures as they were given. Items are equal whose
-    words and pictures are; compared are files by their paths.
+    words and pictures are; files are compared by their paths, or bytes.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Item:
         task_id: int,
         type: str,
         subtype: str,
-        image: np.ndarray | pathlib.Path,
+        image: np.ndarray | pathlib.Path | bytes,
         question: str,
         kind: Literal["choice", "blank", "drawn"],
         options: Sequence[str],
@@ -122,7 +123,7 @@ class Item:
         reasoning: str = "",
         prompt: str = "",
         annotation: Annotation | None = None,
-        answer_image: np.ndarray | pathlib.Path | None = None,
+        answer_image: np.ndarray | pathlib.Path | bytes | None = None,
         state: Mapping[str, Any] | None = None,
     ):
         self.task_id, self.type, self.subtype, self.source = task_id, type, subtype, image
@@ -133,16 +134,21 @@ class Item:
     @functools.cached_property
     def image(self) -> UInt8[np.ndarray, "h w 3"]:
         """The picture; a file is read when it is first asked for. Raises ValueError for one that is none."""
-        return _pixels(self.source)
+        return self._pixels(self.source)
 
     @functools.cached_property
     def answer_image(self) -> UInt8[np.ndarray, "h w 3"] | None:
         """The picture with the answer in it; None where there is none."""
-        return None if self.drawn is None else _pixels(self.drawn)
+        return None if self.drawn is None else self._pixels(self.drawn)
+
+    def _pixels(self, source: np.ndarray | pathlib.Path | bytes) -> UInt8[np.ndarray, "h w 3"]:
+        if isinstance(source, bytes):
+            return pixels.decode(source, f"item {self.task_id}: a picture")
+        return source if isinstance(source, np.ndarray) else pixels.read_image(source)
 
     @property
     def _words(self) -> tuple[Any, ...]:
-        pictures = [one if isinstance(one, pathlib.Path | None) else one.tobytes() for one in (self.source, self.drawn)]
+        pictures = [one.tobytes() if isinstance(one, np.ndarray) else one for one in (self.source, self.drawn)]
         told = (self.question, self.kind, self.options, self.answer, self.reasoning, self.prompt)
         return (self.task_id, self.type, self.subtype, *pictures, *told)
 
@@ -154,7 +160,3 @@ class Item:
 
     def __repr__(self) -> str:
         return f"Item({self.task_id}, {self.subtype}, {self.kind}: {self.answer!r})"
-
-
-def _pixels(source: np.ndarray | pathlib.Path) -> UInt8[np.ndarray, "h w 3"]:
-    return source if isinstance(source, np.ndarray) else pixels.read_image(source)
