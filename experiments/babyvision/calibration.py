@@ -3,11 +3,14 @@
     python -m experiments.babyvision.calibration trivial                    # 200 items a subtype and difficulty
     python -m experiments.babyvision.calibration drawn --size 256 --items 20
     python -m experiments.babyvision.calibration speed --size 256
+    python -m experiments.babyvision.calibration leaks --items 1000
     python -m experiments.babyvision.calibration trivial --write            # and into trivial.md
 
 `trivial`: the share that each solver of `vrjax.bench.babyvision.trivial` solves, after it saw as many items of the
 training split with their answers. `drawn`: precision and recall of the decoders on planted answers, and how many of
-each kind were judged right. `speed`: items a second on one core, by the processor's time.
+each kind were judged right. `speed`: items a second on one core, by the processor's time. `leaks`: puzzles of other
+than one solution, the p-value of places of right options being equally likely, and what probes solve that see the
+options alone, or the file alone (trained on half as many items and asked as many, of difficulty 1).
 """
 
 import argparse
@@ -18,6 +21,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from experiments.babyvision import leaks
 from vrjax.bench.babyvision import planted, trivial
 from vrjax.files import writing
 from vrjax.report.tables import markdown
@@ -61,9 +65,25 @@ def speed(name: str, count: int, size: int) -> Lines:
     return [[name, *(f"{rate:.0f}" for rate in rates), f"{len(rates) / sum(1 / rate for rate in rates):.0f}"]]
 
 
+def leaking(name: str, count: int, size: int) -> Lines:
+    """A row: solutions, places, probes."""
+    wrong, of = leaks.unique(name, max(count // 5, 1))
+    p = leaks.places(name, count)
+    make = lambda split: [puzzles.make(name, i, split=split, size=size) for i in range(max(count // 2, 10))]
+    seen, asked = make("train"), make("test")
+    options, file = leaks.by_options(seen, asked), leaks.by_file(seen, asked)
+    told = ["", ""] if options is None else [str(options), f"{options.chance:.2f}"]
+    place = "" if p is None else f"{p:.3f}"
+    return [[name, f"{wrong}/{of}", place, *told, str(file), f"{file.chance:.2f}"]]
+
+
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[str, int, int], Lines]]] = {
     "trivial": (("subtype", "difficulty", *trivial.SOLVERS), solvers),
     "drawn": (("subtype", "precision", "recall", *planted.KINDS), drawn),
+    "leaks": (
+        ("subtype", "not one solution", "places, p", "options alone", "chance", "file alone", "most frequent"),
+        leaking,
+    ),
     "speed": (("subtype", *(f"difficulty {level}" for level in LEVELS), "together"), speed),
 }
 

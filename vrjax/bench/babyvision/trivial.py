@@ -68,7 +68,7 @@ def _colours(seen: Sequence[Item]) -> Solver:
     beside = _nearest(histogram)(seen)
 
     def solve(item: Item, rng: np.random.Generator) -> str:
-        crops = _options(item)
+        crops = options(item)
         if not crops:
             return beside(item, rng)
         panel = item.image[: int(0.66 * len(item.image))]
@@ -85,7 +85,7 @@ def _among(sign: int) -> Callable[[Sequence[Item]], Solver]:
         other = _random(seen)
 
         def solve(item: Item, rng: np.random.Generator) -> str:
-            crops = _options(item)
+            crops = options(item)
             if not crops:
                 return other(item, rng)
             side = min(min(crop.shape[:2]) for crop in crops)
@@ -98,7 +98,7 @@ def _among(sign: int) -> Callable[[Sequence[Item]], Solver]:
     return make
 
 
-def _options(item: Item) -> list[np.ndarray]:
+def options(item: Item) -> list[np.ndarray]:
     """Pictures of the options; of items that have none, none."""
     if item.kind != "choice" or not isinstance(item.annotation, Circle):
         return []
