@@ -81,7 +81,7 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[[str, int, int], Lines]]] = {
     "trivial": (("subtype", "difficulty", *trivial.SOLVERS), solvers),
     "drawn": (("subtype", "precision", "recall", *planted.KINDS), drawn),
     "leaks": (
-        ("subtype", "not one solution", "places, p", "options alone", "chance", "file alone", "most frequent"),
+        ("subtype", "not one solution", "places, p", "options alone", "chance", "file alone", "one answer at best"),
         leaking,
     ),
     "speed": (("subtype", *(f"difficulty {level}" for level in LEVELS), "together"), speed),

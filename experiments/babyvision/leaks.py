@@ -74,14 +74,14 @@ def by_options(seen: Sequence[Item], asked: Sequence[Item]) -> Share | None:
 
 
 def by_file(seen: Sequence[Item], asked: Sequence[Item]) -> Share:
-    """What is solved by a probe that sees the file's size and the item's number; who guesses says what is most often
-    right."""
+    """What is solved by a probe that sees the file's size and the item's number; chance is what one answer solves at
+    best."""
     answers = sorted({item.answer for item in seen})
     wanted = np.array([[float(item.answer == answer) for answer in answers] for item in seen])
     weights = _fitted(np.stack([_file(item) for item in seen]), wanted, 1)
     right = sum(answers[int(np.argmax(weights(_file(item)[None])[0]))] == item.answer for item in asked)
-    often = answers[int(wanted.sum(0).argmax())]
-    return _share(right, len(asked), float(np.mean([item.answer == often for item in asked])))
+    often = max(sum(item.answer == answer for item in asked) for answer in answers)
+    return _share(right, len(asked), often / len(asked))
 
 
 def chunks(item: Item) -> set[str]:

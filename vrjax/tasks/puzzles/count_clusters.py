@@ -16,8 +16,8 @@ CHANCE = 0.25
 """At difficulty 1: one of four numbers."""
 SIDES, FAMILIES = (3, 4, 5), ((0, 1, 2), (1, 2, 3), (1, 2, 3, 4))
 """Places of figures along a side, and numbers of holes that there are, by difficulty."""
-RIGHT, WRONG = ((1, 4), (2, 7), (4, 10)), ((2, 5), (5, 8), (8, 14))
-"""How many figures are of the family and how many of others: from, and up to."""
+RIGHT, ALL = ((1, 4), (2, 7), (4, 10)), ((6, 8), (10, 14), (16, 22))
+"""How many figures are of the family and how many there are, whichever: from, and up to."""
 OPEN = (0.0, 0.25, 0.5)
 """How many of the figures have something open, of those that have room for it."""
 COLOURS = ("blue", "purple", "teal", "brown", "black", "orange")
@@ -33,7 +33,7 @@ def puzzle(rng: np.random.Generator, difficulty: int) -> Puzzle | None:
     between = lambda ends: int(rng.integers(ends[0], ends[1] + 1))
     others = [one for one in FAMILIES[level] if one != family]
     closed = [family] * between(RIGHT[level])
-    closed += [one_of(rng, others) for _ in range(between(WRONG[level]))]
+    closed += [one_of(rng, others) for _ in range(between(ALL[level]) - len(closed))]
     figures = []
     for holes, cell in zip(closed, rng.permutation(side * side)[: len(closed)].tolist(), strict=True):
         opened = int(holes < 4 and rng.random() < OPEN[level])

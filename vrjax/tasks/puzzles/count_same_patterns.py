@@ -19,10 +19,10 @@ CHANCE = 0.2
 GRIDS = ((4, 3), (6, 4), (7, 5))
 """Places for things, across and down, by difficulty."""
 LEGEND = (2, 3, 3)
-EACH, REST = ((1, 4), (1, 5), (2, 7)), ((1, 4), (3, 9), (8, 14))
-"""How many there are of each kind of a legend, and how many are of none: from, and up to."""
-SINGLE, OTHERS = ((1, 5), (2, 9), (4, 14)), ((3, 6), (8, 14), (12, 20))
-"""The same where one kind is asked for."""
+EACH, SINGLE = ((1, 4), (1, 5), (2, 7)), ((1, 5), (2, 9), (4, 14))
+"""How many there are of each kind of a legend, and of one that is asked for alone: from, and up to."""
+ALL = ((9, 12), (17, 24), (26, 35))
+"""How many things there are, whatever is asked for and whichever are right."""
 COLOURS = (("blue", "orange", "purple"), ("blue", "orange", "purple", "teal"), ("blue", "orange", "purple", "brown"))
 LIKE = {
     "triangle": "heart",
@@ -51,10 +51,11 @@ def puzzle(rng: np.random.Generator, difficulty: int) -> Puzzle | None:
         kind = [one_of(rng, shapes), one_of(rng, COLOURS[level])]
         if kind not in legend:
             legend.append(kind)
-    each, rest = (SINGLE, OTHERS) if single else (EACH, REST)
+    each = SINGLE if single else EACH
     between = lambda ends: int(rng.integers(ends[0], ends[1] + 1))
     kinds = [kind for kind in legend for _ in range(between(each[level]))]
-    for _ in range(between(rest[level])):
+    count = between(ALL[level])
+    while len(kinds) < count:
         shape, colour = one_of(rng, legend)
         if rng.random() < 0.5:
             shape = LIKE[shape] if difficulty == 3 else one_of(rng, shapes)
@@ -63,8 +64,6 @@ def puzzle(rng: np.random.Generator, difficulty: int) -> Puzzle | None:
         if [shape, colour] not in legend:
             kinds.append([shape, colour])
     across, down = GRIDS[level]
-    if not len(legend) < len(kinds) <= across * down:
-        return None
     things = []
     wide, high = (FIELD[2] - FIELD[0]) / across, (FIELD[3] - FIELD[1]) / down
     for kind, cell in zip(kinds, rng.permutation(across * down)[: len(kinds)].tolist(), strict=True):

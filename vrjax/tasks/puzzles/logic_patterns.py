@@ -65,8 +65,7 @@ def puzzle(rng: np.random.Generator, difficulty: int) -> Puzzle | None:
     else:
         changes = [_other(rng, values, name) for name in rng.permutation(sorted(chosen))[:2].tolist()]
     options = [right, *(_changed(right, changes[:1]), _changed(right, changes[1:]), _changed(right, changes))]
-    shown = [cell for row in cells for cell in row] + options
-    if any("parts" in cell and sum(cell["parts"]) in (0, len(cell["parts"])) for cell in shown):
+    if "parts" in chosen and not all(possible(chosen["parts"], option["parts"]) for option in options):
         return None
     state = {"rows": [cells[0], cells[1], cells[2][:2]], "options": options}
     return Puzzle(
@@ -82,11 +81,17 @@ def puzzle(rng: np.random.Generator, difficulty: int) -> Puzzle | None:
 def _matrix(rng: np.random.Generator, name: str, rule: str, side: int) -> list[list[Any]]:
     """Values of a property, in rows."""
     if rule in LOGIC:
-        share, rows = {"or": 0.4, "and": 0.65, "xor": 0.5}[rule], []
+        share, count, rows = {"or": 0.4, "and": 0.65, "xor": 0.5}[rule], side * side, []
+        # The missing picture: as likely any that there can be, so that none of the options is a likelier one by itself.
+        missing = np.zeros(count, bool)
+        while not possible(rule, missing):
+            missing = rng.random(count) < 0.5
         while len(rows) < 3:
-            a, b = rng.random((2, side * side)) < share
+            a, b = rng.random((2, count)) < share
+            while len(rows) == 2 and (off := LOGIC[rule](a, b) != missing).any():
+                a[off], b[off] = (rng.random((2, count)) < share)[:, off]
             row = [part.astype(int).tolist() for part in (a, b, LOGIC[rule](a, b))]
-            if row[0] != row[1] and all(0 < sum(part) < side * side for part in row):
+            if row[0] != row[1] and all(0 < sum(part) < count for part in row[:2]) and possible(rule, row[2]):
                 rows.append(row)
         return rows
     if rule == "steps":
@@ -102,10 +107,19 @@ def _matrix(rng: np.random.Generator, name: str, rule: str, side: int) -> list[l
     return [[three[i] for i in order] for order in orders]
 
 
+def possible(rule: str, parts: Any) -> bool:
+    """Whether two pictures, different and neither empty nor full, can have this one as their third."""
+    count, full = len(parts), int(np.sum(parts))
+    return {"or": full > 1, "and": full < count - 1, "xor": full > 0}[rule]
+
+
 def _other(rng: np.random.Generator, values: dict[str, Any], name: str) -> dict[str, Any]:
-    """A change of a property to another value that there is in the rows."""
+    """A change of a property to another value that there is in the rows; of a number that goes by steps to any, since
+    last ones are mostly high or low."""
     rows = values[name]
-    return {name: one_of(rng, sorted({one for row in rows for one in row} - {rows[2][2]}))}
+    there = {one for row in rows for one in row}
+    known = set(PLACES) if name == "number" and len(there) > 3 else there
+    return {name: one_of(rng, sorted(known - {rows[2][2]}))}
 
 
 def _changed(cell: dict[str, Any], changes: list[dict[str, Any]]) -> dict[str, Any]:
