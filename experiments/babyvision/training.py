@@ -21,9 +21,11 @@ from vrjax.align.config import AlignConfig, Preference, Reference, Rollout
 from vrjax.models import family
 from vrjax.study import marks
 from vrjax.train import loop
-from vrjax.train.config import Optim, TrainConfig
+from vrjax.train.config import Objective, Optim, TrainConfig
 
 WARMUP = 20
+LOWEST = 0.3
+"""Noise level of preferences."""
 ROLLOUT = 8
 """Denoising steps of a specialist's own drawings."""
 
@@ -65,10 +67,12 @@ def config_of(study: BabyVision, task: str, which: str, seed: int, root: pathlib
         return dataclasses.replace(begun, **further)
     if which != names.PREFERRED:
         raise ValueError(f"babyvision: no training is called {which!r}")
+    # Errors of velocities are not weighted here; at low levels, where they are the picture's over sigma, is no pair.
+    further["objective"] = Objective(shift=begun.objective.shift, drop=begun.objective.drop)
     fields = {f.name: getattr(begun, f.name) for f in dataclasses.fields(TrainConfig)} | further
     return AlignConfig(
         **fields,
-        preference=Preference(loss="reg_dpo", beta=trainings.beta, anchor=1.0),
+        preference=Preference(loss="reg_dpo", beta=trainings.beta, anchor=1.0, low=LOWEST),
         reference=Reference(kind="frozen"),
         rollout=Rollout(source="base", steps=ROLLOUT, shift=study.drawings.shift, closest=trainings.closest),
     )

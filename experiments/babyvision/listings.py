@@ -1,0 +1,191 @@
+"""Tables of the README and of the page, from what was kept: skills, difficulties, answers, trainings that went on.
+
+Rows are dicts of numbers, so that a picture can be drawn of them; `told` makes text of them. A skill that was not
+measured is left out, and so is a table without rows. Intervals have training seeds as their unit; of a skill that was
+learned with fewer than four seeds they are of items alone, and say so by the number of seeds beside them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.babyvision import names, reading
+from experiments.babyvision.config import BabyVision
+from experiments.babyvision.reading import Seed
+from vrjax.report import seeds as statistics
+from vrjax.report.statistics import wilson
+from vrjax.report.tables import markdown
+from vrjax.study.claims import between, ends
+from vrjax.study.tables import Tables
+from vrjax.tasks import get
+
+Row = dict[str, Any]
+Rows = list[Row]
+Cell = Callable[[Row], str]
+Columns = dict[str, Cell]
+FEWEST = 4
+"""Seeds from which on they are the unit of an interval."""
+
+
+def _over(name: str, form: str = ".2f") -> Cell:
+    return lambda row: "" if row.get(name) is None else between(row[name]["value"], row[name]["interval"], form)
+
+
+def _number(name: str, form: str = ".2f") -> Cell:
+    return lambda row: "" if row.get(name) is None else format(row[name], form)
+
+
+def _text(name: str) -> Cell:
+    return lambda row: str(row[name])
+
+
+SKILLS: Columns = {
+    "skill": _text("skill"),
+    "seeds": _text("seeds"),
+    "drawn rightly [95 %]": _over("right"),
+    "best trivial solver [95 %]": _over("trivial"),
+    "guess": _number("guess"),
+    "one of the draws right": _number("best"),
+    "one of as many guesses": _number("guesses"),
+    "difficulty 2": _number("harder"),
+    "difficulty 3": _number("hardest"),
+    "PSNR of the rest, dB": _number("kept", ".1f"),
+}
+STEPS: Columns = {
+    "skill": _text("skill"),
+    "right after each step": _text("steps"),
+    "marks are final from, share of the steps": _number("settled"),
+    "of the exact denoiser": _number("exact"),
+}
+ANSWERS: Columns = {
+    "skill": _text("skill"),
+    "seeds": _text("seeds"),
+    "head on the specialist [95 %]": _over(names.SPECIALIST),
+    "untrained": _number(names.UNTRAINED),
+    "pixels": _number(names.PIXELS),
+    "first drawing": _number("first"),
+    "kappa of head and drawing": _number("kappa"),
+}
+FURTHER: Columns = {
+    "skill": _text("skill"),
+    "training": _text("arm"),
+    "seeds": _text("seeds"),
+    "drawn rightly [95 %]": _over("right"),
+    "before": _number("before"),
+}
+
+
+def estimate(study: BabyVision, values: np.ndarray | None) -> Row | None:
+    """The mean of shares (seed, item, 1) with its interval: over seeds, or of a few seeds over items."""
+    if values is None:
+        return None
+    if len(values) >= FEWEST:
+        found = statistics.interval(values, bounds=(0, 1), resamples=study.resamples)
+        return {"value": float(found.value), "interval": ends(found)}
+    count = values.shape[1]
+    found = wilson(round(float(values.mean()) * count), count)
+    return {"value": float(values.mean()), "interval": ends(found)}
+
+
+def _mean(seeds: Sequence[Seed], asked: Sequence[Any]) -> float | None:
+    found = reading.values(seeds, asked)
+    return None if found is None else float(found.mean())
+
+
+def _name(task: str) -> str:
+    return str(get(task).subtype)  # type: ignore[attr-defined]
+
+
+def skills(study: BabyVision, seeds: Sequence[Seed]) -> Rows:
+    """Per skill what is drawn rightly, beside who understands nothing."""
+    out = []
+    for skill in study.skills:
+        task, those = skill.task, reading.having(seeds, skill.task)
+        right = reading.values(those, ["right", [task]])
+        if right is None:
+            continue
+        row: Row = {"skill": _name(task), "seeds": len(those), "right": estimate(study, right)}
+        row["trivial"] = estimate(study, reading.values(those[:1], ["trivial", [task]]))
+        for name in ("guess", "best", "guesses"):
+            row[name] = _mean(those, [name, [task]])
+        row |= {split: _mean(those, ["right", [task, split]]) for split in ("harder", "hardest")}
+        out.append(row | {"kept": _mean(those, ["kept_back", [task]])})
+    return out
+
+
+def steps(study: BabyVision, seeds: Sequence[Seed]) -> Rows:
+    """Per skill when along the denoising steps the answer is there."""
+    out = []
+    for skill in study.skills:
+        task, those = skill.task, reading.having(seeds, skill.task)
+        tables = [seed.kept.get(names.part(seed.number, task, names.DRAWN)) for seed in those]
+        found = [np.asarray(table["steps right"], float) for table in tables if table is not None]
+        if not found or len(found) < len(those):
+            continue
+        curve = np.mean([one.mean((0, 1)) for one in found], 0)
+        row: Row = {"skill": _name(task), "curve": curve.tolist(), "steps": ", ".join(f"{x:.2f}" for x in curve)}
+        row |= {"settled": _mean(those, ["settled", [task]]), "exact": _mean(those, ["settled", [task, "exact"]])}
+        out.append(row)
+    return out
+
+
+def answers(study: BabyVision, seeds: Sequence[Seed]) -> Rows:
+    """Per skill what heads answer."""
+    out = []
+    for skill in study.skills:
+        task, those = skill.task, reading.having(seeds, skill.task)
+        found = reading.values(those, ["answered", [task, names.SPECIALIST]])
+        if found is None:
+            continue
+        row: Row = {"skill": _name(task), "seeds": len(those), names.SPECIALIST: estimate(study, found)}
+        row |= {arm: _mean(those, ["answered", [task, arm]]) for arm in (names.UNTRAINED, names.PIXELS)}
+        row["first"] = _mean(those, ["first", [task]])
+        out.append(row | {"kappa": _mean(those, ["kappa", [task, names.SPECIALIST]])})
+    return out
+
+
+def further(study: BabyVision, seeds: Sequence[Seed]) -> Rows:
+    """Per skill and training what is drawn rightly after it."""
+    out = []
+    for skill in study.skills:
+        task, those = skill.task, reading.having(seeds, skill.task)
+        goes = [(names.transferred(a), f"from {_name(a)}") for a, b in study.transfers if b == task]
+        for arm, told in (
+            (names.LONGER, names.LONGER),
+            (names.PREFERRED, names.PREFERRED),
+            *goes,
+            (names.SCRATCH,) * 2,
+        ):
+            right = reading.values(those, ["further", [task, arm]])
+            if right is None:
+                continue
+            before = _mean(those, ["right", [task]]) if arm in (names.LONGER, names.PREFERRED) else None
+            row = {"skill": _name(task), "arm": told, "seeds": len(those), "right": estimate(study, right)}
+            out.append(row | {"before": before})
+    return out
+
+
+TABLES: Mapping[str, tuple[Columns, Callable[[BabyVision, Sequence[Seed]], Rows]]] = {
+    "skills": (SKILLS, skills),
+    "steps": (STEPS, steps),
+    "answers": (ANSWERS, answers),
+    "further": (FURTHER, further),
+}
+
+
+def listed(study: BabyVision, kept: Mapping[str, Tables]) -> dict[str, tuple[Columns, Rows]]:
+    """All tables that have rows, by name."""
+    seeds = reading.gathered(study, kept)
+    found = {name: (columns, rows(study, seeds)) for name, (columns, rows) in TABLES.items()}
+    return {name: table for name, table in found.items() if table[1]}
+
+
+def cells(columns: Columns, rows: Rows) -> list[list[str]]:
+    """Rows as text."""
+    return [[cell(row) for cell in columns.values()] for row in rows]
+
+
+def told(found: Mapping[str, tuple[Columns, Rows]]) -> dict[str, str]:
+    """Tables as markdown."""
+    return {name: markdown(list(columns), cells(columns, rows)) for name, (columns, rows) in found.items()}
