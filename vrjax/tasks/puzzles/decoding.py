@@ -267,11 +267,15 @@ def _traced(annotation: Route, mask: np.ndarray) -> tuple[tuple[tuple[int, int],
         share = np.clip(share, 0, 1)
         off = np.hypot(columns - begin[0] - share * way[0], rows - begin[1] - share * way[1])
         used |= mask & (off <= 2.5 * tolerance)
-    return _lines(found, nodes, 8 * tolerance), used
+    # How far from the middle of a traced line its own marks lie at most.
+    inside: Any = ndimage.distance_transform_edt(mask)
+    wide = float(np.percentile(inside[mask], 95)) if mask.any() else 0.0
+    return _lines(found, nodes, 8 * tolerance, tolerance + 2 * wide), used
 
 
-def _lines(edges: list[tuple[int, int]], nodes: np.ndarray, least: float) -> tuple[tuple[int, int], ...]:
-    """Edges that hang together over some length: of a line that a traced one crosses a short piece lies under it."""
+def _lines(edges: list[tuple[int, int]], nodes: np.ndarray, least: float, wide: float) -> tuple[tuple[int, int], ...]:
+    """Edges that hang together over some length, and do not lie under the longest of them all along: of a line that a
+    traced one crosses a piece does."""
     groups: list[tuple[set[int], list[tuple[int, int]]]] = []
     for edge in edges:
         touched = [group for group in groups if group[0] & set(edge)]
@@ -279,9 +283,23 @@ def _lines(edges: list[tuple[int, int]], nodes: np.ndarray, least: float) -> tup
         joined = set(edge).union(*(group[0] for group in touched))
         groups.append((joined, [edge, *itertools.chain(*(group[1] for group in touched))]))
     long = lambda group: sum(float(np.linalg.norm(nodes[a] - nodes[b])) for a, b in group[1])
-    longest = max(map(long, groups), default=0.0)
-    kept = [group[1] for group in groups if long(group) >= min(least, longest)]
+    groups.sort(key=long, reverse=True)
+    kept = [group[1] for group in groups[:1]]
+    for group in groups[1:]:
+        if long(group) >= least and _beside(group[1], kept[0], nodes) > wide:
+            kept.append(group[1])
     return tuple(sorted(itertools.chain(*kept)))
+
+
+def _beside(edges: list[tuple[int, int]], others: list[tuple[int, int]], nodes: np.ndarray) -> float:
+    """How far from all other edges a place of edges lies at most, but for their ends."""
+    points = np.concatenate([nodes[a] + (nodes[b] - nodes[a]) * np.linspace(0.2, 0.8, 9)[:, None] for a, b in edges])
+    far = np.full(len(points), np.inf)
+    for a, b in others:
+        begin, way = nodes[a], nodes[b] - nodes[a]
+        share = np.clip(((points - begin) @ way) / max(float(way @ way), 1e-9), 0, 1)
+        far = np.minimum(far, np.linalg.norm(points - begin - share[:, None] * way, axis=-1))
+    return float(far.max())
 
 
 SIDE = 24
