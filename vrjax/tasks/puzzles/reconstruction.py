@@ -37,24 +37,23 @@ Part = list[Any]
 
 
 def puzzle(rng: np.random.Generator, difficulty: int) -> Puzzle | None:
-    """Stacks side by side, each at the one before. Some have variants, in a shape, a colour, or what is the large one.
+    """Stacks side by side, each at the one before. Some are changed: a shape is another one, the two of a stack change
+    places, or two large parts change colours.
 
-    All options have equally many parts and are of one family (`glyphs.family`), in which no variant is more likely to
-    be the figure's than another.
+    No change moves how much there is of a colour, so colours alone tell nothing. All options are of one family
+    (`glyphs.family`), in which none is more likely to be the figure's than another.
     """
     heights = rng.permutation(STACKS[difficulty - 1]).tolist()
+    stacks = _stacks(rng, heights, difficulty)
     members = glyphs.family(rng, min(difficulty, 2))
-    changed = rng.permutation(len(heights))[: len(members[0])].tolist()
-    stacks = [[_stack(rng, height, difficulty)] for height in heights]
-    told = []
-    for where in changed:
-        what, other = _other(rng, stacks[where][0], difficulty)
-        stacks[where].append(other)
-        told.append(what)
+    changes = _changes(rng, stacks, len(members[0]), difficulty)
+    told = [change[0] for change in changes]
     sets = []
     for member in members:
-        which = dict(zip(changed, member, strict=True))
-        sets.append([stack[which.get(i, 0)] for i, stack in enumerate(stacks)])
+        parts = stacks
+        for change, done in zip(changes, member, strict=True):
+            parts = _changed(parts, change) if done else parts
+        sets.append(parts)
     if len({frozenset(Counter(part for stack in one for part in stack).items()) for one in sets}) < len(sets):
         return None
     options = [_apart(rng, [part for stack in one for part in stack], difficulty) for one in sets]
@@ -71,28 +70,54 @@ def puzzle(rng: np.random.Generator, difficulty: int) -> Puzzle | None:
     )
 
 
-def _stack(rng: np.random.Generator, height: int, difficulty: int) -> tuple[Kind, ...]:
-    """A large part, and a small one of another colour on it."""
+def _stacks(rng: np.random.Generator, heights: list[int], difficulty: int) -> list[tuple[Kind, ...]]:
+    """Large parts of colours of their own, and on some of them a small one of another colour."""
     shapes, colours = SHAPES[difficulty - 1], COLOURS[difficulty - 1]
-    inks = rng.permutation(len(colours))
-    return tuple((one_of(rng, shapes), colours[inks[i]], (LARGE, SMALL)[i]) for i in range(height))
+    inks = [colours[i] for i in rng.permutation(len(colours))]
+    found = []
+    for height, ink in zip(heights, inks, strict=False):
+        large = (one_of(rng, shapes), ink, LARGE)
+        other = one_of(rng, [colour for colour in colours if colour != ink])
+        found.append((large, (one_of(rng, shapes), other, SMALL))[:height])
+    return found
 
 
-def _other(rng: np.random.Generator, stack: tuple[Kind, ...], difficulty: int) -> tuple[str, tuple[Kind, ...]]:
-    """What is changed in a stack, and the changed one."""
-    parts = list(stack)
-    what = one_of(rng, ("shape", "colour", "size") if len(parts) == 2 else ("shape", "colour"))
-    if what == "size":
-        (one, ink, large), (two, other, small) = parts
-        return what, ((two, other, large), (one, ink, small))
-    which = int(rng.integers(len(parts)))
-    shape, colour, size = parts[which]
-    if what == "shape":
-        shape = one_of(rng, [name for name in SHAPES[difficulty - 1] if name != shape])
+Change = tuple[str, int, Any]
+"""What is changed, in which stack; of a shape which part and its new shape, of a colour the stack that gets it."""
+
+
+def _changes(rng: np.random.Generator, stacks: list[tuple[Kind, ...]], count: int, difficulty: int) -> list[Change]:
+    """Changes of which one at most is of colours, and no two others are of the same stack."""
+    order, found = rng.permutation(len(stacks)).tolist(), []
+    if rng.random() < 0.6:
+        a, b = order[:2]
+        found.append(("colour", a, b))
+    for where in rng.permutation(len(stacks)).tolist()[: count - len(found)]:
+        parts = stacks[where]
+        if len(parts) == 2 and rng.random() < 0.5 and parts[0][0] != parts[1][0]:
+            found.append(("size", where, None))
+        else:
+            which = int(rng.integers(len(parts)))
+            others = [name for name in SHAPES[difficulty - 1] if name != parts[which][0]]
+            found.append(("shape", where, (which, one_of(rng, others))))
+    return [found[i] for i in rng.permutation(len(found))]
+
+
+def _changed(stacks: list[tuple[Kind, ...]], change: Change) -> list[tuple[Kind, ...]]:
+    """Stacks with a change, which done twice is none, but for a shape's."""
+    what, where, other = change
+    out = [list(stack) for stack in stacks]
+    parts = out[where]
+    if what == "colour":
+        (one, ink, size), (two, dye, same) = parts[0], out[other][0]
+        parts[0], out[other][0] = (one, dye, size), (two, ink, same)
+    elif what == "size":
+        (one, ink, large), (two, dye, small) = parts
+        parts[:] = [(two, ink, large), (one, dye, small)]
     else:
-        colour = one_of(rng, [name for name in COLOURS[difficulty - 1] if name not in [part[1] for part in parts]])
-    parts[which] = (shape, colour, size)
-    return what, tuple(parts)
+        which, shape = other
+        parts[which] = (shape, *parts[which][1:])
+    return [tuple(stack) for stack in out]
 
 
 def _together(rng: np.random.Generator, stacks: list[tuple[Kind, ...]]) -> list[Part]:
@@ -165,7 +190,15 @@ def _outline(shape: str) -> list[tuple[float, float]]:
     }[shape]
 
 
+def _area(outline: np.ndarray) -> float:
+    x, y = outline.T
+    return abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2
+
+
+AREA = 0.3
+"""Of every shape, in squares of the unit."""
 OUTLINES = {shape: np.array(_outline(shape)) for shape in SHAPES[-1]}
+OUTLINES = {shape: outline * (AREA / _area(outline)) ** 0.5 for shape, outline in OUTLINES.items()}
 
 
 def _turned(shape: str, angle: int) -> np.ndarray:
