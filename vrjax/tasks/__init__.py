@@ -64,25 +64,24 @@ __all__ = [
 
 
 def names() -> tuple[str, ...]:
-    """The names of all tasks."""
-    files = [m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name != "core"]
-    return tuple(sorted([*files, *drawing.names()]))
+    """The names of the tasks of this folder; those of puzzles that are answered by drawing are `drawing.names()`."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg and m.name != "core"))
 
 
 def get(name: str, **options: Any) -> Task:
     """The task of that name.
 
     Args:
-        name: one of `names()`.
+        name: one of `names()`, or of `puzzles.drawing.names()`.
         **options: fields of the task's class, for example `size=6` for "maze".
 
     Raises:
         ValueError: if the task or an option is unknown, or an option's value is impossible.
     """
-    if name not in names():
-        raise ValueError(named.unknown("task", name, names()))
-    if name in drawing.names():
+    if name.startswith(drawing.BEFORE):
         kind = drawing.kind(name)
+    elif name not in names():
+        raise ValueError(named.unknown("task", name, names()))
     else:
         inside = vars(importlib.import_module(f"{__name__}.{name}")).values()
         (kind,) = (c for c in inside if isinstance(c, type) and issubclass(c, Task) and c.name == name)
