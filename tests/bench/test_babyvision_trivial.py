@@ -32,6 +32,7 @@ def test_each_finds_what_it_looks_at():
     seen = [choice("blue", ["orange", "blue", "teal"], 1)] * 3 + [choice("teal", ["orange", "blue", "teal"], 2)]
     item = choice("orange", ["blue", "teal", "orange"], 2)
     assert trivial.get("colours")(seen)(item, RNG) == "C"
+    assert trivial.get("rare")(seen)(item, RNG) in "AB"
     assert trivial.get("frequent")(seen)(item, RNG) == "B"
     odd = choice("white", ["navy", "yellow", "navy"], 1)
     assert trivial.get("odd")(seen)(odd, RNG) == "B" and trivial.get("middle")(seen)(odd, RNG) in "AC"

@@ -8,6 +8,7 @@
 | random | one of the options, or one of the answers that were seen, each as likely |
 | frequent | the answer that was seen most often |
 | colours | the option whose colours are most like those of the question; else as the seen item whose colours are |
+| rare | the option whose colours are least like those of the question; else as `random` |
 | pixels | as the seen item whose pixels are nearest |
 | odd | the option that is least like the others; else as `random` |
 | middle | the option that is most like the others; else as `random` |
@@ -68,14 +69,26 @@ def _colours(seen: Sequence[Item]) -> Solver:
     beside = _nearest(histogram)(seen)
 
     def solve(item: Item, rng: np.random.Generator) -> str:
-        crops = options(item)
-        if not crops:
-            return beside(item, rng)
-        panel = item.image[: int(0.66 * len(item.image))]
-        far = [np.abs(histogram(crop) - histogram(panel)).sum() for crop in crops]
-        return item.options[int(np.argmin(far))]
+        far = _unlike(item)
+        return item.options[int(np.argmin(far))] if far else beside(item, rng)
 
     return solve
+
+
+def _rare(seen: Sequence[Item]) -> Solver:
+    other = _random(seen)
+
+    def solve(item: Item, rng: np.random.Generator) -> str:
+        far = _unlike(item)
+        return item.options[int(np.argmax(far))] if far else other(item, rng)
+
+    return solve
+
+
+def _unlike(item: Item) -> list[float]:
+    """How far the colours of each option are from those of the question; of items without options nothing."""
+    panel = histogram(item.image[: int(0.66 * len(item.image))])
+    return [float(np.abs(histogram(crop) - panel).sum()) for crop in options(item)]
 
 
 def _among(sign: int) -> Callable[[Sequence[Item]], Solver]:
@@ -111,6 +124,7 @@ SOLVERS: dict[str, Callable[[Sequence[Item]], Solver]] = {
     "random": _random,
     "frequent": _frequent,
     "colours": _colours,
+    "rare": _rare,
     "pixels": _nearest(lambda image: image.astype(np.float32).reshape(-1)),
     "odd": _among(1),
     "middle": _among(-1),
