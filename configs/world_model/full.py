@@ -2,7 +2,7 @@
 (experiments/world_model/claims.json).
 
 Command:        python -m experiments.world_model --full
-Expected time:  75 minutes of one core a seed, whose neighbour did another and which other work disturbed;
+Expected time:  40 minutes of one core a seed, whose neighbour did another, up to 75 where other work disturbed them;
                 `--only K ...` measures some of the seeds, one process a core.
 """
 

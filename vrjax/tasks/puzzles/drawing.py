@@ -35,7 +35,7 @@ class Drawing(Task):
 
     `solved` reads the last frame as the drawn answers of BabyVision-Gen are read here: what is marked is the answer and
     nothing else. `score` is 0 unless solved; else 1/2 + 1/2 min(PSNR / `KEPT`, 1) of what is not marked. Candidates are
-    the things that could be circled, where one is; elsewhere the right answer is the only one.
+    the things that could be circled, `slots` of them at most, where one is; elsewhere the right answer is the only one.
 
     Attributes:
         frames: 2.
