@@ -15,64 +15,49 @@ from experiments.babyvision.config import BabyVision
 from experiments.babyvision.reading import Seed
 from vrjax.report import seeds as statistics
 from vrjax.report.statistics import wilson
-from vrjax.report.tables import markdown
-from vrjax.study.claims import between, ends
+from vrjax.study.claims import ends
+from vrjax.study.listing import Columns, Row, Rows, number, over, text
+from vrjax.study.listing import told as told
 from vrjax.study.tables import Tables
 from vrjax.tasks import get
 
-Row = dict[str, Any]
-Rows = list[Row]
-Cell = Callable[[Row], str]
-Columns = dict[str, Cell]
 FEWEST = 4
 """Seeds from which on they are the unit of an interval."""
 
 
-def _over(name: str, form: str = ".2f") -> Cell:
-    return lambda row: "" if row.get(name) is None else between(row[name]["value"], row[name]["interval"], form)
-
-
-def _number(name: str, form: str = ".2f") -> Cell:
-    return lambda row: "" if row.get(name) is None else format(row[name], form)
-
-
-def _text(name: str) -> Cell:
-    return lambda row: str(row[name])
-
-
 SKILLS: Columns = {
-    "skill": _text("skill"),
-    "seeds": _text("seeds"),
-    "drawn rightly [95 %]": _over("right"),
-    "best trivial solver [95 %]": _over("trivial"),
-    "guess": _number("guess"),
-    "one of the draws right": _number("best"),
-    "one of as many guesses": _number("guesses"),
-    "difficulty 2": _number("harder"),
-    "difficulty 3": _number("hardest"),
-    "PSNR of the rest, dB": _number("kept", ".1f"),
+    "skill": text("skill"),
+    "seeds": text("seeds"),
+    "drawn rightly [95 %]": over("right"),
+    "best trivial solver [95 %]": over("trivial"),
+    "guess": number("guess"),
+    "one of the draws right": number("best"),
+    "one of as many guesses": number("guesses"),
+    "difficulty 2": number("harder"),
+    "difficulty 3": number("hardest"),
+    "PSNR of the rest, dB": number("kept", ".1f"),
 }
 STEPS: Columns = {
-    "skill": _text("skill"),
-    "right after each step": _text("steps"),
-    "marks are final from, share of the steps": _number("settled"),
-    "of the exact denoiser": _number("exact"),
+    "skill": text("skill"),
+    "right after each step": text("steps"),
+    "marks are final from, share of the steps": number("settled"),
+    "of the exact denoiser": number("exact"),
 }
 ANSWERS: Columns = {
-    "skill": _text("skill"),
-    "seeds": _text("seeds"),
-    "head on the specialist [95 %]": _over(names.SPECIALIST),
-    "untrained": _number(names.UNTRAINED),
-    "pixels": _number(names.PIXELS),
-    "first drawing": _number("first"),
-    "kappa of head and drawing": _number("kappa"),
+    "skill": text("skill"),
+    "seeds": text("seeds"),
+    "head on the specialist [95 %]": over(names.SPECIALIST),
+    "untrained": number(names.UNTRAINED),
+    "pixels": number(names.PIXELS),
+    "first drawing": number("first"),
+    "kappa of head and drawing": number("kappa"),
 }
 FURTHER: Columns = {
-    "skill": _text("skill"),
-    "training": _text("arm"),
-    "seeds": _text("seeds"),
-    "drawn rightly [95 %]": _over("right"),
-    "before": _number("before"),
+    "skill": text("skill"),
+    "training": text("arm"),
+    "seeds": text("seeds"),
+    "drawn rightly [95 %]": over("right"),
+    "before": number("before"),
 }
 
 
@@ -151,7 +136,7 @@ def further(study: BabyVision, seeds: Sequence[Seed]) -> Rows:
     for skill in study.skills:
         task, those = skill.task, reading.having(seeds, skill.task)
         goes = [(names.transferred(a), f"from {_name(a)}") for a, b in study.transfers if b == task]
-        for arm, told in (
+        for arm, called in (
             (names.LONGER, names.LONGER),
             (names.PREFERRED, names.PREFERRED),
             *goes,
@@ -161,7 +146,7 @@ def further(study: BabyVision, seeds: Sequence[Seed]) -> Rows:
             if right is None:
                 continue
             before = _mean(those, ["right", [task]]) if arm in (names.LONGER, names.PREFERRED) else None
-            row = {"skill": _name(task), "arm": told, "seeds": len(those), "right": estimate(study, right)}
+            row = {"skill": _name(task), "arm": called, "seeds": len(those), "right": estimate(study, right)}
             out.append(row | {"before": before})
     return out
 
@@ -179,13 +164,3 @@ def listed(study: BabyVision, kept: Mapping[str, Tables]) -> dict[str, tuple[Col
     seeds = reading.gathered(study, kept)
     found = {name: (columns, rows(study, seeds)) for name, (columns, rows) in TABLES.items()}
     return {name: table for name, table in found.items() if table[1]}
-
-
-def cells(columns: Columns, rows: Rows) -> list[list[str]]:
-    """Rows as text."""
-    return [[cell(row) for cell in columns.values()] for row in rows]
-
-
-def told(found: Mapping[str, tuple[Columns, Rows]]) -> dict[str, str]:
-    """Tables as markdown."""
-    return {name: markdown(list(columns), cells(columns, rows)) for name, (columns, rows) in found.items()}

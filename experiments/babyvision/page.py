@@ -11,11 +11,11 @@ import numpy as np
 
 from experiments.babyvision import drawings, listings, names
 from experiments.babyvision.config import BabyVision
-from experiments.babyvision.listings import Columns, Row, Rows
 from vrjax import tasks
 from vrjax.report import html, parts
 from vrjax.report.claims import Claim
 from vrjax.study import page as common
+from vrjax.study.listing import Columns, Rows, cells, effect
 from vrjax.study.tables import Tables
 
 INTRO = """Basic visual skills, as in BabyVision, but of puzzles that are made here and whose answers are exact. A small
@@ -48,14 +48,6 @@ TITLES = {
     "answers": ("Answers without drawing", "Linear heads on what networks make of the question."),
     "further": ("What goes on", "After more training; each beside its twin."),
 }
-
-
-def effect(name: str, found: Row, how: parts.Role) -> parts.Effect:
-    """One line, whose interval may be open."""
-    if found["interval"] is None:
-        return parts.Effect(name, found["value"], role=how)
-    low, high = found["interval"]
-    return parts.Effect(name, found["value"], min(low, found["value"]), max(high, found["value"]), role=how)
 
 
 def skills(rows: Rows) -> parts.Forest:
@@ -133,7 +125,7 @@ def write(
         curves=[part for part in every if isinstance(part, parts.Curve)],
         forests=[part for part in every if isinstance(part, parts.Forest)],
         tables=[
-            parts.Table(TITLES[name][0], list(columns), listings.cells(columns, rows), TITLES[name][1])
+            parts.Table(TITLES[name][0], list(columns), cells(columns, rows), TITLES[name][1])
             for name, (columns, rows) in listed.items()
         ],
         notes=list(NOTES),

@@ -5,7 +5,6 @@ measured is left out, and so is a table without arms.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,14 +12,11 @@ from experiments.world_model import names, reading
 from experiments.world_model.config import WorldModel
 from experiments.world_model.reading import Seed
 from vrjax.report import seeds as statistics
-from vrjax.report.tables import markdown
-from vrjax.study.claims import between, ends
+from vrjax.study.claims import ends
+from vrjax.study.listing import Columns, Row, Rows, number, over, text
+from vrjax.study.listing import told as told
 from vrjax.study.tables import Tables
 
-Row = dict[str, Any]
-Rows = list[Row]
-Cell = Callable[[Row], str]
-Columns = dict[str, Cell]
 READ = "exact world, read"
 """See `strays`, which measures and is not imported here."""
 SETTLED = (names.SLIPPERY, names.LAW, names.WITHOUT, names.WHERE_FIRST, names.LOOK_FIRST)
@@ -28,49 +24,36 @@ STEPS = (1, 4, 12, 24)
 """After which errors are told."""
 
 
-def _over(name: str, form: str = ".3f") -> Cell:
-    """A number over seeds with its interval; nothing where there is none."""
-    return lambda row: "" if row.get(name) is None else between(row[name]["value"], row[name]["interval"], form)
-
-
-def _number(name: str, form: str = ".2f") -> Cell:
-    return lambda row: "" if row.get(name) is None else format(row[name], form)
-
-
-def _text(name: str) -> Cell:
-    return lambda row: str(row[name])
-
-
 HORIZON: Columns = {
-    "world": _text("arm"),
-    "steps until 1 pixel off [95 %]": _over("horizon", ".1f"),
-    **{f"farthest thing off after {step}, pixels": _number(f"error {step}") for step in STEPS},
+    "world": text("arm"),
+    "steps until 1 pixel off [95 %]": over("horizon", ".1f"),
+    **{f"farthest thing off after {step}, pixels": number(f"error {step}") for step in STEPS},
 }
 PLANNING: Columns = {
-    "planned through": _text("arm"),
-    "meso [95 %]": _over("meso"),
-    "task: share of goals [95 %]": _over("task"),
+    "planned through": text("arm"),
+    "meso [95 %]": over("meso"),
+    "task: share of goals [95 %]": over("task"),
 }
 CALIBRATION: Columns = {
-    "world": _text("arm"),
-    "coverage of 90 % [95 %]": _over("coverage"),
-    "CRPS over the least, less 1 [95 %]": _over("excess"),
-    "spread over the law's": _number("spread"),
-    "coverage after all steps": _number("last"),
+    "world": text("arm"),
+    "coverage of 90 % [95 %]": over("coverage"),
+    "CRPS over the least, less 1 [95 %]": over("excess"),
+    "spread over the law's": number("spread"),
+    "coverage after all steps": number("last"),
 }
 SETTLING: Columns = {
-    "denoiser": _text("arm"),
-    "lead of the place, share of steps [95 %]": _over("lead", "+.3f"),
-    "agent off at first, pixels": _number("unsettled"),
-    "steps until half of the place is settled": _number("half place", ".1f"),
-    "of the look": _number("half look", ".1f"),
+    "denoiser": text("arm"),
+    "lead of the place, share of steps [95 %]": over("lead", "+.3f"),
+    "agent off at first, pixels": number("unsettled"),
+    "steps until half of the place is settled": number("half place", ".1f"),
+    "of the look": number("half look", ".1f"),
 }
 METHODS: Columns = {
-    "planned through": _text("arm"),
-    "model calls": _number("calls", ",.0f"),
-    "CEM [95 %]": _over(names.CEM),
-    "gradient + CEM [95 %]": _over(names.BOTH),
-    "difference [95 %]": _over("difference", "+.3f"),
+    "planned through": text("arm"),
+    "model calls": number("calls", ",.0f"),
+    "CEM [95 %]": over(names.CEM),
+    "gradient + CEM [95 %]": over(names.BOTH),
+    "difference [95 %]": over("difference", "+.3f"),
 }
 
 
@@ -190,13 +173,3 @@ def listed(study: WorldModel, kept: Mapping[str, Tables]) -> dict[str, tuple[Col
     seeds = reading.gathered(study, kept)
     found = {name: (columns, rows(study, seeds)) for name, (columns, rows) in TABLES.items()}
     return {name: table for name, table in found.items() if table[1]}
-
-
-def cells(columns: Columns, rows: Rows) -> list[list[str]]:
-    """Rows as text."""
-    return [[cell(row) for cell in columns.values()] for row in rows]
-
-
-def told(found: Mapping[str, tuple[Columns, Rows]]) -> dict[str, str]:
-    """Tables as markdown."""
-    return {name: markdown(list(columns), cells(columns, rows)) for name, (columns, rows) in found.items()}

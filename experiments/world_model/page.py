@@ -11,10 +11,10 @@ import numpy as np
 
 from experiments.world_model import listings, names, reading
 from experiments.world_model.config import WorldModel
-from experiments.world_model.listings import Columns, Row, Rows
 from vrjax.report import html, parts
 from vrjax.report.claims import Claim
 from vrjax.study import page as common
+from vrjax.study.listing import Columns, Row, Rows, cells, effect
 from vrjax.study.tables import Tables
 
 INTRO = """A world model answers what one does with the next frame. Here a small network learned from films how an agent
@@ -118,14 +118,6 @@ def planning(rows: Rows) -> parts.Forest:
     return parts.Forest("Goals reached by planning through", effects, x_label="share of episodes")
 
 
-def effect(name: str, found: Row, how: parts.Role) -> parts.Effect:
-    """One line, whose interval may be open."""
-    if found["interval"] is None:
-        return parts.Effect(name, found["value"], role=how)
-    low, high = found["interval"]
-    return parts.Effect(name, found["value"], min(low, found["value"]), max(high, found["value"]), role=how)
-
-
 def methods(rows: Rows) -> parts.Forest:
     """Two planners at equal calls."""
     effects = []
@@ -206,7 +198,7 @@ def write(
         curves=[*curves, *more],
         forests=[part for part in every if isinstance(part, parts.Forest)],
         tables=[
-            parts.Table(TITLES[name][0], list(columns), listings.cells(columns, rows), TITLES[name][1])
+            parts.Table(TITLES[name][0], list(columns), cells(columns, rows), TITLES[name][1])
             for name, (columns, rows) in listed.items()
         ],
         notes=list(NOTES),
