@@ -9,6 +9,7 @@ import tiny
 
 from vrjax import tasks
 from vrjax.files import records, writing
+from vrjax.tasks.puzzles import drawing
 from vrjax.train import config as configs
 
 FOLDER = pathlib.Path(__file__).parents[2] / "configs"
@@ -18,7 +19,7 @@ FILES = sorted(p for p in FOLDER.glob("**/*.py") if "TrainConfig" in p.read_text
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_config_files(path):
     config = configs.load(path)
-    assert set(config.data.mix) <= set(tasks.names())
+    assert set(config.data.mix) <= {*tasks.names(), *drawing.names()}
     doc = path.read_text().split('"""')[1]
     assert (
         f"vrjax train configs/{path.relative_to(FOLDER)}" in doc and "Expected time" in doc and "Expected score" in doc
