@@ -40,7 +40,7 @@ def config() -> WorldConfig:
             unroll=True,
             gate_init=1.0,
         ),
-        spec=Spec(world="drive", options=(("height", 48), ("width", 80)), moving=(), still=()),
+        spec=Spec(world="drive", options=(("height", 48), ("width", 80)), moving=(), still=(), shift=2.0),
         films=Library(films=480, frames=40, held=32),
         patch=16,
         steps=900,

@@ -33,6 +33,7 @@ class Beside:
         columns: name of a column to its head.
         measure: `measure(w, count, key) -> shares`; ValueError: not such a world.
         count, key: how many episodes, and of what key, unless other ones are asked for.
+        arm: head of the column of arms.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Beside:
     measure: Callable[[Learned, int, Any], Shares]
     count: int
     key: int
+    arm: str = "planned through"
 
 
 def page(says: Beside, found: Mapping[str, Shares], count: int) -> str:
@@ -52,7 +54,7 @@ def page(says: Beside, found: Mapping[str, Shares], count: int) -> str:
         for name, arms in found.items()
         for arm, shares in arms.items()
     ]
-    table = markdown(("world", "planned through", *says.columns.values()), rows).rstrip()
+    table = markdown(("world", says.arm, *says.columns.values()), rows).rstrip()
     return f"# {says.title}\n\n{says.said.format(count=count)}\n\n{table}\n"
 
 

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.world_model import beside, cells, names, roads
+from experiments.world_model import beside, cells, fewer, names, roads
 from tests.world.world_toys import SPEC, untrained
-from vrjax.world import exact
+from vrjax.world import exact, learned
 from vrjax.world.exact import grid
-from vrjax.world.learned import Spec, reader
+from vrjax.world.learned import Spec, library, reader
 
 KEY = jax.random.key(6)
 HOME = exact.get("grid")
@@ -59,3 +59,30 @@ def test_other_worlds_are_refused(capsys):
         assert second == "world_model: --count: found 0, expected at least 1"
     assert beside.main(roads.SAYS, ["push"]) == 2
     assert "expected one that was learned from drive" in capsys.readouterr().err
+
+
+def test_fewer_denoising_steps():
+    """Asked in sixteen, two and one; none below the level of the second of two. What is distilled has its own levels."""
+    w = dataclasses.replace(learned.load("drive"), odometer=None)
+    with pytest.raises(ValueError, match="expected a world that was learned from drive, with an odometer"):
+        fewer.measured(w, 2, KEY)
+    found = fewer.arms(w)
+    assert list(found) == ["16 steps", "2 steps", "1 step"] and found["2 steps"].spec == w.spec
+    assert found["16 steps"].spec.grid.sigmas[-2] == pytest.approx(w.spec.grid.sigmas[-2])
+    distilled = dataclasses.replace(w, spec=dataclasses.replace(w.spec, solver="renoise"))
+    assert list(fewer.arms(distilled)) == ["distilled, 2 steps"]
+
+
+def test_errors_of_a_drive_that_stands(monkeypatch):
+    """Three films of a car that drives off at 10 m/s: who stands is a metre further off with every step."""
+    monkeypatch.setattr(fewer, "STEPS", (2,))
+    w, count, length = learned.load("drive"), 3, fewer.AFTER[-1] + 1
+    poses = jnp.zeros((length, 4)).at[:, 0].set(jnp.arange(length)).at[:, 3].set(10.0)
+    frames = jnp.full((length, *w.spec.home.frame), 100, jnp.uint8)
+    one = library.Films(frames, jnp.zeros((length, 2)), poses)
+    told = fewer.told(w, jax.tree.map(lambda a: jnp.broadcast_to(a, (count, *a.shape)), one), KEY)
+    assert list(told) == ["2 steps", fewer.STANDS, fewer.READ]
+    assert [told[fewer.STANDS][f"metres {after}"] for after in fewer.AFTER] == pytest.approx(list(fewer.AFTER))
+    assert told["2 steps"]["metres 1"] != told[fewer.STANDS]["metres 1"] and told[fewer.STANDS]["degrees 10"] == 0
+    page = beside.page(fewer.SAYS, {"drive": told}, count)
+    assert "| world | asked in |" in page and "| drive | a car that stands | 1.00 | 5.00 | 10.00 | 0.00 |" in page

@@ -94,6 +94,17 @@ def test_curve_draws_the_numbers_and_tells_the_null_apart():
     assert all(float(t) == int(t) for t in axis.get_xticks())
 
 
+def test_more_arms_than_colours():
+    """Arms of one colour differ in their marks, all of them are named, and beside the plot."""
+    names = [f"arm {i}" for i in range(9)]
+    (axis,) = figures.curve(Curve("t", [Series(name, np.arange(24.0) * i) for i, name in enumerate(names)])).axes
+    assert len({(line.get_color(), line.get_marker()) for line in axis.get_lines()}) == 9
+    legend = axis.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == names
+    axis.figure.canvas.draw()
+    assert legend.get_window_extent().x0 >= axis.get_window_extent().x1
+
+
 def test_seed_series_become_one_line_a_seed():
     (axis,) = figures.curve(Curve("t", [Series("runs", np.arange(6.0).reshape(2, 3))])).axes
     drawn = [line.get_ydata() for line in axis.get_lines() if len(line.get_xdata())]

@@ -17,7 +17,7 @@ from vrjax import parallel, world
 from vrjax.flow import Level
 from vrjax.models import causal, family
 from vrjax.train import state as states
-from vrjax.train.config import Checkpoint, Data, Optim
+from vrjax.train.config import Checkpoint, Data, Objective, Optim
 from vrjax.world import exact, learned
 from vrjax.world.exact import push
 from vrjax.world.learned import patches, practice, reader, train
@@ -363,6 +363,7 @@ def test_what_errors_count():
         ({"context": 0.5, "forcing": "diffusion"}, "context=0.5, expected a level"),
         ({"reading": 0}, "what is measured must be read"),
         ({"spec": dataclasses.replace(SPEC, context=0.2)}, "spec.context=0.2, but frames are shown with noise up to 0"),
+        ({"objective": Objective(drop=0.0, low=0.6)}, "to be asked at level 0.500, but none below 0.818 is trained"),
         ({"spec": dataclasses.replace(SPEC, moving=(), still=())}, "spec names nothing"),
         ({"data": Data(cache="clips")}, "a world's films are drawn"),
         ({"spec": dataclasses.replace(SPEC, moving=("agent", "moon"))}, "push: 'moon' is no place"),

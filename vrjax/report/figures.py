@@ -37,6 +37,10 @@ COLOURS = {
     "null": (NULL, "#a9b1b9"),
     "control": ("#d55e00", "#e69f00", "#7a3fa8"),
 }
+AGAIN = ("", "o", "s", "^", "D")
+"""Marks along lines whose colour was used before, round by round."""
+CROWDED = 6
+"""So many series are named within a plot; more of them beside it."""
 DASHES: dict[str, Any] = {"model": "-", "null": (0, (5, 3)), "control": (0, (1, 2))}
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -295,7 +299,7 @@ def _lines(axis: Axes, part: Curve) -> None:
     seen = dict.fromkeys(COLOURS, 0)
     for series in part.series:
         tones = COLOURS[series.role]
-        tone = tones[seen[series.role] % len(tones)]
+        tone, mark = tones[seen[series.role] % len(tones)], AGAIN[seen[series.role] // len(tones) % len(AGAIN)]
         seen[series.role] += 1
         top = 3 if series.role == "model" else 2
         x, y = np.asarray(series.x), np.asarray(series.y)
@@ -306,14 +310,16 @@ def _lines(axis: Axes, part: Curve) -> None:
         if series.low is not None:
             axis.fill_between(x, np.asarray(series.low), np.asarray(series.high), color=tone, alpha=0.16, linewidth=0)
         wide = 2.2 if series.role == "model" else 1.8
-        axis.plot(x, y, color=tone, linestyle=DASHES[series.role], linewidth=wide, label=series.name, zorder=top)
+        how = {"marker": mark, "markersize": 5, "markevery": max(len(x) // 8, 1)} if mark else {}
+        axis.plot(x, y, color=tone, linestyle=DASHES[series.role], linewidth=wide, label=series.name, zorder=top, **how)
     if part.y_range is not None:
         axis.set_ylim(float(part.y_range[0]), float(part.y_range[1]))
     axis.set(xlabel=part.x_label, ylabel=part.y_label, title=part.title)
     axis.margins(x=0.02)
     if part.sync:  # denoising steps are counted, not measured
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    axis.legend(loc="best")
+    crowded = len(part.series) > CROWDED
+    axis.legend(**({"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if crowded else {"loc": "best"}))
 
 
 def _map(figure: Figure, axis: Axes, part: HeatMap) -> None:

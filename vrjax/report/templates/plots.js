@@ -24,7 +24,11 @@ function runs(count, present) {
 
 function classesFor(series) {
   const seen = { model: 0, null: 0, control: 0 };
-  return series.map((s) => `${s.role} ${s.role}-${Math.min(3, seen[s.role]++)}`);
+  const tones = { model: 4, null: 2, control: 3 }; // a colour that was used before is dashed otherwise
+  return series.map((s) => {
+    const n = seen[s.role]++;
+    return `${s.role} ${s.role}-${n % tones[s.role]}${n < tones[s.role] ? "" : " again"}`;
+  });
 }
 
 // A plot of spec.series; returns update(step, seed). `move(step)` is called on click or drag, if given.
