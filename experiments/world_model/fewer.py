@@ -72,8 +72,8 @@ SAYS = beside.Beside(
     name="fewer",
     text=__doc__,
     title="MiniDrive in fewer denoising steps",
-    said="{count} fresh drives, driven again in the learned world from their first frames on: mean distance between the "
-    "poses of the two cars.",
+    said="{count} fresh drives, driven again in the learned world from their first frames on: the mean distance "
+    "between the poses of the two cars.",
     columns={
         **{f"metres {after}": f"m after {after} step{'s' * (after > 1)}" for after in AFTER},
         **{f"degrees {after}": f"degrees after {after}" for after in AFTER},

@@ -62,7 +62,7 @@ def test_other_worlds_are_refused(capsys):
 
 
 def test_fewer_denoising_steps():
-    """Asked in sixteen, two and one; none below the level of the second of two. What is distilled has its own levels."""
+    """Asked in sixteen, two and one; none below the second level of two; what is distilled has its own."""
     w = dataclasses.replace(learned.load("drive"), odometer=None)
     with pytest.raises(ValueError, match="expected a world that was learned from drive, with an odometer"):
         fewer.measured(w, 2, KEY)

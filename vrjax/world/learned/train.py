@@ -78,10 +78,8 @@ class WorldConfig(TrainConfig):
             raise ValueError(
                 f"{where}: spec.context={self.spec.context}, but frames are shown with noise up to {self.context}"
             )
-        lowest, asked = (
-            float(objectives.shift_sigma(self.objective.low, self.objective.shift)),
-            self.spec.grid.sigmas[-2],
-        )
+        lowest = float(objectives.shift_sigma(self.objective.low, self.objective.shift))
+        asked = self.spec.grid.sigmas[-2]
         if self.forcing != "self" and asked < lowest - 1e-6:
             raise ValueError(f"{where}: is to be asked at level {asked:.3f}, but none below {lowest:.3f} is trained")
         if self.spec.regression and (self.forcing != "teacher" or self.context):
