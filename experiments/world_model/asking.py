@@ -21,14 +21,7 @@ class Worlds(Protocol):
         ...
 
 
-def shift_of(steps: int, least: float) -> float:
-    """The smallest shift, 1 or more, by which the last of so many levels is not below `least`: a network that was
-    trained on no lower ones is asked at none."""
-    share = 1 / steps
-    return max(1.0, least * (1 - share) / (share * (1 - least)))
-
-
-def asked(w: Learned, *, steps: int | None = None, window: int | None = None, least: float = 0.0) -> Learned:
+def asked(w: Learned, *, steps: int | None = None, window: int | None = None, least: float | None = 0.0) -> Learned:
     """The same weights, asked otherwise: in so many denoising steps a frame, or seeing so few frames.
 
     Args:
@@ -36,14 +29,13 @@ def asked(w: Learned, *, steps: int | None = None, window: int | None = None, le
         steps: denoising steps of a frame; its levels are shifted so far that none is below `least`.
         window: frames that are seen, the current one included. A shorter one is nothing new to the network: the first
             frames of a film have no longer one.
-        least: the lowest level of training.
+        least: the lowest level of training; None: the lowest of those that the world is asked at by default.
 
     Raises:
         ValueError: a window that is longer than the one of training.
     """
     if steps is not None:
-        shift = max(w.spec.shift, shift_of(steps, least))
-        w = dataclasses.replace(w, spec=dataclasses.replace(w.spec, steps=steps, shift=shift))
+        w = dataclasses.replace(w, spec=w.spec.asked_in(steps, least))
     if window is None:
         return w
     cfg = w.network.cfg

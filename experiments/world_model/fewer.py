@@ -36,8 +36,7 @@ def arms(w: Learned) -> dict[str, Learned]:
     """A world as often as it can be asked, none at a level below the lowest of those that it is asked at by default."""
     if w.spec.solver == "renoise":
         return {f"distilled, {w.spec.steps} steps": w}
-    least = float(w.spec.grid.sigmas[-2])
-    return {f"{count} step{'s' * (count > 1)}": asked(w, steps=count, least=least) for count in STEPS}
+    return {f"{count} step{'s' * (count > 1)}": asked(w, steps=count, least=None) for count in STEPS}
 
 
 def told(w: Learned, drives: library.Films, key: Any) -> dict[str, dict[str, float]]:

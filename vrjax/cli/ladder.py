@@ -124,7 +124,7 @@ def opened(world: str, steps: int | None, slip: float | None) -> tuple[Any, Any,
         return w, w, {"slip": slip}
     if path.is_dir():
         w = learned.load(path)
-        spec = w.spec if steps is None else dataclasses.replace(w.spec, steps=steps)
+        spec = w.spec if steps is None else w.spec.asked_in(steps)
         w = dataclasses.replace(w, spec=spec)
         return w, w.spec.home, {"steps": w.spec.steps, "weights": fingerprint(path)}
     model, mark, task = world.rpartition(":")

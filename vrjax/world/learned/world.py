@@ -86,6 +86,21 @@ class Spec:
         """The levels of a frame's denoising."""
         return grids.shifted(self.steps, self.shift)
 
+    def asked_in(self, steps: int, least: float | None = None) -> "Spec":
+        """The same, in so many denoising steps; their levels are shifted so far that none is below `least`, since a
+        network knows no lower ones than it was trained on. By default that is the lowest level of this spec's own.
+
+        Raises:
+            ValueError: fewer steps than 1, or `least` outside [0, 1).
+        """
+        if least is None:
+            least = float(self.grid.sigmas[-2]) if self.steps > 1 else 0.0
+        if steps < 1 or not 0.0 <= least < 1.0:
+            raise ValueError(f"learned: asked in {steps} steps, least={least}: expected at least 1, a level in [0, 1)")
+        share = 1 / steps  # the last level of even steps
+        shift = max(1.0, self.shift, least * (1 - share) / (share * (1 - least)))
+        return dataclasses.replace(self, steps=steps, shift=shift)
+
 
 @functools.cache
 def _home(world: str, options: tuple[tuple[str, int | float | str], ...]) -> Exact:
