@@ -125,7 +125,7 @@ def test_no_level_is_below_those_of_training(w):
         assert w.spec.asked_in(steps, 0.26).shift == pytest.approx(max(less) + 0.01, abs=0.011)
         assert w.spec.asked_in(steps).grid.sigmas[-2] == pytest.approx(w.spec.grid.sigmas[-2])  # its own lowest
     assert asking.asked(w, steps=2, least=0.26).spec == w.spec
-    for steps, least in ((0, None), (2, 1.0)):
+    for steps, least in ((0, 0.2), (2, 1.0)):
         with pytest.raises(ValueError, match=f"asked in {steps} steps, least={least}: expected"):
             w.spec.asked_in(steps, least)
     with pytest.raises(ValueError, match="lowest=0.1 of slippery, expected 0.200, its recipe's"):
