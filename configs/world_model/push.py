@@ -50,7 +50,7 @@ def config() -> WorldConfig:
             gate_init=1.0,
         ),
         spec=Spec(world="push", options=(("blocks", 1), ("walls", 0)), moving=("agent", "blocks"), still=("goal",)),
-        steps=6500,
+        steps=12_000,
         frames=6,
         context=0.03,
         counts="frame",
@@ -59,4 +59,5 @@ def config() -> WorldConfig:
         data=Data(batch=32),
         optim=Optim(warmup=50),
         checkpoint=Checkpoint(every=100),
+        measured=1024,
     )

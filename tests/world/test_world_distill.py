@@ -42,6 +42,9 @@ def test_while_the_critic_is_the_teacher_nothing_moves(home, tmp_path):
     first = learned.load(home)
     chex.assert_trees_all_equal(jax.tree.leaves(w.network), jax.tree.leaves(first.network))
     assert w.spec == dataclasses.replace(first.spec, steps=2, solver="renoise")
+    kept = json.loads((tmp_path / "few" / "config.json").read_text())["config"]
+    assert kept["start"] == str(home / "network")  # of whatever world it is, unless another start is given
+    assert dataclasses.replace(config(home), world="other").start is None
 
 
 def test_the_critic_learns_and_the_student_moves(home, tmp_path):

@@ -39,7 +39,8 @@ class DistillConfig(TrainConfig):
     """A run that distils a world. Of `data` only the batch is read, of `objective` only what levels are drawn."""
 
     world: str
-    """Folder of the learned world: where the student starts, what is a latent, how places are read."""
+    """Folder of the learned world: where the student starts unless `start` says where, what is a latent, how places are
+    read."""
     teacher: str | None = None
     """Folder of the teacher's network; by default the world's own."""
     few: int = 2
@@ -61,8 +62,6 @@ class DistillConfig(TrainConfig):
     validate: Validate = Validate(every=0, final_clips=0)
 
     def __post_init__(self):
-        if self.start is None:
-            object.__setattr__(self, "start", str(pathlib.Path(self.world) / files.NETWORK))
         super().__post_init__()
         where = f"config {self.name!r}"
         if min(self.few, self.critic_steps) < 1 or self.frames < 2 or self.measured < 0 or not self.critic_lr > 0:
@@ -98,6 +97,8 @@ def run(
     Args and raises as `vrjax.train.loop.run`; also FileNotFoundError and ValueError for a world or teacher that cannot
     be read, is not of this model, or whose chunks do not begin with the given frame.
     """
+    if config.start is None:
+        config = dataclasses.replace(config, start=str(pathlib.Path(config.world) / files.NETWORK))
     world = files.load(config.world)
     teacher = world.network if config.teacher is None else family.of(config.model).load(config.teacher)
     if (chunks := cached.of(teacher.cfg).chunks(teacher.cfg, config.frames))[0] != 1:
