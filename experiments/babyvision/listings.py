@@ -1,8 +1,8 @@
 """Tables of the README and of the page, from what was kept: skills, difficulties, answers, trainings that went on.
 
-Rows are dicts of numbers, so that a picture can be drawn of them; `told` makes text of them. A skill that was not
-measured is left out, and so is a table without rows. Intervals have training seeds as their unit; of a skill that was
-learned with fewer than four seeds they are of items alone, and say so by the number of seeds beside them.
+Rows are dicts of numbers, so that a picture can be drawn of them; `vrjax.study.listing` makes text of them. A skill
+that was not measured is left out, and so is a table without rows. Intervals have training seeds as their unit; of a
+skill that was learned with fewer than four seeds they are of items alone, as the number of seeds beside them says.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,6 @@ from vrjax.report import seeds as statistics
 from vrjax.report.statistics import wilson
 from vrjax.study.claims import ends
 from vrjax.study.listing import Columns, Row, Rows, number, over, text
-from vrjax.study.listing import told as told
 from vrjax.study.tables import Tables
 from vrjax.tasks import get
 

@@ -18,6 +18,7 @@ from experiments.babyvision import listings, names, reading
 from experiments.babyvision.config import BabyVision
 from experiments.babyvision.reading import Seed
 from vrjax.report.claims import Claim
+from vrjax.study import listing
 from vrjax.study.claims import Finding, settle
 from vrjax.study.registration import Registration
 from vrjax.study.tables import Tables
@@ -40,7 +41,7 @@ CHECKS: Mapping[str, Sequence[Any]] = {
 
 def judged(study: BabyVision, asked: Registration, kept: Mapping[str, Tables]) -> tuple[list[Claim], dict[str, str]]:
     """Claims and tables of a run, from its kept parts alone: see `vrjax.study.judging`."""
-    return claims(study, asked, kept), listings.told(listings.listed(study, kept))
+    return claims(study, asked, kept), listing.told(listings.listed(study, kept))
 
 
 def named(study: BabyVision, asked: Sequence[Any]) -> list[Any]:

@@ -1,11 +1,12 @@
 """Tables of the README and of the page, from what was kept: rates, bounds, the elliptic problem, guided samplers.
 
-Rows are dicts of numbers (`rows`, `sampled_rows`), so that a picture can be drawn of them; `told` makes text of them. A
-table whose experiment was not measured is left out. A further experiment adds its columns here and a line to `listed`.
+Rows are dicts of numbers (`rows`, `sampled_rows`), so that a picture can be drawn of them; `vrjax.study.listing` makes
+text of them. A table whose experiment was not measured is left out. A further experiment adds its columns here and a
+line to `listed`.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,9 @@ import numpy as np
 from experiments.inverse import cloud_rows, names, rows, sampled_rows, video_rows
 from experiments.inverse.config import Inverse
 from experiments.inverse.rows import Rows
-from vrjax.report.tables import markdown
 from vrjax.study.claims import between
+from vrjax.study.listing import Cell, Columns
 from vrjax.study.tables import Tables
-
-Cell = Callable[[Mapping[Any, Any]], str]
-Columns = dict[str, Cell]
-
 
 # ---------------------------------------------------------------------------------------------------------------- cells
 
@@ -319,11 +316,6 @@ def _json(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def cells(columns: Mapping[str, Cell], found: Rows) -> list[list[str]]:
-    """Rows as text, columns in their order."""
-    return [[cell(row) for cell in columns.values()] for row in found]
-
-
 def listed(study: Inverse, kept: Mapping[str, Tables]) -> dict[str, tuple[Columns, Rows]]:
     """All tables that hold something, by the names of the README's blocks: columns and rows.
 
@@ -358,8 +350,3 @@ def listed(study: Inverse, kept: Mapping[str, Tables]) -> dict[str, tuple[Column
         "video_along": (VIDEO_ALONG, video_rows.along(*of(names.VIDEO))),
     }
     return {name: one for name, one in every.items() if one[1]}
-
-
-def told(found: Mapping[str, tuple[Columns, Rows]]) -> dict[str, str]:
-    """The tables as markdown."""
-    return {name: markdown(list(columns), cells(columns, some)) for name, (columns, some) in found.items()}

@@ -14,6 +14,7 @@ from experiments.inverse import drawing, films, listings, names, panels, rows
 from experiments.inverse.config import Inverse
 from vrjax.report import figures, html, parts
 from vrjax.report.claims import Claim
+from vrjax.study import listing
 from vrjax.study import page as common
 from vrjax.study.tables import Tables
 
@@ -313,7 +314,7 @@ def write(
         maps=[part for section in sections for part in section.maps],
         forests=[part for section in sections for part in section.forests],
         tables=[
-            parts.Table(TITLES[name][0], list(columns), listings.cells(columns, found), TITLES[name][1])
+            parts.Table(TITLES[name][0], list(columns), listing.cells(columns, found), TITLES[name][1])
             for name, (columns, found) in listed.items()
         ],
         pictures=pictures,

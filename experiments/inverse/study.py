@@ -19,12 +19,7 @@ Writes `runs/<name>/`: `results.json` (claims with intervals and verdicts), tabl
 measured twice.
 """
 
-import argparse
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-from rich.console import Console
 
 from experiments.inverse import (
     bounds_hold,
@@ -45,10 +40,8 @@ from experiments.inverse import (
     width,
 )
 from experiments.inverse.config import Inverse
-from vrjax.files import writing
-from vrjax.report import claims as claim_files
-from vrjax.study import claims, command, registration, shares
-from vrjax.study.tables import Bench, Tables, made_of, running
+from vrjax.study import seeded
+from vrjax.study.tables import Bench, Tables
 
 MEASURE: Mapping[str, Callable[[Inverse, Bench, int], Tables]] = {
     names.GAUSSIAN: gaussian.measure,
@@ -67,59 +60,26 @@ MEASURE: Mapping[str, Callable[[Inverse, Bench, int], Tables]] = {
 """Experiments in the order in which they are measured; the last fall away first where time is short."""
 
 
-def run(
-    study: Inverse,
-    root: pathlib.Path,
-    *,
-    fresh: bool,
-    console: Console,
-    only: Sequence[int] | None = None,
-    parts: Sequence[str] | None = None,
-) -> None:
-    """Measures what is missing, experiment by experiment and in each of them seed by seed, judges, and writes the run
-    folder.
-
-    Args:
-        only: measure these seeds (positions in `study.seeds`) into the folder, which other processes share, and stop.
-        parts: some of `study.experiments`, where time is short; the claims of the others are missing then.
-    """
-    asked = registration.read(__file__, seeds=None if study.quick else len(study.seeds))
-    here_are = [name for name in MEASURE if name in study.experiments]
-    mine = shares.of(study.seeds, here_are, only=only, chosen=parts)
-    how: dict[str, Any] = {"kind": "inverse", "fresh": fresh, "console": console}
-    how |= {"registered": asked.keep, "shared": mine.some}
-    with running(root / study.name, made_of(study), **how) as here:
-        kept: dict[str, Tables] = {}
-        for name, seed in mine.walk(console, skip=lambda name, seed: seed not in study.seeds_of(name)):
-            kept[names.part(seed, name)] = MEASURE[name](study, here, seed)
-        if mine.some:
-            console.print(mine.told(here.folder))
-            return
-        console.print("judging and drawing")
-        rows = write(here.folder, study, asked, kept)
-        claims.tell(console, [*rows, *claims.missing(asked, rows)])
+def measure(study: Inverse, here: Bench, seeds: Sequence[int]) -> seeded.Measure:
+    """Experiments of these seeds, a table each."""
+    return lambda name, seed: {names.part(seed, name): MEASURE[name](study, here, seed)}
 
 
-def write(
-    folder: pathlib.Path, study: Inverse, asked: registration.Registration, kept: Mapping[str, Tables]
-) -> list[claim_files.Claim]:
-    """Claims, tables, picture and page, from kept tables; the claims."""
-    listed = listings.listed(study, kept)
-    for name, text in listings.told(listed).items():
-        writing.text(folder / f"{name}.md", text)
-    found = verdicts.claims(study, asked, kept)
-    page.write(folder, study, kept, found, listed)
-    claim_files.write(folder, found, details={"seeds": list(study.seeds)}, registered=asked.claims)
-    return found
-
-
-def job(study: Inverse, options: argparse.Namespace, console: Console) -> None:
-    """What was asked for."""
-    run(study, options.out, fresh=options.fresh, console=console, only=options.only, parts=options.parts)
+PAPER = seeded.Paper(
+    name="inverse",
+    home=__file__,
+    parts=lambda study: [name for name in MEASURE if name in study.experiments],
+    measure=measure,
+    has=lambda study, name, seed: seed in study.seeds_of(name),
+    listed=listings.listed,
+    claims=verdicts.claims,
+    page=page.write,
+    judged=verdicts.judged,
+    drawn=page.drawn,
+    called="experiments",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
-    options = shares.options(parts="experiments")
-    how = {"full": "eight seeds, judged", "judged": verdicts.judged, "drawn": page.drawn}
-    return command.main("inverse", __doc__, job, argv, **how, options=options)
+    return seeded.main(PAPER, __doc__, argv)

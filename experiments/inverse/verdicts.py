@@ -21,6 +21,7 @@ from experiments.inverse.guided_names import ARMS, CHOSEN, LATENT, NOT_RUN, PUBL
 from experiments.inverse.names import EMPIRICAL, GENERATOR
 from experiments.inverse.video_names import TASKS
 from vrjax.report.claims import Claim
+from vrjax.study import listing
 from vrjax.study.claims import Finding, settle
 from vrjax.study.registration import Registration
 from vrjax.study.tables import Tables
@@ -327,7 +328,7 @@ NUMBERS: dict[str, Number] = {
 
 def judged(study: Inverse, asked: Registration, kept: Mapping[str, Tables]) -> tuple[list[Claim], dict[str, str]]:
     """Claims and tables of a run, from its kept parts alone: see `vrjax.study.judging`."""
-    return claims(study, asked, kept), listings.told(listings.listed(study, kept))
+    return claims(study, asked, kept), listing.told(listings.listed(study, kept))
 
 
 def values(study: Inverse, kept: Mapping[str, Tables], name: str) -> list[float] | None:

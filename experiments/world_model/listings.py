@@ -1,7 +1,7 @@
 """Tables of the README and of the page, from what was kept: horizon, planning, chance, settling, planners.
 
-Rows are dicts of numbers, so that a picture can be drawn of them; `told` makes text of them. An arm that was not
-measured is left out, and so is a table without arms.
+Rows are dicts of numbers, so that a picture can be drawn of them; `vrjax.study.listing` makes text of them. An arm
+that was not measured is left out, and so is a table without arms.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,6 @@ from experiments.world_model.reading import Seed
 from vrjax.report import seeds as statistics
 from vrjax.study.claims import ends
 from vrjax.study.listing import Columns, Row, Rows, number, over, text
-from vrjax.study.listing import told as told
 from vrjax.study.tables import Tables
 
 READ = "exact world, read"

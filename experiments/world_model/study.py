@@ -18,12 +18,7 @@ Writes `runs/<name>/`: `results.json` (claims with intervals and verdicts), tabl
 training too, and nothing is measured twice.
 """
 
-import argparse
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-from rich.console import Console
 
 from experiments.world_model import (
     chances,
@@ -39,10 +34,8 @@ from experiments.world_model import (
 from experiments.world_model.asking import Worlds
 from experiments.world_model.config import WorldModel
 from experiments.world_model.training import Trained
-from vrjax.files import writing
-from vrjax.report import claims as claim_files
-from vrjax.study import claims, command, registration, shares
-from vrjax.study.tables import Bench, Tables, made_of, running
+from vrjax.study import seeded
+from vrjax.study.tables import Bench, Tables
 
 MEASURE: Mapping[str, Callable[[WorldModel, Bench, int, Worlds], Tables]] = {
     names.HORIZON: strays.measure,
@@ -57,63 +50,32 @@ WORLDS = "worlds"
 """The folder of a run in which trainings are."""
 
 
-def run(
-    study: WorldModel,
-    root: pathlib.Path,
-    *,
-    fresh: bool,
-    console: Console,
-    only: Sequence[int] | None = None,
-    parts: Sequence[str] | None = None,
-) -> None:
-    """Measures what is missing, part by part and in each of them seed by seed, judges, and writes the run folder.
-
-    Args:
-        only: measure these seeds (positions in `study.seeds`) into the folder, which other processes share, and stop.
-        parts: some of `study.parts`, where time is short; the claims of the others are missing then.
-    """
-    asked = registration.read(__file__, seeds=None if study.quick else len(study.seeds))
+def parts(study: WorldModel) -> list[str]:
+    """What is measured; forcing where there are trainings that go on. Raises as `plans.fairly`."""
     plans.fairly(study.methods)
-    mine = shares.of(study.seeds, [name for name in MEASURE if name in study.parts], only=only, chosen=parts)
-    how: dict[str, Any] = {"kind": "world_model", "fresh": fresh, "console": console, "group": study.group}
-    how |= {"registered": asked.keep, "shared": mine.some}
-    with running(root / study.name, made_of(study), **how) as here:
-        worlds = {seed: Trained(study, here.folder / WORLDS, seed) for seed in mine.seeds}
-        kept: dict[str, Tables] = {}
-        for name, seed in mine.walk(console, skip=lambda name, seed: not measured(study, name)):
-            kept[names.part(seed, name)] = MEASURE[name](study, here, seed, worlds[seed])
-        if mine.some:
-            console.print(mine.told(here.folder))
-            return
-        console.print("judging and drawing")
-        rows = write(here.folder, study, asked, kept)
-        claims.tell(console, [*rows, *claims.missing(asked, rows)])
+    there = [name for name in MEASURE if name != names.FORCING or study.trainings.extra > 0]
+    return [name for name in there if name in study.parts]
 
 
-def measured(study: WorldModel, name: str) -> bool:
-    """Whether a part is measured: forcing where there are trainings that go on."""
-    return name != names.FORCING or study.trainings.extra > 0
+def measure(study: WorldModel, here: Bench, seeds: Sequence[int]) -> seeded.Measure:
+    """Parts of these seeds: a table each, of the worlds of a seed."""
+    worlds = {seed: Trained(study, here.folder / WORLDS, seed) for seed in seeds}
+    return lambda name, seed: {names.part(seed, name): MEASURE[name](study, here, seed, worlds[seed])}
 
 
-def write(
-    folder: pathlib.Path, study: WorldModel, asked: registration.Registration, kept: Mapping[str, Tables]
-) -> list[claim_files.Claim]:
-    """Claims, tables, picture and page, from kept tables; the claims."""
-    listed = listings.listed(study, kept)
-    for name, text in listings.told(listed).items():
-        writing.text(folder / f"{name}.md", text)
-    found = verdicts.claims(study, asked, kept)
-    page.write(folder, study, kept, found, listed)
-    claim_files.write(folder, found, details={"seeds": list(study.seeds)}, registered=asked.claims)
-    return found
-
-
-def job(study: WorldModel, options: argparse.Namespace, console: Console) -> None:
-    """What was asked for."""
-    run(study, options.out, fresh=options.fresh, console=console, only=options.only, parts=options.parts)
+PAPER = seeded.Paper(
+    name="world_model",
+    home=__file__,
+    parts=parts,
+    measure=measure,
+    listed=listings.listed,
+    claims=verdicts.claims,
+    page=page.write,
+    judged=verdicts.judged,
+    drawn=page.drawn,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status (2 for a mistake in what was asked)."""
-    how = {"full": "eight seeds, judged", "judged": verdicts.judged, "drawn": page.drawn}
-    return command.main("world_model", __doc__, job, argv, **how, options=shares.options())
+    return seeded.main(PAPER, __doc__, argv)

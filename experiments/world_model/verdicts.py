@@ -18,6 +18,7 @@ from experiments.world_model import listings, names, reading
 from experiments.world_model.config import WorldModel
 from experiments.world_model.reading import Seed
 from vrjax.report.claims import Claim
+from vrjax.study import listing
 from vrjax.study.claims import Finding, settle
 from vrjax.study.registration import Registration
 from vrjax.study.tables import Tables
@@ -51,7 +52,7 @@ TELLS = tuple(name for name in CHECKS if "seeds whose" in name)
 
 def judged(study: WorldModel, asked: Registration, kept: Mapping[str, Tables]) -> tuple[list[Claim], dict[str, str]]:
     """Claims and tables of a run, from its kept parts alone: see `vrjax.study.judging`."""
-    return claims(study, asked, kept), listings.told(listings.listed(study, kept))
+    return claims(study, asked, kept), listing.told(listings.listed(study, kept))
 
 
 def named(study: WorldModel, asked: Sequence[Any]) -> list[Any]:

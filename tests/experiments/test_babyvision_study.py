@@ -14,7 +14,7 @@ from experiments.babyvision.config import BabyVision, Drawings, Skill, Trainings
 from vrjax import tasks
 from vrjax.align.config import AlignConfig
 from vrjax.report import claims
-from vrjax.study import marks, registration
+from vrjax.study import command, marks, registration
 from vrjax.study.tables import Bench
 
 SAME, MAZE = "draw_find_the_same", "draw_maze"
@@ -192,7 +192,7 @@ def run(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as other:
         other.setattr(experiment, "MEASURE", {what: measure(what) for what in names.PARTS})
-        other.setattr(experiment.command, "values", lambda *_: STUDY)
+        other.setattr(command, "values", lambda *_: STUDY)
         assert experiment.main(["--out", str(root), "--only", *"0123"]) == 0
         assert not (root / STUDY.name / "results.json").exists()
         assert experiment.main(["--out", str(root)]) == 0

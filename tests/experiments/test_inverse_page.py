@@ -24,8 +24,8 @@ from experiments.inverse import (
 )
 from experiments.inverse.guided_names import ARMS, LATENT
 from vrjax.report import html
+from vrjax.study import listing, readme
 from vrjax.study import page as common
-from vrjax.study import readme
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_sizes_below_n_z_or_ruled_by_the_optimiser_are_left_out(listed):
     assert fitted["floor"] == pytest.approx(1e-3 / (0.8 * np.mean([512 ** (POSTERIOR + 2 * w) for w in WOBBLE])))
     alone = found(listed, "line", arm=names.GENERATOR, y=0.9, noise_std=0.1)  # Z = .01: 512 alone is left
     assert "prior" not in alone and alone["n Z"] == pytest.approx(5.12)
-    text = dict(zip(listings.LINE, listings.cells(listings.LINE, [alone])[0], strict=True))
+    text = dict(zip(listings.LINE, listing.cells(listings.LINE, [alone])[0], strict=True))
     assert text["prior slope [95 %]"] == "" and text["n"] == ""
 
 
@@ -224,7 +224,7 @@ def test_no_distance_is_told_of_chains_that_failed_their_gate(kept):
     told = listings.listed(STUDY, lost)
     row = next(row for row in told["guided"][1] if row["arm"] == "latent elliptical_slice")
     assert row["mixtures 2", "over_floor"] == pytest.approx(1.2) and math.isnan(row["signals", "over_floor"])
-    assert "not tested; " in listings.told(told)["guided"] and "not tested" in listings.told(told)["guided_all"]
+    assert "not tested; " in listing.told(told)["guided"] and "not tested" in listing.told(told)["guided_all"]
     gates = [row for row in told["latent"][1] if row["arm"] == "latent elliptical_slice"]
     assert [(row["passed"], row["runs"]) for row in gates] == [(4, 12), (0, 8)]
 
@@ -233,21 +233,21 @@ def test_of_one_seed_there_are_numbers_and_no_intervals(kept):
     alone = {name: table for name, table in kept.items() if name == names.part(2, names.LINE)}
     row = found(listings.listed(STUDY, alone), "line", arm=names.EMPIRICAL, y=0.1, noise_std=0.4)
     assert row["prior"]["value"] == pytest.approx(PRIOR + WOBBLE[2]) and row["prior"]["interval"] is None
-    assert "-0.470 [ - ]" in listings.cells(listings.LINE, [row])[0]
+    assert "-0.470 [ - ]" in listing.cells(listings.LINE, [row])[0]
 
 
 # ---------------------------------------------------------------------------------------------------------------- text
 
 
 def test_tables_are_markdown_of_one_width_and_rows_are_json(listed):
-    for name, text in listings.told(listed).items():
+    for name, text in listing.told(listed).items():
         lines = text.rstrip().split("\n")
         cells = [line.replace("\\|", "").count("|") for line in lines]
         assert len(lines) == 2 + len(listed[name][1]) and len({*cells}) == 1
         plain = listings.plain(listed[name][1])
         assert json.loads(json.dumps(plain, allow_nan=False)) == plain
         assert readme.blocks(f"<!-- {name} -->\n\n<!-- end -->\n")
-    assert "infinite" in listings.told(listed)["guided"]
+    assert "infinite" in listing.told(listed)["guided"]
 
 
 def test_what_was_not_measured_is_left_out(kept, tmp_path):

@@ -25,7 +25,7 @@ from experiments.world_model import listings, names, reading, verdicts
 from experiments.world_model import study as experiment
 from experiments.world_model.config import Calibration, Methods, Search
 from vrjax.report import claims
-from vrjax.study import registration
+from vrjax.study import command, registration
 
 TABLES = made_up()
 ASKED = registration.read(verdicts.__file__, seeds=8)
@@ -51,7 +51,7 @@ def measured(what):
 def no_worlds():
     with pytest.MonkeyPatch.context() as other:
         other.setattr(experiment, "MEASURE", {what: measured(what) for what in names.PARTS})
-        other.setattr(experiment.command, "values", lambda *_: STUDY)
+        other.setattr(command, "values", lambda *_: STUDY)
         yield
 
 

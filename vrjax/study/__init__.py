@@ -4,6 +4,7 @@
 | --- | --- |
 | `sizes` | how much a study measures (`Study`) |
 | `command` | a study's command line (`main`) |
+| `seeded` | a whole study of parts and seeds, of what a paper measures and how it judges (`Paper`) |
 | `shares` | what one process measures of a study: `--only` some seeds, `--parts` where time is short |
 | `tables` | the folder that a killed run resumes (`running`): tables kept by what made them, programs over rows |
 | `listing` | tables as rows of numbers, of which text and pictures are made |
@@ -19,7 +20,8 @@
 | `page` | the common page: report, figures and videos of a run |
 | `lab` | `vrjax.load`: a model and what it was trained on in one hand; `Sampled`, a clip with every step |
 
-A paper's package is `__main__ config measure… page README`. Its `config.py` derives from `Study`; its command is
+A paper's package is `__main__ config measure… page README`. Its `config.py` derives from `Study`; its command is a
+`seeded.Paper`, or where that is too narrow
 
     def job(study, options, console):
         about, folder = made_of(study, weights=...), options.out / study.name

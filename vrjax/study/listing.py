@@ -14,7 +14,7 @@ from vrjax.report import parts
 from vrjax.report.tables import markdown
 from vrjax.study.claims import between
 
-Row = dict[str, Any]
+Row = dict[Any, Any]
 Rows = list[Row]
 Cell = Callable[[Row], str]
 Columns = dict[str, Cell]
