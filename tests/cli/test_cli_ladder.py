@@ -8,7 +8,8 @@ from tests.world.world_toys import untrained
 from vrjax import cli
 from vrjax.cli import ladder
 from vrjax.report import ladders
-from vrjax.world import learned
+from vrjax.world import exact, learned
+from vrjax.world.ladder import facts
 
 
 def call(*argv):
@@ -70,6 +71,13 @@ def test_a_learned_world_leaves_a_card(tmp_path, capsys, monkeypatch):
 def test_a_shipped_learned_world_by_its_name():
     w, truth, about = ladder.opened("learned:push", 1, None)
     assert (w.spec.world, w.spec.steps, truth.name, about["steps"]) == ("push", 1, "push", 1)
+
+
+def test_the_exact_road_can_be_asked_everything():
+    """By two cameras that look at common points; another world is the one that tests take."""
+    w, truth, _ = ladder.opened("drive", None, None)
+    assert w is truth and set(facts.get("drive").PAIR) <= set(w.cameras) and "BEV" in w.cameras
+    assert ladder.opened("push", None, None)[0].cameras == exact.example("push").cameras
 
 
 def test_the_figure_has_a_cell_a_check():

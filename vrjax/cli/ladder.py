@@ -76,8 +76,10 @@ def run(args: argparse.Namespace) -> None:
     if not 0 <= args.seed < 2**31:
         raise ValueError(f"--seed: found {args.seed}, expected 0 to 2**31 - 1")
     asked = {name: getattr(args, name) for name in SIZES if getattr(args, name) is not None}
-    sizes = dataclasses.replace(ladder.FULL if args.full else ladder.QUICK, **asked)
     w, truth, about = opened(args.world, args.steps, args.slip)
+    sizes = ladder.FULL if args.full else ladder.QUICK
+    runs = max(sizes.runs, getattr(ladder.facts.get(truth.name), "RUNS", 0))
+    sizes = dataclasses.replace(sizes, **{"runs": runs, **asked})
     if args.control is not None:
         w = ladder.controls.get(args.control, truth)
     name = "-".join(["ladder", writing.slug(args.world), *([args.control] if args.control else [])])
@@ -104,11 +106,12 @@ def opened(world: str, steps: int | None, slip: float | None) -> tuple[Any, Any,
         FileNotFoundError, ValueError: there is none, or it does not have the option.
     """
     import dataclasses
+    import functools
 
     from vrjax.files import fingerprint, named
     from vrjax.models import pipeline
     from vrjax.models.embedded import shipped
-    from vrjax.world import adapter, exact, learned
+    from vrjax.world import adapter, exact, ladder, learned
 
     path = pathlib.Path(world)
     if world.startswith(SHIPPED):
@@ -120,7 +123,8 @@ def opened(world: str, steps: int | None, slip: float | None) -> tuple[Any, Any,
     if world in exact.names():
         if steps is not None:
             raise ValueError(f"--steps: {world} is exact and denoises nothing")
-        w = exact.example(world) if slip is None else exact.get(world, slip=slip)
+        whole = getattr(ladder.facts.get(world), "whole", functools.partial(exact.example, world))
+        w = whole() if slip is None else exact.get(world, slip=slip)
         return w, w, {"slip": slip}
     if path.is_dir():
         w = learned.load(path)

@@ -319,10 +319,11 @@ def drive(
     )  # fmt: skip
 
 
-def example() -> Drive:
-    """A crossing with a car and a pedestrian who crosses often enough to count, in pictures of 12 x 20."""
+def example(*cameras: str) -> Drive:
+    """A crossing with a car and a pedestrian who crosses often enough to count, in pictures of 12 x 20, ahead and from
+    above unless other cameras are named. Raises as `drive`."""
     size: Any = {"actors": 2, "static": 4, "pedestrians": 1, "height": 12, "width": 20}
-    return drive(kind="crossing", hazard=0.3, cameras=("CAM_FRONT", ABOVE), **size)
+    return drive(kind="crossing", hazard=0.3, cameras=cameras or ("CAM_FRONT", ABOVE), **size)
 
 
 def cost(decoded: Decoded, speed: Real = 8.0) -> Float[Array, ""]:

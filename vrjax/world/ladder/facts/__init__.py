@@ -15,6 +15,7 @@ said.
 | put | a state with agent and others elsewhere |
 | boxes | (m, 4): centre and half sides of all bodies, the agent first |
 | matched | instead of boxes: `matched(mine, true) -> (2, m)`, blocks where both or any of two moments show a thing |
+| whole, RUNS | instead of its example: an exact world on which every check can be made; and with so many rollouts |
 | rest, act | an action that does nothing; `act(key, state, steps)` draws some |
 | seen | (n,) which of the others are in sight |
 | hide | `hide(key, state, steps) -> (state, actions)`: something is out of sight on the way and in sight at the end |
