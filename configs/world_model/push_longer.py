@@ -1,8 +1,9 @@
 """The pushing world of `configs/world_model/push.py`, gone on with: as many films again as two thirds of its own.
 
 Command:        vrjax learn configs/world_model/push_longer.py        (behind `vrjax learn configs/world_model/push.py`)
-Expected time:  not measured
-Expected score: not measured
+Expected time:  38 minutes of one quiet core
+Expected score: the table of `vrjax/world/learned/weights/push/README.md`: after twelve steps the agent is 0.50 pixels
+                off and the block 0.69, where the world that it went on from is 0.61 and 0.87
 """
 
 import dataclasses
