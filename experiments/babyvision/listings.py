@@ -15,6 +15,7 @@ from experiments.babyvision.config import BabyVision
 from experiments.babyvision.reading import Seed
 from vrjax.report import seeds as statistics
 from vrjax.report.statistics import wilson
+from vrjax.study import numbers
 from vrjax.study.claims import ends
 from vrjax.study.listing import Columns, Row, Rows, number, over, text
 from vrjax.study.tables import Tables
@@ -73,7 +74,7 @@ def estimate(study: BabyVision, values: np.ndarray | None) -> Row | None:
 
 
 def _mean(seeds: Sequence[Seed], asked: Sequence[Any]) -> float | None:
-    found = reading.values(seeds, asked)
+    found = numbers.values(seeds, asked)
     return None if found is None else float(found.mean())
 
 
@@ -86,11 +87,11 @@ def skills(study: BabyVision, seeds: Sequence[Seed]) -> Rows:
     out = []
     for skill in study.skills:
         task, those = skill.task, reading.having(seeds, skill.task)
-        right = reading.values(those, ["right", [task]])
+        right = numbers.values(those, ["right", [task]])
         if right is None:
             continue
         row: Row = {"skill": _name(task), "seeds": len(those), "right": estimate(study, right)}
-        row["trivial"] = estimate(study, reading.values(those[:1], ["trivial", [task]]))
+        row["trivial"] = estimate(study, numbers.values(those[:1], ["trivial", [task]]))
         for name in ("guess", "best", "guesses"):
             row[name] = _mean(those, [name, [task]])
         row |= {split: _mean(those, ["right", [task, split]]) for split in ("harder", "hardest")}
@@ -119,7 +120,7 @@ def answers(study: BabyVision, seeds: Sequence[Seed]) -> Rows:
     out = []
     for skill in study.skills:
         task, those = skill.task, reading.having(seeds, skill.task)
-        found = reading.values(those, ["answered", [task, names.SPECIALIST]])
+        found = numbers.values(those, ["answered", [task, names.SPECIALIST]])
         if found is None:
             continue
         row: Row = {"skill": _name(task), "seeds": len(those), names.SPECIALIST: estimate(study, found)}
@@ -141,7 +142,7 @@ def further(study: BabyVision, seeds: Sequence[Seed]) -> Rows:
             *goes,
             (names.SCRATCH,) * 2,
         ):
-            right = reading.values(those, ["further", [task, arm]])
+            right = numbers.values(those, ["further", [task, arm]])
             if right is None:
                 continue
             before = _mean(those, ["right", [task]]) if arm in (names.LONGER, names.PREFERRED) else None

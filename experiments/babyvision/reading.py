@@ -1,28 +1,24 @@
 """What claims and tables are read from: numbers of a seed's kept tables, item by item.
 
     seeds = reading.gathered(study, kept)
-    reading.values(seeds, ["right", ["draw_maze", "test"], ["draw_maze", "hardest"]])       # (seed, item, 1)
+    numbers.values(seeds, ["right", ["draw_maze", "test"], ["draw_maze", "hardest"]])       # (seed, item, 1)
 
 Nothing here needs a model.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
 
 from experiments.babyvision import names
 from experiments.babyvision.config import BabyVision
+from vrjax.study.numbers import Missing
 from vrjax.study.tables import Tables
 
 SOLVED = " solved"
 """What entries of trivial solvers end with."""
-
-
-class Missing(KeyError):
-    """Something that was not measured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +32,11 @@ class Seed:
     study: BabyVision
     number: int
     kept: Mapping[str, Tables]
+
+    NUMBERS: ClassVar[tuple[str, ...]] = (
+        *("right", "first", "best", "guesses", "guess", "trivial", "settled", "answered", "kappa", "further", "moved"),
+        "kept_back",
+    )
 
     def table(self, task: str, what: str) -> Tables:
         """The table of a skill's part; raises `Missing`."""
@@ -108,36 +109,6 @@ class Seed:
     def kept_back(self, task: str) -> np.ndarray:
         """PSNR in dB of what is not marked."""
         return self._entry(task, names.DRAWN, "kept").mean(1)
-
-
-NUMBERS = (
-    *("right", "first", "best", "guesses", "guess", "trivial", "settled", "answered", "kappa", "further", "moved"),
-    "kept_back",
-)
-"""Methods of `Seed` that claims and tables read numbers by."""
-
-
-def number(seed: Seed, asked: Sequence[Any]) -> np.ndarray:
-    """What is asked for, as claims say it: `[name, arguments]`, or `[name, arguments, other name, arguments]`: one less
-    another, item by item.
-
-    Raises:
-        Missing: it was not measured. ValueError: no such number.
-    """
-    name, first, *rest = asked
-    if name not in NUMBERS:
-        raise ValueError(f"{name!r}: no number of this study, expected one of {', '.join(NUMBERS)}")
-    read: Callable[..., np.ndarray] = getattr(seed, name)
-    found = read(*first)
-    return found - number(seed, rest) if rest else found
-
-
-def values(seeds: Sequence[Seed], asked: Sequence[Any]) -> Float[np.ndarray, "seed n 1"] | None:
-    """`number` of all seeds; None where one of them lacks it."""
-    try:
-        return np.stack([number(seed, asked) for seed in seeds])[..., None]
-    except Missing:
-        return None
 
 
 def gathered(study: BabyVision, kept: Mapping[str, Tables]) -> list[Seed]:

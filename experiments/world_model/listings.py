@@ -12,6 +12,7 @@ from experiments.world_model import names, reading
 from experiments.world_model.config import WorldModel
 from experiments.world_model.reading import Seed
 from vrjax.report import seeds as statistics
+from vrjax.study import numbers
 from vrjax.study.claims import ends
 from vrjax.study.listing import Columns, Row, Rows, number, over, text
 from vrjax.study.tables import Tables
@@ -73,7 +74,7 @@ def horizon(study: WorldModel, seeds: Sequence[Seed]) -> Rows:
     """Per world how long it can be used."""
     out = []
     for arm in (READ, *arms(study), names.FROZEN):
-        found = reading.values(seeds, ["horizon", [arm]])
+        found = numbers.values(seeds, ["horizon", [arm]])
         if found is None:
             continue
         row: Row = {"arm": arm, "horizon": estimate(study, found, (0, study.horizon.steps))}
@@ -88,7 +89,7 @@ def planning(study: WorldModel, seeds: Sequence[Seed]) -> Rows:
     """Per world what is reached by planning through it."""
     out = []
     for arm in (names.EXACT, *arms(study), names.ELSEWHERE):
-        row = {scale: reading.values(seeds, ["reached", [arm, scale]]) for scale in (names.MESO, names.TASK)}
+        row = {scale: numbers.values(seeds, ["reached", [arm, scale]]) for scale in (names.MESO, names.TASK)}
         if any(found is not None for found in row.values()):
             out.append({"arm": arm} | {scale: estimate(study, found, (0, 1)) for scale, found in row.items()})
     return out
@@ -98,7 +99,7 @@ def calibration(study: WorldModel, seeds: Sequence[Seed]) -> Rows:
     """Per world whether its chance is the exact one's."""
     out = []
     for arm in (names.EXACT, *arms(study), names.REGRESSOR):
-        found = reading.values(seeds, ["coverage", [arm]])
+        found = numbers.values(seeds, ["coverage", [arm]])
         if found is None:
             continue
         level = study.calibration.level
@@ -108,7 +109,7 @@ def calibration(study: WorldModel, seeds: Sequence[Seed]) -> Rows:
             "coverage": estimate(study, np.clip(found + level, 0, 1), (0, 1)),
             "last": float(last),
         }
-        row["excess"] = estimate(study, reading.values(seeds, ["excess", [arm]]))
+        row["excess"] = estimate(study, numbers.values(seeds, ["excess", [arm]]))
         row["spread"] = float(np.mean([seed.spread(arm) for seed in seeds]))
         row["ranks"] = np.mean([seed.scores(arm).ranks.mean(0) for seed in seeds], 0).tolist()
         out.append(row)
@@ -126,7 +127,7 @@ def settling(study: WorldModel, seeds: Sequence[Seed]) -> Rows:
     """Per denoiser what it settles first."""
     out = []
     for arm in SETTLED:
-        found = reading.values(seeds, ["lead", [arm]])
+        found = numbers.values(seeds, ["lead", [arm]])
         if found is None:
             continue
         row: Row = {"arm": arm, "lead": estimate(study, found)}
@@ -146,7 +147,7 @@ def methods(study: WorldModel, seeds: Sequence[Seed]) -> Rows:
     for through in (names.EXACT, names.PLAIN):
         for pair in range(len(study.methods.pairs)):
             found = {
-                method: reading.values(seeds, ["solved", [through, method, pair]]) for method in (names.CEM, names.BOTH)
+                method: numbers.values(seeds, ["solved", [through, method, pair]]) for method in (names.CEM, names.BOTH)
             }
             cem, both = found.values()
             if cem is None or both is None:

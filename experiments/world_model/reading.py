@@ -2,14 +2,14 @@
 
     seeds = reading.gathered(study, kept)
     seeds[0].horizon("2 steps")                                       # (episode,) steps until a thing is too far off
-    reading.values(seeds, ["reached", ["2 steps", "meso"], ["exact world", "meso"], 0.9])       # (seed, episode, 1)
+    numbers.values(seeds, ["reached", ["2 steps", "meso"], ["exact world", "meso"], 0.9])       # (seed, episode, 1)
 
 Nothing here needs a model.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from scipy import stats
 
 from experiments.world_model import names
 from experiments.world_model.config import Calibration, WorldModel
+from vrjax.study.numbers import Missing
 from vrjax.study.tables import Tables
 from vrjax.world import settling, spread
 from vrjax.world.ladder.checks import p2
@@ -110,6 +111,11 @@ class Seed:
     number: int
     kept: Mapping[str, Tables]
 
+    NUMBERS: ClassVar[tuple[str, ...]] = (
+        *("horizon", "off", "reached", "solved", "level", "coverage", "bias", "miss", "excess", "spread", "moved"),
+        *("lead", "unsettled"),
+    )
+
     def table(self, what: str, arm: str = "") -> Tables | None:
         """The table of a part, or of an arm of it that goes on from the others; None where it is missing."""
         return self.kept.get(names.part(self.number, names.FORCING if arm in names.FURTHER else what))
@@ -196,43 +202,6 @@ class Seed:
     def unsettled(self, arm: str) -> np.ndarray:
         """Pixels by which the first step has the block elsewhere than the last."""
         return np.asarray(self._entry(names.SETTLING, f"{arm} where", ""), np.float64)[:, 0]
-
-
-class Missing(KeyError):
-    """Something that was not measured."""
-
-
-NUMBERS = (
-    *("horizon", "off", "reached", "solved", "level", "coverage", "bias", "miss", "excess", "spread", "moved"),
-    *("lead", "unsettled"),
-)
-"""Methods of `Seed` that claims and tables read numbers by."""
-
-
-def number(seed: Seed, asked: Sequence[Any]) -> np.ndarray:
-    """What is asked for, as claims say it: `[name, arguments]`, or `[name, arguments, arguments, share]`: one less a
-    share of another (1 where it is left out), episode by episode.
-
-    Raises:
-        Missing: it was not measured. ValueError: no such number.
-    """
-    name, first, *rest = asked
-    if name not in NUMBERS:
-        raise ValueError(f"{name!r}: no number of this study, expected one of {', '.join(NUMBERS)}")
-    read: Callable[..., np.ndarray] = getattr(seed, name)
-    found = read(*first)
-    if not rest:
-        return found
-    other, share = rest[0], float(rest[1]) if len(rest) > 1 else 1.0
-    return found - share * read(*other)
-
-
-def values(seeds: Sequence[Seed], asked: Sequence[Any]) -> Float[np.ndarray, "seed n 1"] | None:
-    """`number` of all seeds; None where one of them lacks it."""
-    try:
-        return np.stack([number(seed, asked) for seed in seeds])[..., None]
-    except Missing:
-        return None
 
 
 def gathered(study: WorldModel, kept: Mapping[str, Tables]) -> list[Seed]:

@@ -1,6 +1,6 @@
 """From kept tables to claims. Every statistic here was fixed before a test episode was drawn.
 
-What a claim reads stands in `claims.json`, field `how`, in the words of `reading.number`:
+What a claim reads stands in `claims.json`, field `how`, in the words of `vrjax.study.numbers`:
 
     "of": ["horizon", ["4 steps"], ["1 step"]]               or, of a claim of several contrasts,
     "contrasts": {contrast: ["lead", ["slippery"]]}
@@ -12,14 +12,10 @@ What a claim reads stands in `claims.json`, field `how`, in the words of `readin
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from experiments.world_model import listings, names, reading
 from experiments.world_model.config import WorldModel
-from experiments.world_model.reading import Seed
 from vrjax.report.claims import Claim
-from vrjax.study import listing
-from vrjax.study.claims import Finding, settle
+from vrjax.study import listing, numbers
 from vrjax.study.registration import Registration
 from vrjax.study.tables import Tables
 
@@ -55,46 +51,6 @@ def judged(study: WorldModel, asked: Registration, kept: Mapping[str, Tables]) -
     return claims(study, asked, kept), listing.told(listings.listed(study, kept))
 
 
-def named(study: WorldModel, asked: Sequence[Any]) -> list[Any]:
-    """A number as it is asked for, with the usual arm by its name."""
-    put = lambda part: [study.usual if one == USUAL else one for one in part] if isinstance(part, list) else part
-    return [put(part) for part in asked]
-
-
-def measured(study: WorldModel, seeds: Sequence[Seed]) -> dict[str, list[float]]:
-    """The numbers of `CHECKS` that were measured and can be told, one per seed."""
-    out = {}
-    for name, asked in CHECKS.items():
-        found = reading.values(seeds, named(study, asked))
-        if found is None:
-            continue
-        if name in TELLS:
-            out[name] = np.isfinite(found).all((1, 2)).astype(float).tolist()
-        elif np.isfinite(found).all():
-            out[name] = found.mean((1, 2)).tolist()
-    return out
-
-
 def claims(study: WorldModel, asked: Registration, kept: Mapping[str, Tables]) -> list[Claim]:
-    """The claims of `claims.json`, in order; those whose parts were not measured are left out.
-
-    What a seed could not tell counts as 0, and the claim has a gate of `TELLS`, which fails then; a quick run, which
-    has no verdicts, leaves the claim out.
-    """
-    seeds = reading.gathered(study, kept)
-    checks, out = measured(study, seeds), {}
-    for claim in asked.claims:
-        how = claim["how"]
-        several: Mapping[str, Any] = how.get("contrasts", {claim["id"]: how.get("of")})
-        found = {name: reading.values(seeds, named(study, one)) for name, one in several.items()}
-        if any(one is None or (study.quick and not np.isfinite(one).all()) for one in found.values()):
-            continue
-        shaped = {name: np.nan_to_num(one) for name, one in found.items() if one is not None}
-        beside = {}
-        for what, one in how.get("beside", {}).items():
-            told = reading.values(seeds, named(study, one))
-            if told is not None and np.isfinite(told).all():
-                beside[what] = float(told.mean())
-        value = shaped if "contrasts" in how else shaped[claim["id"]]
-        out[claim["id"]] = Finding(value, measured=checks, beside=beside)
-    return settle(asked, out, quick=study.quick, resamples=study.resamples)
+    """The claims of `claims.json`, in order; those whose parts were not measured are left out."""
+    return numbers.claims(study, asked, reading.gathered(study, kept), CHECKS, {USUAL: study.usual}, TELLS)

@@ -14,7 +14,7 @@ from experiments.babyvision.config import BabyVision, Drawings, Skill, Trainings
 from vrjax import tasks
 from vrjax.align.config import AlignConfig
 from vrjax.report import claims
-from vrjax.study import command, marks, registration
+from vrjax.study import command, marks, numbers, registration
 from vrjax.study.tables import Bench
 
 SAME, MAZE = "draw_find_the_same", "draw_maze"
@@ -240,8 +240,8 @@ def test_numbers_by_hand():
     assert seed.kappa(SAME, names.SPECIALIST).tolist() == pytest.approx([(agree - chance) / (1 - chance)])
     assert seed.trivial(SAME).mean() == max(table[f"{name} solved"].mean() for name in ("colours", "random"))
     with pytest.raises(ValueError, match="no number of this study"):
-        reading.number(seed, ["wrong", [SAME]])
-    assert reading.values([dataclasses.replace(seed, kept={})], ["right", [SAME]]) is None
+        numbers.number(seed, ["wrong", [SAME]])
+    assert numbers.values([dataclasses.replace(seed, kept={})], ["right", [SAME]]) is None
 
 
 def test_what_a_study_cannot_be():

@@ -8,6 +8,7 @@
 | `shares` | what one process measures of a study: `--only` some seeds, `--parts` where time is short |
 | `tables` | the folder that a killed run resumes (`running`): tables kept by what made them, programs over rows |
 | `listing` | tables as rows of numbers, of which text and pictures are made |
+| `numbers` | what claims and tables read of kept tables, by name, in `claims.json` and in code alike |
 | `marks` | fingerprints of what was trained, for tables that are kept of it |
 | `subjects` | who is measured (models, controls and the null model, all as velocities) and on which held-out clips |
 | `benchmark` | what a model is given of a benchmark's clip |
