@@ -18,7 +18,7 @@ arguments]`, of which a share may be taken, `[..., other arguments, 0.9]`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -34,6 +34,7 @@ class Missing(KeyError):
     """Something that was not measured."""
 
 
+@runtime_checkable
 class Seed(Protocol):
     """What was kept of a training seed."""
 
