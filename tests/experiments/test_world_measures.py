@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 from typing import Any
 
 import jax
@@ -214,7 +215,8 @@ def test_what_goes_on_is_told_apart(trained):
     more = training.longer(trainings, 5, names.PLAIN, root)
     forced = training.self_forced(trainings, 5, names.PLAIN, root)
     assert (more.steps, more.seed, more.name) == (2, forced.seed, "seed5-plain-longer")
-    assert forced.few == SPEC.steps and forced.start == more.start and forced.steps == more.steps
+    assert forced.few == SPEC.steps and forced.steps == more.steps
+    assert forced.start is None and str(pathlib.Path(forced.world) / "network") == more.start  # the world's own weights
     assert "stay" not in dict(more.spec.options)
     shorter = dataclasses.replace(trainings, slippery=1)
     assert [training.config_of(shorter, 5, base).steps for base in training.BASES] == [2, 1]
