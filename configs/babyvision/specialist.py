@@ -34,7 +34,7 @@ def config() -> TrainConfig:
         ),
         data=Data(mix={"draw_maze": 1.0}, batch=32, codec_factor=1),
         steps=1500,
-        objective=Objective(shift=3.0, low=0.05, drop=0.0, weighting="clean"),
+        objective=Objective(shift=6.0, low=0.05, drop=0.0, weighting="clean"),
         validate=Validate(every=250, clips=32, final_clips=64, steps=8),
         checkpoint=Checkpoint(every=100),
         dtype="float32",
