@@ -23,7 +23,7 @@ def config() -> DistillConfig:
         model=taught.model,
         world="runs/world-drive/world",
         few=taught.spec.steps,
-        shift=taught.objective.shift,
+        shift=taught.spec.shift,
         frames=taught.frames,
         films=taught.films,
         steps=200,

@@ -1,11 +1,6 @@
 """From kept tables to claims. Every statistic here was fixed before a test item was drawn.
 
-What a claim reads stands in `claims.json`, field `how`, in the words of `vrjax.study.numbers`:
-
-    "of": ["right", ["{primary}"], "trivial", ["{primary}"]]         or, of a claim of several contrasts,
-    "contrasts": {contrast: ["further", ["{primary}", "preferred"], "further", ["{primary}", "longer"]]}
-    "beside": {what: ["guess", ["{primary}"]]}                       shown beside the estimate, means over seeds
-
+What a claim reads stands in `claims.json`, field `how`, in the words of `vrjax.study.numbers`.
 `{primary}` is the study's first skill. Gates, controls and doses are those of `CHECKS`.
 """
 

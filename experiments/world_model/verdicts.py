@@ -1,11 +1,6 @@
 """From kept tables to claims. Every statistic here was fixed before a test episode was drawn.
 
-What a claim reads stands in `claims.json`, field `how`, in the words of `vrjax.study.numbers`:
-
-    "of": ["horizon", ["4 steps"], ["1 step"]]               or, of a claim of several contrasts,
-    "contrasts": {contrast: ["lead", ["slippery"]]}
-    "beside": {what: ["horizon", ["nothing moves"]]}         shown beside the estimate, means over seeds
-
+What a claim reads stands in `claims.json`, field `how`, in the words of `vrjax.study.numbers`.
 `{usual}` in an argument is the arm that is asked as the recipe says. Gates, controls and doses are those of `CHECKS`.
 """
 
